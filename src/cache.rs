@@ -1,0 +1,497 @@
+//! Entries on disk, the lock beside each, and the right to write.
+//!
+//! An entry is one sealed file per identity, replaced by renaming, never changed in place; so a
+//! reader needs no lock. Who misses queues for the lock, and the [`Slot`] that comes out of the
+//! [`Queue`] is the permission to write: who has not queued cannot write, who has written cannot
+//! write again.
+//!
+//! Two rules hold everywhere in here. What is on disk is not believed: anything but a private
+//! regular file of this user's that opens under the seal is a miss, never an error. And trouble
+//! with the cache never costs the token: it is said in one line, and the program goes on without.
+//!
+//! A lock whose holder shows no sign of life is not waited for. `flock` cannot tell a holder that
+//! waits for Astra from one that was stopped, so the holder touches the lock file while it waits.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::error::{Shown, Trouble};
+use crate::seal::{self, Seal};
+use crate::timestamp::{self, Heartbeat, Timestamp};
+use crate::token::{LARGEST_BEARER, Secret, Token, Validity};
+
+/// The cache of one identity.
+pub struct Cache {
+    place: Option<Place>,
+    /// Whether trouble has been said aloud: one line a call.
+    has_warned: Cell<bool>,
+}
+
+struct Place {
+    dir: PathBuf,
+    name: String,
+    seal: Seal,
+}
+
+/// What is known of an identity: a token, a verdict of late, both, or nothing.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// The last token, which may have expired.
+    pub token: Option<Token>,
+    /// Why the last exchange failed.
+    pub verdict: Option<Verdict>,
+}
+
+/// A failed exchange, and for how long Astra is not asked again.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Verdict {
+    /// What happened.
+    pub trouble: Trouble,
+    /// On which way to Astra.
+    pub route: String,
+    /// When.
+    pub at: Timestamp,
+    /// Not asked again before.
+    pub until: Timestamp,
+}
+
+/// The largest entry that is read, in bytes: the largest token, and room for the rest.
+const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 8 * 1024;
+
+/// How often a holder that waits for Astra shows that it lives.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// How long a waiter sleeps between two looks: from the first to the last, doubling.
+const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
+
+/// Seconds after which a temporary file belongs to nobody, and an entry to an account gone.
+const STALE_TEMPORARY: i64 = 60 * 60;
+const STALE_ENTRY: i64 = 30 * 24 * 60 * 60;
+
+/// Names looked at when sweeping: the sweep is a courtesy, and must not cost time.
+const SWEPT: usize = 1000;
+
+impl Cache {
+    /// The cache of the identity behind `seal`, in `dir`.
+    pub fn new(dir: PathBuf, seal: Seal) -> Self {
+        let name = seal.name();
+        Self { place: Some(Place { dir, name, seal }), has_warned: Cell::new(false) }
+    }
+
+    /// A cache that holds nothing and keeps nothing.
+    pub fn none() -> Self {
+        Self { place: None, has_warned: Cell::new(false) }
+    }
+
+    /// The entry, without waiting for anybody. Anything odd is a miss.
+    pub fn read(&self) -> Entry {
+        self.place.as_ref().and_then(Place::read).unwrap_or_default()
+    }
+
+    /// Queues for the right to write, for `timeout` at the most.
+    pub fn queue(&self, timeout: Duration) -> Queue<'_> {
+        let now = Instant::now();
+        // Spread over a quarter, so that not everybody loses patience in the same instant.
+        let spread = timeout.mul_f64(f64::from(seal::random() as u8) / 1024.0 / 3.0);
+        Queue {
+            cache: self,
+            lock: None,
+            deadline: now + timeout,
+            patience: timeout / 3 + spread,
+            alive: (now, None),
+            pause: PAUSE.start,
+        }
+    }
+
+    /// Says in one line that the cache cannot be used, and under `-v` whatever else is wrong.
+    fn trouble(&self, place: &Place, what: &str, why: &io::Error) {
+        let dir = place.dir.to_string_lossy();
+        let line = format!("{what} the cache `{}` ({why}); going on without it", Shown(&dir));
+        if self.has_warned.replace(true) {
+            log::debug!("{line}");
+        } else {
+            log::warn!("{line}");
+        }
+    }
+}
+
+/// A place in the queue for an entry's lock.
+pub struct Queue<'a> {
+    cache: &'a Cache,
+    lock: Option<File>,
+    deadline: Instant,
+    patience: Duration,
+    /// When the holder was last seen alive, and by which sign.
+    alive: (Instant, Option<Heartbeat>),
+    pause: Duration,
+}
+
+/// What a step in the queue brought.
+pub enum Turn<'a> {
+    /// The right to write.
+    Yours(Slot<'a>),
+    /// Somebody else is at it; look again.
+    Wait,
+    /// The time is up.
+    TooLate,
+}
+
+impl<'a> Queue<'a> {
+    /// Tries for the lock, and sleeps a little when another process has it.
+    pub fn step(&mut self) -> Turn<'a> {
+        let cache = self.cache;
+        let slot = |lock| Turn::Yours(Slot { cache, lock });
+        let Some(place) = &cache.place else {
+            return slot(None);
+        };
+        let lock = match self.lock.take().map_or_else(|| place.open_lock(), Ok) {
+            Ok(lock) => lock,
+            Err(error) => {
+                cache.trouble(place, "cannot lock", &error);
+                return slot(None);
+            }
+        };
+        // By its full path: the standard library's method of the same name would silently win.
+        match fs2::FileExt::try_lock_exclusive(&lock) {
+            Ok(()) => return slot(Some(lock)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_contended(&error) => {}
+            Err(error) if cannot_lock(&error) => {
+                log::debug!(
+                    "the file system of the cache cannot lock ({error}); going on unlocked"
+                );
+                return slot(None);
+            }
+            Err(error) => {
+                cache.trouble(place, "cannot lock", &error);
+                return slot(None);
+            }
+        }
+        let now = Instant::now();
+        let heartbeat = timestamp::heartbeat(&lock);
+        if self.alive.1.is_none() || self.alive.1 != heartbeat {
+            self.alive = (now, heartbeat);
+        } else if now - self.alive.0 > self.patience {
+            log::debug!("the holder of the lock shows no sign of life; going on without the lock");
+            return slot(None);
+        }
+        let left = self.deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return Turn::TooLate;
+        }
+        let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
+        thread::sleep(self.pause.mul_f64(jitter).min(left));
+        self.pause = (self.pause * 2).min(PAUSE.end);
+        self.lock = Some(lock);
+        Turn::Wait
+    }
+}
+
+/// The right to write an entry, once. Dropping it gives the lock back.
+pub struct Slot<'a> {
+    cache: &'a Cache,
+    /// `None` where locking is not possible, or its holder is dead to the world.
+    lock: Option<File>,
+}
+
+impl Slot<'_> {
+    /// The entry once more, now that nobody else writes.
+    pub fn read(&self) -> Entry {
+        self.cache.read()
+    }
+
+    /// Runs `work` while showing those who wait that this process lives.
+    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(lock) = &self.lock else {
+            return work();
+        };
+        let show_life = || {
+            let _ = timestamp::beat(lock);
+        };
+        show_life();
+        thread::scope(|scope| {
+            let (done, is_done) = std::sync::mpsc::channel::<()>();
+            let beats = move || {
+                while is_done.recv_timeout(BEAT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
+                    show_life();
+                }
+            };
+            // Without a thread the others lose patience, which costs an exchange and no token.
+            let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, beats);
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+
+    /// Writes `entry`, and sweeps what earlier processes left behind.
+    pub fn fill(self, entry: &Entry) {
+        let Some(place) = &self.cache.place else {
+            return;
+        };
+        match place.write(entry) {
+            Ok(()) => place.sweep(self.lock.is_some()),
+            Err(error) => self.cache.trouble(place, "cannot write", &error),
+        }
+    }
+
+    /// Removes the entry.
+    ///
+    /// # Errors
+    /// The entry is there and cannot be removed.
+    pub fn clear(self) -> io::Result<()> {
+        let Some(place) = &self.cache.place else {
+            return Ok(());
+        };
+        match fs::remove_file(place.file("entry")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Place {
+    fn file(&self, extension: &str) -> PathBuf {
+        self.dir.join(format!("{}.{extension}", self.name))
+    }
+
+    fn read(&self) -> Option<Entry> {
+        let mut file = match open_to_read(&self.file("entry")) {
+            Ok(file) => file,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    log::debug!("the cache entry cannot be opened ({error}): a miss");
+                }
+                return None;
+            }
+        };
+        let entry = is_private(&file)
+            .and_then(|length| read_exactly(&mut file, length))
+            .and_then(|mut sealed| Entry::from_json(self.seal.open(&mut sealed)?));
+        if entry.is_none() {
+            log::debug!("the cache entry is not what this program wrote: a miss");
+        }
+        entry
+    }
+
+    /// Opens the lock file, and makes it and the folder if they are not there.
+    fn open_lock(&self) -> io::Result<File> {
+        let path = self.file("lock");
+        let lock = match open_to_lock(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_private_dir(&self.dir)?;
+                open_to_lock(&path)
+            }
+            opened => opened,
+        }?;
+        if !lock.metadata()?.is_file() {
+            return Err(io::Error::other("its lock is not a regular file"));
+        }
+        make_private(&lock)?;
+        Ok(lock)
+    }
+
+    /// Replaces the entry in one step. Not synced: what a power cut leaves behind does not open
+    /// under the seal, and is a miss.
+    fn write(&self, entry: &Entry) -> io::Result<()> {
+        let sealed = entry.to_json().and_then(|json| self.seal.seal(json));
+        let sealed = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
+        let temporary = self.file(&format!("{:016x}.tmp", seal::random()));
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let path = self.file("entry");
+        let written = options.open(&temporary).and_then(|mut file| {
+            make_private(&file)?;
+            file.write_all(&sealed)?;
+            drop(file);
+            fs::rename(&temporary, &path).or_else(|error| {
+                // Something that cannot be replaced, such as a folder, is moved out of the way.
+                if !fs::symlink_metadata(&path)?.is_dir() {
+                    return Err(error);
+                }
+                fs::rename(&path, self.file(&format!("{:016x}.tmp", seal::random())))?;
+                fs::rename(&temporary, &path)
+            })
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    /// Removes temporary files of processes that died, and entries of accounts long unused.
+    fn sweep(&self, is_locked: bool) {
+        let Ok(names) = fs::read_dir(&self.dir) else {
+            return;
+        };
+        let now = Timestamp::now();
+        for item in names.take(SWEPT).flatten() {
+            let file_name = item.file_name();
+            let Some((identity, rest)) = file_name.to_str().and_then(|name| name.split_once('.'))
+            else {
+                continue;
+            };
+            if identity.len() != self.name.len() || !identity.bytes().all(|b| b.is_ascii_hexdigit())
+            {
+                continue;
+            }
+            let age = || Some(now.since(Timestamp::of_change(&item.metadata().ok()?)?));
+            let is_older = |limit: i64| age().is_some_and(|age| age > limit);
+            let is_nobodys = match rest {
+                "entry" => identity != self.name && is_older(STALE_ENTRY),
+                "lock" => false,
+                _ if rest.ends_with(".tmp") => {
+                    (is_locked && identity == self.name) || is_older(STALE_TEMPORARY)
+                }
+                _ => false,
+            };
+            if is_nobodys {
+                let _ = fs::remove_file(item.path()).or_else(|_| fs::remove_dir(item.path()));
+            }
+        }
+    }
+}
+
+/// What lies under the seal.
+#[derive(Serialize)]
+struct WireEntry<'a> {
+    token: Option<&'a str>,
+    validity: Option<Validity>,
+    verdict: &'a Option<Verdict>,
+}
+
+#[derive(Deserialize)]
+struct ReadEntry {
+    token: Option<Secret>,
+    validity: Option<Validity>,
+    verdict: Option<Verdict>,
+}
+
+impl Entry {
+    fn to_json(&self) -> Option<Vec<u8>> {
+        let Self { token, verdict } = self;
+        let wire = WireEntry {
+            token: token.as_ref().map(|token| token.bearer.expose()),
+            validity: token.as_ref().map(|token| token.validity),
+            verdict,
+        };
+        serde_json::to_vec(&wire).ok()
+    }
+
+    fn from_json(json: &[u8]) -> Option<Self> {
+        let ReadEntry { token, validity, verdict } = serde_json::from_slice(json).ok()?;
+        let token = token.zip(validity).map(|(bearer, validity)| Token { bearer, validity });
+        Some(Self { token, verdict })
+    }
+}
+
+#[cfg(unix)]
+fn open_to_read(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    // Neither through a link nor waiting for a pipe's writer.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+#[cfg(not(unix))]
+fn open_to_read(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// For reading and writing: NFS refuses an exclusive lock on anything less.
+#[cfg(unix)]
+fn open_to_lock(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags =
+        OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+#[cfg(not(unix))]
+fn open_to_lock(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// The length of a file that only this user can have written; `None` for any other.
+fn is_private(file: &File) -> Option<u64> {
+    let metadata = file.metadata().ok()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        (is_ours && metadata.mode() & 0o077 == 0).then_some(())?;
+    }
+    (metadata.is_file() && metadata.len() <= LARGEST_ENTRY).then_some(metadata.len())
+}
+
+/// All of a file that has `length` bytes, in memory that is zeroed.
+fn read_exactly(file: &mut File, length: u64) -> Option<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(length).ok()?]);
+    file.read_exact(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Mode 0600 whatever the umask was, by way of the open file.
+#[cfg(unix)]
+fn make_private(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if file.metadata()?.permissions().mode() & 0o777 == 0o600 {
+        return Ok(());
+    }
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the folder and those above it that are missing, each for this user alone.
+fn make_private_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+        make_private_dir(above)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(dir) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
+        made => made?,
+    }
+    // The umask may have taken away what this user needs.
+    #[cfg(unix)]
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
+
+fn is_contended(error: &io::Error) -> bool {
+    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
+}
+
+/// Whether locks are unknown to this file system, as they are to some NFS mounts.
+fn cannot_lock(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let unable = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
+        unable.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+    #[cfg(not(unix))]
+    {
+        error.kind() == io::ErrorKind::Unsupported
+    }
+}

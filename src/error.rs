@@ -1,0 +1,383 @@
+//! The catalogue: what happened to what, what to do next, and which exit code.
+//!
+//! Message, hint and exit code are exhaustive matches next to each other, and one snapshot shows
+//! them all, so that prose is reviewed as prose. Style: lower case, no full stop, backticks around
+//! literals; a hint is an imperative that names the exact command, file or variable.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can keep the program from answering.
+#[derive(Debug)]
+pub enum Error {
+    /// A flag or variable has a value that cannot be used.
+    Setting {
+        /// Where it was said: `--timeout` or `ASTRA_CREDENTIAL_TIMEOUT`.
+        name: &'static str,
+        /// What was said.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What would be right.
+        wanted: &'static str,
+    },
+    /// No account file is named, and there is no home to look in.
+    AccountUnnamed,
+    /// The account file does not exist.
+    AccountMissing(PathBuf),
+    /// The account file cannot be read.
+    AccountUnreadable {
+        /// The account file.
+        path: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The account file is open to others.
+    AccountExposed {
+        /// The account file.
+        path: PathBuf,
+        /// What is open: `may be read by everybody (mode 0644)`.
+        exposure: String,
+        /// The command that closes it.
+        fix: String,
+    },
+    /// The account file holds something else.
+    AccountMalformed {
+        /// The account file.
+        path: PathBuf,
+        /// What is missing or wrong in it; never what it contains.
+        defect: String,
+    },
+    /// The exchange brought no token.
+    Exchange {
+        /// What happened.
+        trouble: Trouble,
+        /// Set when an earlier call was told so, and Astra was not asked again.
+        remembered: Option<Remembered>,
+        /// The account file.
+        account: PathBuf,
+    },
+    /// The cached token could not be dropped.
+    Forget {
+        /// The cache's folder.
+        dir: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The caller's request does not follow its protocol.
+    Request {
+        /// The protocol's name.
+        protocol: &'static str,
+        /// What is wrong with the request.
+        problem: String,
+    },
+    /// The caller asks for another host's credential, in a protocol that calls that a failure.
+    NotOurs {
+        /// The protocol's name.
+        protocol: &'static str,
+    },
+    /// The answer could not be written to standard output.
+    Output(String),
+}
+
+/// How long ago a verdict was passed, and how long it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered {
+    /// Seconds since Astra was asked.
+    pub ago: i64,
+    /// Seconds until it will be asked again.
+    pub wait: i64,
+}
+
+/// Why an exchange brought no token. It is remembered beside the token, so it holds no secret.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Trouble {
+    /// What kind of trouble.
+    pub kind: Kind,
+    /// The API base that was asked.
+    pub api: String,
+    /// What the server or the system said, already made safe to show; may be empty.
+    pub detail: String,
+    /// The proxy in between, as `host:port`.
+    pub proxy: Option<String>,
+    /// Seconds for which the server asked to be left alone.
+    pub retry_after: Option<i64>,
+}
+
+/// The kinds of [`Trouble`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Kind {
+    /// 400, 401 or 403: Astra refuses this service account, or this machine.
+    Rejected(u16),
+    /// 404 or 410: there is no such endpoint.
+    Gone(u16),
+    /// 3xx: redirects are never followed.
+    Redirected(u16),
+    /// 429 or 5xx: Astra cannot answer now.
+    Unavailable(u16),
+    /// Any other status.
+    Unexpected(u16),
+    /// An answer that holds no usable token.
+    Unusable,
+    /// The server's certificate is not trusted.
+    Untrusted,
+    /// The certificates to trust cannot be read.
+    Authorities,
+    /// The proxy's address makes no sense.
+    Proxy,
+    /// No answer within the deadline.
+    TimedOut,
+    /// No connection.
+    Unreachable,
+    /// Another process has been asking Astra for as long as this one was willing to wait.
+    Waited,
+}
+
+impl Trouble {
+    /// Whether Astra said no. Anything else may pass, and must not cost a token that is still valid.
+    pub fn is_rejection(&self) -> bool {
+        matches!(self.kind, Kind::Rejected(_))
+    }
+
+    /// Whether nobody was asked: the cause is a setting on this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::Authorities | Kind::Proxy | Kind::Waited)
+    }
+}
+
+/// What happened to what.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting { name, value, problem, wanted: _ } => {
+                write!(f, "`{name}` is `{}`, which {problem}", Shown(&without_password(value)))
+            }
+            Self::AccountUnnamed => f.write_str(
+                "no account file: none is named, and without an absolute `HOME` there is no default",
+            ),
+            Self::AccountMissing(path) => {
+                write!(f, "no account file: `{}` does not exist", shown(path))
+            }
+            Self::AccountUnreadable { path, why } => {
+                write!(f, "cannot read the account file `{}`: {why}", shown(path))
+            }
+            Self::AccountExposed { path, exposure, fix: _ } => {
+                write!(f, "the account file `{}` {exposure}", shown(path))
+            }
+            Self::AccountMalformed { path, defect } => {
+                write!(f, "the account file `{}` {defect}", shown(path))
+            }
+            Self::Exchange { trouble, remembered, account: _ } => {
+                trouble.fmt(f)?;
+                match remembered {
+                    Some(Remembered { ago, wait }) => write!(
+                        f,
+                        " ({ago} s ago; not asked again for another {wait} s)"
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Self::Forget { dir, why } => {
+                write!(f, "cannot drop the token cached in `{}`: {why}", shown(dir))
+            }
+            Self::Request { protocol, problem } => write!(f, "{protocol}: {problem}"),
+            Self::NotOurs { protocol } => {
+                write!(f, "{protocol}: asked for a host that this credential is not for")
+            }
+            Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, api, detail, proxy, retry_after: _ } = self;
+        match kind {
+            Kind::Rejected(status) => write!(f, "`{api}` rejected the service account ({status})"),
+            Kind::Gone(status) => {
+                write!(f, "`{api}` has no `/v2/authenticateServiceAccount` ({status})")
+            }
+            Kind::Redirected(status) => {
+                write!(f, "`{api}` answered with a redirect ({status}), which is never followed")
+            }
+            Kind::Unavailable(status) => write!(f, "`{api}` cannot answer now ({status})"),
+            Kind::Unexpected(status) => write!(f, "`{api}` gave an unexpected answer ({status})"),
+            Kind::Unusable => write!(f, "`{api}` answered without a usable token"),
+            Kind::Untrusted => write!(f, "the certificate of `{api}` is not trusted"),
+            Kind::Authorities => {
+                write!(f, "the certificate authorities for `{api}` cannot be used")
+            }
+            Kind::Proxy => write!(f, "`{api}` cannot be asked"),
+            Kind::TimedOut => write!(f, "`{api}` did not answer in time"),
+            Kind::Unreachable => write!(f, "`{api}` cannot be reached"),
+            Kind::Waited => write!(f, "another process is still waiting for `{api}`"),
+        }?;
+        if let Some(proxy) = proxy {
+            write!(f, " through the proxy `{proxy}`")?;
+        }
+        if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
+    }
+}
+
+impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
+            Self::AccountUnnamed => {
+                "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`".to_owned()
+            }
+            Self::AccountMissing(_) => {
+                "paste the service account copied from Astra's dashboard into that file, `chmod 600` \
+                 it, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
+                    .to_owned()
+            }
+            Self::AccountUnreadable { .. } => {
+                "make it a file that this user can read, or name another with `--service-account \
+                 FILE` or `ASTRA_SERVICE_ACCOUNT`"
+                    .to_owned()
+            }
+            Self::AccountExposed { fix, .. } => format!(
+                "run `{fix}`, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same"
+            ),
+            Self::AccountMalformed { .. } => {
+                "copy the service account (`clientId`, `clientName`, `clientSecret`) or the \
+                 application token (`AstraCS:…`) from Astra's dashboard anew"
+                    .to_owned()
+            }
+            Self::Exchange { trouble, account, .. } => trouble.hint(&shown(account)),
+            Self::Forget { dir, .. } => {
+                format!("try again, or remove what is in `{}` by hand", shown(dir))
+            }
+            Self::Request { protocol, .. } => format!(
+                "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
+            ),
+            Self::NotOurs { .. } => {
+                "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
+                 tokens of Astra"
+                    .to_owned()
+            }
+            Self::Output(_) => {
+                "free space where the output goes, or keep the reader open".to_owned()
+            }
+        }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Forget { .. } | Self::Request { .. } | Self::NotOurs { .. } | Self::Output(_) => {
+                1
+            }
+            Self::Setting { .. } => 2,
+            Self::AccountUnnamed
+            | Self::AccountMissing(_)
+            | Self::AccountUnreadable { .. }
+            | Self::AccountExposed { .. }
+            | Self::AccountMalformed { .. } => 3,
+            Self::Exchange { trouble, .. } => trouble.exit_code(),
+        }
+    }
+}
+
+impl Trouble {
+    fn hint(&self, account: &str) -> String {
+        match (self.kind, &self.proxy) {
+            (Kind::Rejected(_), _) => format!(
+                "check in Astra's dashboard that the service account in `{account}` still exists, and \
+                 that the organisation's IP access list admits this machine"
+            ),
+            (Kind::Gone(_), _) => format!(
+                "check `--api-url` (the base without `/v2`); if it is right, create an application \
+                 token in Astra's dashboard and put it into `{account}`"
+            ),
+            (Kind::Redirected(_) | Kind::Unexpected(_) | Kind::Unusable, _) => {
+                "check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or \
+                 gateway answers in its place"
+                    .to_owned()
+            }
+            (Kind::Untrusted, _) => {
+                "name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, \
+                 and check this machine's clock"
+                    .to_owned()
+            }
+            (Kind::Authorities, _) => {
+                "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
+                 it to trust the system's"
+                    .to_owned()
+            }
+            (Kind::Proxy, _) => {
+                "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`"
+                    .to_owned()
+            }
+            (Kind::TimedOut | Kind::Unreachable, Some(_)) => {
+                "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`"
+                    .to_owned()
+            }
+            (Kind::Unreachable, None) => {
+                "check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`".to_owned()
+            }
+            (Kind::TimedOut, None) => {
+                "try again later, or give it longer with `--timeout SECONDS`".to_owned()
+            }
+            (Kind::Unavailable(_), _) => "try again later".to_owned(),
+            (Kind::Waited, _) => {
+                "try again, or give it longer with `--timeout SECONDS`".to_owned()
+            }
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Gone(_)
+            | Kind::Redirected(_)
+            | Kind::Unexpected(_)
+            | Kind::Unusable
+            | Kind::Authorities
+            | Kind::Proxy => 1,
+            Kind::Rejected(_) => 4,
+            Kind::Unavailable(_)
+            | Kind::Untrusted
+            | Kind::TimedOut
+            | Kind::Unreachable
+            | Kind::Waited => 5,
+        }
+    }
+}
+
+/// A URL may bring a user name and a password along, even where none belongs.
+fn without_password(value: &str) -> String {
+    match value.split_once("://").zip(value.rsplit_once('@')) {
+        Some(((scheme, _), (_, host))) => format!("{scheme}://…@{host}"),
+        None => value.to_owned(),
+    }
+}
+
+/// Where in a JSON text an error lies; serde's own words may quote the text.
+pub fn json_defect(error: &serde_json::Error) -> String {
+    let what = if error.is_data() { "not of this form" } else { "not JSON" };
+    format!("{what} at line {}, column {}", error.line(), error.column())
+}
+
+/// A path made safe to show.
+fn shown(path: &std::path::Path) -> String {
+    Shown(&path.to_string_lossy()).to_string()
+}
+
+/// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() || turns(c) {
+                write!(f, "{}", c.escape_default())
+            } else {
+                write!(f, "{c}")
+            }
+        })
+    }
+}

@@ -1,0 +1,498 @@
+//! Mint: post the service account to `/v2/authenticateServiceAccount` and read the token out of the
+//! answer. The only place that talks to the network.
+//!
+//! The secret goes to the API base alone: `https` only, the certificate verified, no redirect
+//! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body, Proxy};
+use zeroize::Zeroizing;
+
+use crate::account::ServiceAccount;
+use crate::error::{Kind, Shown, Trouble};
+use crate::seal;
+use crate::settings::without_userinfo;
+use crate::timestamp::Timestamp;
+use crate::token::{self, ExpiredAtBirth, LARGEST_BEARER, Secret, Token, Validity};
+
+/// What an exchange needs besides the account.
+pub struct Exchange<'a> {
+    /// The API base, without `/v2`.
+    pub api: &'a str,
+    /// The PEM certificates to trust; `None` for the system's.
+    pub ca_file: Option<&'a Path>,
+    /// The proxy, as a URL.
+    pub proxy: Option<&'a str>,
+    /// When to give up.
+    pub deadline: Instant,
+}
+
+/// Bytes of an answer that are read, after decompression.
+const LARGEST_BODY: u64 = 1024 * 1024;
+
+/// A connection that takes longer than this will not come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Attempts within the deadline, the first included.
+const ATTEMPTS: u32 = 3;
+
+/// Pause before the second attempt; doubled before the third, each with jitter.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A server that asks for more patience than this is remembered, not waited for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Characters of a server's message that are shown.
+const LONGEST_DETAIL: usize = 200;
+
+/// The request, as the API documents it: these three and nothing else.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    client_name: &'a str,
+    client_id: &'a str,
+    client_secret: &'a str,
+}
+
+/// The answer; `token` is documented and not marked as required.
+#[derive(Deserialize)]
+struct Answer {
+    token: Secret,
+}
+
+/// A failure's body: `{"errors":[{"ID":340012,"message":"…"}]}`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Errors {
+    errors: Vec<Value>,
+}
+
+impl Exchange<'_> {
+    /// Exchanges `account` for a token.
+    ///
+    /// Connection errors, 429, 502, 503 and 504 are tried again, with jitter, within the deadline.
+    ///
+    /// # Errors
+    /// What the last attempt came to. Nothing in it holds the secret.
+    pub fn mint(self, account: &ServiceAccount) -> Result<Token, Trouble> {
+        let agent = self.agent()?;
+        let body = self.body(account)?;
+        let mut pause = PAUSE;
+        for attempt in 1.. {
+            let (trouble, is_worth_another) = match self.attempt(&agent, &body, account) {
+                Ok(token) => return Ok(token),
+                Err(failure) => failure,
+            };
+            let asked =
+                trouble.retry_after.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+            let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
+            let wait = asked.unwrap_or(Duration::ZERO).max(pause.mul_f64(jitter));
+            pause *= 2;
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if !is_worth_another || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
+                return Err(trouble);
+            }
+            log::debug!("{trouble}; trying again in {} ms", wait.as_millis());
+            thread::sleep(wait);
+        }
+        Err(self.trouble(Kind::TimedOut, String::new()))
+    }
+
+    fn agent(&self) -> Result<Agent, Trouble> {
+        let roots = match self.ca_file {
+            Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(|why| {
+                let path = path.to_string_lossy();
+                self.trouble(Kind::Authorities, format!("`{}`: {why}", Shown(&path)))
+            })?)),
+            None => RootCerts::PlatformVerifier,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .root_certs(roots)
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
+        let proxy = match self.proxy {
+            Some(url) => Some(Proxy::new(url).map_err(|error| {
+                self.trouble(Kind::Proxy, format!("its address cannot be used: {error}"))
+            })?),
+            None => None,
+        };
+        Ok(Agent::config_builder()
+            .https_only(true)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("astra-credential/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls)
+            .proxy(proxy)
+            .build()
+            .new_agent())
+    }
+
+    /// The request's bytes, in memory that is zeroed and large enough not to move.
+    fn body(&self, account: &ServiceAccount) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+        let ServiceAccount { client_name, client_id, client_secret } = account;
+        let client_secret = client_secret.expose();
+        let escaped = 6 * (client_name.len() + client_id.len() + client_secret.len());
+        let mut body = Zeroizing::new(Vec::with_capacity(escaped + 64));
+        let request = Request { client_name, client_id, client_secret };
+        serde_json::to_writer(&mut *body, &request).map_err(|_| {
+            self.trouble(Kind::Unusable, "the account cannot be written".to_owned())
+        })?;
+        Ok(body)
+    }
+
+    /// One POST; on failure also whether another may fare better.
+    fn attempt(
+        &self,
+        agent: &Agent,
+        body: &[u8],
+        account: &ServiceAccount,
+    ) -> Result<Token, (Trouble, bool)> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let sent = agent
+            .post(format!("{}/v2/authenticateServiceAccount", self.api))
+            .config()
+            .timeout_global(Some(left))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(left)))
+            .build()
+            .content_type("application/json")
+            .header("accept", "application/json")
+            .send(body);
+        let received_at = Timestamp::now();
+        let (parts, mut body) = sent.map_err(|error| self.transport_trouble(&error))?.into_parts();
+        let status = parts.status.as_u16();
+        if status != 200 {
+            // An unreadable body must not hide the status.
+            let text = read_text(&mut body).unwrap_or_default();
+            let mut trouble = self.trouble(kind_of(status), detail(&text, account));
+            trouble.retry_after = retry_after(&parts.headers, received_at);
+            return Err((trouble, matches!(status, 429 | 502 | 503 | 504)));
+        }
+        let unusable = |what: String| (self.trouble(Kind::Unusable, what), false);
+        let text = read_text(&mut body).map_err(|error| self.transport_trouble(&error))?;
+        let Some(bearer) = token_in(&text) else {
+            return Err(unusable(detail(&text, account)));
+        };
+        let validity = Validity::of(
+            bearer.expose(),
+            header(&parts.headers, DATE.as_str()).and_then(Timestamp::from_http_date),
+            received_at,
+            seal::random() as u32,
+        )
+        .map_err(|ExpiredAtBirth| unusable("the token it gave had already expired".to_owned()))?;
+        Ok(Token { bearer, validity })
+    }
+
+    fn trouble(&self, kind: Kind, detail: String) -> Trouble {
+        Trouble {
+            kind,
+            api: self.api.to_owned(),
+            detail,
+            proxy: self.proxy.map(without_userinfo),
+            retry_after: None,
+        }
+    }
+
+    fn transport_trouble(&self, error: &ureq::Error) -> (Trouble, bool) {
+        use ureq::Error as E;
+        let (kind, detail, is_worth_another) = match error {
+            E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+                (Kind::Unreachable, "no connection within 5 s".to_owned(), true)
+            }
+            E::Timeout(_) => (Kind::TimedOut, String::new(), false),
+            E::Rustls(error) => tls_trouble(error),
+            E::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(error) => tls_trouble(error),
+                None => (Kind::Unreachable, error.to_string(), true),
+            },
+            E::HostNotFound => (Kind::Unreachable, "there is no such host".to_owned(), true),
+            E::ConnectionFailed => (Kind::Unreachable, "the connection failed".to_owned(), true),
+            E::ConnectProxyFailed(why) => {
+                (Kind::Unreachable, format!("the proxy refuses: {why}"), false)
+            }
+            other => (Kind::Unusable, other.to_string(), false),
+        };
+        (self.trouble(kind, clipped(&detail)), is_worth_another)
+    }
+}
+
+/// The certificates in a PEM file.
+fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
+    let pem = std::fs::read(path)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .filter_map(Result::ok)
+        .map(|der| Certificate::from_der(&der).to_owned())
+        .collect();
+    if certificates.is_empty() {
+        return Err(io::Error::other("it holds no PEM certificate"));
+    }
+    Ok(certificates)
+}
+
+fn tls_trouble(error: &rustls::Error) -> (Kind, String, bool) {
+    let kind = match error {
+        rustls::Error::InvalidCertificate(_) => Kind::Untrusted,
+        _ => Kind::Unreachable,
+    };
+    (kind, error.to_string(), false)
+}
+
+fn kind_of(status: u16) -> Kind {
+    match status {
+        400 | 401 | 403 => Kind::Rejected(status),
+        404 | 410 => Kind::Gone(status),
+        300..=399 => Kind::Redirected(status),
+        429 | 500..=599 => Kind::Unavailable(status),
+        _ => Kind::Unexpected(status),
+    }
+}
+
+fn read_text(body: &mut Body) -> Result<Zeroizing<String>, ureq::Error> {
+    let text = body.with_config().limit(LARGEST_BODY).lossy_utf8(true).read_to_string()?;
+    Ok(Zeroizing::new(text))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Seconds, or a date counted by the server's own clock (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
+    let value = header(headers, RETRY_AFTER.as_str())?.trim();
+    value.parse().ok().filter(|seconds| *seconds >= 0).or_else(|| {
+        let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
+        let wait = Timestamp::from_http_date(value)?.since(date.unwrap_or(received_at));
+        Some(wait.max(0))
+    })
+}
+
+/// The token in an answer: an object's `token`, a JSON string, or the bare token as the whole body.
+///
+/// A bare body must have the three segments of a JWT, so that `OK` is no token.
+fn token_in(text: &str) -> Option<Secret> {
+    let text = text.trim();
+    let is_jwt = || text.split('.').count() == 3 && text.split('.').all(|part| !part.is_empty());
+    let found = match text.as_bytes().first()? {
+        b'{' => serde_json::from_str::<Answer>(text).ok()?.token,
+        b'"' => serde_json::from_str(text).ok()?,
+        _ if is_jwt() && text.len() <= LARGEST_BEARER => Secret::new(text.to_owned()),
+        _ => return None,
+    };
+    token::bearer(found.expose()).map(|bearer| Secret::new(bearer.to_owned()))
+}
+
+/// What a failure's body says, safe to show: its messages, or its text if that is not markup.
+fn detail(text: &str, account: &ServiceAccount) -> String {
+    let message = |value: &Value| match value {
+        Value::String(message) => Some(message.clone()),
+        Value::Object(fields) => Some(fields.get("message")?.as_str()?.to_owned()),
+        _ => None,
+    };
+    let said = match serde_json::from_str::<Value>(text) {
+        Ok(Value::String(message)) => message,
+        Ok(body @ Value::Object(_)) => {
+            let Errors { errors } = serde_json::from_value(body).unwrap_or_default();
+            errors.iter().filter_map(message).collect::<Vec<_>>().join("; ")
+        }
+        Ok(_) => String::new(),
+        Err(_) if text.trim_start().starts_with(['<', '{', '[']) => String::new(),
+        Err(_) => text.to_owned(),
+    };
+    clipped(&redacted(&said, account.client_secret.expose()))
+}
+
+/// `text` on one line, without control characters, and not too long.
+fn clipped(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown: String = Shown(&line).to_string();
+    match shown.char_indices().nth(LONGEST_DETAIL - 1) {
+        Some((at, _)) if shown.chars().count() > LONGEST_DETAIL => format!("{}…", &shown[..at]),
+        _ => shown,
+    }
+}
+
+/// `text` without any piece of the secret that it may echo, and without anything like a token.
+fn redacted(text: &str, secret: &str) -> String {
+    /// Characters of the secret in a row that are no coincidence.
+    const GIVEAWAY: usize = 6;
+    let text: Vec<char> = text.chars().collect();
+    let secret: Vec<char> = secret.to_lowercase().chars().collect();
+    let lower: Vec<char> = text.iter().map(|c| c.to_lowercase().next().unwrap_or(*c)).collect();
+    let window = GIVEAWAY.min(secret.len()).max(1);
+    let mut is_secret = vec![false; text.len()];
+    for at in 0..lower.len().saturating_sub(window - 1) {
+        if secret.windows(window).any(|piece| lower[at..].starts_with(piece)) {
+            is_secret[at..at + window].fill(true);
+        }
+    }
+    let mut shown = String::new();
+    for (at, c) in text.iter().enumerate() {
+        match (is_secret[at], at > 0 && is_secret[at - 1]) {
+            (false, _) => shown.push(*c),
+            (true, false) => shown.push_str("[redacted]"),
+            (true, true) => {}
+        }
+    }
+    let is_token = |word: &str| word.starts_with("eyJ") || word.contains("AstraCS:");
+    let words = shown.split(' ').map(|word| if is_token(word) { "[redacted]" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn account(secret: &str) -> ServiceAccount {
+        ServiceAccount {
+            client_name: "n".to_owned(),
+            client_id: "i".to_owned(),
+            client_secret: Secret::new(secret.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_in_every_form_that_the_api_gives_it() {
+        let bodies = [
+            r#"{"token":"abc"}"#,
+            r#"{"token":"Bearer abc","more":1}"#,
+            r#""abc""#,
+            "a.b.c",
+            " a.b.c\n",
+            "bearer a.b.c",
+            "",
+            "null",
+            "true",
+            "17",
+            "[]",
+            "{}",
+            "OK",
+            "a..c",
+            "<html>a.b.c</html>",
+            r#"{"token":null}"#,
+            r#"{"token":7}"#,
+            r#"{"token":""}"#,
+            r#"{"token":"a\nb"}"#,
+            r#"{"token":"a b"}"#,
+            r#"{"token":"a","token":"b"}"#,
+            r#"{"token":"a""#,
+            r#"{"errors":[]}"#,
+            r#"["a.b.c"]"#,
+        ];
+        let found = |body| token_in(body).map(|token| token.expose().to_owned());
+        let table: Vec<_> = bodies.map(|body| format!("{body:?} {:?}", found(body))).into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "{\"token\":\"abc\"}" Some("abc")
+        "{\"token\":\"Bearer abc\",\"more\":1}" Some("abc")
+        "\"abc\"" Some("abc")
+        "a.b.c" Some("a.b.c")
+        " a.b.c\n" Some("a.b.c")
+        "bearer a.b.c" Some("a.b.c")
+        "" None
+        "null" None
+        "true" None
+        "17" None
+        "[]" None
+        "{}" None
+        "OK" None
+        "a..c" None
+        "<html>a.b.c</html>" None
+        "{\"token\":null}" None
+        "{\"token\":7}" None
+        "{\"token\":\"\"}" None
+        "{\"token\":\"a\\nb\"}" None
+        "{\"token\":\"a b\"}" None
+        "{\"token\":\"a\",\"token\":\"b\"}" None
+        "{\"token\":\"a\"" None
+        "{\"errors\":[]}" None
+        "[\"a.b.c\"]" None
+        "#);
+        assert!(token_in(&"[".repeat(10_000)).is_none());
+        assert!(token_in(&format!("{{\"a\":{}", "[".repeat(10_000))).is_none());
+    }
+
+    #[test]
+    fn a_failures_body_is_shown_as_far_as_that_is_safe() {
+        let long = "x".repeat(300);
+        let bodies = [
+            r#"{"errors":[{"ID":340012,"message":"no such client"}]}"#,
+            r#"{"errors":[{"id":"7","message":"one"},{"message":"two"},"three",4]}"#,
+            r#"{"errors":"none"}"#,
+            r#"{"message":"unread"}"#,
+            r#""just text""#,
+            "null",
+            "",
+            "plain text\n",
+            "<html>gateway</html>",
+            "[broken",
+            "a\u{1b}[31mred\u{202e}",
+            "the secret hunter2-hunter2 was wrong",
+            "the secret HUNTER2-HUN was wrong",
+            "you sent eyJhbGciOi.e30.x and AstraCS:abc:def",
+            &long,
+        ];
+        let account = account("hunter2-hunter2");
+        let table: Vec<_> = bodies.map(|body| format!("{:?}", detail(body, &account))).into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "no such client"
+        "one; two; three"
+        ""
+        ""
+        "just text"
+        ""
+        ""
+        "plain text"
+        ""
+        ""
+        "a\\u{1b}[31mred\\u{202e}"
+        "the secret [redacted] was wrong"
+        "the secret [redacted] was wrong"
+        "you sent [redacted] and [redacted]"
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+        "#);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let read = |value: &str, date: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            headers.insert(DATE, date.parse().unwrap());
+            retry_after(&headers, Timestamp::from_unix(0))
+        };
+        let date = "Fri, 24 Jul 2020 14:16:22 GMT";
+        assert_eq!(read("7", date), Some(7));
+        assert_eq!(read("Fri, 24 Jul 2020 14:16:32 GMT", date), Some(10));
+        assert_eq!(read("Fri, 24 Jul 2020 14:16:02 GMT", date), Some(0));
+        assert_eq!(read("-7", date), None);
+        assert_eq!(read("soon", date), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_a_parser_panic_or_gives_an_odd_token(body in "\\PC*|\\{\"token\":\".*\"\\}") {
+            if let Some(found) = token_in(&body) {
+                prop_assert!(found.expose().bytes().all(|b| b.is_ascii_graphic()));
+            }
+        }
+
+        #[test]
+        fn no_message_shows_the_secret(secret in "[a-zA-Z0-9-]{6,40}", before in "\\PC{0,20}", after in "\\PC{0,20}") {
+            let shown = detail(&format!("{before}{secret}{after}"), &account(&secret));
+            prop_assert!(!shown.to_lowercase().contains(&secret.to_lowercase()), "{shown}");
+            prop_assert!(shown.chars().count() <= LONGEST_DETAIL);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What every helper protocol shares: which hosts the token is for, and how a request is read.
+//!
+//! An adapter turns bytes into bytes. It may ask one question, `serve` ("the credential, please"),
+//! or, where its protocol can drop a credential, `forget`. `Ok(None)` from the parsing of a request
+//! means "not ours", which each protocol spells in its own way; `Err` is a failure.
+
+use std::io::Read;
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+pub mod bazel;
+pub mod git;
+pub mod kubernetes;
+
+/// Bytes of a request that are read; real ones have some hundred, a line of git's up to 64 KiB.
+const LARGEST_REQUEST: u64 = 1024 * 1024;
+
+/// A host and port, in lower case.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Host {
+    name: String,
+    port: u16,
+}
+
+/// The hosts that the token is for.
+#[derive(Clone, Debug)]
+pub struct Hosts(pub Vec<Host>);
+
+impl Host {
+    /// Reads `HOST[:PORT]`; the port is 443 when absent.
+    ///
+    /// `None` for anything that two parsers might read differently: userinfo, a trailing dot, an
+    /// empty or padded port, percent-encoding, letters outside ASCII.
+    pub fn parse(authority: &str) -> Option<Self> {
+        let (name, port) = match authority.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                address.parse::<std::net::Ipv6Addr>().ok()?;
+                (&authority[..address.len() + 2], port)
+            }
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(digits) => port_number(digits)?,
+            None if port.is_empty() => 443,
+            None => return None,
+        };
+        let is_label = |label: &str| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            !label.is_empty() && label.bytes().all(plain)
+        };
+        let is_name = name.starts_with('[') || name.split('.').all(is_label);
+        is_name.then(|| Self { name: name.to_ascii_lowercase(), port })
+    }
+
+    /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
+    pub fn of_url(url: &str, schemes: &[&str]) -> Option<Self> {
+        // A request has no fragment, and browsers take a backslash for a slash.
+        if url.bytes().any(|b| matches!(b, b'#' | b'\\') || !b.is_ascii_graphic()) {
+            return None;
+        }
+        let (scheme, _) = url.split_once("://")?;
+        schemes.contains(&scheme).then_some(())?;
+        let uri: http::Uri = url.parse().ok()?;
+        Self::parse(uri.authority()?.as_str())
+    }
+}
+
+impl Host {
+    /// Whether an entry of `NO_PROXY`, in lower case, names this host or a domain above it.
+    pub fn is_exempt_by(&self, entry: &str) -> bool {
+        if entry == "*" {
+            return true;
+        }
+        let (domain, port) = match entry.rsplit_once(':') {
+            Some((domain, port)) if !domain.contains(':') || domain.ends_with(']') => {
+                (domain, Some(port))
+            }
+            _ => (entry, None),
+        };
+        let domain = domain.trim_start_matches("*.").trim_start_matches('.');
+        let bare = self.name.trim_start_matches('[').trim_end_matches(']');
+        let is_below = || bare.strip_suffix(domain).is_some_and(|above| above.ends_with('.'));
+        let is_named = bare == domain.trim_start_matches('[').trim_end_matches(']') || is_below();
+        !domain.is_empty() && is_named && port.is_none_or(|port| port == self.port.to_string())
+    }
+}
+
+fn port_number(digits: &str) -> Option<u16> {
+    let canonical = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+    canonical.then(|| digits.parse().ok()).flatten()
+}
+
+impl Hosts {
+    /// Whether the token is for `host`.
+    pub fn contain(&self, host: &Host) -> bool {
+        self.0.contains(host)
+    }
+}
+
+/// Reads a request to its end.
+fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Error> {
+    let problem = |problem: String| Error::Request { protocol, problem };
+    let mut bytes = Vec::new();
+    input
+        .take(LARGEST_REQUEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+    if bytes.len() as u64 > LARGEST_REQUEST {
+        return Err(problem("the request is larger than 1 MiB".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// One line of JSON.
+fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Request {
+        protocol,
+        problem: format!("the answer cannot be written: {error}"),
+    })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// An unknown verb, for the protocols that call it a failure.
+fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
+    Error::Request {
+        protocol,
+        problem: format!("unknown verb `{}`, known are {known}", crate::error::Shown(verb)),
+    }
+}
+
+/// What the adapters' tests serve.
+#[cfg(test)]
+fn credential() -> crate::token::Credential {
+    crate::token::Credential {
+        bearer: crate::token::Secret::new("a.b.c".to_owned()),
+        expires: Some(crate::timestamp::Timestamp::from_unix(1_595_636_032)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_host_is_read_exactly_or_not_at_all() {
+        let cases = [
+            "api.example.com",
+            "API.example.COM",
+            "api.example.com:8443",
+            "localhost:1",
+            "[::1]:8443",
+            "[::1]",
+            "10.0.0.1",
+            "under_score.example",
+            "",
+            ":443",
+            "api.example.com.",
+            ".example.com",
+            "a..b",
+            "api.example.com:",
+            "api.example.com:0",
+            "api.example.com:0443",
+            "api.example.com:+443",
+            "api.example.com:65536",
+            "api.example.com:443:443",
+            "user@h",
+            "h/",
+            "h%2e",
+            "é.example",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[example.com]",
+            "[::1%25lo]",
+            "a b",
+            "a\n",
+            "a\0",
+        ];
+        let table: Vec<_> = cases
+            .map(|case| match Host::parse(case) {
+                Some(host) => format!("{case:?} is {} port {}", host.name, host.port),
+                None => format!("{case:?} is refused"),
+            })
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "api.example.com" is api.example.com port 443
+        "API.example.COM" is api.example.com port 443
+        "api.example.com:8443" is api.example.com port 8443
+        "localhost:1" is localhost port 1
+        "[::1]:8443" is [::1] port 8443
+        "[::1]" is [::1] port 443
+        "10.0.0.1" is 10.0.0.1 port 443
+        "under_score.example" is under_score.example port 443
+        "" is refused
+        ":443" is refused
+        "api.example.com." is refused
+        ".example.com" is refused
+        "a..b" is refused
+        "api.example.com:" is refused
+        "api.example.com:0" is refused
+        "api.example.com:0443" is refused
+        "api.example.com:+443" is refused
+        "api.example.com:65536" is refused
+        "api.example.com:443:443" is refused
+        "user@h" is refused
+        "h/" is refused
+        "h%2e" is refused
+        "é.example" is refused
+        "::1" is refused
+        "[::1" is refused
+        "[::1]x" is refused
+        "[::1]:" is refused
+        "[example.com]" is refused
+        "[::1%25lo]" is refused
+        "a b" is refused
+        "a\n" is refused
+        "a\0" is refused
+        "#);
+    }
+
+    #[test]
+    fn the_host_of_a_url_is_the_one_it_is_sent_to() {
+        let cases = [
+            "https://ours",
+            "https://ours/",
+            "https://OURS:443/p?q=1",
+            "https://ours/@scope/x",
+            "grpcs://ours",
+            "http://ours/",
+            "HTTPS://ours/",
+            "ours",
+            "//ours/",
+            "https:ours",
+            "https:///ours",
+            "https://ours@evil/",
+            "https://evil@ours/",
+            "https://evil/#@ours",
+            "https://ours#@evil/",
+            "https://evil/?ours",
+            "https://evil?@ours/",
+            "https://evil\\@ours/",
+            "https://ours\\.evil/",
+            "https://ours%2eevil/",
+            "https://ours.evil/",
+            "https://evil.ours/",
+            "https://ours:444/",
+            "https://ours./",
+            "https://ours :443/",
+            " https://ours/",
+            "https://ours/\n",
+            "https://öurs/",
+        ];
+        let table: Vec<_> = cases
+            .map(|case| match Host::of_url(case, &["https", "grpcs"]) {
+                Some(host) => format!("{case:?} goes to {} port {}", host.name, host.port),
+                None => format!("{case:?} is refused"),
+            })
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "https://ours" goes to ours port 443
+        "https://ours/" goes to ours port 443
+        "https://OURS:443/p?q=1" goes to ours port 443
+        "https://ours/@scope/x" goes to ours port 443
+        "grpcs://ours" goes to ours port 443
+        "http://ours/" is refused
+        "HTTPS://ours/" is refused
+        "ours" is refused
+        "//ours/" is refused
+        "https:ours" is refused
+        "https:///ours" is refused
+        "https://ours@evil/" is refused
+        "https://evil@ours/" is refused
+        "https://evil/#@ours" is refused
+        "https://ours#@evil/" is refused
+        "https://evil/?ours" goes to evil port 443
+        "https://evil?@ours/" goes to evil port 443
+        "https://evil\\@ours/" is refused
+        "https://ours\\.evil/" is refused
+        "https://ours%2eevil/" is refused
+        "https://ours.evil/" goes to ours.evil port 443
+        "https://evil.ours/" goes to evil.ours port 443
+        "https://ours:444/" goes to ours port 444
+        "https://ours./" is refused
+        "https://ours :443/" is refused
+        " https://ours/" is refused
+        "https://ours/\n" is refused
+        "https://öurs/" is refused
+        "#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic_or_yields_an_odd_host(text in "\\PC*|[a-z@:/.\\[\\]#?]{1,30}") {
+            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"])] {
+                if let Some(host) = host {
+                    let odd = |b: u8| b"@/?#%\\ ".contains(&b) || b.is_ascii_uppercase() || !b.is_ascii_graphic();
+                    prop_assert!(!host.name.bytes().any(odd) && host.port > 0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The JSON `get` of Bazel and uv, EngFlow's credential-helper specification:
+//! <https://github.com/EngFlow/credential-helper-spec/blob/main/spec.md>.
+//!
+//! Bazel calls once for each distinct URI, in parallel, and gives up after 10 s. It drops a whole
+//! reply over a fractional second, and insists on `headers`.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Host, Hosts};
+use crate::error::{Error, json_defect};
+use crate::token::{Credential, Secret};
+
+const PROTOCOL: &str = "bazel";
+
+/// More properties may come; they are ignored.
+#[derive(Deserialize)]
+struct Request {
+    uri: String,
+}
+
+#[derive(Serialize)]
+struct Reply<'a> {
+    headers: Headers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Headers<'a> {
+    #[serde(rename = "Authorization")]
+    authorization: [&'a str; 1],
+}
+
+/// Answers one call of `HELPER VERB`.
+///
+/// # Errors
+/// Another verb than `get`, a malformed request, a URI that is not ours, or `serve` fails.
+pub fn answer(
+    verb: &str,
+    input: impl Read,
+    hosts: &Hosts,
+    serve: impl FnOnce() -> Result<Credential, Error>,
+) -> Result<Vec<u8>, Error> {
+    if verb != "get" {
+        return Err(super::unknown_verb(PROTOCOL, verb, "`get`"));
+    }
+    let request: Request =
+        serde_json::from_slice(&super::read_request(PROTOCOL, input)?).map_err(|error| {
+            Error::Request {
+                protocol: PROTOCOL,
+                problem: format!(
+                    "the request is not `{{\"uri\":\"https://…\"}}`: {}",
+                    json_defect(&error)
+                ),
+            }
+        })?;
+    let is_ours =
+        Host::of_url(&request.uri, &["https", "grpcs"]).is_some_and(|host| hosts.contain(&host));
+    if !is_ours {
+        return Err(Error::NotOurs { protocol: PROTOCOL });
+    }
+    let credential = serve()?;
+    let header = Secret::new(format!("Bearer {}", credential.bearer.expose()));
+    let reply = Reply {
+        headers: Headers { authorization: [header.expose()] },
+        expires: credential.expires.map(|instant| instant.to_string()),
+    };
+    super::json_line(PROTOCOL, &reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::credential;
+    use proptest::prelude::*;
+
+    fn answered(verb: &str, request: &[u8]) -> String {
+        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
+        match answer(verb, request, &hosts, || Ok(credential())) {
+            Ok(reply) => String::from_utf8(reply).unwrap(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_uri_of_ours_gets_the_header() {
+        insta::assert_snapshot!(answered("get", br#"{"uri":"https://ours.example/a?b=c","more":[1]}"#), @r#"{"headers":{"Authorization":["Bearer a.b.c"]},"expires":"2020-07-25T00:13:52Z"}"#);
+        assert!(answered("get", br#"{"uri":"grpcs://ours.example"}"#).contains("Bearer a.b.c"));
+    }
+
+    #[test]
+    fn a_token_without_expiry_leaves_the_field_out() {
+        let endless = || Ok(Credential { expires: None, ..credential() });
+        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
+        let reply = answer("get", br#"{"uri":"https://ours.example"}"#.as_slice(), &hosts, endless);
+        insta::assert_snapshot!(String::from_utf8(reply.unwrap()).unwrap(), @r#"{"headers":{"Authorization":["Bearer a.b.c"]}}"#);
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        let deep = "[".repeat(10_000);
+        let cases = [
+            ("get", r#"{"uri":"https://evil.example/?ours.example"}"#),
+            ("get", r#"{"uri":"https://ours.example@evil.example/"}"#),
+            ("get", r#"{"uri":"http://ours.example/"}"#),
+            ("get", r#"{"uri":"ours.example"}"#),
+            ("get", r#"{"uri":"https://ours.example","uri":"https://ours.example"}"#),
+            ("get", r#"{"uri":"https://ours.example"} x"#),
+            ("get", r#"{"uri":null}"#),
+            ("get", "{}"),
+            ("get", ""),
+            ("get", &deep),
+            ("fetch", r#"{"uri":"https://ours.example"}"#),
+        ];
+        let table: Vec<_> = cases.map(|(verb, request)| answered(verb, request.as_bytes())).into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        bazel: asked for a host that this credential is not for
+        bazel: asked for a host that this credential is not for
+        bazel: asked for a host that this credential is not for
+        bazel: asked for a host that this credential is not for
+        bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 35
+        bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 32
+        bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 11
+        bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 2
+        bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 0
+        bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 1
+        bazel: unknown verb `fetch`, known are `get`
+        "#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_makes_the_parser_panic(request in any::<Vec<u8>>()) {
+            answered("get", &request);
+        }
+
+        #[test]
+        fn no_uri_gets_a_token_out_for_another_host(uri in "https://[a-z.@:/?#\\\\]{0,20}evil[a-z.@:/?#]{0,20}") {
+            let request = serde_json::json!({ "uri": uri }).to_string();
+            let reply = answered("get", request.as_bytes());
+            prop_assert!(!reply.contains("a.b.c") || uri.starts_with("https://ours.example/"));
+        }
+    }
+}

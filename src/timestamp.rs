@@ -1,0 +1,114 @@
+//! Unix seconds in, RFC 3339 out: the only place that reads the clock.
+//!
+//! Everything the program decides is decided in whole seconds, because that is what the protocols
+//! carry: Bazel drops a whole reply over a fractional second.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time on this machine's clock, in whole Unix seconds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+/// 9999-12-31T23:59:59Z, the last instant that RFC 3339 can write.
+const LAST: i64 = 253_402_300_799;
+
+impl Timestamp {
+    /// Reads this machine's clock.
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// The instant `seconds` after the Unix epoch.
+    pub fn from_unix(seconds: i64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn unix(self) -> i64 {
+        self.0
+    }
+
+    /// The instant `seconds` later, or earlier when negative; stops at the ends of the number line.
+    pub fn plus(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// Seconds from `earlier` to this instant, negative when it is later.
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// When a file was last written; `None` where the system does not say.
+    pub fn of_change(metadata: &Metadata) -> Option<Self> {
+        metadata.modified().ok().map(Self::from)
+    }
+
+    /// Reads an HTTP date (RFC 9110, section 5.6.7), in any of its three forms.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        httpdate::parse_http_date(text).ok().map(Self::from)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => seconds(after),
+            Err(before) => -seconds(before.duration()),
+        })
+    }
+}
+
+/// RFC 3339 in UTC, whole seconds, with `Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = u64::try_from(self.0.clamp(0, LAST)).unwrap_or(0);
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).fmt(f)
+    }
+}
+
+/// A sign of life, left in a file's modification time: [`heartbeat`] reads what [`beat`] writes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Heartbeat(SystemTime);
+
+/// Leaves a sign of life at `file`.
+pub fn beat(file: &File) -> io::Result<()> {
+    file.set_modified(SystemTime::now())
+}
+
+/// The last sign of life at `file`; to be compared, not measured: the clocks may differ.
+pub fn heartbeat(file: &File) -> Option<Heartbeat> {
+    file.metadata().ok()?.modified().ok().map(Heartbeat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_writes_whole_seconds_with_a_z() {
+        let shown = Timestamp::from_unix(1_595_600_182).to_string();
+        assert_eq!(shown, "2020-07-24T14:16:22Z");
+    }
+
+    #[test]
+    fn the_ends_of_the_number_line_are_written_and_not_panicked_over() {
+        let shown = [i64::MIN, -1, LAST, LAST + 1, i64::MAX]
+            .map(|seconds| Timestamp::from_unix(seconds).to_string());
+        let (first, last) = ("1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z");
+        assert_eq!(shown, [first, first, last, last, last]);
+    }
+
+    #[test]
+    fn it_reads_an_http_date() {
+        let read = Timestamp::from_http_date("Fri, 24 Jul 2020 14:16:22 GMT");
+        assert_eq!(read, Some(Timestamp::from_unix(1_595_600_182)));
+        assert_eq!(Timestamp::from_http_date("soon"), None);
+    }
+}

@@ -1,0 +1,404 @@
+//! The bearer token, and how long it may be used.
+//!
+//! Nothing documents how long a token of Astra lives, so its payload's `exp` is read and never
+//! assumed. The rest of the token is not looked at: the vendor's own example has a damaged header
+//! and mangled claims. Life is counted from this machine's clock at the moment of receipt, not
+//! from `exp` itself, so a clock that is wrong stays harmless.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::timestamp::Timestamp;
+
+/// Text that must not be shown: a client secret or a token. It has no `Display`, its `Debug` is a
+/// placeholder, its memory is zeroed on drop, and [`Secret::expose`] is the only way out.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes `text` over; the caller keeps no copy.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself. Every call of this is a place to audit.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What is handed to a caller.
+#[derive(Debug)]
+pub struct Credential {
+    /// The bearer token, without `Bearer `.
+    pub bearer: Secret,
+    /// When to ask again; `None` for a token that never expires.
+    pub expires: Option<Timestamp>,
+}
+
+/// A token as Astra issued it, and until when it serves.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Token {
+    /// The bearer token, without `Bearer `.
+    pub bearer: Secret,
+    /// How long it lives.
+    pub validity: Validity,
+}
+
+/// The three instants of a token's life, all on this machine's clock.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Validity {
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// When it is to be renewed: `expires_at` less the leeway drawn for this token.
+    pub refresh_at: Timestamp,
+    /// When it stops being accepted.
+    pub expires_at: Timestamp,
+}
+
+/// The token had expired before it arrived.
+#[derive(Debug, Eq, PartialEq)]
+pub struct ExpiredAtBirth;
+
+/// No token is believed to live longer than this many seconds, whatever its `exp` says.
+const LONGEST_LIFE: i64 = 24 * 60 * 60;
+
+/// Seconds for which a token without a readable `exp` is kept.
+const UNKNOWN_LIFE: i64 = 5 * 60;
+
+/// The leeway is a tenth of the life, within these seconds: enough for a request on its way, and
+/// for the clock to drift, without renewing long-lived tokens early.
+const LEEWAY: std::ops::RangeInclusive<i64> = 5..=300;
+
+/// The largest token that is believed, in bytes.
+pub const LARGEST_BEARER: usize = 64 * 1024;
+
+const _: () = assert!(UNKNOWN_LIFE < LONGEST_LIFE);
+
+impl Validity {
+    /// The life of `bearer`, which the issuer handed out when its clock showed `issuer_date`.
+    ///
+    /// `draw` is a random number: machines that started together must not renew together, so each
+    /// token gets a leeway between half and the whole of the tenth.
+    ///
+    /// # Errors
+    /// [`ExpiredAtBirth`] when nothing of the life is left.
+    pub fn of(
+        bearer: &str,
+        issuer_date: Option<Timestamp>,
+        received_at: Timestamp,
+        draw: u32,
+    ) -> Result<Self, ExpiredAtBirth> {
+        let claims = Claims::of(bearer);
+        let born = issuer_date.or(claims.iat).unwrap_or(received_at);
+        let life = match claims.exp {
+            Some(exp) => exp.since(born).min(LONGEST_LIFE),
+            None => UNKNOWN_LIFE,
+        };
+        if life <= 0 {
+            return Err(ExpiredAtBirth);
+        }
+        let leeway = (life / 10).clamp(*LEEWAY.start(), *LEEWAY.end());
+        let half = (leeway + 1) / 2;
+        let drawn = half + i64::from(draw) % (leeway - half + 1);
+        let expires_at = received_at.plus(life);
+        Ok(Self { received_at, refresh_at: expires_at.plus(-drawn), expires_at })
+    }
+
+    /// When a caller who wants `min_valid` seconds is to get a new token.
+    ///
+    /// Who asks for more than any token gives gets a renewal once in each leeway, not at each call.
+    pub fn refresh_at(&self, min_valid: Option<i64>) -> Timestamp {
+        let Some(min_valid) = min_valid else {
+            return self.refresh_at;
+        };
+        let leeway = self.expires_at.since(self.refresh_at);
+        let soonest = self.received_at.plus(leeway);
+        self.refresh_at.min(self.expires_at.plus(-min_valid).max(soonest))
+    }
+
+    /// Whether the token serves a caller who wants `min_valid` seconds.
+    ///
+    /// A clock that shows less than at receipt has jumped back: how much life is left is then
+    /// unknown, and the token is not fresh.
+    pub fn is_fresh(&self, now: Timestamp, min_valid: Option<i64>) -> bool {
+        self.received_at <= now && now < self.refresh_at(min_valid)
+    }
+
+    /// Whether the token would still be accepted, leeway or not.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.received_at <= now && now < self.expires_at
+    }
+}
+
+/// Takes the bearer out of `text`, which may bring a `Bearer ` in front of it.
+///
+/// `None` when it holds anything outside the b64token alphabet of RFC 6750, section 2.1, is empty,
+/// or is larger than [`LARGEST_BEARER`]: one newline in a token breaks kubectl, git and every header.
+pub fn bearer(text: &str) -> Option<&str> {
+    let prefixed = text.get(..7).is_some_and(|p| p.eq_ignore_ascii_case("bearer "));
+    let bare = if prefixed { &text[7..] } else { text };
+    let b64token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    (!bare.is_empty() && bare.len() <= LARGEST_BEARER && bare.bytes().all(b64token)).then_some(bare)
+}
+
+/// The two claims that are read.
+#[derive(Default, Deserialize)]
+#[serde(default, from = "WireClaims")]
+struct Claims {
+    exp: Option<Timestamp>,
+    iat: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireClaims {
+    exp: Value,
+    iat: Value,
+}
+
+impl From<WireClaims> for Claims {
+    fn from(wire: WireClaims) -> Self {
+        Self { exp: instant(&wire.exp), iat: instant(&wire.iat) }
+    }
+}
+
+impl Claims {
+    /// What cannot be read is absent: an opaque token is a token too.
+    fn of(bearer: &str) -> Self {
+        const UNPADDED: GeneralPurpose = GeneralPurpose::new(
+            &URL_SAFE,
+            GeneralPurposeConfig::new()
+                .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+                .with_decode_allow_trailing_bits(true),
+        );
+        bearer
+            .split('.')
+            .nth(1)
+            .and_then(|payload| UNPADDED.decode(payload).ok())
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default()
+    }
+}
+
+/// A claim in seconds, or milliseconds when it is too large for that; a number or one in a string.
+fn instant(claim: &Value) -> Option<Timestamp> {
+    /// In seconds the year 5138, in milliseconds March 1973.
+    const FIRST_MILLISECOND: f64 = 1e11;
+    let number = match claim {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if !number.is_finite() {
+        return None;
+    }
+    let seconds = if number >= FIRST_MILLISECOND { number / 1000.0 } else { number };
+    // `as` saturates, which is what a number beyond every clock deserves.
+    #[allow(clippy::cast_possible_truncation)]
+    Some(Timestamp::from_unix(seconds.floor() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    const NOW: i64 = 1_000_000_000;
+
+    fn token(payload: &str) -> String {
+        format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    /// Seconds of life from receipt, and of leeway, of a token issued now; draws the longest leeway.
+    fn life(payload: &str) -> String {
+        let now = Timestamp::from_unix(NOW);
+        match Validity::of(&token(payload), Some(now), now, 0) {
+            Ok(validity) => format!(
+                "lives {} s, leeway {} s",
+                validity.expires_at.since(now),
+                validity.expires_at.since(validity.refresh_at)
+            ),
+            Err(ExpiredAtBirth) => "expired at birth".to_owned(),
+        }
+    }
+
+    #[test]
+    fn exp_is_read_in_every_form_that_servers_write() {
+        let forms = [
+            r#"{"exp":1000036000}"#,
+            r#"{"exp":1000036000.9}"#,
+            r#"{"exp":"1000036000"}"#,
+            r#"{"exp":1000036000000}"#,
+            r#"{"exp":1000000040}"#,
+            r#"{"exp":1000000004}"#,
+            r#"{}"#,
+            r#"{"exp":null}"#,
+            r#"{"exp":[1000036000]}"#,
+            r#"{"exp":"soon"}"#,
+            r#"{"exp":"NaN"}"#,
+            r#"{"exp":1e308}"#,
+            r#"{"exp":1e309}"#,
+            r#"{"exp":9223372036854775808}"#,
+            r#"{"exp":-1}"#,
+            r#"{"exp":1000000000}"#,
+            r#"{"exp":1,"exp":1000036000}"#,
+            "not json",
+        ];
+        let table: Vec<_> = forms.map(|form| format!("{form} {}", life(form))).into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        {"exp":1000036000} lives 36000 s, leeway 150 s
+        {"exp":1000036000.9} lives 36000 s, leeway 150 s
+        {"exp":"1000036000"} lives 36000 s, leeway 150 s
+        {"exp":1000036000000} lives 36000 s, leeway 150 s
+        {"exp":1000000040} lives 40 s, leeway 3 s
+        {"exp":1000000004} lives 4 s, leeway 3 s
+        {} lives 300 s, leeway 15 s
+        {"exp":null} lives 300 s, leeway 15 s
+        {"exp":[1000036000]} lives 300 s, leeway 15 s
+        {"exp":"soon"} lives 300 s, leeway 15 s
+        {"exp":"NaN"} lives 300 s, leeway 15 s
+        {"exp":1e308} lives 86400 s, leeway 150 s
+        {"exp":1e309} lives 300 s, leeway 15 s
+        {"exp":9223372036854775808} lives 86400 s, leeway 150 s
+        {"exp":-1} expired at birth
+        {"exp":1000000000} expired at birth
+        {"exp":1,"exp":1000036000} lives 300 s, leeway 15 s
+        not json lives 300 s, leeway 15 s
+        "#);
+    }
+
+    #[test]
+    fn life_is_counted_by_the_issuers_clock_from_the_moment_of_receipt() {
+        // The local clock is two hours fast; the issuer's says that an hour is left.
+        let local = Timestamp::from_unix(NOW + 7200);
+        let bearer = token(r#"{"iat":1000000000,"exp":1000003600}"#);
+        for issuer in [Some(Timestamp::from_unix(NOW)), None] {
+            let validity = Validity::of(&bearer, issuer, local, 0).unwrap();
+            assert_eq!(validity.expires_at, local.plus(3600));
+        }
+    }
+
+    #[test]
+    fn the_vendors_damaged_example_is_a_token() {
+        let payload = r#"{"iat":1595600182,"exp":1595636182,"nbf":0,"auth_time":0,"typ":"Bearer"}"#;
+        let damaged = "qyJhbGciOiJSUzI1NiIsInR5cCIgOiAiSldUIiwia2lkIiA6ICJ4In0";
+        let example = format!("{damaged}.{}.eA", BASE64_URL_SAFE_NO_PAD.encode(payload));
+        let then = Timestamp::from_unix(1_595_600_182);
+        let validity = Validity::of(&example, None, then, 0).unwrap();
+        assert_eq!(validity.expires_at, then.plus(36_000));
+        assert_eq!(bearer(&example), Some(example.as_str()));
+    }
+
+    #[test]
+    fn a_bearer_prefix_is_stripped_and_anything_odd_refused() {
+        let cases = [
+            "abc",
+            "Bearer abc",
+            "bEARER abc",
+            "a-._~+/=",
+            "",
+            "Bearer ",
+            "Bearer  abc",
+            "a b",
+            "a\n",
+            "a:b",
+            "é",
+            "\"a\"",
+        ];
+        let table: Vec<_> = cases.map(|case| format!("{case:?} {:?}", bearer(case))).into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "abc" Some("abc")
+        "Bearer abc" Some("abc")
+        "bEARER abc" Some("abc")
+        "a-._~+/=" Some("a-._~+/=")
+        "" None
+        "Bearer " None
+        "Bearer  abc" None
+        "a b" None
+        "a\n" None
+        "a:b" None
+        "é" None
+        "\"a\"" None
+        "#);
+        assert_eq!(bearer(&"a".repeat(LARGEST_BEARER + 1)), None);
+    }
+
+    fn ten_hours() -> Validity {
+        let now = Timestamp::from_unix(NOW);
+        Validity::of(&token(r#"{"exp":1000036000}"#), Some(now), now, 0).unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_jumped_back_is_noticed() {
+        let validity = ten_hours();
+        assert!(validity.is_fresh(validity.received_at, None));
+        assert!(!validity.is_fresh(validity.received_at.plus(-1), None));
+        assert!(!validity.is_alive(validity.received_at.plus(-1)));
+    }
+
+    #[test]
+    fn asking_for_more_than_a_token_gives_does_not_renew_at_each_call() {
+        let validity = ten_hours();
+        let wish = Some(20 * 3600);
+        assert!(validity.is_fresh(validity.received_at, wish));
+        assert!(validity.is_fresh(validity.received_at.plus(149), wish));
+        assert!(!validity.is_fresh(validity.received_at.plus(150), wish));
+    }
+
+    #[test]
+    fn min_valid_asks_for_more_than_the_leeway_and_never_for_less() {
+        let validity = ten_hours();
+        let until = |wish| validity.expires_at.since(validity.refresh_at(wish));
+        assert_eq!([until(None), until(Some(0)), until(Some(3600))], [150, 150, 3600]);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", Secret::new("hush".to_owned())), "Secret(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_payload_makes_a_token_live_longer_than_a_day(
+            payload in any::<Vec<u8>>(),
+            exp in any::<f64>(),
+            date in any::<i64>(),
+            draw in any::<u32>(),
+        ) {
+            let now = Timestamp::from_unix(NOW);
+            let odd = format!("x.{}.y", BASE64_URL_SAFE_NO_PAD.encode(&payload));
+            let sized = token(&format!(r#"{{"exp":{exp:e}}}"#));
+            for bearer in [odd, sized] {
+                if let Ok(validity) = Validity::of(&bearer, Some(Timestamp::from_unix(date)), now, draw) {
+                    let life = validity.expires_at.since(now);
+                    prop_assert!(0 < life && life <= LONGEST_LIFE);
+                    let leeway = validity.expires_at.since(validity.refresh_at);
+                    let whole = (life / 10).clamp(5, 300);
+                    prop_assert!(whole <= 2 * leeway && leeway <= whole);
+                }
+            }
+        }
+
+        #[test]
+        fn a_bearer_is_visible_ascii(text in any::<String>()) {
+            if let Some(bare) = bearer(&text) {
+                prop_assert!(bare.bytes().all(|b| b.is_ascii_graphic()));
+            }
+        }
+    }
+}
