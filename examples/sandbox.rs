@@ -19,7 +19,12 @@ use std::time::{Duration, Instant};
 use stand_in::{Astra, Authority};
 
 /// The names that the binary answers to.
-const LINKS: [&str; 2] = ["astra-credential", "git-credential-astra"];
+const LINKS: [&str; 4] = [
+    "astra-credential",
+    "git-credential-astra",
+    "docker-credential-astra",
+    "terraform-credentials-astra",
+];
 
 /// How long the stand-in takes for an exchange in the last part, so that the calls overlap.
 const SLOW: Duration = Duration::from_millis(500);

@@ -72,6 +72,8 @@ pub fn serve(
     log::debug!("asking `{}` for a token", wish.api);
     match slot.hold(mint) {
         Ok(token) => {
+            let validity = token.validity.asked_for(wish.min_valid);
+            let token = Token { validity, ..token };
             let credential = wish.credential(&token, clock());
             slot.fill(&Entry { token: Some(token), verdict: None });
             Ok(credential)
@@ -95,6 +97,10 @@ pub fn serve(
 /// # Errors
 /// The entry cannot be removed, or others kept it locked for all of `timeout`.
 pub fn forget(cache: &Cache, named: Option<&Secret>, timeout: Duration) -> std::io::Result<()> {
+    // What is not there needs no lock, and no folder to put one in.
+    if !cache.read().is_named(named) {
+        return Ok(());
+    }
     let mut queue = cache.queue(timeout);
     let slot = loop {
         match queue.step() {
@@ -103,12 +109,18 @@ pub fn forget(cache: &Cache, named: Option<&Secret>, timeout: Duration) -> std::
             Turn::TooLate => return Err(std::io::Error::other("another process holds its lock")),
         }
     };
-    let is_named = match (named, slot.read().token) {
-        (Some(named), Some(token)) => token.bearer == *named,
-        (Some(_), None) => false,
-        (None, _) => true,
-    };
-    if is_named { slot.clear() } else { Ok(()) }
+    if slot.read().is_named(named) { slot.clear() } else { Ok(()) }
+}
+
+impl Entry {
+    /// Whether the entry holds the token `named`, or anything when none is.
+    fn is_named(&self, named: Option<&Secret>) -> bool {
+        let Self { token, verdict } = self;
+        match named {
+            Some(named) => token.as_ref().is_some_and(|token| token.bearer == *named),
+            None => token.is_some() || verdict.is_some(),
+        }
+    }
 }
 
 impl Wish<'_> {

@@ -13,6 +13,7 @@
 //! waits for Astra from one that was stopped, so the holder touches the lock file while it waits.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -66,7 +67,10 @@ pub struct Verdict {
 const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 8 * 1024;
 
 /// How often a holder that waits for Astra shows that it lives.
-const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_millis(100);
+
+/// However short the time-out, some beats may be late before a waiter loses patience.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a waiter sleeps between two looks: from the first to the last, doubling.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
@@ -104,16 +108,16 @@ impl Cache {
             cache: self,
             lock: None,
             deadline: now + timeout,
-            patience: timeout / 3 + spread,
+            patience: (timeout / 3).max(SHORTEST_PATIENCE) + spread,
             alive: (now, None),
             pause: PAUSE.start,
         }
     }
 
     /// Says in one line that the cache cannot be used, and under `-v` whatever else is wrong.
-    fn trouble(&self, place: &Place, what: &str, why: &io::Error) {
+    fn trouble(&self, place: &Place, why: &io::Error) {
         let dir = place.dir.to_string_lossy();
-        let line = format!("{what} the cache `{}` ({why}); going on without it", Shown(&dir));
+        let line = format!("cannot use the cache `{}` ({why}); going on without it", Shown(&dir));
         if self.has_warned.replace(true) {
             log::debug!("{line}");
         } else {
@@ -154,7 +158,7 @@ impl<'a> Queue<'a> {
         let lock = match self.lock.take().map_or_else(|| place.open_lock(), Ok) {
             Ok(lock) => lock,
             Err(error) => {
-                cache.trouble(place, "cannot lock", &error);
+                cache.trouble(place, &error);
                 return slot(None);
             }
         };
@@ -170,7 +174,7 @@ impl<'a> Queue<'a> {
                 return slot(None);
             }
             Err(error) => {
-                cache.trouble(place, "cannot lock", &error);
+                cache.trouble(place, &error);
                 return slot(None);
             }
         }
@@ -239,7 +243,7 @@ impl Slot<'_> {
         };
         match place.write(entry) {
             Ok(()) => place.sweep(self.lock.is_some()),
-            Err(error) => self.cache.trouble(place, "cannot write", &error),
+            Err(error) => self.cache.trouble(place, &error),
         }
     }
 
@@ -337,29 +341,49 @@ impl Place {
         let now = Timestamp::now();
         for item in names.take(SWEPT).flatten() {
             let file_name = item.file_name();
-            let Some((identity, rest)) = file_name.to_str().and_then(|name| name.split_once('.'))
-            else {
+            let Some((identity, rest)) = parts_of_name(&file_name) else {
                 continue;
             };
-            if identity.len() != self.name.len() || !identity.bytes().all(|b| b.is_ascii_hexdigit())
-            {
-                continue;
-            }
             let age = || Some(now.since(Timestamp::of_change(&item.metadata().ok()?)?));
             let is_older = |limit: i64| age().is_some_and(|age| age > limit);
             let is_nobodys = match rest {
                 "entry" => identity != self.name && is_older(STALE_ENTRY),
                 "lock" => false,
-                _ if rest.ends_with(".tmp") => {
-                    (is_locked && identity == self.name) || is_older(STALE_TEMPORARY)
-                }
-                _ => false,
+                _ => (is_locked && identity == self.name) || is_older(STALE_TEMPORARY),
             };
             if is_nobodys {
                 let _ = fs::remove_file(item.path()).or_else(|_| fs::remove_dir(item.path()));
             }
         }
     }
+}
+
+/// Removes the entries of all identities in `dir`, and whatever is half written.
+///
+/// # Errors
+/// One of them cannot be removed.
+pub fn clear_all(dir: &Path) -> io::Result<()> {
+    let names = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names?,
+    };
+    for item in names {
+        let item = item?;
+        let file_name = item.file_name();
+        // A lock stays: somebody may hold it.
+        if parts_of_name(&file_name).is_some_and(|(_, rest)| rest != "lock") {
+            fs::remove_file(item.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A file's identity and the rest of its name, if it is one of this cache's.
+fn parts_of_name(name: &OsStr) -> Option<(&str, &str)> {
+    let (identity, rest) = name.to_str()?.split_once('.')?;
+    let is_identity = identity.len() == 32 && identity.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_known = ["entry", "lock"].contains(&rest) || rest.ends_with(".tmp");
+    (is_identity && is_known).then_some((identity, rest))
 }
 
 /// What lies under the seal.

@@ -6,9 +6,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::builder::ValueParser;
+use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::command::{Dialect, Format};
 use crate::settings::Flags;
 
 /// The command line.
@@ -23,33 +24,83 @@ pub struct Line {
 /// What is to be done.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Task {
-    /// Print the bare token.
-    Token,
+    /// Print the token.
+    Token(Format),
+    /// Print a header line.
+    Header,
+    /// Print variables, for the shell named or the user's own.
+    Env(Option<Dialect>),
+    /// Run a command with the token in its environment.
+    Exec(Vec<OsString>),
+    /// Drop what is cached for this account, or for all.
+    Forget {
+        /// For all.
+        all: bool,
+    },
     /// Print an ExecCredential.
     Kubernetes,
     /// Speak git's credential protocol: the verb.
     Git(String),
     /// Speak the JSON `get`: the verb.
     Bazel(String),
+    /// Speak Docker's helper protocol: the verb.
+    Docker(String),
+    /// Speak Terraform's: the verb and the host.
+    Terraform(String, Option<String>),
 }
 
 /// A link is an alias: the name it has, and the word that it stands for.
-const LINKS: [(&str, &str); 1] = [("git-credential-astra", "git")];
+const LINKS: [(&str, &str); 3] = [
+    ("git-credential-astra", "git"),
+    ("docker-credential-astra", "docker"),
+    ("terraform-credentials-astra", "terraform"),
+];
 
-const EXAMPLES: &str = "\
-Examples:
-  astra-credential token
-  kubectl config set-credentials astra --exec-command=astra-credential --exec-arg=kubernetes \\
-    --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never
-  git config --global credential.https://git.example.com.helper astra
+const ABOUT: &str = "\
+Hands out bearer tokens for the DataStax Astra DevOps API: a service account is exchanged once, the
+token is cached, renewed when it expires, and given to each tool in its own language";
 
+const EXIT_CODES: &str = "\
 Exit codes:
   0  the answer is on standard output
   1  anything else
   2  the command line or a variable cannot be used
   3  the account file is missing, malformed or open to others
   4  Astra rejected the service account
-  5  Astra cannot be reached";
+  5  Astra cannot be reached
+
+`astra-credential COMMAND --help` shows how to set the tool up.";
+
+const KUBERNETES: &str = "\
+Set-up:
+  kubectl config set-credentials astra --exec-command=astra-credential \\
+    --exec-arg=kubernetes --exec-interactive-mode=Never \\
+    --exec-api-version=client.authentication.k8s.io/v1";
+
+const GIT: &str = "\
+Set-up, with a link named `git-credential-astra` on PATH:
+  git config --global credential.https://git.example.com.helper \\
+    'astra --host git.example.com'";
+
+const BAZEL: &str = "\
+Set-up, with an executable script `astra-bazel` that holds
+`exec astra-credential bazel --host cache.example.com \"$@\"`:
+  build --credential_helper=cache.example.com=/path/to/astra-bazel";
+
+const DOCKER: &str = "\
+Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on PATH
+and `ASTRA_CREDENTIAL_HOSTS=registry.example.com` in the environment:
+  { \"credHelpers\": { \"registry.example.com\": \"astra\" } }";
+
+const TERRAFORM: &str = "\
+Set-up for registries, with a link `~/.terraform.d/plugins/terraform-credentials-astra`,
+in ~/.terraformrc:
+  credentials_helper \"astra\" { args = [\"--host\", \"registry.example.com\"] }
+
+As an external data source the token is kept in the state in clear text:
+  data \"external\" \"astra\" { program = [\"astra-credential\", \"terraform\", \"external\"] }
+Rather let the provider read it from the environment, which leaves no trace:
+  astra-credential exec --min-valid 1h -- terraform apply";
 
 /// Reads the command line, the program's own name included.
 ///
@@ -58,14 +109,31 @@ Exit codes:
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
     let mut matches = command().try_get_matches_from(spelled_out(arguments))?;
     let (name, mut found) = matches.remove_subcommand().unwrap_or_default();
-    let mut verb = || found.remove_one::<String>("verb").unwrap_or_default();
+    let mut word = |name: &str| found.remove_one::<String>(name);
     let task = match name.as_str() {
+        "header" => Task::Header,
+        "env" => Task::Env(word("shell").map(|shell| Dialect::named(&shell))),
+        "exec" => {
+            Task::Exec(found.remove_many("command").map(Iterator::collect).unwrap_or_default())
+        }
+        "forget" => Task::Forget { all: found.get_flag("all") },
         "kubernetes" => Task::Kubernetes,
-        "git" => Task::Git(verb()),
-        "bazel" => Task::Bazel(verb()),
-        _ => Task::Token,
+        "git" => Task::Git(word("verb").unwrap_or_default()),
+        "bazel" => Task::Bazel(word("verb").unwrap_or_default()),
+        "docker" => Task::Docker(word("verb").unwrap_or_default()),
+        "terraform" => Task::Terraform(word("verb").unwrap_or_default(), word("registry")),
+        _ => Task::Token(match word("format").as_deref() {
+            Some("json") => Format::Json,
+            _ => Format::Text,
+        }),
     };
-    Ok(Line { flags: flags(&mut found), task })
+    let mut flags = flags(&mut found);
+    // Of a flag on both sides of the command's name, clap hands down one side.
+    let before: Vec<OsString> =
+        matches.remove_many("host").map(Iterator::collect).unwrap_or_default();
+    let further: Vec<_> = before.into_iter().filter(|host| !flags.host.contains(host)).collect();
+    flags.host.extend(further);
+    Ok(Line { flags, task })
 }
 
 /// `git-credential-astra get` is `astra-credential git get`.
@@ -79,32 +147,83 @@ fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// What a command's own arguments and examples are is put together only when it is called.
 fn command() -> Command {
+    let task = |name: &'static str, about: &'static str, rest: fn(Command) -> Command| {
+        Command::new(name).about(about).defer(rest)
+    };
     Command::new("astra-credential")
         .bin_name("astra-credential")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Hands out bearer tokens for the DataStax Astra DevOps API: exchanged once, cached, renewed when they expire")
-        .after_help(EXAMPLES)
+        .about(ABOUT)
+        .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .next_help_heading("Settings")
         .args(settings())
-        .subcommand(Command::new("token").about("Print the bare token and a newline"))
-        .subcommand(
-            Command::new("kubernetes")
-                .alias("exec-credential")
-                .about("Answer kubectl and other Kubernetes clients with an ExecCredential (v1, v1beta1)"),
-        )
-        .subcommand(
-            Command::new("git")
-                .about("Speak git's credential protocol (also as the link `git-credential-astra`)")
-                .arg(verb("get, store, erase or capability")),
-        )
-        .subcommand(
-            Command::new("bazel")
-                .about("Answer Bazel, uv and others who speak the JSON `get`")
-                .arg(verb("get")),
-        )
+        .subcommands([
+            task("token", "Print the bare token, or JSON", |command| {
+                command.arg(choice("format", "FORMAT", "How to print it [default: text]", &["text", "json"]))
+            }),
+            task("header", "Print `Authorization: Bearer …`, for curl", |command| {
+                command.after_help("Example:\n  astra-credential header | curl -H @- https://api.astra.datastax.com/v2/databases")
+            }),
+            task("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
+                command
+                    .arg(choice("shell", "SHELL", "For which shell [default: that of $SHELL]", &["sh", "fish", "powershell", "json"]))
+                    .after_help("Examples:\n  eval \"$(astra-credential env)\"\n  astra-credential env --shell fish | source")
+            }),
+            task("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
+                command
+                    .arg(
+                        Arg::new("command")
+                            .value_name("COMMAND")
+                            .help("The command and its arguments")
+                            .value_parser(ValueParser::os_string())
+                            .num_args(1..)
+                            .required(true)
+                            .trailing_var_arg(true)
+                            .allow_hyphen_values(true),
+                    )
+                    .after_help("Terraform's provider reads the token once, and a run may take long:\n  astra-credential exec --min-valid 1h -- terraform apply\n\nExit codes: the command's own; 127 when there is no such command, 126 when it cannot be run.")
+            }),
+            task("forget", "Drop the cached token and whatever is remembered", |command| {
+                command.arg(Arg::new("all").long("all").help("Of every account").action(ArgAction::SetTrue))
+            }),
+            task("kubernetes", "Answer kubectl and other Kubernetes clients (ExecCredential v1, v1beta1)", |command| {
+                command.alias("exec-credential").after_help(KUBERNETES)
+            })
+            .alias("exec-credential"),
+            task("git", "Speak git's credential protocol", |command| {
+                command.arg(verb("get, store, erase or capability")).after_help(GIT)
+            }),
+            task("bazel", "Answer Bazel, uv and others that speak the JSON `get`", |command| {
+                command.arg(verb("get")).after_help(BAZEL)
+            }),
+            task("docker", "Speak Docker's credential helper protocol", |command| {
+                command.arg(verb("get, store, erase, list or version")).after_help(DOCKER)
+            }),
+            task("terraform", "Speak Terraform's and OpenTofu's credentials helper protocol", |command| {
+                command
+                    .arg(verb("get, store, forget or external"))
+                    .arg(Arg::new("registry").value_name("HOST").help("The host, except with external"))
+                    .after_help(TERRAFORM)
+            }),
+        ])
+}
+
+fn choice(
+    name: &'static str,
+    value: &'static str,
+    help: &'static str,
+    of: &'static [&'static str],
+) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .help(help)
+        .value_parser(PossibleValuesParser::new(of))
 }
 
 fn verb(help: &'static str) -> Arg {
@@ -130,7 +249,7 @@ fn settings() -> [Arg; 10] {
             .global(true)
     };
     [
-        value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]"),
+        value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT] [default: service-account.json in the configuration folder]"),
         value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL] [default: https://api.astra.datastax.com]"),
         Arg::new("host")
             .long("host")
@@ -139,7 +258,7 @@ fn settings() -> [Arg; 10] {
             .value_parser(ValueParser::os_string())
             .action(ArgAction::Append)
             .global(true),
-        value("cache-dir", "DIR", "The cache's folder [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
+        value("cache-dir", "DIR", "Where tokens are cached [env: ASTRA_CREDENTIAL_CACHE_DIR] [default: the cache folder]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the system's [env: SSL_CERT_FILE]"),
         value("timeout", "SECONDS", "How long the whole call may take [env: ASTRA_CREDENTIAL_TIMEOUT] [default: 30]"),
         value("min-valid", "DURATION", "Renew a token that is valid for less than this, such as 90s, 30m or 2h [env: ASTRA_CREDENTIAL_MIN_VALID]"),
@@ -198,9 +317,9 @@ mod tests {
         ];
         let table: Vec<_> = lines.map(|line| format!("{line}: {}", parsed(line))).into();
         insta::assert_snapshot!(table.join("\n"), @r#"
-        astra-credential token: Token timeout None verbose false
-        astra-credential --timeout 3 token: Token timeout Some("3") verbose false
-        astra-credential token --timeout=3: Token timeout Some("3") verbose false
+        astra-credential token: Token(Text) timeout None verbose false
+        astra-credential --timeout 3 token: Token(Text) timeout Some("3") verbose false
+        astra-credential token --timeout=3: Token(Text) timeout Some("3") verbose false
         astra-credential -v git --timeout 2 get --timeout 3: Git("get") timeout Some("3") verbose true
         astra-credential exec-credential: Kubernetes timeout None verbose false
         astra-credential bazel get: Bazel("get") timeout None verbose false

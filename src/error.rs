@@ -78,6 +78,20 @@ pub enum Error {
         /// The protocol's name.
         protocol: &'static str,
     },
+    /// The caller's request is empty.
+    EmptyRequest {
+        /// The protocol's name.
+        protocol: &'static str,
+    },
+    /// The command of `exec` cannot be started.
+    Command {
+        /// Its name.
+        program: String,
+        /// Why not.
+        why: String,
+        /// Whether there is no such command.
+        is_missing: bool,
+    },
     /// The answer could not be written to standard output.
     Output(String),
 }
@@ -186,6 +200,10 @@ impl fmt::Display for Error {
             Self::NotOurs { protocol } => {
                 write!(f, "{protocol}: asked for a host that this credential is not for")
             }
+            Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
+            Self::Command { program, why, is_missing: _ } => {
+                write!(f, "cannot run `{}`: {why}", Shown(program))
+            }
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
         }
     }
@@ -251,13 +269,16 @@ impl Error {
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in `{}` by hand", shown(dir))
             }
-            Self::Request { protocol, .. } => format!(
+            Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
             ),
             Self::NotOurs { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
                     .to_owned()
+            }
+            Self::Command { .. } => {
+                "check the command's name, its permissions and `PATH`".to_owned()
             }
             Self::Output(_) => {
                 "free space where the output goes, or keep the reader open".to_owned()
@@ -268,10 +289,15 @@ impl Error {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Forget { .. } | Self::Request { .. } | Self::NotOurs { .. } | Self::Output(_) => {
-                1
-            }
+            Self::Forget { .. }
+            | Self::Request { .. }
+            | Self::EmptyRequest { .. }
+            | Self::NotOurs { .. }
+            | Self::Output(_) => 1,
             Self::Setting { .. } => 2,
+            // As a shell says it.
+            Self::Command { is_missing: true, .. } => 127,
+            Self::Command { is_missing: false, .. } => 126,
             Self::AccountUnnamed
             | Self::AccountMissing(_)
             | Self::AccountUnreadable { .. }
@@ -379,5 +405,168 @@ impl fmt::Display for Shown<'_> {
                 write!(f, "{c}")
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(kind: Kind, detail: &str, proxy: Option<&str>) -> Error {
+        Error::Exchange {
+            trouble: Trouble {
+                kind,
+                api: "https://api.example.com".to_owned(),
+                detail: detail.to_owned(),
+                proxy: proxy.map(str::to_owned),
+                retry_after: None,
+            },
+            remembered: None,
+            account: "/account.json".into(),
+        }
+    }
+
+    /// Every message with its hint and its exit code, to be read as prose.
+    #[test]
+    fn the_catalogue() {
+        let path = || PathBuf::from("/account.json");
+        let mut remembered = trouble(Kind::Rejected(401), "no such client", None);
+        if let Error::Exchange { remembered, .. } = &mut remembered {
+            *remembered = Some(Remembered { ago: 12, wait: 18 });
+        }
+        let catalogue = [
+            Error::Setting {
+                name: "--timeout",
+                value: "soon".to_owned(),
+                problem: "is not a number".to_owned(),
+                wanted: "seconds, such as `30`",
+            },
+            Error::AccountUnnamed,
+            Error::AccountMissing(path()),
+            Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
+            Error::AccountExposed {
+                path: path(),
+                exposure: "may be read by everybody (mode 0644)".to_owned(),
+                fix: "chmod 600 /account.json".to_owned(),
+            },
+            Error::AccountMalformed { path: path(), defect: "has no `clientSecret`".to_owned() },
+            trouble(Kind::Rejected(401), "no such client", None),
+            remembered,
+            trouble(Kind::Gone(404), "", None),
+            trouble(Kind::Redirected(302), "", None),
+            trouble(Kind::Unavailable(503), "down", None),
+            trouble(Kind::Unexpected(418), "", None),
+            trouble(Kind::Unusable, "", None),
+            trouble(Kind::Untrusted, "it has expired", None),
+            trouble(Kind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
+            trouble(Kind::Proxy, "its address cannot be used", Some("proxy:3128")),
+            trouble(Kind::TimedOut, "", None),
+            trouble(Kind::TimedOut, "", Some("proxy:3128")),
+            trouble(Kind::Unreachable, "connection refused", None),
+            trouble(Kind::Unreachable, "connection refused", Some("proxy:3128")),
+            trouble(Kind::Waited, "", None),
+            Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
+            Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
+            Error::EmptyRequest { protocol: "docker" },
+            Error::NotOurs { protocol: "bazel" },
+            Error::Command {
+                program: "tofu".to_owned(),
+                why: "no such file".to_owned(),
+                is_missing: true,
+            },
+            Error::Output("no space left on device".to_owned()),
+        ];
+        let lines = catalogue.map(|error| {
+            format!("{error}\n  hint: {}\n  exit code {}", error.hint(), error.exit_code())
+        });
+        insta::assert_snapshot!(lines.join("\n"), @"
+        `--timeout` is `soon`, which is not a number
+          hint: set `--timeout` to seconds, such as `30`
+          exit code 2
+        no account file: none is named, and without an absolute `HOME` there is no default
+          hint: name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          exit code 3
+        no account file: `/account.json` does not exist
+          hint: paste the service account copied from Astra's dashboard into that file, `chmod 600` it, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          exit code 3
+        cannot read the account file `/account.json`: permission denied
+          hint: make it a file that this user can read, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          exit code 3
+        the account file `/account.json` may be read by everybody (mode 0644)
+          hint: run `chmod 600 /account.json`, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
+          exit code 3
+        the account file `/account.json` has no `clientSecret`
+          hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+          exit code 3
+        `https://api.example.com` rejected the service account (401): no such client
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine
+          exit code 4
+        `https://api.example.com` rejected the service account (401): no such client (12 s ago; not asked again for another 18 s)
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine
+          exit code 4
+        `https://api.example.com` has no `/v2/authenticateServiceAccount` (404)
+          hint: check `--api-url` (the base without `/v2`); if it is right, create an application token in Astra's dashboard and put it into `/account.json`
+          exit code 1
+        `https://api.example.com` answered with a redirect (302), which is never followed
+          hint: check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or gateway answers in its place
+          exit code 1
+        `https://api.example.com` cannot answer now (503): down
+          hint: try again later
+          exit code 5
+        `https://api.example.com` gave an unexpected answer (418)
+          hint: check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or gateway answers in its place
+          exit code 1
+        `https://api.example.com` answered without a usable token
+          hint: check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or gateway answers in its place
+          exit code 1
+        the certificate of `https://api.example.com` is not trusted: it has expired
+          hint: name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, and check this machine's clock
+          exit code 5
+        the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
+          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
+          exit code 1
+        `https://api.example.com` cannot be asked through the proxy `proxy:3128`: its address cannot be used
+          hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`
+          exit code 1
+        `https://api.example.com` did not answer in time
+          hint: try again later, or give it longer with `--timeout SECONDS`
+          exit code 5
+        `https://api.example.com` did not answer in time through the proxy `proxy:3128`
+          hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
+          exit code 5
+        `https://api.example.com` cannot be reached: connection refused
+          hint: check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`
+          exit code 5
+        `https://api.example.com` cannot be reached through the proxy `proxy:3128`: connection refused
+          hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
+          exit code 5
+        another process is still waiting for `https://api.example.com`
+          hint: try again, or give it longer with `--timeout SECONDS`
+          exit code 5
+        cannot drop the token cached in `/cache`: permission denied
+          hint: try again, or remove what is in `/cache` by hand
+          exit code 1
+        git: `host` is missing
+          hint: let the tool call this program itself; `astra-credential git --help` shows how
+          exit code 1
+        docker: the request is empty
+          hint: let the tool call this program itself; `astra-credential docker --help` shows how
+          exit code 1
+        bazel: asked for a host that this credential is not for
+          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          exit code 1
+        cannot run `tofu`: no such file
+          hint: check the command's name, its permissions and `PATH`
+          exit code 127
+        cannot write the answer to standard output: no space left on device
+          hint: free space where the output goes, or keep the reader open
+          exit code 1
+        ");
+    }
+
+    #[test]
+    fn foreign_text_cannot_steer_a_terminal() {
+        let shown = Shown("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
+        assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
     }
 }

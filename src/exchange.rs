@@ -242,11 +242,25 @@ fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
 }
 
 fn tls_trouble(error: &rustls::Error) -> (Kind, String, bool) {
+    use rustls::{CertificateError as C, Error as E};
     let kind = match error {
-        rustls::Error::InvalidCertificate(_) => Kind::Untrusted,
+        E::InvalidCertificate(_) => Kind::Untrusted,
         _ => Kind::Unreachable,
     };
-    (kind, error.to_string(), false)
+    let detail = match error {
+        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "it has expired".to_owned(),
+        E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "it is not valid yet".to_owned()
+        }
+        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            "it is for another host".to_owned()
+        }
+        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
+            "no trusted certificate authority has signed it".to_owned()
+        }
+        other => other.to_string(),
+    };
+    (kind, detail, false)
 }
 
 fn kind_of(status: u16) -> Kind {
@@ -259,9 +273,10 @@ fn kind_of(status: u16) -> Kind {
     }
 }
 
+/// The body as text; what is not UTF-8 is in no token, and in no message worth showing.
 fn read_text(body: &mut Body) -> Result<Zeroizing<String>, ureq::Error> {
-    let text = body.with_config().limit(LARGEST_BODY).lossy_utf8(true).read_to_string()?;
-    Ok(Zeroizing::new(text))
+    let bytes = Zeroizing::new(body.with_config().limit(LARGEST_BODY).read_to_vec()?);
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

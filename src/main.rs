@@ -35,6 +35,7 @@ mod account;
 mod broker;
 mod cache;
 mod cli;
+mod command;
 mod error;
 mod exchange;
 mod protocol;
@@ -55,6 +56,7 @@ use crate::account::{Account, ServiceAccount};
 use crate::broker::{Failure, Wish};
 use crate::cache::Cache;
 use crate::cli::{Line, Task};
+use crate::command::Dialect;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::seal::Seal;
@@ -72,6 +74,11 @@ fn main() -> ExitCode {
     };
     match run(&line).and_then(|answer| write(&answer)) {
         Ok(()) => ExitCode::SUCCESS,
+        // Docker reads what went wrong on standard output, and knows one exit code.
+        Err(error) if matches!(line.task, Task::Docker(_)) => {
+            let _ = write(protocol::docker::failure(&error).as_bytes());
+            ExitCode::FAILURE
+        }
         Err(error) => {
             say(&format!("{error}\nhint: {}", error.hint()));
             ExitCode::from(error.exit_code())
@@ -86,15 +93,33 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
     let serve = || serve(&settings);
     let forget = |named: Option<&Secret>| forget(&settings, named);
+    let (hosts, input) = (&settings.hosts, io::stdin());
     match &line.task {
-        Task::Token => serve().map(|credential| format!("{}\n", credential.bearer.expose()).into()),
+        Task::Token(format) => {
+            serve().map(|credential| command::token(*format, &credential).into())
+        }
+        Task::Header => serve().map(|credential| command::header(&credential).into()),
+        Task::Env(shell) => {
+            let guessed = || Dialect::named(&env("SHELL").unwrap_or_default().to_string_lossy());
+            let shell = shell.unwrap_or_else(guessed);
+            serve().map(|credential| command::environment(shell, &credential).into())
+        }
+        Task::Exec(command) => {
+            serve().and_then(|credential| Err(command::exec(command, &credential)))
+        }
+        Task::Forget { all: false } => forget(None).map(|()| Vec::new()),
+        Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
         Task::Kubernetes => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
             protocol::kubernetes::answer(exec_info.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin(), &settings.hosts, serve, forget),
-        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), &settings.hosts, serve),
+        Task::Git(verb) => protocol::git::answer(verb, input, hosts, serve, forget),
+        Task::Bazel(verb) => protocol::bazel::answer(verb, input, hosts, serve),
+        Task::Docker(verb) => protocol::docker::answer(verb, input, hosts, serve, || forget(None)),
+        Task::Terraform(verb, host) => {
+            protocol::terraform::answer(verb, host.as_deref(), input, hosts, serve, || forget(None))
+        }
     }
     .map(Zeroizing::new)
 }
@@ -132,9 +157,18 @@ fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
-    broker::forget(&cache(settings, &account), named, settings.timeout).map_err(|why| {
-        Error::Forget { dir: settings.cache_dir.clone().unwrap_or_default(), why: why.to_string() }
-    })
+    broker::forget(&cache(settings, &account), named, settings.timeout)
+        .map_err(|why| not_forgotten(settings, &why))
+}
+
+/// Drops what is cached for every account.
+fn forget_all(settings: &Settings) -> Result<(), Error> {
+    let cleared = settings.cache_dir.as_deref().map_or(Ok(()), cache::clear_all);
+    cleared.map_err(|why| not_forgotten(settings, &why))
+}
+
+fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
+    Error::Forget { dir: settings.cache_dir.clone().unwrap_or_default(), why: why.to_string() }
 }
 
 fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {

@@ -4,15 +4,19 @@
 //! or, where its protocol can drop a credential, `forget`. `Ok(None)` from the parsing of a request
 //! means "not ours", which each protocol spells in its own way; `Err` is a failure.
 
+use std::fmt;
 use std::io::Read;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{Error, json_defect};
 
 pub mod bazel;
+pub mod docker;
 pub mod git;
 pub mod kubernetes;
+pub mod terraform;
 
 /// Bytes of a request that are read; real ones have some hundred, a line of git's up to 64 KiB.
 const LARGEST_REQUEST: u64 = 1024 * 1024;
@@ -93,6 +97,16 @@ fn port_number(digits: &str) -> Option<u16> {
     canonical.then(|| digits.parse().ok()).flatten()
 }
 
+/// As it stands in a URL, without the port that goes without saying.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            443 => f.write_str(&self.name),
+            port => write!(f, "{}:{port}", self.name),
+        }
+    }
+}
+
 impl Hosts {
     /// Whether the token is for `host`.
     pub fn contain(&self, host: &Host) -> bool {
@@ -112,6 +126,16 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
         return Err(problem("the request is larger than 1 MiB".to_owned()));
     }
     Ok(bytes)
+}
+
+/// Reads a JSON object; the error says where it stopped being one.
+///
+/// serde takes a list for a struct too, which would be a second way to ask.
+fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err("not a JSON object".to_owned());
+    }
+    serde_json::from_slice(text).map_err(|error| json_defect(&error))
 }
 
 /// One line of JSON.
@@ -297,11 +321,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic_or_yields_an_odd_host(text in "\\PC*|[a-z@:/.\\[\\]#?]{1,30}") {
-            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"])] {
-                if let Some(host) = host {
-                    let odd = |b: u8| b"@/?#%\\ ".contains(&b) || b.is_ascii_uppercase() || !b.is_ascii_graphic();
-                    prop_assert!(!host.name.bytes().any(odd) && host.port > 0);
-                }
+            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"])].into_iter().flatten() {
+                let odd = |b: u8| b"@/?#%\\ ".contains(&b) || b.is_ascii_uppercase() || !b.is_ascii_graphic();
+                prop_assert!(!host.name.bytes().any(odd) && host.port > 0);
             }
         }
     }

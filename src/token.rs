@@ -67,6 +67,8 @@ pub struct Validity {
     pub refresh_at: Timestamp,
     /// When it stops being accepted.
     pub expires_at: Timestamp,
+    /// Whether it was exchanged for somebody who wanted more than it gives.
+    pub falls_short: bool,
 }
 
 /// The token had expired before it arrived.
@@ -115,19 +117,29 @@ impl Validity {
         let half = (leeway + 1) / 2;
         let drawn = half + i64::from(draw) % (leeway - half + 1);
         let expires_at = received_at.plus(life);
-        Ok(Self { received_at, refresh_at: expires_at.plus(-drawn), expires_at })
+        let refresh_at = expires_at.plus(-drawn);
+        Ok(Self { received_at, refresh_at, expires_at, falls_short: false })
+    }
+
+    /// The life of a token that was exchanged for a caller who wanted `min_valid` seconds.
+    #[must_use]
+    pub fn asked_for(self, min_valid: Option<i64>) -> Self {
+        let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
+        Self { falls_short: wanted_until < self.leeway_from_birth(), ..self }
     }
 
     /// When a caller who wants `min_valid` seconds is to get a new token.
     ///
-    /// Who asks for more than any token gives gets a renewal once in each leeway, not at each call.
+    /// Where an exchange has shown that no token gives as much, that is once in each leeway, and not
+    /// at each call.
     pub fn refresh_at(&self, min_valid: Option<i64>) -> Timestamp {
-        let Some(min_valid) = min_valid else {
-            return self.refresh_at;
-        };
-        let leeway = self.expires_at.since(self.refresh_at);
-        let soonest = self.received_at.plus(leeway);
-        self.refresh_at.min(self.expires_at.plus(-min_valid).max(soonest))
+        let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
+        let soonest = if self.falls_short { self.leeway_from_birth() } else { wanted_until };
+        self.refresh_at.min(wanted_until.max(soonest))
+    }
+
+    fn leeway_from_birth(&self) -> Timestamp {
+        self.received_at.plus(self.expires_at.since(self.refresh_at))
     }
 
     /// Whether the token serves a caller who wants `min_valid` seconds.
@@ -352,12 +364,15 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_more_than_a_token_gives_does_not_renew_at_each_call() {
-        let validity = ten_hours();
+    fn who_wants_more_than_a_token_gives_gets_a_new_one_but_not_at_each_call() {
         let wish = Some(20 * 3600);
+        assert!(!ten_hours().is_fresh(ten_hours().received_at, wish));
+        let validity = ten_hours().asked_for(wish);
         assert!(validity.is_fresh(validity.received_at, wish));
         assert!(validity.is_fresh(validity.received_at.plus(149), wish));
         assert!(!validity.is_fresh(validity.received_at.plus(150), wish));
+        assert!(validity.is_fresh(validity.received_at.plus(150), None));
+        assert!(!ten_hours().asked_for(Some(3600)).falls_short);
     }
 
     #[test]

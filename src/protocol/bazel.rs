@@ -9,7 +9,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, Hosts};
-use crate::error::{Error, json_defect};
+use crate::error::Error;
 use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "bazel";
@@ -47,13 +47,10 @@ pub fn answer(
         return Err(super::unknown_verb(PROTOCOL, verb, "`get`"));
     }
     let request: Request =
-        serde_json::from_slice(&super::read_request(PROTOCOL, input)?).map_err(|error| {
+        super::json_object(&super::read_request(PROTOCOL, input)?).map_err(|error| {
             Error::Request {
                 protocol: PROTOCOL,
-                problem: format!(
-                    "the request is not `{{\"uri\":\"https://…\"}}`: {}",
-                    json_defect(&error)
-                ),
+                problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {}", error),
             }
         })?;
     let is_ours =
@@ -124,8 +121,8 @@ mod tests {
         bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 32
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 11
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 2
-        bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 0
-        bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 1
+        bazel: the request is not `{"uri":"https://…"}`: not a JSON object
+        bazel: the request is not `{"uri":"https://…"}`: not a JSON object
         bazel: unknown verb `fetch`, known are `get`
         "#);
     }

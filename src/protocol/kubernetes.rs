@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Shown, json_defect};
+use crate::error::{Error, Shown};
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
@@ -60,9 +60,8 @@ pub fn answer(
 }
 
 fn version(exec_info: &str) -> Result<&'static str, String> {
-    let request: Request = serde_json::from_str(exec_info).map_err(|error| {
-        format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {}", json_defect(&error))
-    })?;
+    let request: Request = super::json_object(exec_info.as_bytes())
+        .map_err(|error| format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {}", error))?;
     if request.kind != "ExecCredential" {
         return Err(format!(
             "`KUBERNETES_EXEC_INFO` is of kind `{}`, not `ExecCredential`",
@@ -135,12 +134,12 @@ mod tests {
         kubernetes: `KUBERNETES_EXEC_INFO` is of kind `Pod`, not `ExecCredential`
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 48
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 84
-        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 4
-        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 2
-        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not JSON at line 1, column 2
+        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
+        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
+        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not JSON at line 1, column 1
-        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not JSON at line 1, column 1
-        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 1
+        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
+        kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         ");
     }
 

@@ -3,10 +3,7 @@
 //! Every one of them is a [`Resource`], answers 401 to anything but an accepted token, and remembers what it was asked.
 
 #![allow(dead_code, reason = "the tests and the example each use a part")]
-#![allow(
-    clippy::expect_used,
-    reason = "a stand-in that cannot start has to stop the test"
-)]
+#![allow(clippy::expect_used, reason = "a stand-in that cannot start has to stop the test")]
 
 use super::stand_in::{Astra, Authority, Reply, Request, TlsServer};
 use base64::Engine as _;
@@ -53,19 +50,13 @@ impl Resource {
 
     /// Every request so far, in the order of arrival.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same as lines to compare: `GET /path 200`.
     pub fn transcript(&self) -> Vec<String> {
         let line = |asked: &Asked| {
-            format!(
-                "{} {} {}",
-                asked.request.method, asked.request.path, asked.status
-            )
+            format!("{} {} {}", asked.request.method, asked.request.path, asked.status)
         };
         self.asked().iter().map(line).collect()
     }
@@ -87,14 +78,8 @@ impl Resource {
                 Reply::json(401, &guard.refusal).with_header("WWW-Authenticate", guard.challenge)
             };
             if let Reply::Http { status, .. } = reply {
-                let asked = Asked {
-                    request: request.clone(),
-                    status,
-                };
-                record
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(asked);
+                let asked = Asked { request: request.clone(), status };
+                record.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             }
             reply
         });
@@ -121,37 +106,25 @@ impl Guard {
     }
 
     fn basic() -> Self {
-        Self {
-            challenge: r#"Basic realm="astra""#,
-            token: password,
-            ..Self::bearer()
-        }
+        Self { challenge: r#"Basic realm="astra""#, token: password, ..Self::bearer() }
     }
 }
 
 fn bearer(request: &Request) -> Option<String> {
-    request
-        .header("authorization")?
-        .strip_prefix("Bearer ")
-        .map(str::to_owned)
+    request.header("authorization")?.strip_prefix("Bearer ").map(str::to_owned)
 }
 
 fn password(request: &Request) -> Option<String> {
-    let pair = STANDARD
-        .decode(request.header("authorization")?.strip_prefix("Basic ")?)
-        .ok()?;
+    let pair = STANDARD.decode(request.header("authorization")?.strip_prefix("Basic ")?).ok()?;
     let pair = String::from_utf8(pair).ok()?;
-    pair.split_once(':')
-        .map(|(_, password)| password.to_owned())
+    pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 /// A page for curl: `GET /`, with the token as the bearer.
 pub fn protected(authority: &Authority, astra: &Astra) -> Resource {
-    Resource::start(authority, astra, Guard::bearer(), |request| {
-        match request.path.as_str() {
-            "/" => Reply::text(200, "welcome\n"),
-            _ => Reply::text(404, "nothing here\n"),
-        }
+    Resource::start(authority, astra, Guard::bearer(), |request| match request.path.as_str() {
+        "/" => Reply::text(200, "welcome\n"),
+        _ => Reply::text(404, "nothing here\n"),
     })
 }
 
@@ -161,15 +134,13 @@ pub fn kubernetes(authority: &Authority, astra: &Astra) -> Resource {
     guard.refusal = status(401, "Unauthorized");
     Resource::start(authority, astra, guard, |request| {
         match request.path.split('?').next().unwrap_or_default() {
-            "/version" => Reply::json(
-                200,
-                &json!({"major": "1", "minor": "32", "gitVersion": "v1.32.4"}),
-            ),
+            "/version" => {
+                Reply::json(200, &json!({"major": "1", "minor": "32", "gitVersion": "v1.32.4"}))
+            }
             "/api" => Reply::json(200, &json!({"kind": "APIVersions", "versions": ["v1"]})),
-            "/apis" => Reply::json(
-                200,
-                &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}),
-            ),
+            "/apis" => {
+                Reply::json(200, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}))
+            }
             "/api/v1" => Reply::json(200, &kubernetes_resources()),
             "/api/v1/namespaces" => listing(request, "Namespace", &["default", "kube-system"]),
             "/api/v1/namespaces/default/pods" => listing(request, "Pod", &["demo"]),
@@ -202,20 +173,15 @@ fn kubernetes_resources() -> Value {
 fn listing(request: &Request, kind: &str, names: &[&str]) -> Reply {
     let object =
         |name: &&str| json!({"kind": kind, "apiVersion": "v1", "metadata": {"name": name}});
-    if !request
-        .header("accept")
-        .is_some_and(|accept| accept.contains("as=Table"))
-    {
+    if !request.header("accept").is_some_and(|accept| accept.contains("as=Table")) {
         let items: Vec<Value> = names.iter().map(object).collect();
         return Reply::json(
             200,
             &json!({"kind": format!("{kind}List"), "apiVersion": "v1", "metadata": {}, "items": items}),
         );
     }
-    let rows: Vec<Value> = names
-        .iter()
-        .map(|name| json!({"cells": [name], "object": object(name)}))
-        .collect();
+    let rows: Vec<Value> =
+        names.iter().map(|name| json!({"cells": [name], "object": object(name)})).collect();
     let columns = json!([{"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}]);
     let table = json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": columns, "rows": rows,
@@ -243,51 +209,28 @@ fn git_repository_for(authority: &Authority, astra: &Astra, guard: Guard) -> Res
 /// A folder with `demo.git`, which has one commit: a module for Terraform.
 fn bare_repository() -> TempDir {
     let home = tempfile::tempdir().expect("a folder for the repository");
-    run_git(
-        home.path(),
-        &[
-            "init",
-            "--quiet",
-            "--bare",
-            "--initial-branch=main",
-            "demo.git",
-        ],
-        b"",
-    );
+    run_git(home.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "demo.git"], b"");
     let module = "output \"greeting\" {\n  value = \"hello\"\n}\n";
     let history = format!(
         "commit refs/heads/main\ncommitter Test <test@example.test> 1700000000 +0000\ndata 5\nFirst\n\
          M 100644 inline main.tf\ndata {}\n{module}\n",
         module.len()
     );
-    run_git(
-        home.path(),
-        &["--git-dir=demo.git", "fast-import", "--quiet"],
-        history.as_bytes(),
-    );
+    run_git(home.path(), &["--git-dir=demo.git", "fast-import", "--quiet"], history.as_bytes());
     home
 }
 
 /// git with nothing of this machine's configuration.
 fn git(home: &Path) -> Command {
     let mut command = Command::new("git");
-    command
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command
-        .env("HOME", home)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.env("HOME", home).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     command.current_dir(home);
     command
 }
 
 fn run_git(home: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let output = git(home)
-        .args(arguments)
-        .stdin(file_of(input))
-        .output()
-        .expect("git");
+    let output = git(home).args(arguments).stdin(file_of(input)).output().expect("git");
     assert!(
         output.status.success(),
         "git {arguments:?}: {}",
@@ -299,9 +242,7 @@ fn run_git(home: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 /// A file in place of a pipe: who writes a pipe has to read another at the same time.
 fn file_of(bytes: &[u8]) -> Stdio {
     let mut file = tempfile::tempfile().expect("a temporary file");
-    file.write_all(bytes)
-        .and_then(|()| file.rewind())
-        .expect("a temporary file to write to");
+    file.write_all(bytes).and_then(|()| file.rewind()).expect("a temporary file to write to");
     Stdio::from(file)
 }
 
@@ -337,36 +278,26 @@ fn http_backend(home: &Path, request: &Request) -> Option<Reply> {
             _ => headers.push((name.to_owned(), value.to_owned())),
         }
     }
-    Some(Reply::Http {
-        status,
-        headers,
-        body: output[end + 4..].to_vec(),
-    })
+    Some(Reply::Http { status, headers, body: output[end + 4..].to_vec() })
 }
 
 /// A private registry with the module `acme/demo/astra`, version 1.0.0. Its service is `URL/v1/modules/`.
 pub fn module_registry(authority: &Authority, astra: &Astra) -> Resource {
     let home = bare_repository();
-    let archive = run_git(
-        home.path(),
-        &["--git-dir=demo.git", "archive", "--format=zip", "main"],
-        b"",
-    );
+    let archive =
+        run_git(home.path(), &["--git-dir=demo.git", "archive", "--format=zip", "main"], b"");
     let mut guard = Guard::bearer();
     // Terraform downloads the archive without credentials.
     guard.open = |request| request.path == "/demo.zip";
-    Resource::start(authority, astra, guard, move |request| {
-        match request.path.as_str() {
-            "/v1/modules/acme/demo/astra/versions" => Reply::json(
-                200,
-                &json!({"modules": [{"versions": [{"version": "1.0.0"}]}]}),
-            ),
-            "/v1/modules/acme/demo/astra/1.0.0/download" => {
-                Reply::text(204, "").with_header("X-Terraform-Get", "/demo.zip")
-            }
-            "/demo.zip" => Reply::new(200, "application/zip", archive.clone()),
-            _ => Reply::text(404, "no such module\n"),
+    Resource::start(authority, astra, guard, move |request| match request.path.as_str() {
+        "/v1/modules/acme/demo/astra/versions" => {
+            Reply::json(200, &json!({"modules": [{"versions": [{"version": "1.0.0"}]}]}))
         }
+        "/v1/modules/acme/demo/astra/1.0.0/download" => {
+            Reply::text(204, "").with_header("X-Terraform-Get", "/demo.zip")
+        }
+        "/demo.zip" => Reply::new(200, "application/zip", archive.clone()),
+        _ => Reply::text(404, "no such module\n"),
     })
 }
 
@@ -386,26 +317,19 @@ pub fn container_registry(authority: &Authority, astra: &Astra) -> Resource {
         "layers": [],
     });
     let manifest = manifest.to_string();
-    Resource::start(
-        authority,
-        astra,
-        Guard::basic(),
-        move |request| match request.path.as_str() {
-            "/v2/" => Reply::json(200, &json!({})),
-            "/v2/demo/manifests/latest" => Reply::new(200, manifest_type, manifest.clone())
-                .with_header("Docker-Content-Digest", &digest(&manifest)),
-            path if path == blob => Reply::new(200, config_type, config.clone()),
-            _ => Reply::json(
-                404,
-                &json!({"errors": [{"code": "NAME_UNKNOWN", "message": "no such image"}]}),
-            ),
-        },
-    )
+    Resource::start(authority, astra, Guard::basic(), move |request| match request.path.as_str() {
+        "/v2/" => Reply::json(200, &json!({})),
+        "/v2/demo/manifests/latest" => Reply::new(200, manifest_type, manifest.clone())
+            .with_header("Docker-Content-Digest", &digest(&manifest)),
+        path if path == blob => Reply::new(200, config_type, config.clone()),
+        _ => Reply::json(
+            404,
+            &json!({"errors": [{"code": "NAME_UNKNOWN", "message": "no such image"}]}),
+        ),
+    })
 }
 
 fn digest(text: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    hash.as_ref()
-        .iter()
-        .fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+    hash.as_ref().iter().fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
 }

@@ -266,7 +266,7 @@ impl Drop for TlsServer {
         self.counters.stopped.store(true, Ordering::SeqCst);
         // The acceptor sleeps in `accept`: a connection wakes it up, so that it sees the flag and closes the port.
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let woken = TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok();
+        let woken = TcpStream::connect_timeout(&address, SILENCE).is_ok();
         if let Some(acceptor) = self.acceptor.take()
             && woken
         {

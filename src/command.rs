@@ -1,0 +1,153 @@
+//! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
+//! in the environment of a command.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::token::Credential;
+
+/// The variable that Astra's Terraform provider reads.
+const TOKEN: &str = "ASTRA_API_TOKEN";
+
+/// When the token in [`TOKEN`] is to be replaced, in RFC 3339.
+const EXPIRES: &str = "ASTRA_API_TOKEN_EXPIRES_AT";
+
+/// How `token` prints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// The bare token.
+    Text,
+    /// `{"token","expires"}`.
+    Json,
+}
+
+/// How `env` prints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dialect {
+    /// POSIX: sh, bash, zsh, ksh, dash.
+    Sh,
+    /// fish.
+    Fish,
+    /// Windows PowerShell and pwsh.
+    PowerShell,
+    /// An object of strings.
+    Json,
+}
+
+impl Dialect {
+    /// The shell behind a name or path, such as that in `SHELL`; POSIX unless it is one of the others.
+    pub fn named(name: &str) -> Self {
+        let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        match base.strip_suffix(".exe").unwrap_or(base) {
+            "fish" => Self::Fish,
+            "powershell" | "pwsh" => Self::PowerShell,
+            "json" => Self::Json,
+            _ => Self::Sh,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TokenJson<'a> {
+    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EnvironmentJson<'a> {
+    #[serde(rename = "ASTRA_API_TOKEN")]
+    token: &'a str,
+    #[serde(rename = "ASTRA_API_TOKEN_EXPIRES_AT", skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+/// The token, on a line of its own.
+pub fn token(format: Format, credential: &Credential) -> String {
+    let token = credential.bearer.expose();
+    match format {
+        Format::Text => format!("{token}\n"),
+        Format::Json => line(&TokenJson { token, expires: expires(credential) }),
+    }
+}
+
+/// A header line for `curl -H @-`, which keeps the token out of every argument list.
+pub fn header(credential: &Credential) -> String {
+    format!("Authorization: Bearer {}\n", credential.bearer.expose())
+}
+
+/// Assignments for `eval`. What the token's alphabet leaves to be quoted is nothing; the quotes are
+/// there all the same. A token without expiry takes away what an earlier one may have left.
+pub fn environment(shell: Dialect, credential: &Credential) -> String {
+    let token = credential.bearer.expose();
+    let expires = expires(credential);
+    let quoted = |text: &str| match shell {
+        Dialect::Sh => format!("'{}'", text.replace('\'', r"'\''")),
+        Dialect::Fish => format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'")),
+        Dialect::PowerShell => format!("'{}'", text.replace('\'', "''")),
+        Dialect::Json => String::new(),
+    };
+    let (set, unset): (fn(&str, &str) -> String, String) = match shell {
+        Dialect::Sh => {
+            (|name, value| format!("export {name}={value}\n"), format!("unset {EXPIRES}\n"))
+        }
+        Dialect::Fish => {
+            (|name, value| format!("set -gx {name} {value};\n"), format!("set -e {EXPIRES};\n"))
+        }
+        Dialect::PowerShell => (
+            |name, value| format!("$Env:{name} = {value}\n"),
+            format!("Remove-Item Env:{EXPIRES} -ErrorAction SilentlyContinue\n"),
+        ),
+        Dialect::Json => return line(&EnvironmentJson { token, expires }),
+    };
+    let expiry = expires.map_or(unset, |expires| set(EXPIRES, &quoted(&expires)));
+    set(TOKEN, &quoted(token)) + &expiry
+}
+
+/// Runs `command` with the token in its environment. On Unix the command takes this process over, so
+/// that exit code, signals and terminal are its own; returns only when it cannot be started.
+pub fn exec(command: &[OsString], credential: &Credential) -> Error {
+    let Some((program, arguments)) = command.split_first() else {
+        return not_started("", &std::io::ErrorKind::NotFound.into());
+    };
+    let mut child = Command::new(program);
+    child.args(arguments).env(TOKEN, credential.bearer.expose());
+    match expires(credential) {
+        Some(expires) => child.env(EXPIRES, expires),
+        None => child.env_remove(EXPIRES),
+    };
+    not_started(&program.to_string_lossy(), &replace_process(child))
+}
+
+#[cfg(unix)]
+fn replace_process(mut command: Command) -> std::io::Error {
+    std::os::unix::process::CommandExt::exec(&mut command)
+}
+
+#[cfg(not(unix))]
+fn replace_process(mut command: Command) -> std::io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    }
+}
+
+fn not_started(program: &str, error: &std::io::Error) -> Error {
+    Error::Command {
+        program: program.to_owned(),
+        why: error.to_string(),
+        is_missing: error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+fn expires(credential: &Credential) -> Option<String> {
+    credential.expires.map(|instant| instant.to_string())
+}
+
+fn line(value: &impl Serialize) -> String {
+    // Structs of strings always serialise.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,106 @@
+//! Docker's credential helpers: <https://github.com/docker/docker-credential-helpers#development>.
+//!
+//! Errors are text on standard *output* with exit code 1, and two sentences mean something to the
+//! caller: see [`failure`].
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::{Host, Hosts};
+use crate::error::Error;
+use crate::token::Credential;
+
+const PROTOCOL: &str = "docker";
+
+/// Any fixed word but `<token>`, which would make clients send the secret as a refresh token.
+const USERNAME: &str = "token";
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Reply<'a> {
+    #[serde(rename = "ServerURL")]
+    server_url: &'a str,
+    username: &'static str,
+    secret: &'a str,
+}
+
+/// Answers one call of `docker-credential-astra VERB`. `forget` drops the cached token.
+///
+/// # Errors
+/// An unknown verb, an empty request, a `get` for a host that is not ours, or `serve` or `forget`
+/// fails; to be written as [`failure`] says.
+pub fn answer(
+    verb: &str,
+    input: impl Read,
+    hosts: &Hosts,
+    serve: impl FnOnce() -> Result<Credential, Error>,
+    forget: impl FnOnce() -> Result<(), Error>,
+) -> Result<Vec<u8>, Error> {
+    match verb {
+        "get" => {
+            let server = server(input)?;
+            if !is_ours(&server, hosts) {
+                return Err(Error::NotOurs { protocol: PROTOCOL });
+            }
+            let credential = serve()?;
+            super::json_line(
+                PROTOCOL,
+                &Reply {
+                    server_url: &server,
+                    username: USERNAME,
+                    secret: credential.bearer.expose(),
+                },
+            )
+        }
+        "erase" => {
+            if is_ours(&server(input)?, hosts) {
+                forget()?;
+            }
+            Ok(Vec::new())
+        }
+        // What `docker login` hands over is what it got from here.
+        "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
+        "list" => {
+            let names = hosts.0.iter().map(|host| (host.to_string(), USERNAME));
+            super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
+        }
+        "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
+        _ => Err(super::unknown_verb(
+            PROTOCOL,
+            verb,
+            "`get`, `store`, `erase`, `list` and `version`",
+        )),
+    }
+}
+
+/// What standard output says of `error`: the exact sentences that clients know, or a line.
+pub fn failure(error: &Error) -> String {
+    match error {
+        Error::NotOurs { .. } => "credentials not found in native keychain\n".to_owned(),
+        Error::EmptyRequest { .. } => "no credentials server URL\n".to_owned(),
+        other => format!("{other}; hint: {}\n", other.hint()),
+    }
+}
+
+/// The server's URL, as the caller wrote it.
+fn server(input: impl Read) -> Result<String, Error> {
+    let request = super::read_request(PROTOCOL, input)?;
+    let text = String::from_utf8(request).map_err(|_| Error::Request {
+        protocol: PROTOCOL,
+        problem: "the server's URL is not UTF-8".to_owned(),
+    })?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(Error::EmptyRequest { protocol: PROTOCOL });
+    }
+    Ok(line.to_owned())
+}
+
+/// A server is named with or without scheme and path.
+fn is_ours(server: &str, hosts: &Hosts) -> bool {
+    let url = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
+    Host::of_url(&url, &["https"]).is_some_and(|host| hosts.contain(&host))
+}

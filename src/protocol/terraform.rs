@@ -1,0 +1,75 @@
+//! Terraform's and OpenTofu's credentials helpers, and the `external` data source:
+//! <https://developer.hashicorp.com/terraform/internals/credentials-helpers>,
+//! <https://registry.terraform.io/providers/hashicorp/external/latest/docs/data-sources/external>.
+//!
+//! A host that is not ours is `{}`: there are no credentials, which is no failure. `get` and `forget`
+//! leave standard input alone; `store` reads it to its end even though it refuses.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::{Host, Hosts};
+use crate::error::Error;
+use crate::token::Credential;
+
+const PROTOCOL: &str = "terraform";
+
+/// Every value of an external data source has to be a string.
+#[derive(Default, Serialize)]
+struct Reply<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+/// Answers one call of `terraform-credentials-astra VERB HOST`, or of `terraform external`.
+/// `forget` drops the cached token.
+///
+/// # Errors
+/// An unknown verb, a missing host, a `store`, a malformed query, or `serve` or `forget` fails.
+pub fn answer(
+    verb: &str,
+    host: Option<&str>,
+    input: impl Read,
+    hosts: &Hosts,
+    serve: impl FnOnce() -> Result<Credential, Error>,
+    forget: impl FnOnce() -> Result<(), Error>,
+) -> Result<Vec<u8>, Error> {
+    let problem = |problem: String| Error::Request { protocol: PROTOCOL, problem };
+    let is_ours = || {
+        let host = host.ok_or_else(|| problem(format!("`{verb}` needs a host")))?;
+        Ok(Host::parse(host).is_some_and(|host| hosts.contain(&host)))
+    };
+    match verb {
+        "get" if is_ours()? => {
+            let credential = serve()?;
+            let token = Some(credential.bearer.expose());
+            super::json_line(PROTOCOL, &Reply { token, expires: None })
+        }
+        "get" => super::json_line(PROTOCOL, &Reply::default()),
+        "forget" => {
+            if is_ours()? {
+                forget()?;
+            }
+            Ok(Vec::new())
+        }
+        "store" => {
+            super::read_request(PROTOCOL, input)?;
+            Err(problem("nothing can be stored: tokens come from the service account".to_owned()))
+        }
+        "external" => {
+            let query = super::read_request(PROTOCOL, input)?;
+            let _: BTreeMap<String, String> = super::json_object(&query).map_err(|error| {
+                problem(format!("the query is not a JSON object of strings: {}", error))
+            })?;
+            let credential = serve()?;
+            let token = Some(credential.bearer.expose());
+            let expires = credential.expires.map(|instant| instant.to_string());
+            super::json_line(PROTOCOL, &Reply { token, expires })
+        }
+        _ => Err(super::unknown_verb(PROTOCOL, verb, "`get`, `store`, `forget` and `external`")),
+    }
+}

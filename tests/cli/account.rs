@@ -1,0 +1,129 @@
+//! The account file: what is taken, what is refused, and in which words.
+
+use std::fs;
+use std::os::unix::fs::chown;
+
+use crate::world::{Done, World, mode, set_mode, transcript};
+
+const APPLICATION: &str = r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f0f"}"#;
+
+#[test]
+fn an_application_token_is_served_with_no_network_no_cache_and_no_expiry() {
+    let world = World::new();
+    let mut parts = Vec::new();
+    for content in [APPLICATION, "AstraCS:i:0f0f\n"] {
+        world.write_account(content);
+        for command in ["token", "kubernetes", "token --refresh --min-valid 2h"] {
+            parts.push(world.call(command).run());
+        }
+    }
+    parts.iter().for_each(|done| drop(done.quiet()));
+    assert_eq!(world.astra.connections(), 0);
+    assert!(!world.cache_dir().exists());
+    let [token, kubernetes, ..] = &parts[..] else { unreachable!() };
+    transcript!(token, kubernetes);
+}
+
+fn with_content<'a>(world: &'a World, content: &str) -> Done<'a> {
+    world.write_account(content);
+    world.call("token").run()
+}
+
+#[test]
+fn a_defect_is_named_and_the_content_is_not() {
+    let world = World::new();
+    let parts = [
+        r#"{"clientId":"hush-hush","clientName":"hush-hush"}"#,
+        r#"{"clientId":"hush-hush","clientName":"hush-hush","clientSecret":7}"#,
+        r#"{"clientId":"hush-hush","clientName":"","clientSecret":"hush-hush"}"#,
+        r#"{"clientId":"hush-hush","secret":"hush-hush"}"#,
+        r#"{"clientId":"hush-hush","clientName":"hush-hush","clientSecret":"hush-hush""#,
+        "AstraCS:hush-hush",
+        "hush-hush",
+        "",
+    ]
+    .map(|content| with_content(&world, content));
+    for done in &parts {
+        assert!(!done.failure(3).contains("hush-hush"), "{done}");
+    }
+    assert_eq!(world.astra.connections(), 0);
+    let [missing, number, empty, application, cut, damaged, word, nothing] = parts;
+    transcript!(missing, number, empty, application, cut, damaged, word, nothing);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_a_file_is_named() {
+    let world = World::new();
+    let missing = world.call("token --service-account ~/none.json").run();
+    let folder = world.call("token").env("ASTRA_SERVICE_ACCOUNT", world.home.path()).run();
+    let nowhere = world.call("token").without("HOME").run();
+    let relative = world.call("token").env("HOME", "relative").run();
+    for done in [&missing, &folder, &nowhere, &relative] {
+        done.failure(3);
+    }
+    transcript!(missing, folder, nowhere, relative);
+}
+
+#[test]
+fn a_file_that_is_open_to_others_is_refused_with_the_command_that_closes_it() {
+    let world = World::new();
+    let mut parts = Vec::new();
+    for open in [0o604, 0o644, 0o620, 0o602, 0o666] {
+        set_mode(&world.account_file(), open);
+        let refused = world.call("token").run();
+        let stderr = refused.failure(3);
+        let command = stderr.split('`').find(|part| part.starts_with("chmod ")).expect("a command");
+        let allowed = world.call("token").env("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE", "1").run();
+        allowed.quiet();
+        assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+        assert_eq!(mode(&world.account_file()), 0o600);
+        world.token();
+        parts.push(refused);
+    }
+    let [read, everybody, group, others, all] = &parts[..] else { unreachable!() };
+    transcript!(read, everybody, group, others, all);
+}
+
+#[test]
+fn another_users_file_is_refused_and_roots_own_volume_is_not() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs this as root");
+        eprintln!("SKIPPED: only root can give a file away");
+        return;
+    }
+    let world = World::new();
+    chown(world.account_file(), Some(12345), None).unwrap();
+    let strangers = world.call("token").run();
+    strangers.failure(3);
+    transcript!(strangers);
+    // As a Kubernetes secret volume mounts it, behind a link.
+    chown(world.account_file(), Some(0), Some(12345)).unwrap();
+    set_mode(&world.account_file(), 0o440);
+    let link = world.path("mounted.json");
+    std::os::unix::fs::symlink(world.account_file(), &link).unwrap();
+    world.call("token --service-account").arg(&link).run().quiet();
+}
+
+#[test]
+fn standard_input_and_a_process_substitution_work() {
+    let world = World::new();
+    let json = world.astra.account_json();
+    fs::remove_file(world.account_file()).unwrap();
+    let piped = world.call("token --service-account /dev/stdin").input(json.clone()).run().quiet();
+    let file = world.write("elsewhere.json", &json);
+    let script =
+        format!("exec \"$0\" token --service-account <(sleep 0.2; cat {})", file.display());
+    let substituted = world.call_as("/bin/bash", "-c").arg(script).arg(crate::world::BINARY).run();
+    assert_eq!(substituted.quiet(), piped);
+    assert_eq!(world.astra.exchanges(), 1);
+}
+
+#[test]
+fn a_pipe_that_stays_silent_is_not_waited_for_past_the_deadline() {
+    let world = World::new();
+    let pipe = world.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let done = world.call("token --timeout 0.3 --service-account").arg(&pipe).run();
+    done.failure(3);
+    transcript!(done);
+}

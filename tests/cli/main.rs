@@ -1,0 +1,20 @@
+//! The built binary against real TLS, a real file system, real locks and real clients.
+//!
+//! Each module holds the facts of one part; a test's name is the fact that it shows.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says so aloud")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod servers;
+mod stand_in;
+mod world;
+
+mod account;
+mod cache;
+mod commands;
+mod hostile;
+mod network;
+mod protocols;
+mod storm;
+mod tidy;
+mod token;

@@ -1,0 +1,360 @@
+//! The exchange against every kind of answer, and on bad ways to Astra.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::stand_in::{Astra, Reply};
+use crate::world::{World, transcript};
+
+/// The call fails with that exit code, prints nothing, caches no token; gives its transcript.
+fn fails(world: &World, code: i32, answer: impl Fn() -> Reply + Send + Sync + 'static) -> String {
+    world.astra.set_answer(move |_, _| answer());
+    let done = world.call("token --no-cache").run();
+    let stderr = done.failure(code);
+    let lines: Vec<_> = stderr.lines().collect();
+    assert!(lines.len() == 2 && lines[1].starts_with("hint: "), "{done}");
+    assert!(lines[0].chars().count() < 400, "{done}");
+    done.to_string()
+}
+
+#[test]
+fn each_status_has_its_words_and_its_exit_code() {
+    let world = World::new();
+    let bad_request = fails(&world, 4, || Reply::error(400, "bad request"));
+    let unauthorized = fails(&world, 4, || Reply::error(401, "no such service account"));
+    let forbidden = fails(&world, 4, || Reply::json(403, &serde_json::json!("not from here")));
+    let not_found = fails(&world, 1, || Reply::text(404, "<html>not here</html>"));
+    let gone = fails(&world, 1, || Reply::error(410, "gone"));
+    let teapot = fails(&world, 1, || Reply::json(418, &serde_json::Value::Null));
+    let too_many = fails(&world, 5, || Reply::error(429, "slow down"));
+    let broken = fails(&world, 5, || Reply::text(500, "oops"));
+    let down = fails(&world, 5, || Reply::text(503, ""));
+    transcript!(
+        bad_request,
+        unauthorized,
+        forbidden,
+        not_found,
+        gone,
+        teapot,
+        too_many,
+        broken,
+        down
+    );
+}
+
+#[test]
+fn an_answer_without_a_usable_token_is_an_error() {
+    let world = World::new();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let jwt = |exp: u64| {
+        use base64::Engine as _;
+        let payload = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp}}}"#));
+        format!(r#"{{"token":"x.{payload}.y"}}"#)
+    };
+    let bodies: Vec<Vec<u8>> = vec![
+        b"".into(),
+        b"null".into(),
+        b"[]".into(),
+        b"{}".into(),
+        b"true".into(),
+        b"12".into(),
+        b"OK".into(),
+        b"<html><body>log in</body></html>".into(),
+        br#"{"token":null}"#.into(),
+        br#"{"token":""}"#.into(),
+        br#"{"token":7}"#.into(),
+        br#"{"token":["a"]}"#.into(),
+        br#"{"token":"a b"}"#.into(),
+        br#"{"token":"a\nb"}"#.into(),
+        br#"{"token":"a\u0000"}"#.into(),
+        br#"{"token":"a;b"}"#.into(),
+        br#"{"token":"a","token":"b"}"#.into(),
+        br#"{"token":"abc""#.into(),
+        br#"{"Token":"abc"}"#.into(),
+        br#"{"errors":[{"ID":1,"message":"no"}]}"#.into(),
+        b"\xff\xfe".into(),
+        b"\"\"".into(),
+        b"\"a b\"".into(),
+        "[".repeat(10_000).into(),
+        format!(r#"{{"token":{}"#, "[".repeat(10_000)).into(),
+        format!(r#"{{"token":"{}"}}"#, "a".repeat(65_537)).into(),
+        jwt(now - 5).into(),
+        jwt(0).into(),
+    ];
+    for body in bodies {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let body = body.clone();
+        let transcript =
+            fails(&world, 1, move || Reply::new(200, "application/json", body.clone()));
+        assert!(transcript.contains("without a usable token"), "{shown}: {transcript}");
+    }
+    assert_eq!(world.astra.exchanges(), 28);
+}
+
+#[test]
+fn an_unusable_answer_caches_no_token() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::text(200, "<html>"));
+    world.call("token").run().failure(1);
+    world.astra.clear_answer();
+    let remembered = world.call("token").run().failure(1);
+    assert!(remembered.contains("not asked again"), "{remembered}");
+    world.call("token --refresh").run().quiet();
+}
+
+#[test]
+fn no_redirect_is_followed() {
+    let world = World::new();
+    let elsewhere = Astra::start(&world.authority);
+    for status in [300, 301, 302, 303, 307, 308, 399] {
+        for target in [
+            elsewhere.url() + "/v2/authenticateServiceAccount",
+            world.astra.url() + "/other",
+            "//evil".to_owned(),
+            String::new(),
+        ] {
+            fails(&world, 1, move || Reply::text(status, "").with_header("Location", &target));
+        }
+    }
+    assert_eq!(elsewhere.connections(), 0);
+    assert_eq!(world.astra.connections(), 28);
+    let shown =
+        fails(&world, 1, || Reply::text(307, "").with_header("Location", "https://evil.example/"));
+    transcript!(shown);
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+    for (status, tries) in
+        [(429, 3), (502, 3), (503, 3), (504, 3), (500, 1), (400, 1), (401, 1), (403, 1), (404, 1)]
+    {
+        let world = World::new();
+        world.astra.set_answer(move |_, _| Reply::error(status, "no"));
+        assert!(!world.call("token").run().output.status.success());
+        assert_eq!(world.astra.exchanges(), tries, "{status}");
+    }
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number < 3).then(|| Reply::error(503, "later")));
+    world.call("token").run().quiet();
+    assert_eq!(world.astra.exchanges(), 3);
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number < 3).then_some(Reply::Close));
+    world.call("token").run().quiet();
+}
+
+#[test]
+fn retry_after_is_waited_for_when_short_and_remembered_when_long() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| {
+        (number == 1).then(|| Reply::error(429, "later").with_header("Retry-After", "1"))
+    });
+    let start = Instant::now();
+    world.call("token").run().quiet();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::error(429, "later").with_header("Retry-After", "600"));
+    let start = Instant::now();
+    let first = world.call("token").run();
+    first.failure(5);
+    let second = world.call("token").run();
+    assert!(
+        second.failure(5).contains("another 60 s") || second.stderr().contains("another 59 s"),
+        "{second}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(world.astra.exchanges(), 1);
+    transcript!(first, second);
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_at_the_deadline() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let start = Instant::now();
+    let done = world.call("token --timeout 1").run();
+    done.failure(5);
+    assert!((Duration::from_millis(900)..Duration::from_secs(2)).contains(&start.elapsed()));
+    transcript!(done);
+}
+
+#[test]
+fn a_body_without_end_is_bounded_in_time_and_memory() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::flood(1 << 30));
+    let script = "ulimit -v 600000; exec \"$0\" token --no-cache --timeout 20";
+    let done = world.call_as("/bin/sh", "-c").arg(script).arg(crate::world::BINARY).run();
+    done.failure(1);
+    transcript!(done);
+}
+
+#[test]
+fn a_compressed_answer_is_read_and_a_bomb_is_not() {
+    let world = World::new();
+    let gzip = |content: &[u8]| {
+        let mut child = std::process::Command::new("gzip")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let content = content.to_vec();
+        let writer = thread::spawn(move || stdin.write_all(&content));
+        let zipped = child.wait_with_output().unwrap().stdout;
+        writer.join().unwrap().unwrap();
+        zipped
+    };
+    let token = world.astra.tokens().issue();
+    let body = gzip(format!(r#"{{"token":"{token}"}}"#).as_bytes());
+    world.astra.set_answer(move |_, _| {
+        Reply::new(200, "application/json", body.clone()).with_header("Content-Encoding", "gzip")
+    });
+    assert_eq!(world.call("token --no-cache").run().quiet().trim_end(), token);
+    let bomb = gzip(&vec![b' '; 64 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    fails(&world, 1, move || {
+        Reply::new(200, "application/json", bomb.clone()).with_header("Content-Encoding", "gzip")
+    });
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
+    let world = World::new();
+    let strangers = World::new();
+    let unknown = world.call("token").env("ASTRA_API_URL", strangers.astra.url()).run();
+    let expired = Astra::start_with(world.authority.expired_leaf());
+    let expired = world.call("token").env("ASTRA_API_URL", expired.url()).run();
+    let another = Astra::start_with(world.authority.leaf_for(&["another.example"]));
+    let another = world.call("token").env("ASTRA_API_URL", another.url()).run();
+    for done in [&unknown, &expired, &another] {
+        done.failure(5);
+    }
+    assert_eq!(strangers.astra.exchanges(), 0);
+    assert_eq!(strangers.astra.connections(), 1);
+    transcript!(unknown, expired, another);
+}
+
+#[test]
+fn a_ca_file_that_cannot_be_used_is_named_and_counts_again_once_mended() {
+    let world = World::new();
+    let missing = world.call("token --ca-file ~/none.pem").run();
+    let empty = world.call("token").env("SSL_CERT_FILE", world.write("empty.pem", "")).run();
+    for done in [&missing, &empty] {
+        done.failure(1);
+    }
+    assert_eq!(world.astra.connections(), 0);
+    world.token();
+    transcript!(missing, empty);
+}
+
+#[test]
+fn nobody_there_is_unreachable() {
+    let world = World::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refused =
+        world.call("token").env("ASTRA_API_URL", format!("https://localhost:{port}")).run();
+    refused.failure(5);
+    transcript!(refused);
+}
+
+/// A proxy that knows CONNECT; gives its port and counts connections.
+fn proxy(answer: Option<&'static str>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            thread::spawn(move || relay(client, answer));
+        }
+    });
+    (port, count)
+}
+
+fn relay(mut client: TcpStream, answer: Option<&str>) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
+        head.push(byte[0]);
+    }
+    if let Some(answer) = answer {
+        let _ = client.write_all(answer.as_bytes());
+        return;
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head.split(' ').nth(1).unwrap().replace("localhost", "127.0.0.1");
+    let mut server = TcpStream::connect(target).unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let back = thread::spawn(move || std::io::copy(&mut from, &mut to));
+    let _ = std::io::copy(&mut client, &mut server);
+    let _ = server.shutdown(std::net::Shutdown::Write);
+    let _ = back.join();
+}
+
+#[test]
+fn a_proxy_is_used_where_the_environment_names_one() {
+    let world = World::new();
+    let (port, count) = proxy(None);
+    let url = format!("http://me:hush@127.0.0.1:{port}");
+    world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
+    world.call("token --no-cache").env("all_proxy", &url).run().quiet();
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    world.call("token --no-cache").env("HTTP_PROXY", &url).run().quiet();
+    world
+        .call("token --no-cache")
+        .env("HTTPS_PROXY", &url)
+        .env("NO_PROXY", "localhost")
+        .run()
+        .quiet();
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_bad_proxy_is_named_without_its_password() {
+    let world = World::new();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dead =
+        world.call("token").env("HTTPS_PROXY", format!("http://me:hush@127.0.0.1:{dead}")).run();
+    dead.failure(5);
+    let (port, _) = proxy(Some("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"));
+    let refusing =
+        world.call("token").env("HTTPS_PROXY", format!("http://me:hush@127.0.0.1:{port}")).run();
+    refusing.failure(5);
+    let nonsense = world.call("token").env("HTTPS_PROXY", "gopher://me:hush@proxy").run();
+    nonsense.failure(1);
+    for done in [&dead, &refusing, &nonsense] {
+        assert!(!done.stderr().contains("hush"), "{done}");
+    }
+    // What a dead proxy taught says nothing of the direct way.
+    world.token();
+    transcript!(
+        dead.to_string().replace("me:hush@", ""),
+        refusing.to_string().replace("me:hush@", "")
+    );
+}
+
+#[test]
+fn an_echoed_secret_is_not_shown() {
+    let world = World::new();
+    world.astra.set_answer(|request, _| Reply::error(401, &String::from_utf8_lossy(&request.body)));
+    let json = world.call("token --refresh").run();
+    world.astra.set_answer(|request, _| Reply::new(400, "text/plain", request.body.clone()));
+    let text = world.call("token --refresh -v").run();
+    for done in [&json, &text] {
+        assert!(!done.failure(4).contains("secret0000"), "{done}");
+    }
+    transcript!(json);
+}
+
+#[test]
+fn control_characters_of_a_server_are_escaped() {
+    let world = World::new();
+    let shown = fails(&world, 4, || Reply::error(401, "\u{1b}[2Jgone\r\n\u{7}\u{202e}"));
+    transcript!(shown);
+}

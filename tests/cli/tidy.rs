@@ -1,0 +1,82 @@
+//! The rules about what is absent, which the crate's doc states.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for item in fs::read_dir(folder).expect("a folder of sources") {
+        let path = item.expect("a name").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The sources that say `word` in code, tests and comments aside.
+fn who_says(word: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let says = |path: &PathBuf| {
+        let source = fs::read_to_string(path).expect("a source");
+        let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+        let is_said = |line: &str| {
+            let starts = line.match_indices(word).map(|(at, _)| &line[..at]);
+            starts
+                .into_iter()
+                .any(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        };
+        code.lines().any(|line| !line.trim_start().starts_with("//") && is_said(line))
+    };
+    let name = |path: PathBuf| path.strip_prefix(&root).expect("below src").display().to_string();
+    let mut found: Vec<_> = sources(&root).into_iter().filter(says).map(name).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn each_part_of_the_world_has_one_door() {
+    let doors: [(&str, &[&str]); 11] = [
+        ("env::", &["main.rs"]),
+        ("SystemTime", &["timestamp.rs"]),
+        ("ureq::", &["exchange.rs"]),
+        ("rustls::", &["exchange.rs"]),
+        ("fs2::", &["cache.rs"]),
+        ("ring::aead", &["seal.rs"]),
+        ("ring::hkdf", &["seal.rs"]),
+        ("ring::rand", &["seal.rs"]),
+        ("println!", &[]),
+        ("stdout()", &["main.rs"]),
+        ("stderr()", &["main.rs"]),
+    ];
+    for (word, places) in doors {
+        assert_eq!(who_says(word), places, "who says `{word}`");
+    }
+}
+
+#[test]
+fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
+    for adapter in ["kubernetes", "git", "bazel", "docker", "terraform"] {
+        let word = format!("protocol::{adapter}");
+        assert_eq!(who_says(&word), ["main.rs"], "who says `{word}`");
+        let sibling = format!("super::{adapter}");
+        assert_eq!(who_says(&sibling), [""; 0], "who says `{sibling}`");
+    }
+    for (word, places) in [
+        ("crate::exchange", &["main.rs"][..]),
+        ("crate::broker", &["main.rs"]),
+        ("crate::cache", &["broker.rs", "main.rs"]),
+        ("crate::seal", &["cache.rs", "exchange.rs", "main.rs"]),
+    ] {
+        assert_eq!(who_says(word), places, "who says `{word}`");
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    for word in ["todo!", "unimplemented!", "dbg!", "FIXME", "unsafe "] {
+        assert_eq!(who_says(word), [""; 0], "who says `{word}`");
+    }
+}

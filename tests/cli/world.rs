@@ -1,0 +1,301 @@
+//! A world of its own for each test: a home, a stand-in for Astra with a certificate authority, and
+//! the real binary, started with an empty environment.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use crate::stand_in::{Astra, Authority};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_astra-credential");
+
+/// A home with an account file at its default place, and an Astra that accepts the account.
+pub struct World {
+    pub home: tempfile::TempDir,
+    pub authority: Authority,
+    pub astra: Astra,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let authority = Authority::new();
+        let astra = Astra::start(&authority);
+        let home = tempfile::tempdir().expect("a folder for the test");
+        let world = Self { home, authority, astra };
+        world.write("ca.pem", world.authority.pem());
+        fs::create_dir_all(world.account_file().parent().expect("a folder")).expect("a folder");
+        world.write_account(&world.astra.account_json());
+        world
+    }
+
+    /// A path in the home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Writes a file in the home, for its owner only.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("a file in the home");
+        set_mode(&path, 0o600);
+        path
+    }
+
+    pub fn account_file(&self) -> PathBuf {
+        self.path(".config/astra-credential/service-account.json")
+    }
+
+    pub fn write_account(&self, content: &str) {
+        fs::write(self.account_file(), content).expect("an account file");
+        set_mode(&self.account_file(), 0o600);
+    }
+
+    pub fn cache_dir(&self) -> PathBuf {
+        self.path(".cache/astra-credential")
+    }
+
+    /// The names in the cache's folder that end in `extension`.
+    pub fn cached(&self, extension: &str) -> Vec<PathBuf> {
+        let Ok(names) = fs::read_dir(self.cache_dir()) else {
+            return Vec::new();
+        };
+        let paths = names.map(|name| name.expect("a name").path());
+        paths.filter(|path| path.extension() == Some(OsStr::new(extension))).collect()
+    }
+
+    /// The one entry in the cache.
+    pub fn entry(&self) -> PathBuf {
+        let mut entries = self.cached("entry");
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        entries.remove(0)
+    }
+
+    /// A call of the binary with these arguments, split at spaces.
+    pub fn call(&self, arguments: &str) -> Call<'_> {
+        self.call_as(BINARY, arguments)
+    }
+
+    /// The same by another path, such as that of a link.
+    pub fn call_as(&self, program: impl Into<PathBuf>, arguments: &str) -> Call<'_> {
+        let arguments = arguments.split_whitespace().map(OsString::from).collect();
+        let environment = vec![
+            ("HOME".into(), self.home.path().into()),
+            ("PATH".into(), std::env::var_os("PATH").unwrap_or_default()),
+            ("ASTRA_API_URL".into(), self.astra.url().into()),
+            ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
+        ];
+        Call { world: self, program: program.into(), arguments, environment, input: Vec::new() }
+    }
+
+    /// Calls `token` and gives the token.
+    pub fn token(&self) -> String {
+        let done = self.call("token").run();
+        assert!(done.output.status.success(), "{done}");
+        done.stdout().trim_end().to_owned()
+    }
+
+    /// A link to the binary, as a tool looks for it.
+    pub fn link(&self, name: &str) -> PathBuf {
+        let folder = self.path("bin");
+        fs::create_dir_all(&folder).expect("a folder");
+        let link = folder.join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(BINARY, &link).expect("a link");
+        }
+        link
+    }
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+}
+
+pub fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("metadata").permissions().mode() & 0o7777
+}
+
+/// One call of the binary, to be run.
+pub struct Call<'a> {
+    world: &'a World,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    input: Vec<u8>,
+}
+
+impl<'a> Call<'a> {
+    /// Adds an argument that may hold spaces.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self = self.without(name);
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.retain(|(key, _)| key != name);
+        self
+    }
+
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// The command, for a test that arranges the rest itself.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts it, with nothing on its standard input.
+    pub fn start(&self) -> Child {
+        self.command().spawn().expect("the binary starts")
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Done<'a> {
+        let mut child = self.command().stdin(Stdio::piped()).spawn().expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let input = self.input.clone();
+        // A call that does not read its input closes it, which is not this thread's business.
+        let writer = thread::spawn(move || stdin.write_all(&input));
+        let output = child.wait_with_output().expect("the binary ends");
+        let _ = writer.join();
+        Done { call: self, output }
+    }
+}
+
+/// What a caller can observe of a call, as a transcript.
+pub struct Done<'a> {
+    call: Call<'a>,
+    pub output: Output,
+}
+
+impl Done<'_> {
+    pub fn stdout(&self) -> String {
+        String::from_utf8(self.output.stdout.clone()).expect("UTF-8 on standard output")
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8(self.output.stderr.clone()).expect("UTF-8 on standard error")
+    }
+
+    pub fn code(&self) -> i32 {
+        self.output.status.code().expect("an exit code")
+    }
+
+    /// A success without a word on standard error; gives what was on standard output.
+    pub fn quiet(&self) -> String {
+        assert!(self.output.status.success() && self.output.stderr.is_empty(), "{self}");
+        self.stdout()
+    }
+
+    /// A failure with that exit code and nothing on standard output; gives standard error.
+    pub fn failure(&self, code: i32) -> String {
+        assert_eq!((self.code(), self.stdout().as_str()), (code, ""), "{self}");
+        self.stderr()
+    }
+}
+
+/// `$` the command, `<` its input, `>` standard output, `!` standard error.
+impl fmt::Display for Done<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Call { world, program, arguments, environment, input } = &self.call;
+        let home = world.home.path().to_string_lossy().into_owned();
+        let shown = |text: &[u8]| String::from_utf8_lossy(text).replace(&home, "~");
+        write!(f, "$")?;
+        let usual = world.call("").environment;
+        for (name, value) in environment.iter().filter(|pair| !usual.contains(pair)) {
+            write!(f, " {}={}", name.to_string_lossy(), shown(value.as_encoded_bytes()))?;
+        }
+        write!(f, " {}", program.file_name().unwrap_or_default().to_string_lossy())?;
+        for argument in arguments {
+            write!(f, " {}", shown(argument.as_encoded_bytes()))?;
+        }
+        writeln!(f)?;
+        for (mark, text) in [("<", input), (">", &self.output.stdout), ("!", &self.output.stderr)] {
+            shown(text)
+                .lines()
+                .try_for_each(|line| writeln!(f, "{}", format!("{mark} {line}").trim_end()))?;
+        }
+        if !self.output.status.success() {
+            writeln!(f, "[{}]", self.output.status)?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares a transcript with the one in the top-level `snapshots/`. What differs from run to run is
+/// filtered, ports, times and tokens, and nothing else.
+macro_rules! transcript {
+    ($($done:expr),+ $(,)?) => {{
+        let parts = [$($done.to_string()),+];
+        insta::with_settings!({
+            snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
+            omit_expression => true,
+            filters => vec![
+                (r"qyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
+                (r"(localhost|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
+                (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
+                (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
+                (r"\b\d+ s (ago|less)\b", "<n> s $1"),
+                (r"another \d+ s\b", "another <n> s"),
+                (r"again in \d+ ms", "again in <n> ms"),
+                (r"valid for \d+ s", "valid for <n> s"),
+            ],
+        }, {
+            insta::assert_snapshot!(parts.join("\n"));
+        });
+    }};
+}
+pub(crate) use transcript;
+
+/// Whether a client is here. A missing one is said aloud, and fails the test under `CI=true`.
+pub fn is_installed(client: &str) -> bool {
+    let is_there = Command::new("sh")
+        .args(["-c", "command -v \"$0\"", client])
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !is_there {
+        assert!(std::env::var_os("CI").is_none(), "`{client}` is not installed, and CI needs it");
+        eprintln!("SKIPPED: `{client}` is not installed");
+    }
+    is_there
+}
+
+/// Reads a child to its end.
+pub fn finish(child: Child) -> (i32, String, String) {
+    let output = child.wait_with_output().expect("the process ends");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// Everything in a folder and below it, as bytes.
+pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for item in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = item.path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            let mut bytes = Vec::new();
+            let _ = fs::File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes));
+            found.push((path, bytes));
+        }
+    }
+    found
+}
