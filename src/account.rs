@@ -62,7 +62,10 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
         let path = path.to_owned();
         return Err(Error::AccountExposed { path, exposure, fix });
     }
-    let bytes = read_to_end(&mut file, metadata.is_file(), deadline).map_err(unreadable)?;
+    // What says that it is empty may be one of the kernel's own files.
+    let length = Some(metadata.len()).filter(|length| metadata.is_file() && *length > 0);
+    let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let bytes = read_to_end(&mut file, length, deadline).map_err(unreadable)?;
     parse(&bytes).map_err(|defect| Error::AccountMalformed { path: path.to_owned(), defect })
 }
 
@@ -133,35 +136,32 @@ fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
     None
 }
 
-/// The whole file, in memory that is zeroed; room is made beforehand, so that no copy stays behind.
+/// The whole file, in memory that is zeroed and large enough from the start, so that no copy stays
+/// behind. `length` is that of a regular file, which saves asking for the end.
 fn read_to_end(
     file: &mut File,
-    is_regular: bool,
+    length: Option<usize>,
     deadline: Instant,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; if is_regular { 4096 } else { LARGEST_FILE + 1 }]);
-    let mut length = 0;
-    loop {
-        if length > LARGEST_FILE {
-            return Err(io::Error::other("it is too large for an account file"));
-        }
-        if length == bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; LARGEST_FILE + 1]);
-            larger[..length].copy_from_slice(&bytes);
-            bytes = larger;
-        }
-        if !is_regular {
+    let room = length.unwrap_or(LARGEST_FILE).min(LARGEST_FILE) + 1;
+    let mut bytes = Zeroizing::new(vec![0; room]);
+    let mut count = 0;
+    while count < room && Some(count) != length {
+        if length.is_none() {
             await_input(file, deadline)?;
         }
-        match file.read(&mut bytes[length..]) {
+        match file.read(&mut bytes[count..]) {
             Ok(0) => break,
-            Ok(count) => length += count,
+            Ok(more) => count += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(length);
+    if count > LARGEST_FILE {
+        return Err(io::Error::other("it is too large for an account file"));
+    }
+    bytes.truncate(count);
     Ok(bytes)
 }
 

@@ -102,13 +102,11 @@ impl Cache {
     /// Queues for the right to write, for `timeout` at the most.
     pub fn queue(&self, timeout: Duration) -> Queue<'_> {
         let now = Instant::now();
-        // Spread over a quarter, so that not everybody loses patience in the same instant.
-        let spread = timeout.mul_f64(f64::from(seal::random() as u8) / 1024.0 / 3.0);
         Queue {
             cache: self,
             lock: None,
             deadline: now + timeout,
-            patience: (timeout / 3).max(SHORTEST_PATIENCE) + spread,
+            patience: (timeout / 3).max(SHORTEST_PATIENCE),
             alive: (now, None),
             pause: PAUSE.start,
         }
@@ -179,10 +177,12 @@ impl<'a> Queue<'a> {
             }
         }
         let now = Instant::now();
+        let jitter = f64::from(seal::random() as u8) / 256.0;
         let heartbeat = timestamp::heartbeat(&lock);
         if self.alive.1.is_none() || self.alive.1 != heartbeat {
             self.alive = (now, heartbeat);
-        } else if now - self.alive.0 > self.patience {
+        // Spread over a quarter, so that not everybody loses patience in the same instant.
+        } else if now - self.alive.0 > self.patience.mul_f64(1.0 + jitter / 4.0) {
             log::debug!("the holder of the lock shows no sign of life; going on without the lock");
             return slot(None);
         }
@@ -190,8 +190,7 @@ impl<'a> Queue<'a> {
         if left.is_zero() {
             return Turn::TooLate;
         }
-        let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
-        thread::sleep(self.pause.mul_f64(jitter).min(left));
+        thread::sleep(self.pause.mul_f64(0.5 + jitter).min(left));
         self.pause = (self.pause * 2).min(PAUSE.end);
         self.lock = Some(lock);
         Turn::Wait

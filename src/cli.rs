@@ -71,6 +71,21 @@ Exit codes:
 
 `astra-credential COMMAND --help` shows how to set the tool up.";
 
+const HEADER: &str = "\
+Example:
+  astra-credential header | curl -H @- https://api.astra.datastax.com/v2/databases";
+
+const ENV: &str = "\
+Examples:
+  eval \"$(astra-credential env)\"
+  astra-credential env --shell fish | source";
+
+const EXEC: &str = "\
+Terraform's provider reads the token once, and a run may take long:
+  astra-credential exec --min-valid 1h -- terraform apply
+
+Exit codes: the command's own; 127 when there is no such command, 126 when it cannot be run.";
+
 const KUBERNETES: &str = "\
 Set-up:
   kubectl config set-credentials astra --exec-command=astra-credential \\
@@ -107,7 +122,9 @@ Rather let the provider read it from the environment, which leaves no trace:
 /// # Errors
 /// What clap says of it: a mistake, or the help or version that was asked for.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
-    let mut matches = command().try_get_matches_from(spelled_out(arguments))?;
+    // Left to the end of the process: taking the grammar apart again costs a tenth of a warm call.
+    let grammar = Box::leak(Box::new(command()));
+    let mut matches = grammar.try_get_matches_from_mut(spelled_out(arguments))?;
     let (name, mut found) = matches.remove_subcommand().unwrap_or_default();
     let mut word = |name: &str| found.remove_one::<String>(name);
     let task = match name.as_str() {
@@ -127,12 +144,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
             _ => Format::Text,
         }),
     };
-    let mut flags = flags(&mut found);
-    // Of a flag on both sides of the command's name, clap hands down one side.
-    let before: Vec<OsString> =
-        matches.remove_many("host").map(Iterator::collect).unwrap_or_default();
-    let further: Vec<_> = before.into_iter().filter(|host| !flags.host.contains(host)).collect();
-    flags.host.extend(further);
+    // A setting goes before the command's name or behind it, where it counts more.
+    let flags = flags(&mut found).or(flags(&mut matches));
     Ok(Line { flags, task })
 }
 
@@ -147,7 +160,8 @@ fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// What a command's own arguments and examples are is put together only when it is called.
+/// What belongs to one command is put together only when that command is called: clap's global
+/// arguments, copied into every command at every call, would cost more than all the rest.
 fn command() -> Command {
     let task = |name: &'static str, about: &'static str, rest: fn(Command) -> Command| {
         Command::new(name).about(about).defer(rest)
@@ -160,57 +174,63 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .args_override_self(true)
         .next_help_heading("Settings")
         .args(settings())
         .subcommands([
             task("token", "Print the bare token, or JSON", |command| {
-                command.arg(choice("format", "FORMAT", "How to print it [default: text]", &["text", "json"]))
+                let help = "How to print it [default: text]";
+                with_settings(command.arg(choice("format", "FORMAT", help, &["text", "json"])))
             }),
             task("header", "Print `Authorization: Bearer …`, for curl", |command| {
-                command.after_help("Example:\n  astra-credential header | curl -H @- https://api.astra.datastax.com/v2/databases")
+                with_settings(command).after_help(HEADER)
             }),
             task("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
-                command
-                    .arg(choice("shell", "SHELL", "For which shell [default: that of $SHELL]", &["sh", "fish", "powershell", "json"]))
-                    .after_help("Examples:\n  eval \"$(astra-credential env)\"\n  astra-credential env --shell fish | source")
+                let shells = &["sh", "fish", "powershell", "json"];
+                let help = "For which shell [default: that of $SHELL]";
+                with_settings(command.arg(choice("shell", "SHELL", help, shells))).after_help(ENV)
             }),
             task("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
-                command
-                    .arg(
-                        Arg::new("command")
-                            .value_name("COMMAND")
-                            .help("The command and its arguments")
-                            .value_parser(ValueParser::os_string())
-                            .num_args(1..)
-                            .required(true)
-                            .trailing_var_arg(true)
-                            .allow_hyphen_values(true),
-                    )
-                    .after_help("Terraform's provider reads the token once, and a run may take long:\n  astra-credential exec --min-valid 1h -- terraform apply\n\nExit codes: the command's own; 127 when there is no such command, 126 when it cannot be run.")
+                let child = Arg::new("command")
+                    .value_name("COMMAND")
+                    .help("The command and its arguments")
+                    .value_parser(ValueParser::os_string())
+                    .num_args(1..)
+                    .required(true)
+                    .trailing_var_arg(true)
+                    .allow_hyphen_values(true);
+                with_settings(command.arg(child)).after_help(EXEC)
             }),
             task("forget", "Drop the cached token and whatever is remembered", |command| {
-                command.arg(Arg::new("all").long("all").help("Of every account").action(ArgAction::SetTrue))
+                let all = Arg::new("all").long("all").help("Of every account");
+                with_settings(command.arg(all.action(ArgAction::SetTrue)))
             }),
-            task("kubernetes", "Answer kubectl and other Kubernetes clients (ExecCredential v1, v1beta1)", |command| {
-                command.alias("exec-credential").after_help(KUBERNETES)
+            task("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
+                with_settings(command).after_help(KUBERNETES)
             })
             .alias("exec-credential"),
             task("git", "Speak git's credential protocol", |command| {
-                command.arg(verb("get, store, erase or capability")).after_help(GIT)
+                with_settings(command.arg(verb("get, store, erase or capability"))).after_help(GIT)
             }),
             task("bazel", "Answer Bazel, uv and others that speak the JSON `get`", |command| {
-                command.arg(verb("get")).after_help(BAZEL)
+                with_settings(command.arg(verb("get"))).after_help(BAZEL)
             }),
             task("docker", "Speak Docker's credential helper protocol", |command| {
-                command.arg(verb("get, store, erase, list or version")).after_help(DOCKER)
+                let verb = verb("get, store, erase, list or version");
+                with_settings(command.arg(verb)).after_help(DOCKER)
             }),
-            task("terraform", "Speak Terraform's and OpenTofu's credentials helper protocol", |command| {
-                command
-                    .arg(verb("get, store, forget or external"))
-                    .arg(Arg::new("registry").value_name("HOST").help("The host, except with external"))
-                    .after_help(TERRAFORM)
+            task("terraform", "Speak Terraform's credentials helper protocol", |command| {
+                let verb = verb("get, store, forget or external");
+                let host = Arg::new("registry").value_name("HOST");
+                let host = host.help("The host, except with external");
+                with_settings(command.args([verb, host])).after_help(TERRAFORM)
             }),
         ])
+}
+
+/// Settings go behind the command's name as well as before it.
+fn with_settings(command: Command) -> Command {
+    command.next_help_heading("Settings").args(settings())
 }
 
 fn choice(
@@ -237,16 +257,9 @@ fn settings() -> [Arg; 10] {
             .value_name(value)
             .help(help)
             .value_parser(ValueParser::os_string())
-            .overrides_with(name)
-            .global(true)
     };
     let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .help(help)
-            .action(ArgAction::SetTrue)
-            .overrides_with(name)
-            .global(true)
+        Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
     };
     [
         value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT] [default: service-account.json in the configuration folder]"),
@@ -256,8 +269,7 @@ fn settings() -> [Arg; 10] {
             .value_name("HOST[:PORT]")
             .help("A further host that the token is for; repeatable [env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
             .value_parser(ValueParser::os_string())
-            .action(ArgAction::Append)
-            .global(true),
+            .action(ArgAction::Append),
         value("cache-dir", "DIR", "Where tokens are cached [env: ASTRA_CREDENTIAL_CACHE_DIR] [default: the cache folder]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the system's [env: SSL_CERT_FILE]"),
         value("timeout", "SECONDS", "How long the whole call may take [env: ASTRA_CREDENTIAL_TIMEOUT] [default: 30]"),

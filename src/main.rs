@@ -93,7 +93,7 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
     let serve = || serve(&settings);
     let forget = |named: Option<&Secret>| forget(&settings, named);
-    let (hosts, input) = (&settings.hosts, io::stdin());
+    let hosts = &settings.hosts;
     match &line.task {
         Task::Token(format) => {
             serve().map(|credential| command::token(*format, &credential).into())
@@ -114,11 +114,15 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
             protocol::kubernetes::answer(exec_info.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, input, hosts, serve, forget),
-        Task::Bazel(verb) => protocol::bazel::answer(verb, input, hosts, serve),
-        Task::Docker(verb) => protocol::docker::answer(verb, input, hosts, serve, || forget(None)),
+        Task::Git(verb) => protocol::git::answer(verb, io::stdin(), hosts, serve, forget),
+        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), hosts, serve),
+        Task::Docker(verb) => {
+            protocol::docker::answer(verb, io::stdin(), hosts, serve, || forget(None))
+        }
         Task::Terraform(verb, host) => {
-            protocol::terraform::answer(verb, host.as_deref(), input, hosts, serve, || forget(None))
+            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), hosts, serve, || {
+                forget(None)
+            })
         }
     }
     .map(Zeroizing::new)

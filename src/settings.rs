@@ -35,6 +35,25 @@ pub struct Flags {
     pub verbose: bool,
 }
 
+impl Flags {
+    /// These flags, and `others` where these say nothing; of hosts both.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            service_account: self.service_account.or(others.service_account),
+            api_url: self.api_url.or(others.api_url),
+            host: [others.host, self.host].concat(),
+            cache_dir: self.cache_dir.or(others.cache_dir),
+            ca_file: self.ca_file.or(others.ca_file),
+            timeout: self.timeout.or(others.timeout),
+            min_valid: self.min_valid.or(others.min_valid),
+            refresh: self.refresh || others.refresh,
+            no_cache: self.no_cache || others.no_cache,
+            verbose: self.verbose || others.verbose,
+        }
+    }
+}
+
 /// Where files lie when nothing is said; each is `None` without a home.
 #[derive(Clone, Debug, Default)]
 pub struct Folders {

@@ -19,7 +19,7 @@ fn is_a_miss(what: &str, spoil: impl FnOnce(&Path)) {
     assert_eq!(world.token(), done.stdout().trim_end(), "{what}");
     assert_eq!(world.astra.exchanges(), 2, "{what}");
     assert_eq!(mode(&entry), 0o600, "{what}");
-    assert_eq!(world.cached("tmp"), [Path::new(""); 0], "{what}");
+    assert!(world.cached("tmp").is_empty(), "{what}");
 }
 
 #[test]
