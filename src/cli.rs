@@ -49,6 +49,8 @@ pub enum Task {
     Terraform(String, Option<String>),
 }
 
+const PROGRAM: &str = "astra-credential";
+
 /// A link is an alias: the name it has, and the word that it stands for.
 const LINKS: [(&str, &str); 3] = [
     ("git-credential-astra", "git"),
@@ -122,10 +124,21 @@ Rather let the provider read it from the environment, which leaves no trace:
 /// # Errors
 /// What clap says of it: a mistake, or the help or version that was asked for.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
-    // Left to the end of the process: taking the grammar apart again costs a tenth of a warm call.
-    let grammar = Box::leak(Box::new(command()));
-    let mut matches = grammar.try_get_matches_from_mut(spelled_out(arguments))?;
-    let (name, mut found) = matches.remove_subcommand().unwrap_or_default();
+    let arguments = spelled_out(arguments);
+    // A command that is named first is parsed alone: a tool calls this program hundreds of times,
+    // and the grammar of all the other commands is most of the work.
+    let first = arguments.get(1).and_then(|first| Name::find(first.to_str()?));
+    let (name, mut found, before) = match first {
+        Some(name) => {
+            let grammar = name.command().bin_name(format!("{PROGRAM} {}", name.name));
+            (name.name.to_owned(), matches(grammar, &arguments[1..])?, Flags::default())
+        }
+        None => {
+            let mut matches = matches(command(), &arguments)?;
+            let (name, found) = matches.remove_subcommand().unwrap_or_default();
+            (name, found, flags(&mut matches))
+        }
+    };
     let mut word = |name: &str| found.remove_one::<String>(name);
     let task = match name.as_str() {
         "header" => Task::Header,
@@ -133,7 +146,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         "exec" => {
             Task::Exec(found.remove_many("command").map(Iterator::collect).unwrap_or_default())
         }
-        "forget" => Task::Forget { all: found.get_flag("all") },
+        "forget" => Task::Forget { all: found.contains_id("all") },
         "kubernetes" => Task::Kubernetes,
         "git" => Task::Git(word("verb").unwrap_or_default()),
         "bazel" => Task::Bazel(word("verb").unwrap_or_default()),
@@ -145,8 +158,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         }),
     };
     // A setting goes before the command's name or behind it, where it counts more.
-    let flags = flags(&mut found).or(flags(&mut matches));
-    Ok(Line { flags, task })
+    Ok(Line { flags: flags(&mut found).or(before), task })
+}
+
+fn matches(grammar: Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    // Left to the end of the process: taking the grammar apart again is work too.
+    Box::leak(Box::new(grammar)).try_get_matches_from_mut(arguments)
 }
 
 /// `git-credential-astra get` is `astra-credential git get`.
@@ -160,14 +177,83 @@ fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// What belongs to one command is put together only when that command is called: clap's global
-/// arguments, copied into every command at every call, would cost more than all the rest.
+/// A command's name, and what is said of it.
+struct Name {
+    name: &'static str,
+    alias: Option<&'static str>,
+    about: &'static str,
+    /// Adds what is needed only when the command is called.
+    rest: fn(Command) -> Command,
+}
+
+static NAMES: [Name; 10] = [
+    Name::new("token", "Print the bare token, or JSON", |command| {
+        let help = "How to print it [default: text]";
+        command.arg(choice("format", "FORMAT", help, &["text", "json"]))
+    }),
+    Name::new("header", "Print `Authorization: Bearer …`, for curl", |command| {
+        command.after_help(HEADER)
+    }),
+    Name::new("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
+        let shells = &["sh", "fish", "powershell", "json"];
+        let help = "For which shell [default: that of $SHELL]";
+        command.arg(choice("shell", "SHELL", help, shells)).after_help(ENV)
+    }),
+    Name::new("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
+        let child = Arg::new("command")
+            .value_name("COMMAND")
+            .help("The command and its arguments")
+            .value_parser(ValueParser::os_string())
+            .num_args(1..)
+            .required(true)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true);
+        command.arg(child).after_help(EXEC)
+    }),
+    Name::new("forget", "Drop the cached token and whatever is remembered", |command| {
+        command.arg(switch("all", "Of every account"))
+    }),
+    Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
+        command.after_help(KUBERNETES)
+    })
+    .or("exec-credential"),
+    Name::new("git", "Speak git's credential protocol", |command| {
+        command.arg(verb("get, store, erase or capability")).after_help(GIT)
+    }),
+    Name::new("bazel", "Answer Bazel, uv and others that speak the JSON `get`", |command| {
+        command.arg(verb("get")).after_help(BAZEL)
+    }),
+    Name::new("docker", "Speak Docker's credential helper protocol", |command| {
+        command.arg(verb("get, store, erase, list or version")).after_help(DOCKER)
+    }),
+    Name::new("terraform", "Speak Terraform's credentials helper protocol", |command| {
+        let host = Arg::new("registry").value_name("HOST").help("The host, except with external");
+        command.args([verb("get, store, forget or external"), host]).after_help(TERRAFORM)
+    }),
+];
+
+impl Name {
+    const fn new(name: &'static str, about: &'static str, rest: fn(Command) -> Command) -> Self {
+        Self { name, alias: None, about, rest }
+    }
+
+    const fn or(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    fn find(word: &str) -> Option<&'static Self> {
+        NAMES.iter().find(|name| name.name == word || name.alias == Some(word))
+    }
+
+    fn command(&self) -> Command {
+        let command = Command::new(self.name).about(self.about).args_override_self(true);
+        with_settings((self.rest)(command))
+    }
+}
+
 fn command() -> Command {
-    let task = |name: &'static str, about: &'static str, rest: fn(Command) -> Command| {
-        Command::new(name).about(about).defer(rest)
-    };
-    Command::new("astra-credential")
-        .bin_name("astra-credential")
+    let command = Command::new(PROGRAM)
+        .bin_name(PROGRAM)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(EXIT_CODES)
@@ -175,57 +261,8 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .args_override_self(true)
-        .next_help_heading("Settings")
-        .args(settings())
-        .subcommands([
-            task("token", "Print the bare token, or JSON", |command| {
-                let help = "How to print it [default: text]";
-                with_settings(command.arg(choice("format", "FORMAT", help, &["text", "json"])))
-            }),
-            task("header", "Print `Authorization: Bearer …`, for curl", |command| {
-                with_settings(command).after_help(HEADER)
-            }),
-            task("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
-                let shells = &["sh", "fish", "powershell", "json"];
-                let help = "For which shell [default: that of $SHELL]";
-                with_settings(command.arg(choice("shell", "SHELL", help, shells))).after_help(ENV)
-            }),
-            task("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
-                let child = Arg::new("command")
-                    .value_name("COMMAND")
-                    .help("The command and its arguments")
-                    .value_parser(ValueParser::os_string())
-                    .num_args(1..)
-                    .required(true)
-                    .trailing_var_arg(true)
-                    .allow_hyphen_values(true);
-                with_settings(command.arg(child)).after_help(EXEC)
-            }),
-            task("forget", "Drop the cached token and whatever is remembered", |command| {
-                let all = Arg::new("all").long("all").help("Of every account");
-                with_settings(command.arg(all.action(ArgAction::SetTrue)))
-            }),
-            task("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
-                with_settings(command).after_help(KUBERNETES)
-            })
-            .alias("exec-credential"),
-            task("git", "Speak git's credential protocol", |command| {
-                with_settings(command.arg(verb("get, store, erase or capability"))).after_help(GIT)
-            }),
-            task("bazel", "Answer Bazel, uv and others that speak the JSON `get`", |command| {
-                with_settings(command.arg(verb("get"))).after_help(BAZEL)
-            }),
-            task("docker", "Speak Docker's credential helper protocol", |command| {
-                let verb = verb("get, store, erase, list or version");
-                with_settings(command.arg(verb)).after_help(DOCKER)
-            }),
-            task("terraform", "Speak Terraform's credentials helper protocol", |command| {
-                let verb = verb("get, store, forget or external");
-                let host = Arg::new("registry").value_name("HOST");
-                let host = host.help("The host, except with external");
-                with_settings(command.args([verb, host])).after_help(TERRAFORM)
-            }),
-        ])
+        .subcommands(NAMES.iter().map(|name| name.command().aliases(name.alias)));
+    with_settings(command)
 }
 
 /// Settings go behind the command's name as well as before it.
@@ -250,6 +287,11 @@ fn verb(help: &'static str) -> Arg {
     Arg::new("verb").value_name("VERB").help(help).required(true)
 }
 
+/// A flag without a value. `SetTrue` would parse a default for it at every call.
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).num_args(0).action(ArgAction::Append)
+}
+
 fn settings() -> [Arg; 10] {
     let value = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name)
@@ -257,9 +299,6 @@ fn settings() -> [Arg; 10] {
             .value_name(value)
             .help(help)
             .value_parser(ValueParser::os_string())
-    };
-    let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
     };
     [
         value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT] [default: service-account.json in the configuration folder]"),
@@ -290,9 +329,9 @@ fn flags(found: &mut ArgMatches) -> Flags {
         timeout: value("timeout"),
         min_valid: value("min-valid"),
         host: found.remove_many("host").map(Iterator::collect).unwrap_or_default(),
-        refresh: found.get_flag("refresh"),
-        no_cache: found.get_flag("no-cache"),
-        verbose: found.get_flag("verbose"),
+        refresh: found.contains_id("refresh"),
+        no_cache: found.contains_id("no-cache"),
+        verbose: found.contains_id("verbose"),
     }
 }
 
