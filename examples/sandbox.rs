@@ -2,16 +2,21 @@
 //!
 //! Starts a stand-in for the Astra API on loopback, writes a throw-away account file, and shows the
 //! main job with the real binary. With arguments, as in `cargo run --example sandbox -- sh`, runs that
-//! command in the same surroundings instead: the binary and its links on PATH, a home of its own.
+//! command in the same surroundings instead: the binary and its links on PATH, a home of its own, and
+//! servers on loopback that demand the token: `$SANDBOX_URL`, `$SANDBOX_KUBERNETES`, `$SANDBOX_GIT`.
 
 #![allow(clippy::print_stdout, reason = "showing is what this is for")]
 
+#[path = "../tests/cli/servers.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod servers;
 #[path = "../tests/cli/stand_in.rs"]
 mod stand_in;
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -19,8 +24,9 @@ use std::time::{Duration, Instant};
 use stand_in::{Astra, Authority};
 
 /// The names that the binary answers to.
-const LINKS: [&str; 4] = [
+const LINKS: [&str; 5] = [
     "astra-credential",
+    "bazel-credential-astra",
     "git-credential-astra",
     "docker-credential-astra",
     "terraform-credentials-astra",
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
 }
 
 struct Sandbox {
+    authority: Authority,
     astra: Astra,
     home: tempfile::TempDir,
     links: PathBuf,
@@ -64,7 +71,7 @@ impl Sandbox {
         for name in LINKS {
             link(&binary, &links.join(name))?;
         }
-        Ok(Self { astra, home, links })
+        Ok(Self { authority, astra, home, links })
     }
 
     /// The main job, step by step.
@@ -142,9 +149,25 @@ impl Sandbox {
 
     /// Runs somebody's command in these surroundings; its exit code is ours.
     fn run(&self, program: &OsString, arguments: &[OsString]) -> Outcome<ExitCode> {
+        let mut servers = vec![
+            ("SANDBOX_URL", servers::protected(&self.authority, &self.astra), "/"),
+            ("SANDBOX_KUBERNETES", servers::kubernetes(&self.authority, &self.astra), ""),
+        ];
+        if Command::new("git").arg("--exec-path").output().is_ok_and(|git| git.status.success()) {
+            let repository = servers::git_repository(&self.authority, &self.astra);
+            servers.push(("SANDBOX_GIT", repository, "/demo.git"));
+        }
+        let hosts: Vec<_> =
+            servers.iter().map(|(_, server, _)| format!("localhost:{}", server.port())).collect();
         let mut command = self.command(program);
+        command.args(arguments).env("ASTRA_CREDENTIAL_HOSTS", hosts.join(","));
+        for (name, server, path) in &servers {
+            command.env(name, server.url() + path);
+            if std::io::stdin().is_terminal() {
+                println!("{name}={}{path}", server.url());
+            }
+        }
         let status = command
-            .args(arguments)
             .status()
             .map_err(|error| format!("cannot run `{}`: {error}", program.to_string_lossy()))?;
         Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
@@ -167,6 +190,8 @@ impl Sandbox {
             .env("HOME", self.home.path())
             .env("ASTRA_API_URL", self.astra.url())
             .env("SSL_CERT_FILE", self.home.path().join("ca.pem"))
+            .env("GIT_SSL_CAINFO", self.home.path().join("ca.pem"))
+            .env("CURL_CA_BUNDLE", self.home.path().join("ca.pem"))
             .env("NO_PROXY", "localhost,127.0.0.1");
         command
     }

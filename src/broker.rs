@@ -219,3 +219,239 @@ fn waited_for(api: &str) -> Trouble {
         retry_after: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::ServiceAccount;
+    use crate::seal::Seal;
+    use crate::token::Validity;
+    use proptest::prelude::*;
+    use std::cell::Cell;
+
+    const API: &str = "https://api.example";
+
+    /// What Astra does with an exchange.
+    #[derive(Clone, Copy, Debug)]
+    enum Astra {
+        /// Answers with a token that lives this many seconds.
+        Issues(i64),
+        /// Says no.
+        Refuses,
+        /// Fails in passing, perhaps saying for how long.
+        Fails(Option<i64>),
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// The clock moves, forward or back.
+        Clock(i64),
+        /// A process asks.
+        Call { refresh: bool, min_valid: Option<i64>, astra: Astra },
+        /// A process asks, and dies between the exchange and the write.
+        DiesBeforeWriting(Astra),
+        /// Somebody forgets the token.
+        Forget,
+    }
+
+    /// What ought to be known, kept in the plainest way.
+    #[derive(Default)]
+    struct Model {
+        token: Option<(String, Validity)>,
+        rejected: Option<(i64, i64)>,
+        troubled: Option<(i64, i64)>,
+    }
+
+    impl Model {
+        /// Whether a call at `now` has no business asking Astra.
+        fn must_not_ask(&self, now: i64, min_valid: Option<i64>) -> bool {
+            let stands = |verdict: Option<(i64, i64)>| {
+                verdict.is_some_and(|(at, until)| at <= now && now < until)
+            };
+            self.is_fresh(now, min_valid) || stands(self.rejected) || stands(self.troubled)
+        }
+
+        fn is_fresh(&self, now: i64, min_valid: Option<i64>) -> bool {
+            self.token.as_ref().is_some_and(|(_, life)| {
+                let (born, renew, dead) =
+                    (life.received_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
+                let leeway = dead - renew;
+                let wanted = dead - min_valid.unwrap_or(0);
+                let wanted = if life.falls_short { wanted.max(born + leeway) } else { wanted };
+                born <= now && now < renew && now < wanted
+            })
+        }
+
+        fn is_alive(&self, token: &str, now: i64) -> bool {
+            let known = self.token.as_ref().filter(|(known, _)| known == token);
+            known.is_some_and(|(_, life)| {
+                life.received_at.unix() <= now && now < life.expires_at.unix()
+            })
+        }
+    }
+
+    fn trouble(kind: Kind, retry_after: Option<i64>) -> Trouble {
+        Trouble { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
+    }
+
+    /// A token whose `exp` is `life` seconds away, issued at `now`.
+    fn issue(life: i64, now: i64, number: u32) -> Token {
+        use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+        let claims = format!(r#"{{"iat":{now},"exp":{}}}"#, now + life);
+        let bearer = format!("{number}.{}.x", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let validity = Validity::of(&bearer, None, Timestamp::from_unix(now), number * 37).unwrap();
+        Token { bearer: Secret::new(bearer), validity }
+    }
+
+    struct Machine {
+        dir: tempfile::TempDir,
+        now: i64,
+        issued: u32,
+        model: Model,
+    }
+
+    impl Machine {
+        fn cache(&self) -> Cache {
+            let account = ServiceAccount {
+                client_name: "n".to_owned(),
+                client_id: "i".to_owned(),
+                client_secret: Secret::new("s".to_owned()),
+            };
+            Cache::new(self.dir.path().to_owned(), Seal::new(API, &account).unwrap())
+        }
+
+        fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+            match step {
+                Step::Clock(by) => self.now += by,
+                Step::Forget => {
+                    forget(&self.cache(), None, Duration::from_secs(1)).unwrap();
+                    self.model = Model::default();
+                }
+                Step::DiesBeforeWriting(astra) => {
+                    // Whatever Astra answered is lost; what is on disk has not changed.
+                    let _ = self.exchange(astra);
+                }
+                Step::Call { refresh, min_valid, astra } => self.call(refresh, min_valid, astra)?,
+            }
+            Ok(())
+        }
+
+        fn exchange(&mut self, astra: Astra) -> Result<Token, Trouble> {
+            self.issued += 1;
+            match astra {
+                Astra::Issues(life) => Ok(issue(life, self.now, self.issued)),
+                Astra::Refuses => Err(trouble(Kind::Rejected(401), None)),
+                Astra::Fails(retry_after) => Err(trouble(Kind::Unavailable(503), retry_after)),
+            }
+        }
+
+        fn call(
+            &mut self,
+            refresh: bool,
+            min_valid: Option<i64>,
+            astra: Astra,
+        ) -> Result<(), TestCaseError> {
+            let wish =
+                Wish { refresh, min_valid, timeout: Duration::from_secs(1), api: API, route: "" };
+            let (cache, now) = (self.cache(), self.now);
+            let answered = self.exchange(astra);
+            let has_asked = Cell::new(false);
+            let mint = || {
+                has_asked.set(true);
+                answered.clone()
+            };
+            let answer = serve(&cache, wish, || Timestamp::from_unix(now), mint);
+
+            let must_not = !refresh && self.model.must_not_ask(now, min_valid);
+            prop_assert_eq!(has_asked.get(), !must_not, "asked Astra, or did not");
+            if has_asked.get() {
+                self.learn(&answered, min_valid);
+            }
+            match &answer {
+                Ok(credential) => {
+                    let token = credential.bearer.expose();
+                    prop_assert!(self.model.is_alive(token, now), "served what has expired");
+                    prop_assert!(
+                        credential.expires.unwrap().unix() > now,
+                        "told an expiry that has passed"
+                    );
+                }
+                Err(failure) => {
+                    let has_token = self
+                        .model
+                        .token
+                        .as_ref()
+                        .is_some_and(|(token, _)| self.model.is_alive(token, now));
+                    let is_passing = !failure.trouble.is_rejection();
+                    prop_assert!(
+                        refresh || !(has_token && is_passing),
+                        "an outage cost a valid token"
+                    );
+                    prop_assert_eq!(failure.remembered.is_none(), has_asked.get());
+                }
+            }
+            if has_asked.get() && answered.is_ok() {
+                prop_assert!(answer.is_ok(), "a fresh token was not served");
+            }
+            Ok(())
+        }
+
+        fn learn(&mut self, answered: &Result<Token, Trouble>, min_valid: Option<i64>) {
+            let now = self.now;
+            match answered {
+                Ok(token) => {
+                    let life = token.validity.asked_for(min_valid);
+                    self.model = Model::default();
+                    self.model.token = Some((token.bearer.expose().to_owned(), life));
+                }
+                Err(trouble) if trouble.is_rejection() => {
+                    self.model = Model::default();
+                    self.model.rejected = Some((now, now + 30));
+                }
+                Err(trouble) => {
+                    let wait = trouble.retry_after.unwrap_or(5).clamp(1, 60);
+                    self.model.rejected = None;
+                    self.model.troubled = Some((now, now + wait));
+                }
+            }
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let astra = || {
+            prop_oneof![
+                4 => (1_i64..40_000).prop_map(Astra::Issues),
+                2 => (1_i64..20).prop_map(Astra::Issues),
+                1 => Just(Astra::Refuses),
+                2 => proptest::option::of(0_i64..100).prop_map(Astra::Fails),
+            ]
+        };
+        let clock = prop_oneof![
+            4 => 0_i64..10,
+            2 => 0_i64..400,
+            2 => 0_i64..40_000,
+            1 => -10_i64..0,
+            1 => -40_000_i64..0,
+        ];
+        let min_valid = proptest::option::weighted(0.2, 0_i64..50_000);
+        let call = (proptest::bool::weighted(0.1), min_valid, astra());
+        let step = prop_oneof![
+            4 => clock.prop_map(Step::Clock),
+            6 => call.prop_map(|(refresh, min_valid, astra)| Step::Call { refresh, min_valid, astra }),
+            1 => astra().prop_map(Step::DiesBeforeWriting),
+            1 => Just(Step::Forget),
+        ];
+        proptest::collection::vec(step, 1..40)
+    }
+
+    proptest! {
+        #[test]
+        fn the_rules_hold_whatever_happens(steps in steps()) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut machine = Machine { dir, now: 2_000_000_000, issued: 0, model: Model::default() };
+            for step in steps {
+                machine.step(step)?;
+            }
+        }
+    }
+}

@@ -52,7 +52,8 @@ pub enum Task {
 const PROGRAM: &str = "astra-credential";
 
 /// A link is an alias: the name it has, and the word that it stands for.
-const LINKS: [(&str, &str); 3] = [
+const LINKS: [(&str, &str); 4] = [
+    ("bazel-credential-astra", "bazel"),
     ("git-credential-astra", "git"),
     ("docker-credential-astra", "docker"),
     ("terraform-credentials-astra", "terraform"),
@@ -100,9 +101,9 @@ Set-up, with a link named `git-credential-astra` on PATH:
     'astra --host git.example.com'";
 
 const BAZEL: &str = "\
-Set-up, with an executable script `astra-bazel` that holds
-`exec astra-credential bazel --host cache.example.com \"$@\"`:
-  build --credential_helper=cache.example.com=/path/to/astra-bazel";
+Set-up in .bazelrc, with a link named `bazel-credential-astra` on PATH
+and `ASTRA_CREDENTIAL_HOSTS=cache.example.com` in the environment:
+  build --credential_helper=cache.example.com=bazel-credential-astra";
 
 const DOCKER: &str = "\
 Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on PATH

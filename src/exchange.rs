@@ -115,7 +115,9 @@ impl Exchange<'_> {
                 let path = path.to_string_lossy();
                 self.trouble(Kind::Authorities, format!("`{}`: {why}", Shown(&path)))
             })?)),
-            None => RootCerts::PlatformVerifier,
+            None => system_bundle().map_or(RootCerts::PlatformVerifier, |bundle| {
+                RootCerts::Specific(Arc::new(bundle))
+            }),
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
@@ -226,6 +228,20 @@ impl Exchange<'_> {
         };
         (self.trouble(kind, clipped(&detail)), is_worth_another)
     }
+}
+
+/// The system's authorities, where one file holds them all: the platform's verifier would read every
+/// file in the folder next to it as well. `None` where `SSL_CERT_DIR` names a folder, and where the
+/// verifier is the operating system's own.
+fn system_bundle() -> Option<Vec<Certificate<'static>>> {
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    {
+        let found = openssl_probe::probe();
+        let is_folder_named = found.cert_dir.len() > openssl_probe::candidate_cert_dirs().count();
+        found.cert_file.filter(|_| !is_folder_named).and_then(|file| certificates(&file).ok())
+    }
+    #[cfg(not(all(unix, not(target_vendor = "apple"))))]
+    None
 }
 
 /// The certificates in a PEM file.

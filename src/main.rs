@@ -76,7 +76,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Docker reads what went wrong on standard output, and knows one exit code.
         Err(error) if matches!(line.task, Task::Docker(_)) => {
-            let _ = write(protocol::docker::failure(&error).as_bytes());
+            let (sentence, is_for_people) = protocol::docker::failure(&error);
+            let _ = write(sentence.as_bytes());
+            // Some of its commands keep that to themselves, and pass on what stands here.
+            if is_for_people {
+                say(sentence.trim_end());
+            }
             ExitCode::FAILURE
         }
         Err(error) => {

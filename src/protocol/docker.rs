@@ -75,12 +75,13 @@ pub fn answer(
     }
 }
 
-/// What standard output says of `error`: the exact sentences that clients know, or a line.
-pub fn failure(error: &Error) -> String {
+/// What standard output says of `error`: a sentence that clients know, or a line that is for people,
+/// which the second value tells.
+pub fn failure(error: &Error) -> (String, bool) {
     match error {
-        Error::NotOurs { .. } => "credentials not found in native keychain\n".to_owned(),
-        Error::EmptyRequest { .. } => "no credentials server URL\n".to_owned(),
-        other => format!("{other}; hint: {}\n", other.hint()),
+        Error::NotOurs { .. } => ("credentials not found in native keychain\n".to_owned(), false),
+        Error::EmptyRequest { .. } => ("no credentials server URL\n".to_owned(), false),
+        other => (format!("{other}; hint: {}\n", other.hint()), true),
     }
 }
 

@@ -186,7 +186,8 @@ fn a_server_that_never_answers_is_given_up_at_the_deadline() {
 fn a_body_without_end_is_bounded_in_time_and_memory() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::flood(1 << 30));
-    let script = "ulimit -v 600000; exec \"$0\" token --no-cache --timeout 20";
+    // KiB of memory that can be written to: 64 MiB.
+    let script = "ulimit -d 65536; exec \"$0\" token --no-cache --timeout 20";
     let done = world.call_as("/bin/sh", "-c").arg(script).arg(crate::world::BINARY).run();
     done.failure(1);
     transcript!(done);
@@ -357,4 +358,12 @@ fn control_characters_of_a_server_are_escaped() {
     let world = World::new();
     let shown = fails(&world, 4, || Reply::error(401, "\u{1b}[2Jgone\r\n\u{7}\u{202e}"));
     transcript!(shown);
+}
+
+#[test]
+fn an_empty_ssl_cert_file_counts_as_absent() {
+    let world = World::new();
+    let done = world.call("token").env("SSL_CERT_FILE", "").run();
+    // The system's authorities have not signed the stand-in's certificate, and were asked.
+    assert!(done.failure(5).contains("no trusted certificate authority has signed it"), "{done}");
 }

@@ -80,3 +80,50 @@ fn nothing_is_left_for_later() {
         assert_eq!(who_says(word), [""; 0], "who says `{word}`");
     }
 }
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a README")
+}
+
+#[test]
+fn the_readme_names_every_flag_and_every_variable() {
+    let sources: String = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a source"))
+        .collect();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let words = sources.split(|c| !is_part(c));
+    let mut names: Vec<_> = words
+        .filter(|word| word.starts_with("ASTRA_") || word.starts_with("--"))
+        .filter(|word| {
+            word.len() > 6 && !word.contains("exec-") && !word.contains("credential_helper")
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() > 15, "{names:?}");
+    let readme = readme();
+    for name in names {
+        assert!(
+            ["--help", "--weird", "--shell", "--global"].contains(&name) || readme.contains(name),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_counts_the_crates() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree =
+        "tree --offline --prefix none -e normal,no-proc-macro --target x86_64-unknown-linux-gnu";
+    let output = std::process::Command::new(cargo)
+        .args(tree.split(' '))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    let listed = String::from_utf8(output.stdout).expect("UTF-8");
+    let crates: std::collections::BTreeSet<_> =
+        listed.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    let others = crates.len() - 1;
+    assert!(readme().contains(&format!("has {others} other crates linked in")), "{others}");
+}
