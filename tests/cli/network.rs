@@ -367,3 +367,12 @@ fn an_empty_ssl_cert_file_counts_as_absent() {
     // The system's authorities have not signed the stand-in's certificate, and were asked.
     assert!(done.failure(5).contains("no trusted certificate authority has signed it"), "{done}");
 }
+
+#[test]
+fn ssl_cert_dir_names_a_folder_to_trust() {
+    let world = World::new();
+    let folder = world.path("trusted");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(world.path("ca.pem"), folder.join("ca.pem")).unwrap();
+    world.call("token").without("SSL_CERT_FILE").env("SSL_CERT_DIR", folder).run().quiet();
+}
