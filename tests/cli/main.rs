@@ -18,6 +18,7 @@ mod git;
 mod hostile;
 mod kubectl;
 mod network;
+mod promises;
 mod protocols;
 mod storm;
 mod terraform;
