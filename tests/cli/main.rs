@@ -15,6 +15,7 @@ mod commands;
 mod curl;
 mod docker;
 mod faults;
+mod frugal;
 mod git;
 mod hostile;
 mod kubectl;
