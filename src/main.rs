@@ -57,6 +57,7 @@ use crate::broker::{Failure, Wish};
 use crate::cache::Cache;
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::setup::{self, Surroundings};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::seal::Seal;
@@ -128,6 +129,22 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), hosts, serve, || {
                 forget(None)
             })
+        }
+        Task::Setup(order) => {
+            let around = Surroundings {
+                env: &env,
+                paths: &|name| env::split_paths(&env(name).unwrap_or_default()).collect(),
+                program: env::current_exe().map_err(|why| Error::Output(why.to_string()))?,
+                config: default_folders().config,
+                account: settings.service_account.as_deref(),
+                flags: &line.flags,
+                hosts: &hosts.0[1..],
+            };
+            setup::run(*order, &around)
+        }
+        Task::SetupAccount => {
+            let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
+            setup::store_account(path, default_folders().config.as_deref())
         }
     }
     .map(Zeroizing::new)

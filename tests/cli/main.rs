@@ -19,6 +19,7 @@ mod hostile;
 mod kubectl;
 mod network;
 mod protocols;
+mod setup;
 mod storm;
 mod terraform;
 mod tidy;
