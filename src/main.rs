@@ -70,7 +70,11 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(message) => {
             let is_written = message.print().is_ok();
-            return ExitCode::from(if is_written { message.exit_code() as u8 } else { 1 });
+            return ExitCode::from(if is_written || message.use_stderr() {
+                message.exit_code() as u8
+            } else {
+                1
+            });
         }
     };
     match run(&line).and_then(|answer| write(&answer)) {
