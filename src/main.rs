@@ -138,7 +138,7 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
             let around = Surroundings {
                 env: &env,
                 paths: &|name| env::split_paths(&env(name).unwrap_or_default()).collect(),
-                program: env::current_exe().map_err(|why| Error::Output(why.to_string()))?,
+                program: program()?,
                 config: default_folders().config,
                 account: settings.service_account.as_deref(),
                 flags: &line.flags,
@@ -221,6 +221,14 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
         Some(seal) => Cache::new(dir, seal),
         None => Cache::none(),
     }
+}
+
+/// This program's own file.
+fn program() -> Result<PathBuf, Error> {
+    env::current_exe().map_err(|why| {
+        let command = env::args().next().unwrap_or_default();
+        Error::ToolFailed { command, why: why.to_string() }
+    })
 }
 
 /// The platform's folders. A `HOME` that is missing or relative is not guessed at: what the

@@ -65,9 +65,13 @@ fn read_input() -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
     io::stdin().take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > LARGEST_FILE {
-        return Err(io::Error::other("it is too large for an account file"));
+        return Err(too_large());
     }
     Ok(bytes)
+}
+
+fn too_large() -> io::Error {
+    io::Error::other("it is too large for an account file")
 }
 
 #[cfg(unix)]
@@ -91,65 +95,56 @@ fn close(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks on the terminal. Keys come one by one and none is a signal, so that the terminal is put in
-/// order again whatever is typed; only what kills this process outright leaves it silent.
+/// Asks on the terminal. None of the keys is a signal, so that the terminal is put in order again
+/// whatever is typed; only what kills this process outright leaves it silent.
 #[cfg(unix)]
 fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
+    use rustix::process::{Signal, getpid, kill_process};
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
     use std::io::Write as _;
+    let mut terminal = fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&terminal)?;
+    let mut silent = before.clone();
+    silent.local_modes -= LocalModes::ECHO | LocalModes::ECHONL;
+    silent.local_modes -= LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
+    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+    tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
+    let read = terminal.write_all(PROMPT.as_bytes()).and_then(|()| read_keys(&terminal));
+    // What was pasted beyond the end must not go to the shell.
+    tcsetattr(&terminal, OptionalActions::Flush, &before)?;
+    terminal.write_all(b"\n")?;
+    read?.map_or_else(
+        || {
+            kill_process(getpid(), Signal::INT)?;
+            Err(io::ErrorKind::Interrupted.into())
+        },
+        Ok,
+    )
+}
+
+/// What is typed; `None` when it is broken off.
+#[cfg(unix)]
+fn read_keys(mut terminal: &fs::File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     const INTERRUPT: u8 = 3;
     const END: u8 = 4;
     const BACKSPACE: u8 = 8;
     const CLEAR: u8 = 21;
     const DELETE: u8 = 127;
-
-    let mut terminal = fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    let before = tcgetattr(&terminal)?;
-    let mut silent = before.clone();
-    silent.local_modes -= LocalModes::ECHO
-        | LocalModes::ECHONL
-        | LocalModes::ICANON
-        | LocalModes::ISIG
-        | LocalModes::IEXTEN;
-    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
-    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
-    terminal.write_all(PROMPT.as_bytes())?;
-    tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
-    let mut is_interrupted = false;
-    let read = loop {
-        let mut key = [0];
-        match terminal.read(&mut key) {
-            Ok(0) => break Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => break Err(error),
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE));
+    let mut key = [0];
+    loop {
+        match terminal.read_exact(&mut key).map(|()| key[0]) {
+            Ok(INTERRUPT) => return Ok(None),
+            Ok(END) => return Ok(Some(bytes)),
+            Ok(b'\n') if is_whole(&bytes) => return Ok(Some(bytes)),
+            Ok(BACKSPACE | DELETE) => drop(bytes.pop()),
+            Ok(CLEAR) => bytes.clear(),
+            Ok(_) if bytes.len() == LARGEST_FILE => return Err(too_large()),
+            Ok(key) => bytes.push(key),
+            Err(error) => return Err(error),
         }
-        match key[0] {
-            INTERRUPT => {
-                is_interrupted = true;
-                break Ok(());
-            }
-            END => break Ok(()),
-            BACKSPACE | DELETE => {
-                bytes.pop();
-            }
-            CLEAR => bytes.clear(),
-            b'\n' if is_whole(&bytes) => break Ok(()),
-            _ if bytes.len() == LARGEST_FILE => {
-                break Err(io::Error::other("it is too large for an account file"));
-            }
-            other => bytes.push(other),
-        }
-    };
-    // What was pasted beyond the end must not go to the shell.
-    let restored = tcsetattr(&terminal, OptionalActions::Flush, &before);
-    terminal.write_all(b"\n")?;
-    if is_interrupted {
-        use rustix::process::{Signal, getpid, kill_process};
-        kill_process(getpid(), Signal::INT)?;
     }
-    read.and(restored.map_err(io::Error::from)).map(|()| bytes)
 }
 
 #[cfg(unix)]

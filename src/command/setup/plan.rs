@@ -74,12 +74,6 @@ impl Plan {
             && self.edits().next().is_none()
     }
 
-    /// The files that are written: by this program, or by the tool.
-    pub fn places(&self) -> impl Iterator<Item = &Path> {
-        let links = self.links.iter().map(|(at, _)| at.as_path());
-        links.chain(self.edits().map(|draft| draft.path.as_path()))
-    }
-
     fn edits(&self) -> impl Iterator<Item = &Draft> {
         self.drafts.iter().filter(|draft| draft.before != draft.after)
     }

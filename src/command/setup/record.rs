@@ -72,7 +72,7 @@ impl Record {
                 done.push(change.clone());
             }
         }
-        let places = plan.places().chain(plan.changes.iter().map(Change::place)).chain([path]);
+        let places = plan.changes.iter().map(Change::place).chain([path]);
         for folder in places.flat_map(file::missing_folders) {
             if !self.folders.contains(&folder) {
                 self.folders.push(folder);

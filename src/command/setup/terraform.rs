@@ -27,32 +27,21 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
     let arguments = arguments.join(", ");
     let unparsable =
         |path: &Path, defect: String| Error::Unparsable { path: path.to_owned(), defect };
-    if arguments.contains("${") || arguments.contains("%{") {
+    if arguments.contains("${") {
         return Err(unparsable(&file, "cannot hold a value with `${` in it".to_owned()));
     }
     let block = format!("{BLOCK} \"{HELPER}\" {{\n  args = [{arguments}]\n}}");
     let text = plan.text(&file)?;
     let is_new = text.is_none();
     let text = text.get_or_insert_default();
-    let mut found = helpers(text).map_err(|defect| unparsable(&file, defect))?;
+    let found = helpers(text).map_err(|defect| unparsable(&file, defect))?;
     if found == [HELPER] && text.replace("\r\n", "\n").contains(&block) {
         return Ok(());
     }
-    let mut place = file.clone();
-    for further in further {
-        let Ok(Some(text)) = file::read(&further) else { continue };
-        let named = match further.extension() {
-            Some(end) if end == "json" => text.contains(&format!("\"{BLOCK}\"")),
-            _ => helpers(&text).is_ok_and(|found| !found.is_empty()),
-        };
-        if named {
-            found.push("…".to_owned());
-            place = further;
-        }
-    }
-    if let Some(label) = found.pop() {
-        let problem = format!("has a `{BLOCK} \"{label}\"`, and Terraform allows one");
-        return Err(Error::Taken { path: place, problem, tool: Tool::Terraform.name() });
+    let here = (!found.is_empty()).then(|| file.clone());
+    if let Some(path) = here.or_else(|| further.into_iter().find(|path| names_a_helper(path))) {
+        let problem = format!("has a `{BLOCK}` already, and Terraform allows one");
+        return Err(Error::Taken { path, problem, tool: Tool::Terraform.name() });
     }
     let added = lines::append(text, &block);
     plan.changes.push(Change::Lines { file, added, is_new });
@@ -67,6 +56,14 @@ fn further_files(folder: &Path) -> Vec<PathBuf> {
         name.ends_with(".tfrc") || name.ends_with(".tfrc.json")
     };
     items.map(|item| item.path()).filter(is_read).collect()
+}
+
+fn names_a_helper(path: &Path) -> bool {
+    let Ok(Some(text)) = file::read(path) else { return false };
+    match path.extension() {
+        Some(end) if end == "json" => text.contains(&format!("\"{BLOCK}\"")),
+        _ => helpers(&text).is_ok_and(|found| !found.is_empty()),
+    }
 }
 
 fn string(word: &str) -> String {
