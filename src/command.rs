@@ -1,5 +1,7 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
-//! in the environment of a command.
+//! in the environment of a command; and what sets all that up.
+
+pub mod setup;
 
 use std::ffi::OsString;
 use std::process::Command;

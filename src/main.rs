@@ -57,6 +57,7 @@ use crate::broker::{Failure, Wish};
 use crate::cache::Cache;
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::setup::{self, Surroundings};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::seal::Seal;
@@ -133,6 +134,22 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
                 forget(None)
             })
         }
+        Task::Setup(order) => {
+            let around = Surroundings {
+                env: &env,
+                paths: &|name| env::split_paths(&env(name).unwrap_or_default()).collect(),
+                program: program()?,
+                config: default_folders().config,
+                account: settings.service_account.as_deref(),
+                flags: &line.flags,
+                hosts: &hosts.0[1..],
+            };
+            setup::run(*order, &around)
+        }
+        Task::SetupAccount => {
+            let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
+            setup::store_account(path, default_folders().config.as_deref())
+        }
     }
     .map(Zeroizing::new)
 }
@@ -204,6 +221,14 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
         Some(seal) => Cache::new(dir, seal),
         None => Cache::none(),
     }
+}
+
+/// This program's own file.
+fn program() -> Result<PathBuf, Error> {
+    env::current_exe().map_err(|why| {
+        let command = env::args().next().unwrap_or_default();
+        Error::ToolFailed { command, why: why.to_string() }
+    })
 }
 
 /// The platform's folders. A `HOME` that is missing or relative is not guessed at: what the

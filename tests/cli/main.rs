@@ -23,6 +23,7 @@ mod network;
 mod promises;
 mod protocols;
 mod secrets;
+mod setup;
 mod storm;
 mod terraform;
 mod tidy;
