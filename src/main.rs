@@ -26,10 +26,13 @@
 //! - only `exchange` says `ureq` and `rustls`;
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
+//! - only `start` says `unsafe`;
 //! - nothing prints but [`main`]: one answer to standard output, messages to standard error.
 //!
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
+
+#![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
 
 mod account;
 mod broker;
@@ -41,13 +44,14 @@ mod exchange;
 mod protocol;
 mod seal;
 mod settings;
+#[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+mod start;
 mod timestamp;
 mod token;
 
 use std::env;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -65,20 +69,23 @@ use crate::settings::{Folders, Settings};
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
-fn main() -> ExitCode {
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
+fn main() -> std::process::ExitCode {
+    start().into()
+}
+
+/// The whole program; gives its exit code.
+fn start() -> u8 {
     let line = match cli::parse(env::args_os()) {
         Ok(line) => line,
         Err(message) => {
             let is_written = message.print().is_ok();
-            return ExitCode::from(if is_written || message.use_stderr() {
-                message.exit_code() as u8
-            } else {
-                1
-            });
+            let code = u8::try_from(message.exit_code()).unwrap_or(1);
+            return if is_written || message.use_stderr() { code } else { 1 };
         }
     };
     match run(&line).and_then(|answer| write(&answer)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         // Docker reads what went wrong on standard output, and knows one exit code.
         Err(error) if matches!(line.task, Task::Docker(_)) => {
             let (sentence, is_for_people) = protocol::docker::failure(&error);
@@ -87,11 +94,11 @@ fn main() -> ExitCode {
             if is_for_people {
                 say(sentence.trim_end());
             }
-            ExitCode::FAILURE
+            1
         }
         Err(error) => {
             say(&format!("{error}\nhint: {}", error.hint()));
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
     }
 }
@@ -253,6 +260,10 @@ fn default_folders() -> Folders {
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+    if !answer.is_empty() && start::is_output_closed() {
+        return Err(Error::Output("it is closed".to_owned()));
+    }
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(answer).and_then(|()| stdout.flush());
     written.map_err(|error| Error::Output(error.to_string()))
