@@ -255,6 +255,7 @@ macro_rules! transcript {
                 (r"another \d+ s\b", "another <n> s"),
                 (r"again in \d+ ms", "again in <n> ms"),
                 (r"valid for \d+ s", "valid for <n> s"),
+                (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
             ],
         }, {
             insta::assert_snapshot!(parts.join("\n"));
