@@ -211,7 +211,7 @@ impl Exchange<'_> {
         use ureq::Error as E;
         let (kind, detail, is_worth_another) = match error {
             E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                (Kind::Unreachable, "no connection within 5 s".to_owned(), true)
+                (Kind::Unreachable, "no connection in time".to_owned(), true)
             }
             E::Timeout(_) => (Kind::TimedOut, String::new(), false),
             E::Rustls(error) => tls_trouble(error),

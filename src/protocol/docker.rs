@@ -105,3 +105,37 @@ fn is_ours(server: &str, hosts: &Hosts) -> bool {
     let url = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
     Host::of_url(&url, &["https"]).is_some_and(|host| hosts.contain(&host))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::credential;
+    use proptest::prelude::*;
+
+    fn answered(request: &[u8]) -> Result<Vec<u8>, Error> {
+        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
+        answer("get", request, &hosts, || Ok(credential()), || Ok(()))
+    }
+
+    #[test]
+    fn a_server_is_named_with_or_without_scheme_and_path() {
+        for server in
+            ["ours.example", "ours.example\n", "https://OURS.example/v1/\r\n", "ours.example:443/x"]
+        {
+            let reply = String::from_utf8(answered(server.as_bytes()).unwrap()).unwrap();
+            assert!(reply.contains(r#""Username":"token","Secret":"a.b.c""#), "{reply}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_makes_the_parser_panic_or_gets_a_stranger_a_token(
+            request in any::<Vec<u8>>(),
+            name in "(https?://)?[a-z.@:/?#\\\\]{0,12}evil[a-z.@:/?#]{0,12}",
+        ) {
+            prop_assert!(answered(&request).is_err());
+            let is_ours = name.starts_with("ours.example/") || name.starts_with("https://ours.example/");
+            prop_assert!(is_ours || answered(name.as_bytes()).is_err());
+        }
+    }
+}

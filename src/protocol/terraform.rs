@@ -73,3 +73,34 @@ pub fn answer(
         _ => Err(super::unknown_verb(PROTOCOL, verb, "`get`, `store`, `forget` and `external`")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::credential;
+    use proptest::prelude::*;
+
+    fn answered(verb: &str, host: Option<&str>, query: &[u8]) -> Result<Vec<u8>, Error> {
+        let hosts = Hosts(vec![Host::parse("ours.example:8443").unwrap()]);
+        answer(verb, host, query, &hosts, || Ok(credential()), || Ok(()))
+    }
+
+    #[test]
+    fn every_value_of_an_external_data_source_is_a_string() {
+        let reply = String::from_utf8(answered("external", None, b"{}").unwrap()).unwrap();
+        assert_eq!(reply, "{\"token\":\"a.b.c\",\"expires\":\"2020-07-25T00:13:52Z\"}\n");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_the_parser_panic(query in any::<Vec<u8>>()) {
+            let _ = answered("external", None, &query);
+        }
+
+        #[test]
+        fn a_host_is_ours_or_gets_an_empty_object(host in any::<String>()) {
+            let reply = answered("get", Some(&host), b"").unwrap();
+            prop_assert_eq!(reply, b"{}\n");
+        }
+    }
+}

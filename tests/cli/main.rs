@@ -19,6 +19,7 @@ mod git;
 mod hostile;
 mod kubectl;
 mod network;
+mod promises;
 mod protocols;
 mod status;
 mod storm;
