@@ -32,7 +32,7 @@ use crate::timestamp::{self, Heartbeat, Timestamp};
 use crate::token::{LARGEST_BEARER, Secret, Token, Validity};
 
 pub use self::failure::LastFailure;
-pub use self::holder::Holder;
+pub use self::holder::{Holder, Process};
 
 /// The cache of one identity.
 pub struct Cache {
@@ -381,6 +381,20 @@ fn replace(dir: &Path, name: &str, extension: &str, content: &[u8]) -> io::Resul
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Makes `dir` if it is not there, and writes, locks and removes a file in it. Whether it can be locked
+/// is an answer of its own.
+///
+/// # Errors
+/// The folder cannot be used.
+pub fn try_out(dir: &Path) -> io::Result<io::Result<()>> {
+    make_private_dir(dir)?;
+    let path = dir.join(format!("{}.{:016x}.tmp", failure::UNNAMED, seal::random()));
+    let mut file = open_to_lock(&path)?;
+    let written = file.write_all(b"doctor");
+    let locked = fs2::FileExt::try_lock_exclusive(&file);
+    fs::remove_file(&path).and(written).map(|()| locked)
 }
 
 /// Removes the entries and failures of all identities in `dir`, and whatever is half written.

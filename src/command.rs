@@ -1,6 +1,7 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
 //! in the environment of a command; and what there is to be known.
 
+pub mod doctor;
 pub mod status;
 
 use std::ffi::OsString;

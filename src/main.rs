@@ -58,12 +58,13 @@ use crate::broker::{Failure, Wish};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::doctor::{self, Patient};
 use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::message::say;
 use crate::seal::Seal;
-use crate::settings::{Folders, Settings, Stated};
+use crate::settings::{Environment, Folders, Settings, Stated};
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
@@ -122,7 +123,10 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
             return Ok((answer.into(), code));
         }
-        Task::Doctor { .. } => Ok(Vec::new()),
+        Task::Doctor { json, online } => {
+            let (answer, code) = doctor(&settings, &env, *online, *json);
+            return Ok((answer.into(), code));
+        }
         Task::Kubernetes => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
@@ -208,6 +212,23 @@ fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, 
         now: Timestamp::now(),
     };
     status::report(seen, is_json)
+}
+
+fn doctor(
+    settings: &Settings,
+    env: &Environment<'_>,
+    is_online: bool,
+    is_json: bool,
+) -> (Vec<u8>, u8) {
+    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let holder = match &account {
+        Ok(Account::Service(account)) => cache(settings, account).holder(),
+        _ => None,
+    };
+    let binary = env::current_exe().ok();
+    let patient = Patient { settings, account: account.as_ref(), holder, env, binary };
+    let anew = Settings { refresh: true, ..settings.clone() };
+    doctor::report(&patient, is_online.then_some(|| serve(&anew, "doctor")), is_json)
 }
 
 /// Drops the cached token if it is `named` or none is.

@@ -14,6 +14,7 @@ mod cache;
 mod commands;
 mod curl;
 mod docker;
+mod doctor;
 mod failure;
 mod git;
 mod hostile;
