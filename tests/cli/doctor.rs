@@ -28,11 +28,11 @@ fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
 /// The line of that check, and its hint.
 fn finding(done: &Done<'_>, check: &str) -> String {
     let shown = done.to_string();
-    let is_of = |line: &&str| line.split_whitespace().nth(2) == Some(check);
     let lines: Vec<_> = shown.lines().collect();
-    let found = lines.iter().position(|line| is_of(line) && !line.contains(" ok "));
-    let at = found.or_else(|| lines.iter().position(|line| is_of(line)));
-    let at = at.unwrap_or_else(|| panic!("no {check} in {done}"));
+    let is_of = |line: &&str| line.split_whitespace().nth(2) == Some(check);
+    let is_wrong = |line: &&str| is_of(line) && !line.contains(" ok ");
+    let at = lines.iter().position(is_wrong).or_else(|| lines.iter().position(is_of));
+    let at = at.expect("a line of that check");
     lines[at..lines.len().min(at + 2)].join("\n")
 }
 
