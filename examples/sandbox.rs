@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout, reason = "showing is what this is for")]
 
 #[path = "../tests/cli/servers.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
 mod servers;
 #[path = "../tests/cli/stand_in.rs"]
 mod stand_in;

@@ -54,20 +54,20 @@ pub fn serve(
     mint: impl FnOnce() -> Result<Token, Trouble>,
 ) -> Result<Credential, Failure> {
     let mut queue = cache.queue(wish.timeout);
-    let slot = loop {
+    let (slot, seen) = loop {
         let entry = cache.read();
         if let Some(answer) = wish.answer(&entry, clock()) {
             return answer;
         }
         match queue.step() {
-            Turn::Yours(slot) => break slot,
+            Turn::Yours(slot) => break (slot, entry),
             Turn::Wait => queue.when_long(|holder| {
                 log::info!("waiting for {holder}, which is asking `{}`", wish.api);
             }),
             Turn::TooLate => return wish.make_do(entry.token, waited_for(wish.api), clock()),
         }
     };
-    let entry = slot.read();
+    let entry = slot.read(seen);
     if let Some(answer) = wish.answer(&entry, clock()) {
         return answer;
     }
@@ -100,7 +100,7 @@ pub fn serve(
 /// The entry cannot be removed, or others kept it locked for all of `timeout`.
 pub fn forget(cache: &Cache, named: Option<&Secret>, timeout: Duration) -> std::io::Result<()> {
     // What is not there needs no lock, and no folder to put one in.
-    if !cache.read().is_named(named) {
+    if cache.look().is_ok_and(|entry| !entry.is_named(named)) {
         return Ok(());
     }
     let mut queue = cache.queue(timeout);
@@ -111,7 +111,12 @@ pub fn forget(cache: &Cache, named: Option<&Secret>, timeout: Duration) -> std::
             Turn::TooLate => return Err(std::io::Error::other("another process holds its lock")),
         }
     };
-    if slot.read().is_named(named) { slot.clear() } else { Ok(()) }
+    // What cannot be read may be the one that is named.
+    match cache.look() {
+        Ok(entry) if !entry.is_named(named) => Ok(()),
+        Err(error) if named.is_some() => Err(error),
+        _ => slot.clear(),
+    }
 }
 
 impl Entry {

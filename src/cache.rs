@@ -16,13 +16,15 @@ mod failure;
 mod holder;
 
 use std::cell::Cell;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -105,7 +107,16 @@ impl Cache {
 
     /// The entry, without waiting for anybody. Anything odd is a miss.
     pub fn read(&self) -> Entry {
-        self.place.as_ref().and_then(Place::read).unwrap_or_default()
+        self.look().unwrap_or_default()
+    }
+
+    /// The entry, or why the system does not let it be read. What is not there, or not what this
+    /// program wrote, is an empty one.
+    ///
+    /// # Errors
+    /// Those of opening and reading a file, but for a missing one.
+    pub fn look(&self) -> io::Result<Entry> {
+        self.place.as_ref().map_or_else(|| Ok(Entry::default()), Place::read)
     }
 
     /// Queues for the right to write, for `timeout` at the most.
@@ -224,9 +235,10 @@ pub struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    /// The entry once more, now that nobody else writes.
-    pub fn read(&self) -> Entry {
-        self.cache.read()
+    /// The entry once more, now that nobody else writes; where it cannot be read now, what was
+    /// `seen` of it a moment ago.
+    pub fn read(&self, seen: Entry) -> Entry {
+        self.cache.look().unwrap_or(seen)
     }
 
     /// Runs `work` while showing those who wait that this process lives.
@@ -285,23 +297,26 @@ impl Place {
         self.dir.join(format!("{}.{extension}", self.name))
     }
 
-    fn read(&self) -> Option<Entry> {
+    fn read(&self) -> io::Result<Entry> {
         let mut file = match open_to_read(&self.file("entry")) {
             Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entry::default()),
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    log::debug!("the cache entry cannot be opened ({error}): a miss");
-                }
-                return None;
+                log::debug!("the cache entry cannot be opened ({error}): a miss");
+                return Err(error);
             }
         };
-        let entry = is_private(&file)
-            .and_then(|length| read_exactly(&mut file, length))
-            .and_then(|mut sealed| Entry::from_json(self.seal.open(&mut sealed)?));
+        let entry = match private_length(&file)? {
+            Some(length) => {
+                let mut sealed = read_exactly(&mut file, length)?;
+                self.seal.open(&mut sealed).and_then(|json| Entry::from_json(json))
+            }
+            None => None,
+        };
         if entry.is_none() {
             log::debug!("the cache entry is not what this program wrote: a miss");
         }
-        entry
+        Ok(entry.unwrap_or_default())
     }
 
     /// Opens the lock file, and makes it and the folder if they are not there.
@@ -330,16 +345,16 @@ impl Place {
     /// Removes temporary files of processes that died, entries of accounts long unused, and failures
     /// long past.
     fn sweep(&self, is_locked: bool) {
-        let Ok(names) = fs::read_dir(&self.dir) else {
+        let Ok(names) = names(&self.dir) else {
             return;
         };
         let now = Timestamp::now();
-        for item in names.take(SWEPT).flatten() {
-            let file_name = item.file_name();
+        for file_name in names.take(SWEPT).flatten() {
+            let path = self.dir.join(&file_name);
             let Some((identity, rest)) = parts_of_name(&file_name) else {
                 continue;
             };
-            let age = || Some(now.since(Timestamp::of_change(&item.metadata().ok()?)?));
+            let age = || Some(now.since(Timestamp::of_change(&fs::symlink_metadata(&path).ok()?)?));
             let is_older = |limit: i64| age().is_some_and(|age| age > limit);
             let is_nobodys = match rest {
                 "entry" => identity != self.name && is_older(STALE_ENTRY),
@@ -348,7 +363,7 @@ impl Place {
                 _ => (is_locked && identity == self.name) || is_older(STALE_TEMPORARY),
             };
             if is_nobodys {
-                let _ = fs::remove_file(item.path()).or_else(|_| fs::remove_dir(item.path()));
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
             }
         }
     }
@@ -370,7 +385,7 @@ fn replace(dir: &Path, name: &str, extension: &str, content: &[u8]) -> io::Resul
         drop(opened);
         fs::rename(&temporary, &path).or_else(|error| {
             // Something that cannot be replaced, such as a folder, is moved out of the way.
-            if !fs::symlink_metadata(&path)?.is_dir() {
+            if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
                 return Err(error);
             }
             fs::rename(&path, named(&format!("{:016x}.tmp", seal::random())))?;
@@ -402,19 +417,34 @@ pub fn try_out(dir: &Path) -> io::Result<io::Result<()>> {
 /// # Errors
 /// One of them cannot be removed.
 pub fn clear_all(dir: &Path) -> io::Result<()> {
-    let names = match fs::read_dir(dir) {
+    let names = match names(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         names => names?,
     };
-    for item in names {
-        let item = item?;
-        let file_name = item.file_name();
+    for file_name in names {
+        let file_name = file_name?;
         // A lock stays: somebody may hold it.
         if parts_of_name(&file_name).is_some_and(|(_, rest)| rest != "lock") {
-            fs::remove_file(item.path())?;
+            fs::remove_file(dir.join(&file_name))?;
         }
     }
     Ok(())
+}
+
+/// The names in a folder. Not by way of the standard library, which panics where closing one fails.
+#[cfg(unix)]
+fn names(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+    use rustix::fs::{Dir, Mode, OFlags};
+    use std::os::unix::ffi::OsStringExt as _;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = retry_on_intr(|| rustix::fs::open(dir, flags, Mode::empty()))?;
+    let name = |item: rustix::fs::DirEntry| OsString::from_vec(item.file_name().to_bytes().into());
+    Ok(Dir::new(opened)?.map(move |item| Ok(name(item?))))
+}
+
+#[cfg(not(unix))]
+fn names(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+    Ok(fs::read_dir(dir)?.map(|item| Ok(item?.file_name())))
 }
 
 /// A file's identity and the rest of its name, if it is one of this cache's.
@@ -464,7 +494,7 @@ fn open_to_read(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     // Neither through a link nor waiting for a pipe's writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?.into())
 }
 
 #[cfg(not(unix))]
@@ -478,7 +508,7 @@ fn open_to_lock(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags =
         OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
+    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR))?.into())
 }
 
 #[cfg(not(unix))]
@@ -487,22 +517,25 @@ fn open_to_lock(path: &Path) -> io::Result<File> {
 }
 
 /// The length of a file that only this user can have written; `None` for any other.
-fn is_private(file: &File) -> Option<u64> {
-    let metadata = file.metadata().ok()?;
+fn private_length(file: &File) -> io::Result<Option<usize>> {
+    let metadata = file.metadata()?;
     #[cfg(unix)]
-    {
+    let is_private = {
         use std::os::unix::fs::MetadataExt as _;
         let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
-        (is_ours && metadata.mode() & 0o077 == 0).then_some(())?;
-    }
-    (metadata.is_file() && metadata.len() <= LARGEST_ENTRY).then_some(metadata.len())
+        is_ours && metadata.mode() & 0o077 == 0
+    };
+    #[cfg(not(unix))]
+    let is_private = true;
+    let is_sound = is_private && metadata.is_file() && metadata.len() <= LARGEST_ENTRY;
+    Ok(usize::try_from(metadata.len()).ok().filter(|_| is_sound))
 }
 
-/// All of a file that has `length` bytes, in memory that is zeroed.
-fn read_exactly(file: &mut File, length: u64) -> Option<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; usize::try_from(length).ok()?]);
-    file.read_exact(&mut bytes).ok()?;
-    Some(bytes)
+/// What a file of `length` bytes holds, in memory that is zeroed.
+fn read_exactly(file: &mut File, length: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Mode 0600 whatever the umask was, by way of the open file.

@@ -25,6 +25,8 @@ pub enum Error {
     },
     /// No account file is named, and there is no home to look in.
     AccountUnnamed,
+    /// The account itself stands where its path belongs; not shown, since it is the secret.
+    AccountInline,
     /// The account file does not exist.
     AccountMissing(PathBuf),
     /// The account file cannot be read.
@@ -171,6 +173,9 @@ impl fmt::Display for Error {
             Self::AccountUnnamed => f.write_str(
                 "no account file: none is named, and without an absolute `HOME` there is no default",
             ),
+            Self::AccountInline => {
+                f.write_str("no account file: the account itself stands where its path belongs")
+            }
             Self::AccountMissing(path) => {
                 write!(f, "no account file: `{}` does not exist", shown(path))
             }
@@ -247,6 +252,11 @@ impl Error {
             Self::AccountUnnamed => {
                 "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`".to_owned()
             }
+            Self::AccountInline => {
+                "put the account into a file for this user alone and name that file, or name \
+                 `/dev/stdin` and pipe it in"
+                    .to_owned()
+            }
             Self::AccountMissing(_) => {
                 "paste the service account copied from Astra's dashboard into that file, `chmod 600` \
                  it, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
@@ -299,6 +309,7 @@ impl Error {
             Self::Command { is_missing: true, .. } => 127,
             Self::Command { is_missing: false, .. } => 126,
             Self::AccountUnnamed
+            | Self::AccountInline
             | Self::AccountMissing(_)
             | Self::AccountUnreadable { .. }
             | Self::AccountExposed { .. }
@@ -446,6 +457,7 @@ mod tests {
                 wanted: "seconds, such as `30`",
             },
             Error::AccountUnnamed,
+            Error::AccountInline,
             Error::AccountMissing(path()),
             Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
             Error::AccountExposed {
@@ -489,6 +501,9 @@ mod tests {
           exit code 2
         no account file: none is named, and without an absolute `HOME` there is no default
           hint: name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          exit code 3
+        no account file: the account itself stands where its path belongs
+          hint: put the account into a file for this user alone and name that file, or name `/dev/stdin` and pipe it in
           exit code 3
         no account file: `/account.json` does not exist
           hint: paste the service account copied from Astra's dashboard into that file, `chmod 600` it, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Proxy};
 use zeroize::Zeroizing;
 
@@ -26,7 +28,7 @@ use crate::error::{Kind, Shown, Trouble};
 use crate::seal;
 use crate::settings::without_userinfo;
 use crate::timestamp::Timestamp;
-use crate::token::{self, ExpiredAtBirth, LARGEST_BEARER, Secret, Token, Validity};
+use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 
 /// What an exchange needs besides the account.
 pub struct Exchange<'a> {
@@ -159,7 +161,7 @@ impl Exchange<'_> {
             })?),
             None => None,
         };
-        Ok(Agent::config_builder()
+        let config = Agent::config_builder()
             .https_only(true)
             .http_status_as_error(false)
             .max_redirects(0)
@@ -167,8 +169,8 @@ impl Exchange<'_> {
             .user_agent(concat!("astra-credential/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .proxy(proxy)
-            .build()
-            .new_agent())
+            .build();
+        Ok(Agent::with_parts(config, DefaultConnector::default(), Lookup))
     }
 
     /// The request's bytes, in memory that is zeroed and large enough not to move.
@@ -294,6 +296,24 @@ fn system_bundle() -> Option<Vec<Certificate<'static>>> {
     None
 }
 
+/// Looks a host up in a thread, so that the wait has an end; where there is no thread to be had, in
+/// this one. ureq's own way would panic.
+#[derive(Debug)]
+struct Lookup;
+
+impl Resolver for Lookup {
+    fn resolve(
+        &self,
+        uri: &ureq::http::Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let has_threads = thread::Builder::new().spawn(|| ()).is_ok();
+        let timeout = if has_threads { timeout } else { NextTimeout::default() };
+        DefaultResolver::default().resolve(uri, config, timeout)
+    }
+}
+
 /// The certificates in a PEM file.
 fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
     let pem = std::fs::read(path)?;
@@ -364,11 +384,15 @@ fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
 /// A bare body must have the three segments of a JWT, so that `OK` is no token.
 fn token_in(text: &str) -> Option<Secret> {
     let text = text.trim();
-    let is_jwt = || text.split('.').count() == 3 && text.split('.').all(|part| !part.is_empty());
+    let is_segment = |part: &str| {
+        let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        !part.is_empty() && part.bytes().all(base64url)
+    };
+    let is_jwt = |bare: &str| bare.split('.').count() == 3 && bare.split('.').all(is_segment);
     let found = match text.as_bytes().first()? {
         b'{' => serde_json::from_str::<Answer>(text).ok()?.token,
         b'"' => serde_json::from_str(text).ok()?,
-        _ if is_jwt() && text.len() <= LARGEST_BEARER => Secret::new(text.to_owned()),
+        _ if token::bearer(text).is_some_and(is_jwt) => Secret::new(text.to_owned()),
         _ => return None,
     };
     token::bearer(found.expose()).map(|bearer| Secret::new(bearer.to_owned()))
@@ -404,19 +428,42 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// `text` without any piece of the secret that it may echo, and without anything like a token.
+/// `text` without any piece of the secret that it may echo, as it is or as JSON writes it, and
+/// without anything like a token.
 fn redacted(text: &str, secret: &str) -> String {
     /// Characters of the secret in a row that are no coincidence.
     const GIVEAWAY: usize = 6;
+    /// Characters without a break that are no word.
+    const TOKEN: usize = 48;
     let text: Vec<char> = text.chars().collect();
-    let secret: Vec<char> = secret.to_lowercase().chars().collect();
     let lower: Vec<char> = text.iter().map(|c| c.to_lowercase().next().unwrap_or(*c)).collect();
-    let window = GIVEAWAY.min(secret.len()).max(1);
     let mut is_secret = vec![false; text.len()];
-    for at in 0..lower.len().saturating_sub(window - 1) {
-        if secret.windows(window).any(|piece| lower[at..].starts_with(piece)) {
-            is_secret[at..at + window].fill(true);
+    let in_json = serde_json::to_string(secret).unwrap_or_default();
+    for form in [secret, in_json.trim_matches('"')] {
+        let form: Vec<char> = form.to_lowercase().chars().collect();
+        let window = GIVEAWAY.min(form.len()).max(1);
+        for at in 0..lower.len().saturating_sub(window - 1) {
+            if form.windows(window).any(|piece| lower[at..].starts_with(piece)) {
+                is_secret[at..at + window].fill(true);
+            }
         }
+    }
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || "-._~+/=".contains(*c);
+    let mut at = 0;
+    for run in text.split(|c| !is_part(c)) {
+        let is_token = run.len() >= TOKEN || run.starts_with(&['e', 'y', 'J']);
+        let is_application_token = run.iter().collect::<String>().contains("AstraCS");
+        // The parts of an application token are joined by colons.
+        let end = if is_application_token {
+            let rest = text[at..].iter().take_while(|c| is_part(c) || **c == ':');
+            at + rest.count()
+        } else {
+            at + run.len()
+        };
+        if is_token || is_application_token {
+            is_secret[at..end].fill(true);
+        }
+        at += run.len() + 1;
     }
     let mut shown = String::new();
     for (at, c) in text.iter().enumerate() {
@@ -426,9 +473,7 @@ fn redacted(text: &str, secret: &str) -> String {
             (true, true) => {}
         }
     }
-    let is_token = |word: &str| word.starts_with("eyJ") || word.contains("AstraCS:");
-    let words = shown.split(' ').map(|word| if is_token(word) { "[redacted]" } else { word });
-    words.collect::<Vec<_>>().join(" ")
+    shown
 }
 
 #[cfg(test)]
@@ -461,6 +506,7 @@ mod tests {
             "{}",
             "OK",
             "a..c",
+            "access_token=a.b.c",
             "<html>a.b.c</html>",
             r#"{"token":null}"#,
             r#"{"token":7}"#,
@@ -489,6 +535,7 @@ mod tests {
         "{}" None
         "OK" None
         "a..c" None
+        "access_token=a.b.c" None
         "<html>a.b.c</html>" None
         "{\"token\":null}" None
         "{\"token\":7}" None
@@ -506,7 +553,7 @@ mod tests {
 
     #[test]
     fn a_failures_body_is_shown_as_far_as_that_is_safe() {
-        let long = "x".repeat(300);
+        let long = "words ".repeat(50);
         let bodies = [
             r#"{"errors":[{"ID":340012,"message":"no such client"}]}"#,
             r#"{"errors":[{"id":"7","message":"one"},{"message":"two"},"three",4]}"#,
@@ -522,6 +569,7 @@ mod tests {
             "the secret hunter2-hunter2 was wrong",
             "the secret HUNTER2-HUN was wrong",
             "you sent eyJhbGciOi.e30.x and AstraCS:abc:def",
+            "token=qyJhbGciOiJSUzI1NiIsInR5cCIgOiAiSldUIiwia2lkIiA6ICJ4In0.e30.x was bad",
             &long,
         ];
         let account = account("hunter2-hunter2");
@@ -541,7 +589,8 @@ mod tests {
         "the secret [redacted] was wrong"
         "the secret [redacted] was wrong"
         "you sent [redacted] and [redacted]"
-        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+        "[redacted] was bad"
+        "words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words w…"
         "#);
     }
 

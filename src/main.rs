@@ -73,7 +73,11 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(message) => {
             let is_written = message.print().is_ok();
-            return ExitCode::from(if is_written { message.exit_code() as u8 } else { 1 });
+            return ExitCode::from(if is_written || message.use_stderr() {
+                message.exit_code() as u8
+            } else {
+                1
+            });
         }
     };
     let done = run(&line).and_then(|(answer, code)| write(&answer).map(|()| code));
@@ -168,8 +172,10 @@ fn serve(settings: &Settings, command: &str) -> Result<Credential, Error> {
         deadline,
     };
     let cache = cache(settings, &account);
-    let why = format!("waiting for `{}`", settings.api.base);
-    let mint = || message::explain(why, || exchange.mint(&account));
+    let mint = || {
+        let why = format!("waiting for `{}`", settings.api.base);
+        message::explain(why, || exchange.mint(&account))
+    };
     let served = broker::serve(&cache, wish, Timestamp::now, mint);
     message::wipe();
     served.map_err(|Failure { trouble, remembered }| {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, is_private, make_private_dir, open_to_read, read_exactly, replace};
+use super::{Cache, make_private_dir, open_to_read, private_length, read_exactly, replace};
 use crate::error::Error;
 use crate::timestamp::Timestamp;
 
@@ -95,6 +95,6 @@ impl Cache {
 
 fn content(path: &Path) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let mut file = open_to_read(path).ok()?;
-    let length = is_private(&file)?;
-    read_exactly(&mut file, length)
+    let length = private_length(&file).ok()??;
+    read_exactly(&mut file, length).ok()
 }

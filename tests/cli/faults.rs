@@ -1,0 +1,885 @@
+//! What breaks under the program: killed at every call, an error from every call, full disks, closed
+//! streams.
+//!
+//! `strace` does the injecting. It finds the calls first, in a run that it leaves alone, and counts
+//! them in the main thread only: so each is found again by its name and number.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::stand_in::Reply;
+use crate::world::{BINARY, Done, World, contents, finish, is_installed, mode, set_mode};
+
+/// The call that everything happens to. It takes a token of ten hours, but none of one.
+const CALL: &str = "token --min-valid 2h --timeout 10";
+
+/// What a file system may answer to any call, with Linux's numbers.
+const ERRORS: [(&str, i32); 11] = [
+    ("ENOSPC", 28),
+    ("EROFS", 30),
+    ("EACCES", 13),
+    ("EIO", 5),
+    ("EDQUOT", 122),
+    ("ENOLCK", 37),
+    ("EOPNOTSUPP", 95),
+    ("EINTR", 4),
+    ("EMFILE", 24),
+    ("ENOMEM", 12),
+    ("EPERM", 1),
+];
+
+/// No call on loopback takes this long, unless it waits for something that does not come.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// What [`CALL`] finds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Not even a folder.
+    Cold,
+    /// A token that does not serve for long enough.
+    Stale,
+}
+
+impl State {
+    fn arrange(self, world: &World) {
+        let cache = world.path(".cache");
+        if cache.exists() {
+            fs::remove_dir_all(cache).unwrap();
+        }
+        if self == Self::Stale {
+            world.astra.set_lifetime(3600);
+            world.token();
+            world.astra.set_lifetime(36_000);
+        }
+    }
+}
+
+/// A system call of the main thread.
+struct Site {
+    name: String,
+    /// How many of that name it made so far, this one included.
+    number: usize,
+    /// As `strace` shows it.
+    shown: String,
+}
+
+/// Whether `strace` can inject here; said aloud when not.
+fn can_inject() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
+    }
+    is_installed("strace") && is_root
+}
+
+/// Runs `line` under `strace` with these options; gives the trace too.
+fn traced<'a>(world: &'a World, options: &str, line: &str) -> (Done<'a>, String) {
+    let trace = world.path("trace");
+    let call = world.call_as("/usr/bin/env", "strace -y -o").arg(&trace);
+    let words = options.split_whitespace().chain([BINARY]).chain(line.split_whitespace());
+    let done = words.fold(call, |call, word| call.arg(word)).run();
+    (done, String::from_utf8_lossy(&fs::read(trace).unwrap()).into_owned())
+}
+
+/// The calls that [`CALL`] makes in this state and that `is_wanted`, in their order.
+fn sites(world: &World, state: State, is_wanted: impl Fn(&str) -> bool) -> Vec<Site> {
+    state.arrange(world);
+    let (done, trace) = traced(world, "", CALL);
+    done.quiet();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut found = Vec::new();
+    for line in trace.lines() {
+        let Some((name, _)) = line.split_once('(') else {
+            continue;
+        };
+        let number = counts.entry(name).and_modify(|count| *count += 1).or_insert(1);
+        if is_wanted(line) {
+            found.push(Site { name: name.to_owned(), number: *number, shown: line.to_owned() });
+        }
+    }
+    let wanted: &[&str] = match state {
+        State::Cold => &["mkdir", "open", "flock", "utimensat", "write", "rename", "getdents"],
+        State::Stale => &["open", "read", "flock", "utimensat", "write", "rename", "getdents"],
+    };
+    for name in wanted {
+        assert!(found.iter().any(|site| site.name.starts_with(name)), "no `{name}` in\n{trace}");
+    }
+    found
+}
+
+/// The calls to the cache.
+fn sites_of_the_cache(world: &World, state: State) -> Vec<Site> {
+    sites(world, state, |line| is_of_the_cache(world, line))
+}
+
+fn is_of_the_cache(world: &World, line: &str) -> bool {
+    let home = world.home.path().to_str().unwrap();
+    line.contains(home) && ![".config", "ca.pem"].iter().any(|other| line.contains(other))
+}
+
+/// Runs [`CALL`] in `state`, and does `what` to it at `site`.
+fn disturbed<'a>(
+    world: &'a World,
+    state: State,
+    site: &Site,
+    what: &str,
+    line: &str,
+) -> (Done<'a>, String) {
+    state.arrange(world);
+    let Site { name, number, .. } = site;
+    let options = format!("-e trace={name} -e inject={name}:{what}:when={number}");
+    traced(world, &options, line)
+}
+
+/// The same, where `what` is an error, which has to have come up at a call of the cache.
+fn with_an_error<'a>(
+    world: &'a World,
+    state: State,
+    site: &Site,
+    error: &str,
+    line: &str,
+) -> Done<'a> {
+    let (done, trace) = disturbed(world, state, site, &format!("error={error}"), line);
+    let hit = trace.lines().find(|line| line.contains("(INJECTED)"));
+    assert!(hit.is_some_and(|line| is_of_the_cache(world, line)), "{}: {trace}", site.shown);
+    done
+}
+
+/// The next call answers at once and without a word, the one after is warm, and everything in the
+/// cache is private and whole. Gives how many exchanges that took.
+fn is_as_new(world: &World, what: &str) -> usize {
+    let before = world.astra.exchanges();
+    let start = Instant::now();
+    let next = world.call(CALL).run();
+    assert!(next.quiet().len() > 1000, "{what}: {next}");
+    assert!(start.elapsed() < AT_ONCE, "{what}: {:?}", start.elapsed());
+    let cost = world.astra.exchanges() - before;
+    assert!(cost <= 1, "{what}: {cost} exchanges");
+    let warm = world.call(CALL).run();
+    assert_eq!(warm.quiet(), next.quiet(), "{what}");
+    assert_eq!(world.astra.exchanges() - before, cost, "{what}: not warm");
+    if cost == 0 {
+        world.call("token --refresh").run().quiet();
+    }
+    is_tidy(world, what);
+    cost
+}
+
+/// One entry and its lock, each for this user alone, and nothing else.
+fn is_tidy(world: &World, what: &str) {
+    for folder in [world.path(".cache"), world.cache_dir()] {
+        assert_eq!(mode(&folder), 0o700, "{what}: {}", folder.display());
+    }
+    let mut kinds = Vec::new();
+    for (path, _) in contents(&world.path(".cache")) {
+        assert_eq!(mode(&path), 0o600, "{what}: {}", path.display());
+        kinds.push(path.extension().unwrap().to_owned());
+    }
+    kinds.sort();
+    assert_eq!(kinds, ["entry", "lock"], "{what}");
+}
+
+/// Kills the program at each of its calls from the account file on, and looks what is left.
+fn killed_anywhere(state: State) {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    let beyond = ["connect(", "sendto(", "recvfrom(", "clone", "write(1<", "exit_group("];
+    let sites = sites(&world, state, |line| {
+        is_of_the_cache(&world, line) || beyond.iter().any(|name| line.starts_with(name))
+    });
+    assert!(sites.len() > 25, "{}", sites.len());
+    // How often it receives is up to the network.
+    for site in sites.iter().filter(|site| site.name != "recvfrom" || site.number == 1) {
+        let (done, trace) = disturbed(&world, state, site, "signal=KILL", CALL);
+        assert_eq!(done.output.status.signal(), Some(9), "{}: {trace}", site.shown);
+        assert!(done.output.stdout.is_empty() || site.name == "exit_group", "{}", site.shown);
+        // From birth, and not only in the end.
+        for (path, _) in contents(&world.path(".cache")) {
+            assert_eq!(mode(&path), 0o600, "{}: {}", site.shown, path.display());
+        }
+        is_as_new(&world, &site.shown);
+    }
+}
+
+#[test]
+fn killed_at_any_call_with_an_empty_cache_nothing_is_torn() {
+    killed_anywhere(State::Cold);
+}
+
+#[test]
+fn killed_at_any_call_with_a_stale_cache_nothing_is_torn() {
+    killed_anywhere(State::Stale);
+}
+
+#[test]
+fn killed_at_any_call_that_writes_the_old_token_still_serves() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    let sites = sites_of_the_cache(&world, State::Stale);
+    let renamed = sites.iter().position(|site| site.name.starts_with("rename")).unwrap();
+    for site in &sites[..=renamed] {
+        let (done, _) = disturbed(&world, State::Stale, site, "signal=KILL", CALL);
+        assert_eq!(done.output.status.signal(), Some(9));
+        let before = world.astra.exchanges();
+        world.token();
+        assert_eq!(world.astra.exchanges(), before, "{}", site.shown);
+    }
+}
+
+/// Lets each call to the cache fail once with each error.
+fn every_error(state: State) {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    let mut lines = 0;
+    for site in sites_of_the_cache(&world, state) {
+        for (error, number) in ERRORS {
+            let what = format!("{error} from {}", site.shown);
+            let start = Instant::now();
+            let done = with_an_error(&world, state, &site, error, CALL);
+            costs_a_line_at_most(&world, &done, start, &what);
+            lines += done.stderr().lines().count();
+            let cost = is_as_new(&world, &what);
+            let is_silent = done.output.stderr.is_empty();
+            assert!(!is_silent || cost == 0, "{what}: not cached, and not a word of it");
+            let is_named = done.stderr().contains(&format!("(os error {number})"));
+            assert!(is_silent || is_named, "{what}: it is not what the line says\n{done}");
+        }
+    }
+    assert!(lines > 50, "only {lines} of them said a line");
+}
+
+/// The token, and no more than one line.
+fn costs_a_line_at_most(world: &World, done: &Done<'_>, start: Instant, what: &str) {
+    assert!(start.elapsed() < AT_ONCE, "{what}: {:?}", start.elapsed());
+    assert_eq!(done.output.status.code(), Some(0), "{what}: {done}");
+    assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap(), "{what}");
+    assert!(done.stderr().lines().count() <= 1, "{what}: {done}");
+}
+
+#[test]
+fn every_error_of_every_call_to_an_empty_cache_costs_a_line_at_most() {
+    every_error(State::Cold);
+}
+
+#[test]
+fn every_error_of_every_call_to_a_stale_cache_costs_a_line_at_most() {
+    every_error(State::Stale);
+}
+
+#[test]
+fn an_error_that_does_not_go_away_costs_a_line_at_most() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    world.token();
+    let calls = "?open,?openat,?statx,?fstat,?newfstatat,?mkdir,?mkdirat,?chmod,?fchmod,?fchmodat,\
+                 ?flock,?utimensat,?read,?rename,?renameat,?renameat2,?getdents64,?unlink,\
+                 ?unlinkat,?close";
+    // An interruption that does not go away is none.
+    let errors = ERRORS.map(|(error, _)| (calls, error));
+    let errors = errors.into_iter().filter(|(_, error)| *error != "EINTR");
+    let errors: Vec<_> = errors.chain(calls.split(',').map(|call| (call, "EIO"))).collect();
+    let mut hits = 0;
+    for path in [world.entry(), world.cached("lock").remove(0), world.cache_dir()] {
+        let path = path.display();
+        for state in [State::Cold, State::Stale] {
+            for (calls, error) in &errors {
+                let what = format!("{error} from {calls} of {path}, {state:?}");
+                state.arrange(&world);
+                let options =
+                    format!("-f -P {path} -e trace={calls} -e inject={calls}:error={error}");
+                let start = Instant::now();
+                let (done, trace) = traced(&world, &options, CALL);
+                hits += usize::from(trace.contains("(INJECTED)"));
+                costs_a_line_at_most(&world, &done, start, &what);
+                is_as_new(&world, &what);
+            }
+        }
+    }
+    assert!(hits > 80, "{hits}");
+}
+
+#[test]
+fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    for site in sites_of_the_cache(&world, State::Stale) {
+        for error in ["EIO", "EACCES", "EINTR"] {
+            let what = format!("{error} from {}", site.shown);
+            world.astra.clear_answer();
+            State::Stale.arrange(&world);
+            let old = world.token();
+            world.astra.set_answer(|_, _| Reply::error(500, "down"));
+            let Site { name, number, .. } = &site;
+            let options = format!("-e trace={name} -e inject={name}:error={error}:when={number}");
+            let (done, trace) = traced(&world, &options, CALL);
+            assert!(trace.contains("(INJECTED)"), "{what}: {trace}");
+            assert_eq!(
+                (done.output.status.code(), done.stdout().trim_end()),
+                (Some(0), &*old),
+                "{what}: {done}"
+            );
+            // That the old token serves, and that the cache does not.
+            assert!((1..=2).contains(&done.stderr().lines().count()), "{what}: {done}");
+            // Neither has taken it away.
+            assert_eq!(world.token(), old, "{what}");
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_call_costs_nothing() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    // Those whose manual page lists EINTR.
+    let interruptible = ["open", "openat", "read", "write", "flock", "close", "fcntl"];
+    for state in [State::Cold, State::Stale] {
+        for site in sites_of_the_cache(&world, state) {
+            if interruptible.contains(&site.name.as_str()) {
+                let done = with_an_error(&world, state, &site, "EINTR", CALL);
+                assert!(done.quiet().len() > 1000, "{}", site.shown);
+                assert_eq!(is_as_new(&world, &site.shown), 0, "{}", site.shown);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    for state in [State::Cold, State::Stale] {
+        for site in sites_of_the_cache(&world, state) {
+            if site.name != "write" {
+                continue;
+            }
+            for (claimed, lines) in [(0, 1), (1, 0), (100, 0)] {
+                let (done, trace) =
+                    disturbed(&world, state, &site, &format!("retval={claimed}"), CALL);
+                assert!(trace.contains("(INJECTED)"), "{trace}");
+                assert_eq!((done.code(), done.stderr().lines().count()), (0, lines), "{done}");
+                assert_eq!(is_as_new(&world, &site.shown), 1, "{claimed} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
+        for state in [State::Cold, State::Stale] {
+            for line in [CALL, &format!("{CALL} -v")] {
+                state.arrange(&world);
+                let options = format!("-f -e trace=flock -e inject=flock:error={error}");
+                let (done, trace) = traced(&world, &options, line);
+                assert!(trace.contains("(INJECTED)"), "{trace}");
+                assert_eq!(done.output.status.code(), Some(0), "{done}");
+                let says =
+                    done.stderr().lines().filter(|line| line.contains("cannot lock")).count();
+                assert_eq!(says, usize::from(line.ends_with("-v")), "{done}");
+                assert!(line.ends_with("-v") || done.output.stderr.is_empty(), "{done}");
+                assert_eq!(is_as_new(&world, error), 0, "{error}: not cached");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_is_never_given_is_not_waited_for() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    for error in ["EAGAIN", "EINTR"] {
+        State::Cold.arrange(&world);
+        let start = Instant::now();
+        let options = format!("-e trace=flock -e inject=flock:error={error}");
+        let (done, trace) = traced(&world, &options, "token --timeout 2");
+        assert!(trace.contains("(INJECTED)"), "{trace}");
+        assert!(done.quiet().len() > 1000, "{error}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{error}: {:?}", start.elapsed());
+        assert_eq!(is_as_new(&world, error), 0, "{error}: not cached");
+    }
+}
+
+#[test]
+fn nothing_waits_for_the_disk() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    for state in [State::Cold, State::Stale] {
+        state.arrange(&world);
+        let syncs = "fsync,fdatasync,sync,syncfs,sync_file_range,msync";
+        let options = format!("-f -e trace=?rename,?renameat,?renameat2,{syncs}");
+        let (done, trace) = traced(&world, &options, CALL);
+        done.quiet();
+        assert!(trace.contains("rename") && !trace.contains("sync"), "{trace}");
+    }
+}
+
+/// As where a container may have no more processes.
+#[test]
+fn without_threads_there_is_no_panic() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    for number in ["1", "2", "1+"] {
+        let options =
+            format!("-e trace=clone,?clone3 -e inject=clone,?clone3:error=EAGAIN:when={number}");
+        let (done, trace) = traced(&world, &options, "token --refresh");
+        assert!(trace.contains("(INJECTED)"), "{trace}");
+        assert!(!done.stderr().contains("panicked"), "{number}: {done}");
+        assert!([Some(0), Some(5)].contains(&done.output.status.code()), "{number}: {done}");
+    }
+}
+
+#[test]
+fn who_reads_while_another_writes_reads_the_old_entry_whole() {
+    if !can_inject() {
+        return;
+    }
+    let world = World::new();
+    State::Stale.arrange(&world);
+    let old = world.token();
+    let exchanges = world.astra.exchanges();
+    let options = "strace -f -o /dev/null -e trace=write,?rename,?renameat,?renameat2 -e \
+                   inject=write,?rename,?renameat,?renameat2:delay_enter=400000:delay_exit=400000";
+    let call = CALL
+        .split(' ')
+        .fold(world.call_as("/usr/bin/env", options).arg(BINARY), |call, word| call.arg(word));
+    let mut writer = call.start();
+    assert!(world.astra.wait_for_exchanges(exchanges + 1, Duration::from_secs(10)));
+    let patience = Instant::now() + Duration::from_secs(10);
+    while world.cached("tmp").is_empty() && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut reads = 0;
+    while !world.cached("tmp").is_empty() {
+        let read = world.call("token").run();
+        // The last of them may come after the renaming.
+        assert!(read.quiet().trim_end() == old || world.cached("tmp").is_empty(), "{read}");
+        reads += 1;
+    }
+    assert!(reads > 10, "{reads}");
+    assert!(writer.try_wait().unwrap().is_none(), "it was not held back");
+    let (code, new, _) = finish(writer);
+    assert_eq!((code, world.token()), (0, new.trim_end().to_owned()));
+    assert_eq!(world.astra.exchanges(), exchanges + 1);
+    is_tidy(&world, "after reading");
+}
+
+/// A file system of its own, gone when it is dropped.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts an empty `tmpfs` in the home; `None`, and said aloud, where that is not allowed.
+    fn new(world: &World, options: &str) -> Option<Self> {
+        let path = world.path("mount");
+        fs::create_dir_all(&path).unwrap();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("mode=0700,{options}"), "none"])
+            .arg(&path)
+            .stderr(Stdio::null())
+            .status();
+        if !done.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: mounting is not allowed here");
+            return None;
+        }
+        Some(Self(path))
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let done = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
+        assert!(done.success(), "{options}");
+    }
+
+    /// A call with its cache in here.
+    fn call<'a>(&self, world: &'a World, line: &str) -> Done<'a> {
+        world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", self.cache()).run()
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    /// The token, and one line on standard error.
+    fn costs_a_line(&self, world: &World, line: &str) {
+        let done = self.call(world, line);
+        assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
+        assert!(done.stderr().contains("cannot use the cache"), "{done}");
+        assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
+    }
+
+    /// Takes all the room that is left.
+    fn fill_up(&self) -> PathBuf {
+        let path = self.0.join("filling");
+        fs::write(&path, vec![0; 1 << 20]).unwrap_err();
+        path
+    }
+
+    fn temporary_files(&self) -> usize {
+        let is_temporary = |path: &Path| path.extension().is_some_and(|kind| kind == "tmp");
+        contents(&self.cache()).iter().filter(|(path, _)| is_temporary(path)).count()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_costs_a_line_and_not_the_token() {
+    let world = World::new();
+    let Some(disk) = Mount::new(&world, "size=16k") else {
+        return;
+    };
+    let filling = disk.fill_up();
+    disk.costs_a_line(&world, "token");
+    disk.costs_a_line(&world, "token");
+    assert_eq!((world.astra.exchanges(), disk.temporary_files()), (2, 0));
+    fs::remove_file(filling).unwrap();
+    let first = disk.call(&world, "token").quiet();
+    assert_eq!(disk.call(&world, "token").quiet(), first);
+    // Full again, the old entry stays whole.
+    disk.fill_up();
+    disk.costs_a_line(&world, "token --refresh");
+    assert_eq!(disk.call(&world, "token").quiet(), first);
+    assert_eq!((world.astra.exchanges(), disk.temporary_files()), (4, 0));
+}
+
+#[test]
+fn a_disk_without_inodes_costs_a_line_and_not_the_token() {
+    let world = World::new();
+    // Room for the root; and the folder; and the lock.
+    for inodes in [1, 2, 3] {
+        let Some(disk) = Mount::new(&world, &format!("nr_inodes={inodes}")) else {
+            return;
+        };
+        disk.costs_a_line(&world, "token");
+        disk.remount("nr_inodes=10");
+        let first = disk.call(&world, "token").quiet();
+        assert_eq!(disk.call(&world, "token").quiet(), first, "{inodes}");
+        disk.remount("nr_inodes=4");
+        disk.costs_a_line(&world, "token --refresh");
+        assert_eq!(disk.call(&world, "token").quiet(), first, "{inodes}");
+        assert_eq!(disk.temporary_files(), 0);
+    }
+}
+
+#[test]
+fn a_read_only_disk_serves_what_it_holds_without_a_word() {
+    let world = World::new();
+    let Some(disk) = Mount::new(&world, "size=64k") else {
+        return;
+    };
+    disk.remount("ro");
+    disk.costs_a_line(&world, "token");
+    disk.remount("rw");
+    let first = disk.call(&world, "token").quiet();
+    disk.remount("ro");
+    assert_eq!(disk.call(&world, "token").quiet(), first);
+    disk.costs_a_line(&world, "token --refresh");
+    assert_eq!(disk.call(&world, "token").quiet(), first);
+    assert_eq!(world.astra.exchanges(), 3);
+}
+
+/// A process that is killed when the test is done with it.
+struct Holder(Child);
+
+impl Holder {
+    /// Starts a call that holds the lock and waits for Astra.
+    fn start(world: &World) -> Self {
+        let holder = Self(world.call("token").start());
+        assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+        holder
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_stopped_holder_and_a_silent_astra_together_keep_nobody_past_the_deadline() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let holder = Holder::start(&world);
+    holder.signal("-STOP");
+    let start = Instant::now();
+    let call = world.call("token --timeout 2");
+    let others: Vec<Child> = (0..10).map(|_| call.start()).collect();
+    for (code, stdout, stderr) in others.into_iter().map(finish) {
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (5, "", 2), "{stderr}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn when_the_holder_is_killed_a_waiter_takes_over() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
+    let holder = Holder::start(&world);
+    let call = world.call("token");
+    let waiters: Vec<Child> = (0..5).map(|_| call.start()).collect();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(world.astra.exchanges(), 1, "they did not wait");
+    holder.signal("-KILL");
+    let start = Instant::now();
+    for (code, stdout, stderr) in waiters.into_iter().map(finish) {
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert_eq!(stdout.trim_end(), world.astra.last_token().unwrap());
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(world.astra.exchanges(), 2);
+}
+
+/// A call by way of a shell that redirects as `how` says.
+fn redirected<'a>(world: &'a World, line: &str, how: &str) -> Done<'a> {
+    let script = format!("exec \"$0\" {line} {how}");
+    let call = world.call_as("/bin/sh", "-c").arg(script).arg(BINARY);
+    let request = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let done = call.input(request).run();
+    assert!(!done.stderr().contains("panicked"), "{done}");
+    done
+}
+
+/// Everything that prints a token fails, without a panic, and says why where it can.
+fn is_a_failure(how: &str) {
+    let world = World::new();
+    for line in ["token", "token --format json", "header", "env", "kubernetes", "git get"] {
+        // Without input there is no question of git's to answer.
+        if !how.contains("<&-") || line != "git get" {
+            let done = redirected(&world, line, how);
+            assert_eq!(done.code(), 1, "{done}");
+            assert_eq!(done.stderr().contains("standard output"), !how.contains("2>"), "{done}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_a_full_disk_is_a_failure() {
+    is_a_failure(">/dev/full");
+    is_a_failure(">/dev/full 2>/dev/full");
+    is_a_failure(">/dev/full 2>&- <&-");
+    let world = World::new();
+    for line in ["--help", "--version"] {
+        assert_eq!(redirected(&world, line, ">/dev/full").code(), 1);
+    }
+}
+
+/// The runtime opens the null device in place of a closed stream before the program has a say, and
+/// that cannot be told from the null device that Python or node give to a child whose output they
+/// do not want.
+#[test]
+fn a_closed_stream_counts_as_the_null_device() {
+    let world = World::new();
+    for how in [">&-", ">&- 2>&-", ">&- 2>&- <&-"] {
+        let done = redirected(&world, "token", how);
+        assert_eq!((done.code(), done.stdout().as_str()), (0, ""), "{done}");
+    }
+}
+
+#[test]
+fn an_answer_to_the_null_device_is_none_of_our_business() {
+    let world = World::new();
+    assert_eq!(redirected(&world, "token", ">/dev/null").code(), 0);
+}
+
+#[test]
+fn messages_that_nobody_can_take_change_nothing() {
+    let world = World::new();
+    let broken = world.write("broken", "not a folder");
+    let gone = format!("--cache-dir {}/x", broken.display());
+    let failing = "--api-url https://localhost:1";
+    for how in ["2>&-", "2>&- <&-", "2>/dev/full"] {
+        assert!(redirected(&world, "token -v", how).stdout().len() > 1000, "{how}");
+        let warned = redirected(&world, &format!("token {gone}"), how);
+        assert_eq!((warned.code(), warned.stdout().len() > 1000), (0, true), "{how}");
+        let failed = redirected(&world, &format!("token --no-cache {failing}"), how);
+        assert_eq!((failed.code(), failed.stdout().as_str()), (5, ""), "{how}");
+        assert_eq!(redirected(&world, "token --timeout soon", how).code(), 2, "{how}");
+        assert_eq!(redirected(&world, "no-such-command", how).code(), 2, "{how}");
+    }
+    // A pipe whose reader has left.
+    for (line, code) in [
+        ("token -v", 0),
+        (&*format!("token {gone}"), 0),
+        (&*format!("token --no-cache {failing}"), 5),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = world.call(line).command().stderr(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}");
+        assert_eq!(output.stdout.len() > 1000, code == 0, "{line}");
+    }
+}
+
+#[test]
+fn no_input_is_an_empty_request() {
+    let world = World::new();
+    let token = world.token();
+    assert_eq!(redirected(&world, "token", "<&-").quiet().trim_end(), token);
+    for line in ["git get", "bazel get", "docker get"] {
+        let (closed, empty) =
+            (redirected(&world, line, "<&-"), redirected(&world, line, "</dev/null"));
+        assert_eq!(closed.output, empty.output, "{line}");
+        assert!(!closed.stdout().contains("qyJ"));
+    }
+}
+
+/// Numbers that differ from one another and not from run to run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        // Xorshift: any spread will do.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next().to_le_bytes()[3]).collect()
+    }
+}
+
+#[test]
+fn no_bytes_but_its_own_are_taken_for_an_entry() {
+    let world = World::new();
+    world.token();
+    let entry = world.entry();
+    let whole = fs::read(&entry).unwrap();
+    let old = {
+        world.call("token --refresh").run().quiet();
+        fs::read(&entry).unwrap()
+    };
+    let numbers = &mut Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut spoilt: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..20 {
+        let length = numbers.below(4000);
+        spoilt.push(numbers.bytes(length));
+        spoilt.push(whole[..numbers.below(whole.len())].to_vec());
+        let mut changed = whole.clone();
+        for _ in 0..=numbers.below(4) {
+            changed[numbers.below(whole.len())] ^= 1 << numbers.below(8);
+        }
+        spoilt.push(changed);
+    }
+    let (start, end) = whole.split_at(whole.len() / 2);
+    let (nonce, sealed) = whole.split_at(12);
+    spoilt.extend([
+        [&whole[..], b"\n"].concat(),
+        [b"\n", &whole[..]].concat(),
+        [&whole[..], &whole[..]].concat(),
+        [&old[..12], sealed].concat(),
+        [nonce, &old[12..]].concat(),
+        [end, start].concat(),
+        whole[1..].to_vec(),
+        whole[..12].to_vec(),
+        whole[..28].to_vec(),
+        whole.iter().rev().copied().collect(),
+        whole.iter().map(|byte| !byte).collect(),
+        [b"astra-credential 2\n", &whole[..]].concat(),
+        br#"{"token":"a.b.c","validity":null,"verdict":null}"#.into(),
+        numbers.bytes((64 + 8) << 10),
+        numbers.bytes(((64 + 8) << 10) + 1),
+        vec![0; 3 << 20],
+    ]);
+    assert!(spoilt.len() > 70);
+    let mut exchanges = world.astra.exchanges();
+    for (at, bytes) in spoilt.iter().enumerate() {
+        fs::write(&entry, bytes).unwrap();
+        set_mode(&entry, 0o600);
+        let start = Instant::now();
+        let done = world.call("token --timeout 5").run();
+        assert_eq!(done.quiet().trim_end(), world.astra.last_token().unwrap(), "{at}");
+        assert!(start.elapsed() < AT_ONCE, "{at}: {:?}", start.elapsed());
+        exchanges += 1;
+        assert_eq!(
+            (world.token(), world.astra.exchanges()),
+            (done.stdout().trim_end().to_owned(), exchanges),
+            "{at}"
+        );
+    }
+    is_tidy(&world, "spoilt");
+    // What it wrote itself is taken, so that the others were not refused for being put there.
+    fs::write(&entry, &old).unwrap();
+    world.token();
+    assert_eq!(world.astra.exchanges(), exchanges);
+}
+
+#[test]
+fn nothing_that_is_no_file_is_taken_for_an_entry() {
+    let world = World::new();
+    world.token();
+    let entry = world.entry();
+    let copy = world.path("copy");
+    fs::copy(&entry, &copy).unwrap();
+    let absent = world.path("absent");
+    let put: [(&str, &dyn Fn()); 6] = [
+        ("a link to an entry", &|| symlink(&copy, &entry).unwrap()),
+        ("a link to nothing", &|| symlink(&absent, &entry).unwrap()),
+        ("a link to itself", &|| symlink(&entry, &entry).unwrap()),
+        ("a link to zeros", &|| symlink("/dev/zero", &entry).unwrap()),
+        ("a socket", &|| drop(UnixListener::bind(&entry).unwrap())),
+        ("a folder with something in it", &|| fs::create_dir_all(entry.join("a/b")).unwrap()),
+    ];
+    let kept = fs::read(&copy).unwrap();
+    for (what, put) in put {
+        fs::remove_file(&entry).unwrap();
+        put();
+        let before = world.astra.exchanges();
+        let start = Instant::now();
+        let done = world.call("token --timeout 5").run();
+        assert!(done.quiet().len() > 1000, "{what}");
+        assert!(start.elapsed() < AT_ONCE, "{what}: {:?}", start.elapsed());
+        assert_eq!(world.token(), done.stdout().trim_end(), "{what}");
+        assert_eq!(world.astra.exchanges(), before + 1, "{what}");
+        assert!(fs::symlink_metadata(&entry).unwrap().is_file(), "{what}");
+        assert_eq!(fs::read(&copy).unwrap(), kept, "{what}");
+        assert!(!absent.exists(), "{what}");
+    }
+    assert_eq!(fs::metadata(&entry).unwrap().permissions().mode() & 0o777, 0o600);
+}
