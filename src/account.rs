@@ -57,7 +57,7 @@ pub struct ServiceAccount {
 }
 
 /// The largest account file that is read, in bytes; a real one has some 200.
-const LARGEST_FILE: usize = 64 * 1024;
+pub const LARGEST_FILE: usize = 64 * 1024;
 
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
@@ -113,14 +113,15 @@ fn open(path: &Path) -> io::Result<File> {
 ///
 /// Done after opening: a process without dumps may not open `/dev/stdin` unless it is root's.
 #[cfg(target_os = "linux")]
-fn forbid_core_dump() {
+pub fn forbid_core_dump() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     // Cannot fail with this argument, and a token is worth more than the refusal if it did.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
+/// Linux alone has a switch for it.
 #[cfg(not(target_os = "linux"))]
-fn forbid_core_dump() {}
+pub fn forbid_core_dump() {}
 
 /// What is wrong with the permissions of a regular file, and the command that mends it.
 #[cfg(unix)]
@@ -147,14 +148,13 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     Some((format!("{by} (mode {mode:04o})"), format!("chmod {closed} {quoted}")))
 }
 
-/// A path as a shell takes it, in quotes only where it needs them.
-#[cfg(unix)]
-fn quoted(path: &str) -> String {
+/// A word as a shell takes it, in quotes only where it needs them.
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=".contains(c);
-    if path.chars().all(plain) {
-        return path.to_owned();
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
     }
-    let safe = crate::error::Shown(path).to_string();
+    let safe = crate::error::Shown(word).to_string();
     format!("'{}'", safe.replace('\'', r"'\''"))
 }
 
@@ -240,7 +240,7 @@ impl From<Value> for Field {
 }
 
 /// Reads the file's content; the error completes "the account file …".
-fn parse(bytes: &[u8]) -> Result<Account, String> {
+pub fn parse(bytes: &[u8]) -> Result<Account, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("is UTF-16, not UTF-8".to_owned());
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::command::setup::{Order, Tool};
 use crate::command::{Dialect, Format};
 use crate::settings::Flags;
 
@@ -61,6 +62,10 @@ pub enum Task {
     Docker(String),
     /// Speak Terraform's: the verb and the host.
     Terraform(String, Option<String>),
+    /// Set a tool up.
+    Setup(Order),
+    /// Store the account file.
+    SetupAccount,
 }
 
 const PROGRAM: &str = "astra-credential";
@@ -149,6 +154,16 @@ As an external data source the token is kept in the state in clear text:
 Rather let the provider read it from the environment, which leaves no trace:
   astra-credential exec --min-valid 1h -- terraform apply";
 
+const SETUP: &str = "\
+Examples:
+  astra-credential setup account
+  astra-credential setup git --host git.example.com --dry-run
+  astra-credential setup git --host git.example.com
+  astra-credential setup git --undo
+
+Settings that are given here are written into the tool's configuration where it takes arguments.
+What was done is kept in setup.json in the configuration folder, for --undo.";
+
 /// Reads the command line, the program's own name included.
 ///
 /// # Errors
@@ -186,6 +201,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         "bazel" => Task::Bazel(word("verb").unwrap_or_default()),
         "docker" => Task::Docker(word("verb").unwrap_or_default()),
         "terraform" => Task::Terraform(word("verb").unwrap_or_default(), word("registry")),
+        "setup" => {
+            let tool = word("tool").and_then(|name| Tool::named(&name));
+            let [undo, dry_run] = ["undo", "dry-run"].map(|switch| found.contains_id(switch));
+            match tool {
+                Some(tool) => Task::Setup(Order { tool, undo, dry_run }),
+                None if undo || dry_run => return Err(not_for_account()),
+                None => Task::SetupAccount,
+            }
+        }
         _ => Task::Token(match word("format").as_deref() {
             Some("json") => Format::Json,
             _ => Format::Text,
@@ -193,6 +217,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
     };
     // A setting goes before the command's name or behind it, where it counts more.
     Ok(Line { name, flags: flags(&mut found).or(before), task })
+}
+
+fn not_for_account() -> clap::Error {
+    let message = "`--undo` and `--dry-run` are for tools; the account file is yours to remove\n";
+    clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message)
 }
 
 fn matches(grammar: Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
@@ -220,7 +249,7 @@ struct Name {
     rest: fn(Command) -> Command,
 }
 
-static NAMES: [Name; 12] = [
+static NAMES: [Name; 13] = [
     Name::new("token", "Print the bare token, or JSON", |command| {
         let help = "How to print it [default: text]";
         command.arg(choice("format", "FORMAT", help, &["text", "json"]))
@@ -270,6 +299,17 @@ static NAMES: [Name; 12] = [
     Name::new("terraform", "Speak Terraform's credentials helper protocol", |command| {
         let host = Arg::new("registry").value_name("HOST").help("The host, except with external");
         command.args([verb("get, store, forget or external"), host]).after_help(TERRAFORM)
+    }),
+    Name::new("setup", "Set a tool up, or store the account file", |command| {
+        let tools = ["account", "kubectl", "git", "docker", "bazel", "terraform"];
+        let tool = Arg::new("tool")
+            .value_name("TOOL")
+            .help("What to set up; `account` reads the account file's content and stores it")
+            .value_parser(PossibleValuesParser::new(tools))
+            .required(true);
+        let undo = switch("undo", "Take back what setup did for the tool, and nothing else");
+        let dry_run = switch("dry-run", "Show what would be changed, and change nothing");
+        command.args([tool, undo, dry_run]).after_help(SETUP)
     }),
 ];
 

@@ -1,7 +1,8 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
-//! in the environment of a command; and what there is to be known.
+//! in the environment of a command; what sets all that up, and what there is to be known.
 
 pub mod doctor;
+pub mod setup;
 pub mod status;
 
 use std::ffi::OsString;

@@ -96,6 +96,48 @@ pub enum Error {
     },
     /// The answer could not be written to standard output.
     Output(String),
+    /// A tool is to be set up for no host.
+    HostUnnamed {
+        /// The tool.
+        tool: &'static str,
+    },
+    /// A file that setup would edit holds something else.
+    Unparsable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        defect: String,
+    },
+    /// A place that setup would fill is filled otherwise.
+    Taken {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        problem: String,
+        /// The tool that is set up.
+        tool: &'static str,
+    },
+    /// A tool's own command failed.
+    ToolFailed {
+        /// The command.
+        command: String,
+        /// Why.
+        why: String,
+    },
+    /// A file or link of a tool's cannot be written.
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// Another account's file is where a new one is to be stored.
+    AccountKept {
+        /// The account file.
+        path: PathBuf,
+        /// The command that moves it away.
+        fix: String,
+    },
 }
 
 /// How long ago a verdict was passed, and how long it stands.
@@ -210,6 +252,18 @@ impl fmt::Display for Error {
                 write!(f, "cannot run `{}`: {why}", Shown(program))
             }
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
+            Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
+            Self::Unparsable { path, defect } => {
+                write!(f, "`{}` {}, and is left as it is", shown(path), Shown(defect))
+            }
+            Self::Taken { path, problem, tool: _ } => {
+                write!(f, "`{}` {}", shown(path), Shown(problem))
+            }
+            Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Shown(command)),
+            Self::NotWritten { path, why } => write!(f, "cannot write `{}`: {why}", shown(path)),
+            Self::AccountKept { path, fix: _ } => {
+                write!(f, "`{}` is not the file of the same account, and is kept", shown(path))
+            }
         }
     }
 }
@@ -293,6 +347,23 @@ impl Error {
             Self::Output(_) => {
                 "free space where the output goes, or keep the reader open".to_owned()
             }
+            Self::HostUnnamed { .. } => {
+                "name the host that takes tokens of Astra with `--host HOST[:PORT]` or \
+                 `ASTRA_CREDENTIAL_HOSTS`"
+                    .to_owned()
+            }
+            Self::Unparsable { .. } => "mend it or move it away, and try again".to_owned(),
+            Self::Taken { tool, .. } => format!(
+                "run `astra-credential setup {tool} --undo` if that is an earlier set-up, else take \
+                 it out by hand"
+            ),
+            Self::ToolFailed { .. } => {
+                "check that the tool is on `PATH`, and try the command by hand".to_owned()
+            }
+            Self::NotWritten { .. } => {
+                "check its permissions and those of its folder, and try again".to_owned()
+            }
+            Self::AccountKept { fix, .. } => format!("move it away first: `{fix}`"),
         }
     }
 
@@ -303,8 +374,12 @@ impl Error {
             | Self::Request { .. }
             | Self::EmptyRequest { .. }
             | Self::NotOurs { .. }
+            | Self::Unparsable { .. }
+            | Self::Taken { .. }
+            | Self::ToolFailed { .. }
+            | Self::NotWritten { .. }
             | Self::Output(_) => 1,
-            Self::Setting { .. } => 2,
+            Self::Setting { .. } | Self::HostUnnamed { .. } => 2,
             // As a shell says it.
             Self::Command { is_missing: true, .. } => 127,
             Self::Command { is_missing: false, .. } => 126,
@@ -313,7 +388,8 @@ impl Error {
             | Self::AccountMissing(_)
             | Self::AccountUnreadable { .. }
             | Self::AccountExposed { .. }
-            | Self::AccountMalformed { .. } => 3,
+            | Self::AccountMalformed { .. }
+            | Self::AccountKept { .. } => 3,
             Self::Exchange { trouble, .. } => trouble.exit_code(),
         }
     }
@@ -404,7 +480,7 @@ pub fn json_defect(error: &serde_json::Error) -> String {
 
 /// A path made safe to show.
 fn shown(path: &std::path::Path) -> String {
-    harmless(&path.to_string_lossy())
+    Shown(&path.to_string_lossy()).to_string()
 }
 
 /// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
@@ -491,6 +567,22 @@ mod tests {
                 is_missing: true,
             },
             Error::Output("no space left on device".to_owned()),
+            Error::HostUnnamed { tool: "git" },
+            Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
+            Error::Taken {
+                path: "/config.json".into(),
+                problem: "names `other` for `h`".to_owned(),
+                tool: "docker",
+            },
+            Error::ToolFailed {
+                command: "git config --global --list".to_owned(),
+                why: "no such file".to_owned(),
+            },
+            Error::NotWritten { path: "/.bazelrc".into(), why: "permission denied".to_owned() },
+            Error::AccountKept {
+                path: path(),
+                fix: "mv /account.json /account.json.old".to_owned(),
+            },
         ];
         let lines = catalogue.map(|error| {
             format!("{error}\n  hint: {}\n  exit code {}", error.hint(), error.exit_code())
@@ -580,14 +672,31 @@ mod tests {
         cannot write the answer to standard output: no space left on device
           hint: free space where the output goes, or keep the reader open
           exit code 1
+        no host is named for git
+          hint: name the host that takes tokens of Astra with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS`
+          exit code 2
+        `/config.json` is not UTF-8, and is left as it is
+          hint: mend it or move it away, and try again
+          exit code 1
+        `/config.json` names `other` for `h`
+          hint: run `astra-credential setup docker --undo` if that is an earlier set-up, else take it out by hand
+          exit code 1
+        `git config --global --list` failed: no such file
+          hint: check that the tool is on `PATH`, and try the command by hand
+          exit code 1
+        cannot write `/.bazelrc`: permission denied
+          hint: check its permissions and those of its folder, and try again
+          exit code 1
+        `/account.json` is not the file of the same account, and is kept
+          hint: move it away first: `mv /account.json /account.json.old`
+          exit code 3
         ");
     }
 
     #[test]
-    fn an_account_in_place_of_its_file_is_not_shown() {
+    fn an_account_in_place_of_a_setting_is_not_shown() {
         for slip in [r#"{"clientId":"i","clientSecret":"hush"}"#, "AstraCS:i:hush"] {
-            let shown = Error::AccountMissing(slip.into()).to_string();
-            assert_eq!(shown, "no account file: `(an account)` does not exist");
+            assert_eq!(harmless(slip), "(an account)");
         }
     }
 

@@ -26,7 +26,7 @@
 //! - only `exchange` says `ureq` and `rustls`;
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
-//! - nothing prints but [`main`]: one answer to standard output, messages to standard error.
+//! - nothing prints but [`main`], one answer to standard output, and [`message`], to standard error.
 //!
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
@@ -59,6 +59,7 @@ use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
 use crate::command::doctor::{self, Patient};
+use crate::command::setup::{self, Surroundings};
 use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -146,6 +147,22 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
                 forget(None)
             })
         }
+        Task::Setup(order) => {
+            let around = Surroundings {
+                env: &env,
+                paths: &paths,
+                program: program()?,
+                config: default_folders().config,
+                account: settings.service_account.as_deref(),
+                flags: &line.flags,
+                hosts: &hosts.0[1..],
+            };
+            setup::run(*order, &around)
+        }
+        Task::SetupAccount => {
+            let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
+            setup::store_account(path, default_folders().config.as_deref())
+        }
     }
     .map(|answer| (Zeroizing::new(answer), 0))
 }
@@ -191,10 +208,14 @@ fn keep(line: &Line, error: &Error) {
     let is_uncached =
         line.flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
     let is_kept = matches!(error, Error::Exchange { .. });
-    let is_looking = matches!(line.task, Task::Status { .. } | Task::Doctor { .. });
+    // Whoever looks or sets up sees what happens.
+    let is_seen = matches!(
+        line.task,
+        Task::Status { .. } | Task::Doctor { .. } | Task::Setup(_) | Task::SetupAccount
+    );
     // Docker asks for every registry there is.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
-    if !(is_uncached || is_kept || is_looking || is_usual)
+    if !(is_uncached || is_kept || is_seen || is_usual)
         && let Some(dir) = settings::cache_dir(&line.flags, &env, default_folders().cache)
     {
         LastFailure::of(error, &line.name).keep(&dir);
@@ -231,8 +252,14 @@ fn doctor(
         Ok(Account::Service(account)) => cache(settings, account).holder(),
         _ => None,
     };
-    let binary = env::current_exe().ok();
-    let patient = Patient { settings, account: account.as_ref(), holder, env, binary };
+    let patient = Patient {
+        settings,
+        account: account.as_ref(),
+        holder,
+        env,
+        paths: &paths,
+        binary: program().ok(),
+    };
     let anew = Settings { refresh: true, ..settings.clone() };
     doctor::report(&patient, is_online.then_some(|| serve(&anew, "doctor")), is_json)
 }
@@ -283,6 +310,19 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
         Some(seal) => Cache::new(dir, seal),
         None => Cache::none(),
     }
+}
+
+/// The parts of a variable such as `PATH`.
+fn paths(name: &str) -> Vec<PathBuf> {
+    env::split_paths(&env::var_os(name).unwrap_or_default()).collect()
+}
+
+/// This program's own file.
+fn program() -> Result<PathBuf, Error> {
+    env::current_exe().map_err(|why| {
+        let command = env::args().next().unwrap_or_default();
+        Error::ToolFailed { command, why: why.to_string() }
+    })
 }
 
 /// The platform's folders. A `HOME` that is missing or relative is not guessed at: what the

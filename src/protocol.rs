@@ -73,6 +73,11 @@ impl Host {
 }
 
 impl Host {
+    /// Its name, without the port.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether an entry of `NO_PROXY`, in lower case, names this host or a domain above it.
     pub fn is_exempt_by(&self, entry: &str) -> bool {
         if entry == "*" {

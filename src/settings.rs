@@ -54,6 +54,24 @@ impl Flags {
     }
 }
 
+impl Flags {
+    /// What was typed and holds for a helper's later calls too: the setting, its value, and whether
+    /// that is a path. Hosts aside.
+    pub fn for_helpers(&self) -> impl Iterator<Item = (&'static Setting, &OsString, bool)> {
+        let typed = [
+            (&SERVICE_ACCOUNT, &self.service_account, true),
+            (&API_URL, &self.api_url, false),
+            (&CACHE_DIR, &self.cache_dir, true),
+            (&CA_FILE, &self.ca_file, true),
+            (&TIMEOUT, &self.timeout, false),
+            (&MIN_VALID, &self.min_valid, false),
+        ];
+        typed
+            .into_iter()
+            .filter_map(|(setting, said, is_path)| Some((setting, said.as_ref()?, is_path)))
+    }
+}
+
 /// Where files lie when nothing is said; each is `None` without a home.
 #[derive(Clone, Debug, Default)]
 pub struct Folders {
@@ -123,17 +141,17 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Past this a time-out is no time-out.
 const LONGEST_TIMEOUT: f64 = 24.0 * 60.0 * 60.0;
 
-const TIMEOUT: Setting = Setting {
+static TIMEOUT: Setting = Setting {
     flag: "--timeout",
     variable: "ASTRA_CREDENTIAL_TIMEOUT",
     wanted: "seconds, such as `30` or `2.5`",
 };
-const MIN_VALID: Setting = Setting {
+static MIN_VALID: Setting = Setting {
     flag: "--min-valid",
     variable: "ASTRA_CREDENTIAL_MIN_VALID",
     wanted: "a duration, such as `90s`, `30m`, `2h` or bare seconds",
 };
-const API_URL: Setting = Setting {
+static API_URL: Setting = Setting {
     flag: "--api-url",
     variable: "ASTRA_API_URL",
     wanted: "the API's base without `/v2`, such as `https://api.astra.datastax.com`",
@@ -144,26 +162,28 @@ const HOST: Setting = Setting {
     wanted: "a host as it stands in a URL, with its port unless that is 443, such as \
              `git.example.com:8443`",
 };
-const SERVICE_ACCOUNT: Setting = Setting {
+static SERVICE_ACCOUNT: Setting = Setting {
     flag: "--service-account",
     variable: "ASTRA_SERVICE_ACCOUNT",
     wanted: "the path of a file",
 };
-const CACHE_DIR: Setting = Setting {
+static CACHE_DIR: Setting = Setting {
     flag: "--cache-dir",
     variable: "ASTRA_CREDENTIAL_CACHE_DIR",
     wanted: "the path of a folder",
 };
-const CA_FILE: Setting = Setting {
+static CA_FILE: Setting = Setting {
     flag: "--ca-file",
     variable: "SSL_CERT_FILE",
     wanted: "the path of a file of PEM certificates",
 };
 
 /// A setting's two names, and what it takes.
-struct Setting {
-    flag: &'static str,
-    variable: &'static str,
+pub struct Setting {
+    /// On the command line.
+    pub flag: &'static str,
+    /// In the environment.
+    pub variable: &'static str,
     wanted: &'static str,
 }
 

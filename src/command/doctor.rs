@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::account::Account;
+use crate::account::{Account, quoted};
 use crate::cache::{self, Process};
 use crate::error::{Error, Trouble, harmless};
 use crate::exchange::{self, Exchange};
@@ -27,6 +27,8 @@ pub struct Patient<'a> {
     pub holder: Option<Process>,
     /// The environment.
     pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
 }
@@ -157,7 +159,7 @@ impl Patient<'_> {
             Some(mode) => Finding::warning(
                 CHECK,
                 format!("others may look into `{shown}` (mode {mode:04o})"),
-                format!("run `chmod 700 {shown}`"),
+                format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy())),
             ),
             None => Finding::ok(CHECK, format!("`{shown}` is private and can be written")),
         }];
@@ -298,7 +300,11 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder `{shown}` above it may be changed by others (mode {mode:04o})");
-            Some(Finding::warning(check, detail, format!("run `chmod go-w {shown}`")))
+            Some(Finding::warning(
+                check,
+                detail,
+                format!("run `chmod go-w {}`", quoted(&folder.to_string_lossy())),
+            ))
         } else {
             None
         }

@@ -15,7 +15,8 @@ fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
     fs::create_dir_all(&folder).unwrap();
     let binary = folder.join("astra-credential");
     if !binary.exists() {
-        fs::copy(BINARY, &binary).unwrap();
+        // By another process: what this one has open for writing cannot be started.
+        assert!(Command::new("cp").arg(BINARY).arg(&binary).status().unwrap().success());
     }
     // By number: which addresses `localhost` has differs from machine to machine.
     let api = world.astra.url().replace("localhost", "127.0.0.1");
@@ -227,7 +228,8 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
     fs::create_dir_all(world.path(".docker")).unwrap();
-    world.write(".kube/config", "users:\n- user:\n    exec:\n      command: astra-credential\n");
+    let user = |command: &str| format!("users:\n- user:\n    exec:\n      command: {command}\n");
+    world.write(".kube/config", user("/no/such/astra-credential"));
     world.write(".docker/config.json", r#"{"credHelpers":{"registry.example.com":"astra"}}"#);
     world.write(".bazelrc", "build --credential_helper=cache.example.com=bazel-credential-astra\n");
     world.write(".terraformrc", "credentials_helper \"astra\" {\n}\n");
@@ -243,7 +245,10 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     let plugins = world.path(".terraform.d/plugins");
     fs::create_dir_all(&plugins).unwrap();
     std::os::unix::fs::symlink(&binary, plugins.join("terraform-credentials-astra")).unwrap();
+    world.write(".kube/config", user("astra-credential"));
     let linked = doctor(&world, "").run();
+    world.write(".kube/config", user(&binary.display().to_string()));
+    let by_path = doctor(&world, "").run();
     fs::remove_file(world.path("bin/git-credential-astra")).unwrap();
     program(&world, "bin", "git-credential-astra", "exit 1");
     let foreign = doctor(&world, "").run();
@@ -251,5 +256,23 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
         assert_eq!(done.code(), 0, "{done}");
     }
     assert!(!linked.stdout().contains("warning"), "{linked}");
-    transcript!(unlinked, linked, finding(&foreign, "git"));
+    transcript!(unlinked, linked, finding(&by_path, "kubectl"), finding(&foreign, "git"));
+}
+
+#[test]
+fn what_setup_sets_up_is_found() {
+    if !is_installed("git") || !is_installed("kubectl") {
+        return;
+    }
+    let world = World::new();
+    let binary = world.path("bin/astra-credential");
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display());
+    doctor(&world, "").run().quiet();
+    for tool in ["kubectl", "git", "bazel", "docker", "terraform"] {
+        let line = format!("setup {tool} --host tool.example.com");
+        let done = world.call_as(&binary, &line).env("PATH", &path).run();
+        assert_eq!(done.code(), 0, "{done}");
+        let found = finding(&doctor(&world, "").run(), tool);
+        assert!(found.contains(", and finds this binary"), "{found}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The last failure, kept because callers swallow standard error.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::stand_in::Reply;
@@ -98,9 +99,12 @@ fn an_account_in_place_of_its_file_is_not_kept() {
     let world = World::new();
     let account = world.astra.account_json();
     for slip in [account.as_str(), "AstraCS:i:5ecret000"] {
-        let done = world.call("token").env("ASTRA_SERVICE_ACCOUNT", slip).run();
-        let said = done.failure(3);
-        assert!(!said.contains("secret000") && !said.contains("5ecret"), "{said}");
+        world.call("token").env("ASTRA_SERVICE_ACCOUNT", slip).run().failure(3);
+        world.call("token").env("ASTRA_API_URL", slip).run().failure(2);
+        for line in ["status", "status --json"] {
+            let shown = world.call(line).env("ASTRA_SERVICE_ACCOUNT", slip).run().stdout();
+            assert!(!shown.contains("secret000") && !shown.contains("5ecret"), "{shown}");
+        }
         for (_, bytes) in contents(&world.cache_dir()) {
             let text = String::from_utf8_lossy(&bytes);
             assert!(!text.contains("secret000") && !text.contains("5ecret"), "{text}");
@@ -158,8 +162,22 @@ fn what_is_no_failure_is_not_kept() {
     // Docker asks for every registry there is, and git for every host.
     world.call("docker get").input("https://stranger.example").run();
     world.call("git get").input("protocol=https\nhost=stranger.example\n\n").run();
+    // Who looks sees what happens.
     world.call("status").run();
+    world.call("status").env("ASTRA_CREDENTIAL_TIMEOUT", "soon").run().failure(2);
     assert!(!world.path(".cache").exists());
+}
+
+#[test]
+fn the_later_one_is_shown_whether_an_account_was_known_or_not() {
+    let world = World::new();
+    wrong(&world);
+    for line in ["bazel get", "token", "bazel get"] {
+        world.call(line).input("[]").run();
+        assert_eq!(last(&world)["command"], line.split(' ').next().unwrap());
+        // Their times are whole seconds.
+        thread::sleep(Duration::from_millis(1100));
+    }
 }
 
 #[test]

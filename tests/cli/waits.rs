@@ -63,6 +63,7 @@ fn a_wait_for_the_lock_names_who_holds_it() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut id).unwrap();
     assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
     let shown = on_a_terminal(&world, 200, "token --timeout 2");
+    let elsewhere = world.call("token --timeout 2").run().failure(5);
     assert!(Command::new("kill").arg(id.trim()).status().unwrap().success());
     holder.wait().unwrap();
     let why = format!(
@@ -73,6 +74,7 @@ fn a_wait_for_the_lock_names_who_holds_it() {
     // Its time is up: the line makes room for what happened.
     let then = format!("{WIPE}astra-credential: another process is still waiting for");
     assert!(shown.starts_with(&(why + &then)), "{shown:?}");
+    assert!(elsewhere.starts_with("astra-credential: another process"), "{elsewhere:?}");
 }
 
 #[test]

@@ -215,7 +215,9 @@ impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Call { world, program, arguments, environment, input } = &self.call;
         let home = world.home.path().to_string_lossy().into_owned();
-        let shown = |text: &[u8]| String::from_utf8_lossy(text).replace(&home, "~");
+        let shown = |text: &[u8]| {
+            String::from_utf8_lossy(text).replace(&home, "~").replace(BINARY, "<binary>")
+        };
         write!(f, "$")?;
         let usual = world.call("").environment;
         for (name, value) in environment.iter().filter(|pair| !usual.contains(pair)) {

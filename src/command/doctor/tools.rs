@@ -25,14 +25,24 @@ const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// The binary, then the tools.
 pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+    let on_path = |name: &str| patient.on_path(name).next();
     let mut findings = patient.binaries();
-    findings.extend([
-        patient.tool("kubectl", Some("astra-credential"), patient.kubectl()),
-        patient.tool("git", Some("git-credential-astra"), patient.git()),
-        patient.tool("bazel", Some("bazel-credential-astra"), patient.bazel()),
-        patient.tool("docker", Some("docker-credential-astra"), patient.docker()),
-        patient.tool("terraform", None, patient.terraform()),
-    ]);
+    findings.push(patient.kubectl());
+    for (tool, link, configured) in [
+        ("git", "git-credential-astra", patient.git()),
+        ("bazel", "bazel-credential-astra", patient.bazel()),
+        ("docker", "docker-credential-astra", patient.docker()),
+    ] {
+        findings.push(patient.tool(
+            tool,
+            configured,
+            on_path(link),
+            &format!("`{link}` on `PATH`"),
+        ));
+    }
+    let plugin = "~/.terraform.d/plugins/terraform-credentials-astra";
+    let found = patient.home(&plugin[2..]).filter(|path| path.exists());
+    findings.push(patient.tool("terraform", patient.terraform(), found, &format!("`{plugin}`")));
     findings
 }
 
@@ -73,33 +83,53 @@ impl Patient<'_> {
         findings
     }
 
-    /// One tool: where it is told of this program, and whether what it looks for is there. `link` is
-    /// looked for on `PATH`; Terraform has a folder of its own.
-    fn tool(&self, tool: &'static str, link: Option<&str>, configured: Option<String>) -> Finding {
-        let name = link.unwrap_or("terraform-credentials-astra");
-        let found = match link {
-            Some(link) => self.on_path(link).next(),
-            None => self
-                .home(".terraform.d/plugins/terraform-credentials-astra")
-                .filter(|path| path.exists()),
+    /// One tool: where it is told of this program, and what it finds when it looks for `wanted`.
+    fn tool(
+        &self,
+        tool: &'static str,
+        configured: Option<String>,
+        found: Option<PathBuf>,
+        wanted: &str,
+    ) -> Finding {
+        let Some(configured) = configured else {
+            return Finding::ok(tool, "not configured");
         };
-        let place = if link.is_some() { "on `PATH`" } else { "in `~/.terraform.d/plugins`" };
-        let hint = || format!("run `astra-credential setup {tool}`");
-        match (configured, found) {
-            (None, _) => Finding::ok(tool, "not configured"),
-            (Some(place), Some(found)) if self.is_this(&found) => {
-                Finding::ok(tool, format!("configured in {place}; `{name}` is this binary"))
+        let detail = match found {
+            Some(found) if self.is_this(&found) => {
+                return Finding::ok(
+                    tool,
+                    format!("configured in {configured}, and finds this binary"),
+                );
             }
-            (Some(configured), Some(found)) => {
-                let found = shown(&found);
-                let detail = format!("configured in {configured}, but `{found}` is another binary");
-                Finding::warning(tool, detail, hint())
-            }
-            (Some(configured), None) => {
-                let detail = format!("configured in {configured}, but `{name}` is not {place}");
-                Finding::warning(tool, detail, hint())
-            }
+            Some(found) => format!("configured in {configured}, but finds `{}`", shown(&found)),
+            None => format!("configured in {configured}, but there is no {wanted}"),
+        };
+        Finding::warning(tool, detail, format!("run `astra-credential setup {tool}`"))
+    }
+
+    /// A kubeconfig names a command by its path, or by its name on `PATH`.
+    fn kubectl(&self) -> Finding {
+        let mut files = (self.paths)("KUBECONFIG");
+        files.retain(|file| !file.as_os_str().is_empty());
+        if files.is_empty() {
+            files.extend(self.home(".kube/config"));
         }
+        let command = files.iter().find_map(|file| Some((file, our_command(&text(file)?)?)));
+        let found = command.as_ref().and_then(|(_, command)| {
+            let path = Path::new(command);
+            if path.is_absolute() {
+                Some(path.to_owned()).filter(|path| path.is_file())
+            } else {
+                self.on_path(command).next()
+            }
+        });
+        let (configured, wanted) = match &command {
+            Some((file, command)) => {
+                (Some(format!("`{}`", shown(file))), format!("`{}`", Shown(command)))
+            }
+            None => (None, String::new()),
+        };
+        self.tool("kubectl", configured, found, &wanted)
     }
 
     fn git(&self) -> Option<String> {
@@ -111,15 +141,6 @@ impl Patient<'_> {
             (is_helper && value.contains("astra")).then(|| format!("`{}`", harmless(name)))
         };
         settings.lines().find_map(names_us)
-    }
-
-    fn kubectl(&self) -> Option<String> {
-        let named = (self.env)("KUBECONFIG").filter(|value| !value.is_empty());
-        let files = match named {
-            Some(list) => paths(&list),
-            None => self.home(".kube/config").into_iter().collect(),
-        };
-        files.iter().find_map(|file| mentions(file, "astra-credential"))
     }
 
     fn bazel(&self) -> Option<String> {
@@ -139,8 +160,8 @@ impl Patient<'_> {
     }
 
     fn terraform(&self) -> Option<String> {
-        let named = (self.env)("TF_CLI_CONFIG_FILE").filter(|value| !value.is_empty());
-        let named = named.map(PathBuf::from);
+        let named = ["TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG"].into_iter().find_map(self.env);
+        let named = named.filter(|value| !value.is_empty()).map(PathBuf::from);
         let usual = [".terraformrc", ".tofurc"].into_iter().filter_map(|name| self.home(name));
         let files: Vec<_> = named.map_or_else(|| usual.collect(), |file| vec![file]);
         files.iter().find_map(|file| mentions(file, "credentials_helper \"astra\""))
@@ -153,9 +174,8 @@ impl Patient<'_> {
 
     /// The files of that name on `PATH`, in its order.
     fn on_path(&self, name: &str) -> impl Iterator<Item = PathBuf> {
-        let folders = (self.env)("PATH").map(|list| paths(&list)).unwrap_or_default();
-        let name = name.to_owned();
-        folders.into_iter().map(move |folder| folder.join(&name)).filter(|path| path.is_file())
+        let files = (self.paths)("PATH").into_iter().map(|folder| folder.join(name));
+        files.filter(|path| path.is_file()).collect::<Vec<_>>().into_iter()
     }
 
     fn is_this(&self, path: &Path) -> bool {
@@ -164,11 +184,14 @@ impl Patient<'_> {
     }
 }
 
-/// The parts of a variable such as `PATH`.
-fn paths(list: &std::ffi::OsStr) -> Vec<PathBuf> {
-    let separator = if cfg!(windows) { ';' } else { ':' };
-    let list = list.to_string_lossy();
-    list.split(separator).filter(|part| !part.is_empty()).map(PathBuf::from).collect()
+/// The command in a kubeconfig that is this program by its name.
+fn our_command(config: &str) -> Option<String> {
+    let commands = config.lines().filter_map(|line| {
+        let value = line.trim().trim_start_matches("- ").strip_prefix("command:")?;
+        Some(value.trim().trim_matches(['"', '\'']))
+    });
+    let mut ours = commands.filter(|command| command.ends_with("astra-credential"));
+    ours.next().map(str::to_owned)
 }
 
 /// The file's name, if it holds `word`.

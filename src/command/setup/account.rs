@@ -1,0 +1,165 @@
+//! `setup account`: takes the account file's content from standard input or a prompt that does not
+//! echo, checks it, and stores it for its owner alone.
+//!
+//! A new secret for the same account replaces the old one without more ado, since that is how
+//! secrets are rotated; another account's file is not touched.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::file;
+use crate::account::{self, Account, LARGEST_FILE};
+use crate::error::Error;
+
+/// Stores the account file at `path`; `own` is the folder that belongs to this program alone.
+///
+/// # Errors
+/// What was given is no account, another account is there, or it cannot be written.
+pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
+    account::forbid_core_dump();
+    let source = || PathBuf::from("standard input");
+    let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
+    let given =
+        given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
+    let new = account::parse(&given)
+        .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
+    if let Ok(metadata) = fs::metadata(path) {
+        // Anything but a file may keep its reader waiting.
+        let kept = metadata.is_file().then(|| fs::read(path)).and_then(Result::ok);
+        let kept = Zeroizing::new(kept.unwrap_or_default());
+        if !account::parse(&kept).is_ok_and(|old| identity(&old) == identity(&new)) {
+            let quoted = account::quoted(&path.to_string_lossy());
+            let fix = format!("mv {quoted} {quoted}.old");
+            return Err(Error::AccountKept { path: path.to_owned(), fix });
+        }
+        let is_stored = kept.trim_ascii() == given.trim_ascii();
+        if is_stored && is_private(path, 0o600) {
+            return Ok(b"nothing to do\n".to_vec());
+        }
+    }
+    let mut content = Zeroizing::new(Vec::with_capacity(given.len() + 1));
+    content.extend_from_slice(given.trim_ascii());
+    content.push(b'\n');
+    let written = file::write(path, &content, Some(0o600)).and_then(|()| match own {
+        Some(own) if path.parent() == Some(own) && !is_private(own, 0o700) => close(own),
+        _ => Ok(()),
+    });
+    written.map_err(|why| file::not_written(path, &why))?;
+    Ok(format!("wrote {}\n", path.display()).into_bytes())
+}
+
+/// Whose account it is.
+fn identity(account: &Account) -> &str {
+    match account {
+        Account::Service(account) => &account.client_id,
+        // `AstraCS:ID:SECRET`.
+        Account::Application(token) => token.expose().split(':').nth(1).unwrap_or_default(),
+    }
+}
+
+fn read_input() -> io::Result<Zeroizing<Vec<u8>>> {
+    // Large enough from the start, so that no copy stays behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
+    io::stdin().take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > LARGEST_FILE {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> io::Error {
+    io::Error::other("it is too large for an account file")
+}
+
+#[cfg(unix)]
+fn is_private(path: &Path, mode: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o777 == mode)
+}
+
+#[cfg(unix)]
+fn close(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &Path, _: u32) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+fn close(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Asks on the terminal. None of the keys is a signal, so that the terminal is put in order again
+/// whatever is typed; only what kills this process outright leaves it silent.
+#[cfg(unix)]
+fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
+    use rustix::process::{Signal, getpid, kill_process};
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+    use std::io::Write as _;
+    let mut terminal = fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&terminal)?;
+    let mut silent = before.clone();
+    silent.local_modes -= LocalModes::ECHO | LocalModes::ECHONL;
+    silent.local_modes -= LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
+    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+    tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
+    let read = terminal.write_all(PROMPT.as_bytes()).and_then(|()| read_keys(&terminal));
+    // What was pasted beyond the end must not go to the shell.
+    tcsetattr(&terminal, OptionalActions::Flush, &before)?;
+    terminal.write_all(b"\n")?;
+    read?.map_or_else(
+        || {
+            kill_process(getpid(), Signal::INT)?;
+            Err(io::ErrorKind::Interrupted.into())
+        },
+        Ok,
+    )
+}
+
+/// What is typed; `None` when it is broken off.
+#[cfg(unix)]
+fn read_keys(mut terminal: &fs::File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const BACKSPACE: u8 = 8;
+    const CLEAR: u8 = 21;
+    const DELETE: u8 = 127;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE));
+    let mut key = [0];
+    loop {
+        match terminal.read_exact(&mut key).map(|()| key[0]) {
+            Ok(INTERRUPT) => return Ok(None),
+            Ok(END) => return Ok(Some(bytes)),
+            Ok(b'\n') if is_whole(&bytes) => return Ok(Some(bytes)),
+            Ok(BACKSPACE | DELETE) => drop(bytes.pop()),
+            Ok(CLEAR) => bytes.clear(),
+            Ok(_) if bytes.len() == LARGEST_FILE => return Err(too_large()),
+            Ok(key) => bytes.push(key),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(unix)]
+const PROMPT: &str = "\
+Paste the service account or application token copied from Astra's dashboard, then press Enter.
+It is not shown: ";
+
+/// Whether a line's end ends it all: JSON may have more lines.
+#[cfg(unix)]
+fn is_whole(bytes: &[u8]) -> bool {
+    let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
+    !bytes.trim_ascii_start().starts_with(b"{") || !parsed.is_err_and(|error| error.is_eof())
+}
+
+#[cfg(not(unix))]
+fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
+    Err(io::Error::other("it is a terminal, which would show it"))
+}

@@ -1,0 +1,128 @@
+//! Files of other programs: replaced whole, with the mode they had, behind whatever link leads there.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Links that lead to links; Linux follows no more.
+const MOST_LINKS: usize = 40;
+
+/// A file's text; `None` when there is no file.
+pub fn read(path: &Path) -> Result<Option<String>, Error> {
+    let unusable =
+        |defect: &str| Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() };
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(unusable("is not a regular file")),
+        Ok(_) => match fs::read(path) {
+            Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| unusable("is not UTF-8")),
+            Err(error) => Err(unusable(&format!("cannot be read: {error}"))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&format!("cannot be read: {error}"))),
+    }
+}
+
+/// Replaces a file's content at one stroke, and makes the folders it needs. The file has `mode`
+/// afterwards, or else the mode it had, and is private when it is new.
+pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> io::Result<()> {
+    let path = target(path);
+    make_folders(&path)?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".astra-{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = write_new(&temporary, content, &path, mode);
+    let done = written.and_then(|()| fs::rename(&temporary, &path));
+    if done.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    done
+}
+
+fn write_new(temporary: &Path, content: &[u8], old: &Path, mode: Option<u32>) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(temporary)?;
+    file.write_all(content)?;
+    keep_permissions(&file, old, mode)?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn keep_permissions(file: &fs::File, old: &Path, mode: Option<u32>) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+    let old = fs::metadata(old).ok();
+    if let Some(old) = &old {
+        // Of use to root alone, and whoever may not do it owns the file anyway.
+        let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+    }
+    match mode.or(old.map(|old| old.mode() & 0o7777)) {
+        Some(mode) => file.set_permissions(fs::Permissions::from_mode(mode)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_permissions(_: &fs::File, _: &Path, _: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Removes a file, but not the link that leads to it.
+pub fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(target(path))
+}
+
+/// Makes a link, and the folders it needs.
+pub fn link(at: &Path, to: &Path) -> io::Result<()> {
+    make_folders(at)?;
+    symlink(to, at)
+}
+
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "links are made on Unix only"))
+}
+
+/// The folders above `path` that are not there, outermost first.
+pub fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    let above = path.ancestors().skip(1).take_while(|folder| !folder.exists());
+    let mut missing: Vec<_> = above.map(Path::to_owned).collect();
+    missing.reverse();
+    missing
+}
+
+/// Makes the folders above `path`, private.
+fn make_folders(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Where the links at `path` lead, even if nothing is there yet.
+fn target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
+            Err(_) => break,
+        }
+    }
+    path
+}
+
+/// The error for what could not be done to `path`.
+pub fn not_written(path: &Path, why: &io::Error) -> Error {
+    Error::NotWritten { path: path.to_owned(), why: why.to_string() }
+}

@@ -1,0 +1,227 @@
+//! What is to be changed: to be shown as a diff, or to be carried out.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fmt::Write as _, fs, io};
+
+use super::file;
+use super::record::Change;
+use crate::account::quoted;
+use crate::error::{Error, Shown};
+
+/// Lines of an unchanged file that a diff shows around a change.
+const CONTEXT: usize = 3;
+
+/// Characters that are shown of what a command complains.
+const LONGEST_COMPLAINT: usize = 300;
+
+/// Changes to the user's files, in the order in which they are made.
+#[derive(Default)]
+pub struct Plan {
+    /// Links to remove.
+    pub unlinks: Vec<PathBuf>,
+    /// Links to make: where, and to what.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    drafts: Vec<Draft>,
+    /// Commands of the tool to run.
+    pub commands: Vec<Vec<String>>,
+    /// What to tidy up behind the commands.
+    pub sweeps: Vec<Sweep>,
+    /// What is to be told at the end.
+    pub notes: Vec<String>,
+    /// What takes it all back.
+    pub changes: Vec<Change>,
+}
+
+/// A file's content before and after; `None` when there is no file.
+struct Draft {
+    path: PathBuf,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+/// What a tool leaves behind in its file when a value is taken out again.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Sweep {
+    /// The file.
+    pub path: PathBuf,
+    /// The file's length before, if it was there and its last line had no end.
+    pub length: Option<u64>,
+    /// Whether the file was not there.
+    pub is_new: bool,
+}
+
+impl Plan {
+    /// A file's content as it is after what is planned so far.
+    pub fn text(&mut self, path: &Path) -> Result<&mut Option<String>, Error> {
+        let at = match self.drafts.iter().position(|draft| draft.path == path) {
+            Some(at) => at,
+            None => {
+                let before = file::read(path)?;
+                let after = before.clone();
+                self.drafts.push(Draft { path: path.to_owned(), before, after });
+                self.drafts.len() - 1
+            }
+        };
+        Ok(&mut self.drafts[at].after)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.unlinks.is_empty()
+            && self.links.is_empty()
+            && self.commands.is_empty()
+            && self.edits().next().is_none()
+    }
+
+    fn edits(&self) -> impl Iterator<Item = &Draft> {
+        self.drafts.iter().filter(|draft| draft.before != draft.after)
+    }
+
+    /// What would be done.
+    pub fn shown(&self) -> String {
+        let mut said = String::new();
+        for path in &self.unlinks {
+            let _ = writeln!(said, "would remove {}", path.display());
+        }
+        for (at, to) in &self.links {
+            let _ = writeln!(said, "would link {} to {}", at.display(), to.display());
+        }
+        for draft in self.edits() {
+            said += &draft.diff();
+        }
+        for command in &self.commands {
+            let _ = writeln!(said, "would run {}", line(command));
+        }
+        for Sweep { path, .. } in self.sweeps.iter().filter(|sweep| sweep.is_new) {
+            let _ = writeln!(said, "would remove {} if nothing is left in it", path.display());
+        }
+        said
+    }
+
+    /// Does it, and tells what was done.
+    pub fn carry_out(&self) -> Result<String, Error> {
+        let mut said = String::new();
+        for path in &self.unlinks {
+            fs::remove_file(path).map_err(|why| file::not_written(path, &why))?;
+            let _ = writeln!(said, "removed {}", path.display());
+        }
+        for (at, to) in &self.links {
+            file::link(at, to).map_err(|why| file::not_written(at, &why))?;
+            let _ = writeln!(said, "linked {} to {}", at.display(), to.display());
+        }
+        for Draft { path, after, .. } in self.edits() {
+            let done = match after {
+                Some(text) => file::write(path, text.as_bytes(), None).map(|()| "wrote"),
+                None => file::remove(path).map(|()| "removed"),
+            };
+            let done = done.map_err(|why| file::not_written(path, &why))?;
+            let _ = writeln!(said, "{done} {}", path.display());
+        }
+        for command in &self.commands {
+            run(command, &[0])?;
+            let _ = writeln!(said, "ran {}", line(command));
+        }
+        for sweep in &self.sweeps {
+            if sweep.carry_out().map_err(|why| file::not_written(&sweep.path, &why))? {
+                let _ = writeln!(said, "removed {}", sweep.path.display());
+            }
+        }
+        Ok(said)
+    }
+}
+
+impl Sweep {
+    /// Whether the file was removed.
+    fn carry_out(&self) -> io::Result<bool> {
+        let Ok(text) = fs::read_to_string(&self.path) else {
+            return Ok(false);
+        };
+        // What kubectl writes when it has nothing to write.
+        let says_nothing = |line: &str| {
+            let empty = [": null", ": []", ": {}", ": \"\""];
+            matches!(line, "apiVersion: v1" | "kind: Config")
+                || empty.iter().any(|end| line.ends_with(end))
+        };
+        if self.is_new && text.lines().all(says_nothing) {
+            return file::remove(&self.path).map(|()| true);
+        }
+        // git ends the last line, and leaves it so.
+        if self.length.is_some_and(|length| length + 1 == text.len() as u64)
+            && let Some(text) = text.strip_suffix('\n')
+        {
+            file::write(&self.path, text.as_bytes(), None)?;
+        }
+        Ok(false)
+    }
+}
+
+impl Draft {
+    /// A unified diff. What setup adds or takes away lies together, so it is one hunk.
+    fn diff(&self) -> String {
+        let name = |text: &Option<String>| match text {
+            Some(_) => self.path.display().to_string(),
+            None => "/dev/null".to_owned(),
+        };
+        let mut said = format!("--- {}\n+++ {}\n", name(&self.before), name(&self.after));
+        let lines = |text: &Option<String>| -> Vec<String> {
+            text.iter().flat_map(|text| text.split_inclusive('\n')).map(str::to_owned).collect()
+        };
+        let (old, new) = (lines(&self.before), lines(&self.after));
+        let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+        let (old_rest, new_rest) = (&old[same..], &new[same..]);
+        let tail = old_rest.iter().rev().zip(new_rest.iter().rev());
+        let tail = tail.take_while(|(old, new)| old == new).count();
+        let from = same.saturating_sub(CONTEXT);
+        let (old_end, new_end) = (old.len() - tail, new.len() - tail);
+        let after = tail.min(CONTEXT);
+        let range = |end: usize| match end + after - from {
+            0 => format!("{from},0"),
+            count => format!("{},{count}", from + 1),
+        };
+        let _ = writeln!(said, "@@ -{} +{} @@", range(old_end), range(new_end));
+        let groups = [
+            (' ', &old[from..same]),
+            ('-', &old[same..old_end]),
+            ('+', &new[same..new_end]),
+            (' ', &old[old_end..old_end + after]),
+        ];
+        for (mark, line) in groups.iter().flat_map(|(mark, of)| of.iter().map(move |l| (mark, l))) {
+            said.push(*mark);
+            said += line;
+            if !line.ends_with('\n') {
+                said += "\n\\ No newline at end of file\n";
+            }
+        }
+        said
+    }
+}
+
+/// Runs a command of a tool, which may end with one of `codes`, and gives its code and what it says.
+pub fn run(command: &[String], codes: &[i32]) -> Result<(i32, String), Error> {
+    let failed = |why: String| Error::ToolFailed { command: line(command), why };
+    let Some((program, arguments)) = command.split_first() else {
+        return Ok((0, String::new()));
+    };
+    let mut child = Command::new(program);
+    let output = child.args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    match output.status.code() {
+        Some(code) if codes.contains(&code) => {
+            Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+        }
+        _ => {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            let complaint = complaint.trim().chars().take(LONGEST_COMPLAINT).collect::<String>();
+            Err(failed(match complaint.as_str() {
+                "" => output.status.to_string(),
+                complaint => Shown(complaint).to_string(),
+            }))
+        }
+    }
+}
+
+/// A command as a shell takes it.
+fn line(command: &[String]) -> String {
+    command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}

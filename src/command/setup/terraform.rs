@@ -1,0 +1,255 @@
+//! Terraform's CLI configuration: <https://developer.hashicorp.com/terraform/cli/config/config-file>.
+//!
+//! It is read as far as telling blocks from strings, comments and heredocs; a block is added at its
+//! end. Terraform allows one helper in all its files, so a foreign one is a refusal.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::record::Change;
+use super::{Plan, Surroundings, Tool, file, lines, link};
+use crate::error::Error;
+
+const BLOCK: &str = "credentials_helper";
+const HELPER: &str = "astra";
+
+/// Plans to set Terraform up.
+pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let folder = around.home()?.join(".terraform.d");
+    let name = "terraform-credentials-astra";
+    link::plan(Tool::Terraform, folder.join("plugins").join(name), around, plan)?;
+    let named = around.path_in("TF_CLI_CONFIG_FILE").or_else(|| around.path_in("TERRAFORM_CONFIG"));
+    // Only without those does Terraform read its folder too.
+    let further = if named.is_some() { Vec::new() } else { further_files(&folder) };
+    let file = named.map_or_else(|| around.home().map(|home| home.join(".terraformrc")), Ok)?;
+    let hosts = around.hosts.iter().flat_map(|host| ["--host".to_owned(), host.to_string()]);
+    let arguments: Vec<_> = hosts.chain(around.arguments()?).map(|word| string(&word)).collect();
+    let arguments = arguments.join(", ");
+    let unparsable =
+        |path: &Path, defect: String| Error::Unparsable { path: path.to_owned(), defect };
+    if arguments.contains("${") {
+        return Err(unparsable(&file, "cannot hold a value with `${` in it".to_owned()));
+    }
+    let block = format!("{BLOCK} \"{HELPER}\" {{\n  args = [{arguments}]\n}}");
+    let text = plan.text(&file)?;
+    let is_new = text.is_none();
+    let text = text.get_or_insert_default();
+    let found = helpers(text).map_err(|defect| unparsable(&file, defect))?;
+    if found == [HELPER] && text.replace("\r\n", "\n").contains(&block) {
+        return Ok(());
+    }
+    let here = (!found.is_empty()).then(|| file.clone());
+    if let Some(path) = here.or_else(|| further.into_iter().find(|path| names_a_helper(path))) {
+        let problem = format!("has a `{BLOCK}` already, and Terraform allows one");
+        return Err(Error::Taken { path, problem, tool: Tool::Terraform.name() });
+    }
+    let added = lines::append(text, &block);
+    plan.changes.push(Change::Lines { file, added, is_new });
+    Ok(())
+}
+
+/// What else Terraform reads.
+fn further_files(folder: &Path) -> Vec<PathBuf> {
+    let items = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_read = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.ends_with(".tfrc") || name.ends_with(".tfrc.json")
+    };
+    items.map(|item| item.path()).filter(is_read).collect()
+}
+
+fn names_a_helper(path: &Path) -> bool {
+    let Ok(Some(text)) = file::read(path) else { return false };
+    match path.extension() {
+        Some(end) if end == "json" => text.contains(&format!("\"{BLOCK}\"")),
+        _ => helpers(&text).is_ok_and(|found| !found.is_empty()),
+    }
+}
+
+fn string(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\""))
+}
+
+/// The labels of the helpers that are named; the error completes "the file …".
+fn helpers(text: &str) -> Result<Vec<String>, String> {
+    let mut rest = text;
+    let mut open = Vec::new();
+    // The words since the last line's end, outside of all brackets.
+    let mut words: Vec<&str> = Vec::new();
+    let mut found = Vec::new();
+    let defect = |rest: &str, what: &str| {
+        let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
+        format!("{what} at line {line}")
+    };
+    while let Some(c) = rest.chars().next() {
+        let length =
+            match c {
+                '\n' => {
+                    if open.is_empty() {
+                        words.clear();
+                    }
+                    1
+                }
+                '#' => line_length(rest),
+                '/' if rest.starts_with("//") => line_length(rest),
+                '/' if rest.starts_with("/*") => {
+                    let end = rest[2..].find("*/");
+                    end.ok_or_else(|| defect(rest, "has a comment without an end"))? + 4
+                }
+                '<' if rest.starts_with("<<") => heredoc_length(rest)
+                    .ok_or_else(|| defect(rest, "has a heredoc without an end"))?,
+                '"' => string_length(rest)
+                    .ok_or_else(|| defect(rest, "has a string without an end"))?,
+                '{' | '[' | '(' => {
+                    if open.is_empty() && words.is_empty() {
+                        return Err(defect(rest, "is JSON, or has a block without a name,"));
+                    }
+                    open.push(match c {
+                        '{' => '}',
+                        '[' => ']',
+                        _ => ')',
+                    });
+                    1
+                }
+                '}' | ']' | ')' => {
+                    if open.pop() != Some(c) {
+                        return Err(defect(rest, &format!("has a `{c}` too many")));
+                    }
+                    if open.is_empty() {
+                        words.clear();
+                    }
+                    1
+                }
+                _ if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+                _ => c.len_utf8(),
+            };
+        if open.is_empty() && (c == '"' || is_word(c)) {
+            words.push(rest[..length].trim_matches('"'));
+            match words.as_slice() {
+                [BLOCK] => found.push(String::new()),
+                [BLOCK, label] => {
+                    found.iter_mut().rev().take(1).for_each(|of| *of = (*label).to_owned())
+                }
+                _ => {}
+            }
+        }
+        rest = &rest[length..];
+    }
+    match open.pop() {
+        Some(bracket) => Err(format!("lacks a `{bracket}` at its end")),
+        None => Ok(found),
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+fn line_length(rest: &str) -> usize {
+    rest.find('\n').unwrap_or(rest.len())
+}
+
+/// A string goes on through `${…}`, quotes and line ends in there included.
+fn string_length(rest: &str) -> Option<usize> {
+    let mut braces = 0;
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' if braces == 0 => return Some(at + 1),
+            '\n' if braces == 0 => return None,
+            '\\' => {
+                chars.next();
+            }
+            '$' if braces == 0 && chars.peek().is_some_and(|(_, next)| *next == '{') => {
+                chars.next();
+                braces = 1;
+            }
+            '{' if braces > 0 => braces += 1,
+            '}' if braces > 0 => braces -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// From `<<EOT` or `<<-EOT` to the line that says `EOT`.
+fn heredoc_length(rest: &str) -> Option<usize> {
+    let (head, _) = rest.split_once('\n')?;
+    let name = head[2..].trim_start_matches('-').trim();
+    let mut at = head.len() + 1;
+    for line in rest[at..].split_inclusive('\n') {
+        if !name.is_empty() && line.trim() == name {
+            // The line's end is not a part of it.
+            return Some(at + line.trim_end_matches(['\r', '\n']).len());
+        }
+        at += line.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn helpers_are_told_from_what_only_looks_like_one() {
+        let texts = [
+            "",
+            "credentials_helper \"astra\" {}",
+            "\"credentials_helper\" \"other\" {\n}\ncredentials_helper x {}\n",
+            "credentials_helper = { other = {} }",
+            "# credentials_helper \"a\" {\n// credentials_helper \"b\" {\n/* credentials_helper \"c\" {\n*/",
+            "host \"h\" {\n  services = {\n    a = \"credentials_helper {\"\n  }\n}\n",
+            "a = <<EOT\ncredentials_helper \"x\" {\nEOT\ncredentials_helper \"y\" {}",
+            "a = \"${ \"{\" }\"\nb = \"\\\"{\"",
+            "a = [\n  credentials_helper\n]",
+            "credentials \"h\" {\n  token = \"x\"\n",
+            "a }",
+            "a = \"x\nb\"",
+            "a = <<EOT\nx",
+            "/* x",
+            "{\"credentials_helper\": {}}",
+        ];
+        let table: Vec<_> = texts.map(|text| format!("{text:?}\n  {:?}", helpers(text))).into();
+        insta::assert_snapshot!(table.join("\n"), @r##"
+        ""
+          Ok([])
+        "credentials_helper \"astra\" {}"
+          Ok(["astra"])
+        "\"credentials_helper\" \"other\" {\n}\ncredentials_helper x {}\n"
+          Ok(["other", "x"])
+        "credentials_helper = { other = {} }"
+          Ok([""])
+        "# credentials_helper \"a\" {\n// credentials_helper \"b\" {\n/* credentials_helper \"c\" {\n*/"
+          Ok([])
+        "host \"h\" {\n  services = {\n    a = \"credentials_helper {\"\n  }\n}\n"
+          Ok([])
+        "a = <<EOT\ncredentials_helper \"x\" {\nEOT\ncredentials_helper \"y\" {}"
+          Ok(["y"])
+        "a = \"${ \"{\" }\"\nb = \"\\\"{\""
+          Err("has a string without an end at line 1")
+        "a = [\n  credentials_helper\n]"
+          Ok([])
+        "credentials \"h\" {\n  token = \"x\"\n"
+          Err("lacks a `}` at its end")
+        "a }"
+          Err("has a `}` too many at line 1")
+        "a = \"x\nb\""
+          Err("has a string without an end at line 1")
+        "a = <<EOT\nx"
+          Err("has a heredoc without an end at line 1")
+        "/* x"
+          Err("has a comment without an end at line 1")
+        "{\"credentials_helper\": {}}"
+          Err("is JSON, or has a block without a name, at line 1")
+        "##);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[a\"{}\\[\\]<#/*\n\r$\\\\é-]{0,20}") {
+            let _ = helpers(&text);
+        }
+    }
+}

@@ -1,0 +1,676 @@
+//! `setup` in an empty home, the real tools with what it wrote, and `--undo`.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::servers::{container_registry, git_repository, kubernetes, module_registry};
+use crate::world::{BINARY, Call, Done, World, finish, is_installed, mode, set_mode, transcript};
+
+/// The tool's own call, once the user has done what remained.
+fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
+    let bin = world.path(".local/bin");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let call = world.call_as("timeout", &format!("60 {line}")).env("PATH", path);
+    call.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0")
+}
+
+/// Everything in the home: its path, its mode, and its content or where it leads.
+type Tree = Vec<(PathBuf, u32, Vec<u8>)>;
+
+fn tree(world: &World) -> Tree {
+    fn visit(folder: &Path, found: &mut Tree) {
+        for item in fs::read_dir(folder).unwrap() {
+            let path = item.unwrap().path();
+            let kind = path.symlink_metadata().unwrap().file_type();
+            let content = match kind {
+                kind if kind.is_symlink() => {
+                    fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+                }
+                kind if kind.is_dir() => Vec::new(),
+                _ => fs::read(&path).unwrap(),
+            };
+            found.push((path.clone(), mode(&path), content));
+            if kind.is_dir() {
+                visit(&path, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(world.home.path(), &mut found);
+    // What the tools and this program cache is not setup's.
+    found.retain(|(path, ..)| {
+        let path = path.to_string_lossy();
+        !path.contains("/.cache") && !path.contains("/.kube/cache")
+    });
+    found.sort();
+    found
+}
+
+/// Shows it, does it, does it again, and takes it back; `between` uses what was written.
+fn there_and_back<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [Done<'a>; 4] {
+    let before = tree(world);
+    let shown = world.call(&format!("{line} --dry-run")).run();
+    shown.quiet();
+    assert_eq!(tree(world), before, "{shown}");
+    let done = world.call(line).run();
+    done.quiet();
+    let after = tree(world);
+    assert_ne!(after, before, "{done}");
+    let again = world.call(line).run();
+    assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+    assert_eq!(tree(world), after, "{again}");
+    between();
+    let tool = line.split(' ').nth(1).unwrap();
+    let undo = format!("setup {tool} --undo");
+    let in_use = tree(world);
+    assert_ne!(world.call(&format!("{undo} --dry-run")).run().quiet(), "nothing to do\n");
+    assert_eq!(tree(world), in_use);
+    let undone = world.call(&undo).run();
+    undone.quiet();
+    assert_eq!(tree(world), before, "{undone}");
+    assert_eq!(world.call(&undo).run().quiet(), "nothing to do\n");
+    assert_eq!(tree(world), before);
+    [shown, done, again, undone]
+}
+
+#[test]
+fn git_clones_after_setup_and_no_trace_is_left() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    let repository = git_repository(&world.authority, &world.astra);
+    let line = format!("setup git --host localhost:{}", repository.port());
+    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+        let refs = tool(&world, &format!("git ls-remote {}/demo.git", repository.url()));
+        let refs = refs.env("GIT_SSL_CAINFO", world.path("ca.pem")).run();
+        assert!(refs.quiet().contains("refs/heads/main"), "{refs}");
+        assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
+    });
+    transcript!(shown, done, again, undone);
+}
+
+#[test]
+fn git_keeps_the_rest_of_its_file_and_hands_quoted_settings_on() {
+    if !is_installed("git") {
+        return;
+    }
+    for content in ["", "[user]\n\tname = x # c", "[user]\r\n\tname = x\r\n", "[a]\n[b] ; c\n\td\n"]
+    {
+        let world = World::new();
+        world.write(".gitconfig", content);
+        set_mode(&world.path(".gitconfig"), 0o640);
+        let line = "setup git --host a.example.com --host b.example.com:8443";
+        there_and_back(&world, line, || {
+            assert_eq!(mode(&world.path(".gitconfig")), 0o640);
+        });
+    }
+    let world = World::new();
+    let repository = git_repository(&world.authority, &world.astra);
+    let account = world.path("it's [1]+ account.json");
+    fs::rename(world.account_file(), &account).unwrap();
+    let line = format!("setup git --host localhost:{} --service-account", repository.port());
+    let setup = world.call(&line).arg(&account).run();
+    setup.quiet();
+    let refs = tool(&world, &format!("git ls-remote {}/demo.git", repository.url()));
+    let refs = refs.env("GIT_SSL_CAINFO", world.path("ca.pem")).run();
+    assert!(refs.quiet().contains("refs/heads/main"), "{setup}{refs}");
+    world.call("setup git --undo").run().quiet();
+    assert!(!world.path(".gitconfig").exists());
+}
+
+#[test]
+fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    let config = world.write("my gitconfig", "# mine\n");
+    let at = |line: &str| world.call(line).env("GIT_CONFIG_GLOBAL", &config).run();
+    at("setup git --host a.example.com").quiet();
+    assert!(!world.path(".gitconfig").exists());
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.starts_with("# mine\n[credential"), "{text}");
+    // Another value for the same key is refused, ours or not.
+    let other = at("setup git --host a.example.com --timeout 5");
+    assert!(other.failure(1).contains("`astra --host a.example.com`"), "{other}");
+    fs::write(&config, text.replace("--host", "-v --host")).unwrap();
+    let undone = at("setup git --undo");
+    assert!(undone.quiet().contains("changed since"), "{undone}");
+    assert!(fs::read_to_string(&config).unwrap().contains("astra -v --host"), "{undone}");
+    // In a file that git cannot read, nothing is done.
+    fs::write(&config, "[user\n").unwrap();
+    let before = tree(&world);
+    assert!(at("setup git --host b.example.com").failure(1).contains("git config"));
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
+    if !is_installed("kubectl") {
+        return;
+    }
+    let world = World::new();
+    let cluster = kubernetes(&world.authority, &world.astra);
+    let [shown, done, again, undone] = there_and_back(&world, "setup kubectl", || {
+        let config = fs::read_to_string(world.path(".kube/config")).unwrap();
+        let get = format!("kubectl --user=astra --server={} get pods", cluster.url());
+        let get = tool(&world, &get).arg("--certificate-authority").arg(world.path("ca.pem")).run();
+        assert!(get.quiet().contains("demo"), "{get}\n{config}");
+        assert_eq!(cluster.asked().pop().unwrap().token(), world.astra.last_token());
+        fs::remove_dir_all(world.path(".kube/cache")).unwrap();
+    });
+    transcript!(shown, done, again, undone);
+}
+
+#[test]
+fn kubectl_keeps_other_users_and_hands_quoted_settings_on() {
+    if !is_installed("kubectl") {
+        return;
+    }
+    let world = World::new();
+    let config = world.path("kube config");
+    let at = |line: &str| tool(&world, line).env("KUBECONFIG", &config).run();
+    at("kubectl config set-credentials me --token=its-a-secret").quiet();
+    at("kubectl config set-context here --user=me").quiet();
+    let before = tree(&world);
+    let cluster = kubernetes(&world.authority, &world.astra);
+    let account = world.path("an \"account\", mine.json");
+    fs::copy(world.account_file(), &account).unwrap();
+    let setup = world.call("setup kubectl --service-account").arg(&account);
+    let setup = setup.env("KUBECONFIG", &config).run();
+    setup.quiet();
+    let written = fs::read_to_string(&config).unwrap();
+    fs::remove_file(world.account_file()).unwrap();
+    let get = format!("kubectl --user=astra --server={} get pods", cluster.url());
+    let get = tool(&world, &get).env("KUBECONFIG", &config);
+    let get = get.arg("--certificate-authority").arg(world.path("ca.pem")).run();
+    assert!(get.quiet().contains("demo"), "{get}{written}");
+    fs::rename(&account, world.account_file()).unwrap();
+    // A user of that name who is not ours any more stays.
+    fs::write(&config, written.replace("Never", "IfAvailable")).unwrap();
+    let changed = fs::read(&config).unwrap();
+    let kept = world.call("setup kubectl --undo --dry-run").run();
+    assert!(kept.quiet().contains("changed since"), "{kept}");
+    let taken = world.call("setup kubectl").env("KUBECONFIG", &config).run();
+    assert!(taken.failure(1).contains("has another user `astra`"), "{taken}");
+    assert_eq!(fs::read(&config).unwrap(), changed);
+    fs::write(&config, written).unwrap();
+    world.call("setup kubectl --undo").run().quiet();
+    let _ = fs::remove_dir_all(world.path(".kube"));
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn docker_inspects_after_setup_and_no_trace_is_left() {
+    if !is_installed("docker") {
+        return;
+    }
+    let world = World::new();
+    let registry = container_registry(&world.authority, &world.astra);
+    let host = format!("localhost:{}", registry.port());
+    let line = format!("setup docker --host {host}");
+    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+        let inspect = tool(&world, &format!("docker manifest inspect {host}/demo:latest"));
+        let inspect = inspect
+            .env("DOCKER_HOST", format!("unix://{}", world.path("no-daemon").display()))
+            // The line that setup tells the user to put into the profile.
+            .env("ASTRA_CREDENTIAL_HOSTS", &host)
+            .run();
+        assert!(inspect.quiet().contains("vnd.docker.distribution"), "{inspect}");
+        let served = registry.asked().into_iter().rfind(|asked| asked.status == 200).unwrap();
+        assert_eq!(served.token(), world.astra.last_token());
+    });
+    transcript!(shown, done, again, undone);
+}
+
+#[test]
+fn docker_finds_its_helper_after_the_file_was_rewritten() {
+    if !is_installed("docker") {
+        return;
+    }
+    let world = World::new();
+    world.call("setup docker --host a.example.com").run().quiet();
+    let registry = container_registry(&world.authority, &world.astra);
+    // A login elsewhere makes docker write the whole file anew.
+    let login = format!("docker login -u token --password-stdin localhost:{}", registry.port());
+    let login = tool(&world, &login).input(world.token()).run();
+    assert_eq!(login.code(), 0, "{login}");
+    let written = fs::read_to_string(world.path(".docker/config.json")).unwrap();
+    assert!(written.contains("auths") && written.contains("a.example.com"), "{written}");
+    world.call("setup docker --undo").run().quiet();
+    let left = fs::read_to_string(world.path(".docker/config.json")).unwrap();
+    let left: serde_json::Value = serde_json::from_str(&left).unwrap();
+    assert!(left["auths"].is_object() && left.as_object().unwrap().len() == 1, "{left}");
+    assert!(!world.path(".local").exists());
+}
+
+#[test]
+fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
+    if !is_installed("terraform") {
+        return;
+    }
+    let world = World::new();
+    let registry = module_registry(&world.authority, &world.astra);
+    let host = "registry.example.test";
+    // Terraform is told where the registry is, which the user's own file does.
+    let services = format!("services = {{ \"modules.v1\" = \"{}/v1/modules/\" }}", registry.url());
+    world.write(".terraformrc", format!("host \"{host}\" {{\n  {services}\n}}"));
+    let source = format!("source = \"{host}/acme/demo/astra\"\n  version = \"1.0.0\"");
+    fs::create_dir(world.path("work")).unwrap();
+    world.write("work/main.tf", format!("module \"demo\" {{\n  {source}\n}}\n"));
+    let account = world.path("my \"account\".json");
+    fs::copy(world.account_file(), &account).unwrap();
+    let line = format!("setup terraform --host {host}");
+    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+        let init = format!("terraform -chdir={} init -no-color", world.path("work").display());
+        tool(&world, &init).env("CHECKPOINT_DISABLE", "1").run().quiet();
+        let served = registry.asked().into_iter().rev().find_map(|asked| asked.token());
+        assert!(served.is_some() && served == world.astra.last_token());
+        fs::remove_dir_all(world.path("work/.terraform")).unwrap();
+        for further in ["checkpoint_cache", "checkpoint_signature"] {
+            let _ = fs::remove_file(world.path(".terraform.d").join(further));
+        }
+    });
+    transcript!(shown, done, again, undone);
+    // With a path that needs quoting, named where Terraform's own variable says.
+    let config = world.write("my.tfrc", fs::read(world.path(".terraformrc")).unwrap());
+    let setup = world.call(&line).arg("--service-account").arg(&account);
+    setup.env("TF_CLI_CONFIG_FILE", &config).run().quiet();
+    fs::remove_file(world.account_file()).unwrap();
+    let init = format!("terraform -chdir={} init -no-color", world.path("work").display());
+    let init = tool(&world, &init).env("CHECKPOINT_DISABLE", "1").env("TF_CLI_CONFIG_FILE", config);
+    init.run().quiet();
+}
+
+#[test]
+fn bazels_file_is_written_and_no_trace_is_left() {
+    let world = World::new();
+    let line = "setup bazel --host cache.example.com:8443 --host other.example.com";
+    let [shown, done, again, undone] = there_and_back(&world, line, || {
+        let text = fs::read_to_string(world.path(".bazelrc")).unwrap();
+        let helper = "bazel-credential-astra";
+        let [one, two] = ["cache", "other"]
+            .map(|name| format!("build --credential_helper={name}.example.com={helper}\n"));
+        assert_eq!(text, one + &two);
+        let link = world.path(".local/bin").join(helper);
+        let get = world.call_as(link, "get").input(r#"{"uri":"https://cache.example.com:8443/x"}"#);
+        let get = get.env("ASTRA_CREDENTIAL_HOSTS", "cache.example.com:8443").run();
+        assert!(get.quiet().contains(&world.astra.last_token().unwrap()), "{get}");
+    });
+    transcript!(shown, done, again, undone);
+}
+
+/// Each file that setup edits itself.
+const EDITED: [(&str, &str); 3] =
+    [("docker", ".docker/config.json"), ("bazel", ".bazelrc"), ("terraform", ".terraformrc")];
+
+#[test]
+fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
+    let contents: [(&str, &[&str]); 3] = [
+        (
+            "docker",
+            &[
+                "",
+                " \n",
+                "{}",
+                "{\n}",
+                "{\"auths\":{}}",
+                "{\r\n\t\"auths\" : { },\r\n\t\"credsStore\": \"x\"\r\n}\r\n",
+                "{ \"credHelpers\" : {\"x\":\"y\" } , \"a\":\"}\\\"\" }",
+                "{\n  \"credHelpers\": {},\n  \"b\": [\n1]\n}\n\n",
+            ],
+        ),
+        (
+            "bazel",
+            &["", "\n", "build -c opt", "# c\r\nbuild -c opt\r\n", "\ttest\t--x\n\n\n", "é\n"],
+        ),
+        (
+            "terraform",
+            &[
+                "",
+                "\n",
+                "plugin_cache_dir = \"/x\" # }",
+                "// {\r\ncredentials \"h\" {\r\n\ttoken = \"x\"\r\n}\r\n",
+                "/*\ncredentials_helper \"astra\" {\n  args = [\"--host\", \"a.example.com\", \
+                 \"--host\", \"b.example.com\"]\n}\n*/\n",
+                "/* credentials_helper \"x\" {\n*/\na = <<EOT\n{\nEOT\n",
+            ],
+        ),
+    ];
+    for (tool, contents) in contents {
+        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
+        for content in contents {
+            let world = World::new();
+            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
+            world.write(file, content);
+            set_mode(&world.path(file), 0o644);
+            let line = format!("setup {tool} --host a.example.com --host b.example.com");
+            there_and_back(&world, &line, || {
+                let after = fs::read_to_string(world.path(file)).unwrap();
+                assert_ne!(&after, content);
+                assert_eq!(mode(&world.path(file)), 0o644);
+            });
+            // What comes in between stays, and so does what is there already.
+            world.call(&format!("setup {tool} --host a.example.com")).run().quiet();
+            let once = tree(&world);
+            if tool != "terraform" {
+                let line = format!("setup {tool} --host a.example.com --host b.example.com");
+                world.call(&line).run().quiet();
+                assert_ne!(tree(&world), once);
+            }
+            world.call(&format!("setup {tool} --undo")).run().quiet();
+            assert_eq!(fs::read_to_string(world.path(file)).unwrap(), *content, "{tool}");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_file_stays_a_link() {
+    for (tool, file) in EDITED {
+        for is_there in [true, false] {
+            let world = World::new();
+            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
+            fs::create_dir(world.path("dotfiles")).unwrap();
+            if is_there {
+                world.write("dotfiles/it", "");
+            }
+            symlink(world.path("dotfiles/it"), world.path(file)).unwrap();
+            there_and_back(&world, &format!("setup {tool} --host a.example.com"), || {
+                assert!(world.path(file).is_symlink());
+                assert!(!fs::read(world.path("dotfiles/it")).unwrap().is_empty());
+            });
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_parsed_is_not_touched() {
+    let contents: [(&str, &[&[u8]]); 3] = [
+        (
+            "docker",
+            &[
+                b"{",
+                b"[]",
+                b"// c\n{}",
+                b"{\"a\":1,}",
+                b"\xef\xbb\xbf{}",
+                b"{\"credHelpers\":[]}",
+                b"\xff",
+                b"{\"credHelpers\":{},\"credHelpers\":{}}",
+                b"{\"credHelpers\":{\"a.example.com\":\"other\"}}",
+            ],
+        ),
+        (
+            "bazel",
+            &[
+                b"build \\\n",
+                b"# c \\",
+                b"\xff",
+                b"build --credential_helper=a.example.com=other\n",
+            ],
+        ),
+        (
+            "terraform",
+            &[
+                b"host \"h\" {",
+                b"a = \"x",
+                b"}",
+                b"/* ",
+                b"a = <<E\n",
+                b"{}",
+                b"\xff",
+                b"credentials_helper \"other\" {}\n",
+                b"credentials_helper \"astra\" {}\n",
+            ],
+        ),
+    ];
+    for (tool, contents) in contents {
+        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
+        let world = World::new();
+        fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
+        for content in contents {
+            world.write(file, content);
+            let before = tree(&world);
+            for option in ["", "--dry-run"] {
+                let line = format!("setup {tool} --host a.example.com {option}");
+                let said = world.call(&line).run().failure(1);
+                assert!(said.contains(file), "{said}");
+                assert_eq!(tree(&world), before, "{content:?}");
+            }
+        }
+        fs::remove_file(world.path(file)).unwrap();
+        fs::create_dir(world.path(file)).unwrap();
+        let line = format!("setup {tool} --host a.example.com");
+        assert!(world.call(&line).run().failure(1).contains("not a regular file"));
+    }
+    // Terraform reads a folder too, and allows one helper in all.
+    let world = World::new();
+    fs::create_dir(world.path(".terraform.d")).unwrap();
+    world.write(".terraform.d/x.tfrc", "credentials_helper \"other\" {}\n");
+    let refused = world.call("setup terraform --host a.example.com").run();
+    assert!(refused.failure(1).contains("x.tfrc"), "{refused}");
+}
+
+#[test]
+fn what_was_there_before_and_what_was_changed_since_stays() {
+    let world = World::new();
+    let bin = world.path(".local/bin");
+    fs::create_dir_all(&bin).unwrap();
+    symlink(BINARY, bin.join("docker-credential-astra")).unwrap();
+    fs::create_dir(world.path(".docker")).unwrap();
+    world.write(
+        ".docker/config.json",
+        json!({"credHelpers": {"a.example.com": "astra"}}).to_string(),
+    );
+    let before = tree(&world);
+    let line = "setup docker --host a.example.com";
+    assert!(world.call(line).run().quiet().starts_with("nothing to do\n"));
+    world.call("setup docker --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+    // Of two hosts, only the one that was added goes.
+    world.call(&format!("{line} --host b.example.com")).run().quiet();
+    world.call("setup docker --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+    // Another tool's set-up has nothing to do with it.
+    world.call(&format!("{line} --host b.example.com")).run().quiet();
+    world.call("setup bazel --host a.example.com").run().quiet();
+    world.call("setup docker --undo").run().quiet();
+    fs::write(world.path(".bazelrc"), "# build --credential_helper=a.example.com=x\n").unwrap();
+    fs::remove_file(bin.join("bazel-credential-astra")).unwrap();
+    symlink("/bin/true", bin.join("bazel-credential-astra")).unwrap();
+    let taken = world.call("setup bazel --host b.example.com").run();
+    let undone = world.call("setup bazel --undo").run();
+    assert!(bin.join("bazel-credential-astra").is_symlink());
+    fs::remove_file(bin.join("bazel-credential-astra")).unwrap();
+    fs::remove_file(world.path(".bazelrc")).unwrap();
+    assert_eq!(tree(&world), before);
+    transcript!(taken, undone);
+}
+
+#[test]
+fn links_go_beside_the_program_if_that_is_on_path() {
+    let world = World::new();
+    fs::create_dir(world.path("bin")).unwrap();
+    let program = world.path("bin/astra-credential");
+    fs::copy(BINARY, &program).unwrap();
+    let line = "setup bazel --host a.example.com";
+    let not_on_path = world.call(line).run();
+    assert!(world.path(".local/bin/bazel-credential-astra").is_symlink(), "{not_on_path}");
+    world.call("setup bazel --undo").run().quiet();
+    let path = format!("{}:/usr/bin:/bin", world.path("bin").display());
+    let beside = world.call_as(&program, line).env("PATH", &path).run();
+    beside.quiet();
+    assert_eq!(fs::read_link(world.path("bin/bazel-credential-astra")).unwrap(), program);
+    assert!(!world.path(".local").exists());
+    // Whoever made the link, one is enough.
+    let other = world.call_as(&program, line).env("PATH", &path).run();
+    assert!(other.quiet().starts_with("nothing to do\n"), "{other}");
+    // Nor is anything said of a folder that is on `PATH` and not there yet.
+    let path = format!("{}:/usr/bin:/bin", world.path(".local/bin").display());
+    let on_path = world.call("setup docker --dry-run --host a.example.com").env("PATH", path).run();
+    assert!(!on_path.quiet().contains("$PATH"), "{on_path}");
+    transcript!(not_on_path);
+}
+
+#[test]
+fn the_lines_for_the_profile_are_those_that_are_missing() {
+    let world = World::new();
+    let line = "setup bazel --host b.example.com --timeout 5 --cache-dir";
+    let cache = world.path("my cache");
+    let some = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_HOSTS", "a.example.com").run();
+    let all = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_TIMEOUT", "5");
+    let all = all.env("ASTRA_CREDENTIAL_HOSTS", "b.example.com,a.example.com");
+    let none = all.env("ASTRA_CREDENTIAL_CACHE_DIR", &cache).run();
+    transcript!(some, none);
+}
+
+#[test]
+fn without_a_host_or_a_home_nothing_is_set_up() {
+    let world = World::new();
+    let before = tree(&world);
+    for tool in ["git", "docker", "bazel", "terraform"] {
+        let said = world.call(&format!("setup {tool}")).run().failure(2);
+        assert!(said.contains(tool), "{said}");
+    }
+    let no_host = world.call("setup git").run();
+    let no_home = world.call("setup git --host a.example.com").without("HOME").run();
+    let no_tool = world.call("setup kubectl").env("PATH", "/nowhere").run();
+    let no_such_tool = world.call("setup svn").run();
+    let not_undone = world.call("setup account --undo").run();
+    assert_eq!(no_home.code(), 2, "{no_home}");
+    assert_eq!(no_tool.code(), 1, "{no_tool}");
+    assert_eq!(tree(&world), before);
+    transcript!(no_host, no_home, no_tool, no_such_tool, not_undone);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_stops_it_and_a_folder_that_cannot_be_written_is_named() {
+    let world = World::new();
+    let record = world.path(".config/astra-credential/setup.json");
+    fs::write(&record, "{").unwrap();
+    let before = tree(&world);
+    for option in ["--host a.example.com", "--undo"] {
+        let said = world.call(&format!("setup bazel {option}")).run().failure(1);
+        assert!(said.contains("setup.json"), "{said}");
+    }
+    assert_eq!(tree(&world), before);
+    fs::remove_file(&record).unwrap();
+    // A file where a folder should be; what was done until then can be taken back.
+    fs::write(world.path(".local"), "").unwrap();
+    let before = tree(&world);
+    let said = world.call("setup bazel --host a.example.com").run().failure(1);
+    assert!(said.contains("cannot write"), "{said}");
+    world.call("setup bazel --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn the_account_is_checked_and_stored_privately() {
+    let world = World::new();
+    let account = world.astra.account_json();
+    fs::remove_dir_all(world.path(".config")).unwrap();
+    let setup = || world.call("setup account");
+    let bad = setup().input("{\"clientId\":\"i\",\"clientSecret\":\"hunter2\"}").run();
+    assert!(!world.path(".config").exists());
+    let stored = setup().input(format!("\n{account}")).run();
+    assert_eq!(stored.code(), 0, "{stored}");
+    assert_eq!(fs::read_to_string(world.account_file()).unwrap(), format!("{}\n", account.trim()));
+    assert_eq!(mode(&world.account_file()), 0o600);
+    assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
+    assert!(!world.token().is_empty());
+    let again = setup().input(account.clone()).run();
+    assert_eq!(again.quiet(), "nothing to do\n");
+    set_mode(&world.account_file(), 0o640);
+    assert!(setup().input(account.clone()).run().quiet().starts_with("wrote "));
+    assert_eq!(mode(&world.account_file()), 0o600);
+    // A new secret for the same account is a rotation; another account is another matter.
+    set_mode(&world.account_file(), 0o644);
+    set_mode(world.account_file().parent().unwrap(), 0o755);
+    world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
+    let rotated = world.astra.account_json();
+    assert_ne!(rotated, account);
+    assert!(setup().input(rotated.clone()).run().quiet().starts_with("wrote "));
+    assert_eq!(mode(&world.account_file()), 0o600);
+    assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
+    assert!(!world.token().is_empty());
+    let mut other: serde_json::Value = serde_json::from_str(&rotated).unwrap();
+    other["clientId"] = "another".into();
+    let other = setup().input(other.to_string()).run();
+    assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
+    let empty = setup().run();
+    let bad_and_other = [bad, other, empty];
+    for done in &bad_and_other {
+        assert!(!done.stderr().contains("hunter2") && done.code() == 3, "{done}");
+        assert!(!done.stderr().contains("rotated"), "{done}");
+    }
+    let said: Vec<_> = bad_and_other.iter().map(Done::stderr).collect();
+    let home = world.home.path().to_string_lossy().into_owned();
+    insta::assert_snapshot!(said.join("\n").replace(&home, "~"), @"
+    astra-credential: the account file `standard input` has no `clientName`
+    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+
+    astra-credential: `~/.config/astra-credential/service-account.json` is not the file of the same account, and is kept
+    hint: move it away first: `mv ~/.config/astra-credential/service-account.json ~/.config/astra-credential/service-account.json.old`
+
+    astra-credential: the account file `standard input` is empty
+    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+    ");
+}
+
+/// Types keys on a terminal at `setup account`; gives the exit code and what the terminal shows, its
+/// modes and what is left to be read from it included.
+fn typed(world: &World, keys: &str) -> (i32, String) {
+    let rest = "code=$?; stty -a; timeout --foreground 0.3 head -n 1; exit $code";
+    let script = format!("stty echo icanon isig iexten; {BINARY} setup account; {rest}");
+    let call = world.call_as("timeout", "30 script -qec").arg(script).arg("/dev/null");
+    let mut child = call.command().stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"not shown: ") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        shown.extend(byte);
+    }
+    stdin.write_all(keys.as_bytes()).unwrap();
+    stdout.read_to_end(&mut shown).unwrap();
+    (finish(child).0, String::from_utf8(shown).unwrap())
+}
+
+#[test]
+fn a_prompt_shows_nothing_and_leaves_the_terminal_as_it_was() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    let account = world.astra.account_json();
+    fs::remove_file(world.account_file()).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&account).unwrap();
+    let secret = value["clientSecret"].as_str().unwrap();
+    let pretty = serde_json::to_string_pretty(&value).unwrap();
+    let is_restored = |shown: &str| {
+        let words: Vec<_> = shown.split([' ', ';', '\r', '\n']).collect();
+        ["echo", "icanon", "isig", "iexten"].iter().all(|mode| words.contains(mode))
+    };
+    // Ctrl-C, something else, and the account in one line or several, with a key corrected.
+    let (code, shown) = typed(&world, &format!("{secret}\u{3}"));
+    assert!(code != 0 && is_restored(&shown) && !shown.contains(secret), "{code} {shown}");
+    let (code, shown) = typed(&world, &format!("{secret}\n"));
+    assert!(code == 3 && is_restored(&shown) && !shown.contains(secret), "{code} {shown}");
+    assert!(!world.account_file().exists());
+    for text in [format!("x\u{7f}{account}\n"), format!("{pretty}\necho pasted too much\n")] {
+        let _ = fs::remove_file(world.account_file());
+        let (code, shown) = typed(&world, &text);
+        assert!(code == 0 && is_restored(&shown) && !shown.contains(secret), "{code} {shown}");
+        assert!(shown.contains("It is not shown") && shown.contains("wrote "), "{shown}");
+        assert!(!shown.contains("pasted too much"), "{shown}");
+        assert!(fs::read_to_string(world.account_file()).unwrap().contains(secret));
+        assert_eq!(mode(&world.account_file()), 0o600);
+    }
+}
