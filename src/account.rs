@@ -26,6 +26,24 @@ pub enum Account {
     Application(Secret),
 }
 
+impl Account {
+    /// What it is called.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "service account",
+            Self::Application(_) => "application token",
+        }
+    }
+
+    /// Whose it is; an application token is `AstraCS:`, the client's id, `:`, the secret.
+    pub fn client_id(&self) -> &str {
+        match self {
+            Self::Service(account) => &account.client_id,
+            Self::Application(token) => token.expose().split(':').nth(1).unwrap_or_default(),
+        }
+    }
+}
+
 /// A service account, as Astra's dashboard copies it to the clipboard. All three are opaque and
 /// never empty.
 #[derive(Debug)]

@@ -61,7 +61,9 @@ pub fn serve(
         }
         match queue.step() {
             Turn::Yours(slot) => break (slot, entry),
-            Turn::Wait => {}
+            Turn::Wait => queue.when_long(|holder| {
+                log::info!("waiting for {holder}, which is asking `{}`", wish.api);
+            }),
             Turn::TooLate => return wish.make_do(entry.token, waited_for(wish.api), clock()),
         }
     };
@@ -105,7 +107,7 @@ pub fn forget(cache: &Cache, named: Option<&Secret>, timeout: Duration) -> std::
     let slot = loop {
         match queue.step() {
             Turn::Yours(slot) => break slot,
-            Turn::Wait => {}
+            Turn::Wait => queue.when_long(|holder| log::info!("waiting for {holder}")),
             Turn::TooLate => return Err(std::io::Error::other("another process holds its lock")),
         }
     };

@@ -12,6 +12,9 @@
 //! A lock whose holder shows no sign of life is not waited for. `flock` cannot tell a holder that
 //! waits for Astra from one that was stopped, so the holder touches the lock file while it waits.
 
+mod failure;
+mod holder;
+
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -29,6 +32,9 @@ use crate::error::{Shown, Trouble};
 use crate::seal::{self, Seal};
 use crate::timestamp::{self, Heartbeat, Timestamp};
 use crate::token::{LARGEST_BEARER, Secret, Token, Validity};
+
+pub use self::failure::LastFailure;
+pub use self::holder::{Holder, Process};
 
 /// The cache of one identity.
 pub struct Cache {
@@ -77,6 +83,9 @@ const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a waiter sleeps between two looks: from the first to the last, doubling.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
 
+/// A wait of which a person wants to know the reason.
+pub const LONG_WAIT: Duration = Duration::from_secs(1);
+
 /// Seconds after which a temporary file belongs to nobody, and an entry to an account gone.
 const STALE_TEMPORARY: i64 = 60 * 60;
 const STALE_ENTRY: i64 = 30 * 24 * 60 * 60;
@@ -116,6 +125,7 @@ impl Cache {
         Queue {
             cache: self,
             lock: None,
+            explain_from: Some(now + LONG_WAIT),
             deadline: now + timeout,
             patience: (timeout / 3).max(SHORTEST_PATIENCE),
             alive: (now, None),
@@ -139,6 +149,8 @@ impl Cache {
 pub struct Queue<'a> {
     cache: &'a Cache,
     lock: Option<File>,
+    /// When to say why this takes so long, unless that has been said.
+    explain_from: Option<Instant>,
     deadline: Instant,
     patience: Duration,
     /// When the holder was last seen alive, and by which sign.
@@ -205,6 +217,13 @@ impl<'a> Queue<'a> {
         self.pause = (self.pause * 2).min(PAUSE.end);
         self.lock = Some(lock);
         Turn::Wait
+    }
+
+    /// Calls `explain` once when the wait has become long.
+    pub fn when_long(&mut self, explain: impl FnOnce(Holder<'_>)) {
+        if self.explain_from.take_if(|from| *from <= Instant::now()).is_some() {
+            explain(Holder(self.lock.as_ref()));
+        }
     }
 }
 
@@ -317,37 +336,14 @@ impl Place {
         Ok(lock)
     }
 
-    /// Replaces the entry in one step. Not synced: what a power cut leaves behind does not open
-    /// under the seal, and is a miss.
     fn write(&self, entry: &Entry) -> io::Result<()> {
         let sealed = entry.to_json().and_then(|json| self.seal.seal(json));
         let sealed = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
-        let temporary = self.file(&format!("{:016x}.tmp", seal::random()));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let path = self.file("entry");
-        let written = options.open(&temporary).and_then(|mut file| {
-            make_private(&file)?;
-            file.write_all(&sealed)?;
-            drop(file);
-            fs::rename(&temporary, &path).or_else(|error| {
-                // Something that cannot be replaced, such as a folder, is moved out of the way.
-                if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-                    return Err(error);
-                }
-                fs::rename(&path, self.file(&format!("{:016x}.tmp", seal::random())))?;
-                fs::rename(&temporary, &path)
-            })
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        replace(&self.dir, &self.name, "entry", &sealed)
     }
 
-    /// Removes temporary files of processes that died, and entries of accounts long unused.
+    /// Removes temporary files of processes that died, entries of accounts long unused, and failures
+    /// long past.
     fn sweep(&self, is_locked: bool) {
         let Ok(names) = names(&self.dir) else {
             return;
@@ -362,6 +358,7 @@ impl Place {
             let is_older = |limit: i64| age().is_some_and(|age| age > limit);
             let is_nobodys = match rest {
                 "entry" => identity != self.name && is_older(STALE_ENTRY),
+                "failure" => is_older(STALE_ENTRY),
                 "lock" => false,
                 _ => (is_locked && identity == self.name) || is_older(STALE_TEMPORARY),
             };
@@ -372,7 +369,50 @@ impl Place {
     }
 }
 
-/// Removes the entries of all identities in `dir`, and whatever is half written.
+/// Replaces a file of this cache's in one step. Not synced: what a power cut leaves behind does not
+/// open under the seal, and is a miss.
+fn replace(dir: &Path, name: &str, extension: &str, content: &[u8]) -> io::Result<()> {
+    let named = |extension: &str| dir.join(format!("{name}.{extension}"));
+    let temporary = named(&format!("{:016x}.tmp", seal::random()));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let path = named(extension);
+    let written = options.open(&temporary).and_then(|mut opened| {
+        make_private(&opened)?;
+        opened.write_all(content)?;
+        drop(opened);
+        fs::rename(&temporary, &path).or_else(|error| {
+            // Something that cannot be replaced, such as a folder, is moved out of the way.
+            if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+                return Err(error);
+            }
+            fs::rename(&path, named(&format!("{:016x}.tmp", seal::random())))?;
+            fs::rename(&temporary, &path)
+        })
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Makes `dir` if it is not there, and writes, locks and removes a file in it. Whether it can be locked
+/// is an answer of its own.
+///
+/// # Errors
+/// The folder cannot be used.
+pub fn try_out(dir: &Path) -> io::Result<io::Result<()>> {
+    make_private_dir(dir)?;
+    let path = dir.join(format!("{}.{:016x}.tmp", failure::UNNAMED, seal::random()));
+    let mut file = open_to_lock(&path)?;
+    let written = file.write_all(b"doctor");
+    let locked = fs2::FileExt::try_lock_exclusive(&file);
+    fs::remove_file(&path).and(written).map(|()| locked)
+}
+
+/// Removes the entries and failures of all identities in `dir`, and whatever is half written.
 ///
 /// # Errors
 /// One of them cannot be removed.
@@ -410,8 +450,9 @@ fn names(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
 /// A file's identity and the rest of its name, if it is one of this cache's.
 fn parts_of_name(name: &OsStr) -> Option<(&str, &str)> {
     let (identity, rest) = name.to_str()?.split_once('.')?;
-    let is_identity = identity.len() == 32 && identity.bytes().all(|b| b.is_ascii_hexdigit());
-    let is_known = ["entry", "lock"].contains(&rest) || rest.ends_with(".tmp");
+    let is_hex = identity.len() == 32 && identity.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_identity = is_hex || identity == failure::UNNAMED;
+    let is_known = ["entry", "failure", "lock"].contains(&rest) || rest.ends_with(".tmp");
     (is_identity && is_known).then_some((identity, rest))
 }
 

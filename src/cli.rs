@@ -16,6 +16,8 @@ use crate::settings::Flags;
 /// The command line.
 #[derive(Debug)]
 pub struct Line {
+    /// The command's name.
+    pub name: String,
     /// The settings that were typed.
     pub flags: Flags,
     /// What is to be done.
@@ -37,6 +39,18 @@ pub enum Task {
     Forget {
         /// For all.
         all: bool,
+    },
+    /// Show what is set and what is known, without asking anybody.
+    Status {
+        /// As JSON.
+        json: bool,
+    },
+    /// Go through what can be wrong.
+    Doctor {
+        /// As JSON.
+        json: bool,
+        /// An exchange too.
+        online: bool,
     },
     /// Print an ExecCredential.
     Kubernetes,
@@ -93,6 +107,21 @@ Terraform's provider reads the token once, and a run may take long:
   astra-credential exec --min-valid 1h -- terraform apply
 
 Exit codes: the command's own; 127 when there is no such command, 126 when it cannot be run.";
+
+const STATUS: &str = "\
+What a tool was told last night, when it kept that to itself:
+  astra-credential status
+
+Exit codes:
+  0  a valid token is cached, or the account file holds an application token
+  1  there is none
+  3  the account file is missing, malformed or open to others";
+
+const DOCTOR: &str = "\
+When a tool does not work, in the environment in which it runs:
+  astra-credential doctor --online
+
+Exit codes: 0 when nothing has failed, 1 when something has.";
 
 const KUBERNETES: &str = "\
 Set-up:
@@ -163,6 +192,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
             Task::Exec(found.remove_many("command").map(Iterator::collect).unwrap_or_default())
         }
         "forget" => Task::Forget { all: found.contains_id("all") },
+        "status" => Task::Status { json: found.contains_id("json") },
+        "doctor" => {
+            Task::Doctor { json: found.contains_id("json"), online: found.contains_id("online") }
+        }
         "kubernetes" => Task::Kubernetes,
         "git" => Task::Git(word("verb").unwrap_or_default()),
         "bazel" => Task::Bazel(word("verb").unwrap_or_default()),
@@ -183,7 +216,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         }),
     };
     // A setting goes before the command's name or behind it, where it counts more.
-    Ok(Line { flags: flags(&mut found).or(before), task })
+    Ok(Line { name, flags: flags(&mut found).or(before), task })
 }
 
 fn not_for_account() -> clap::Error {
@@ -216,7 +249,7 @@ struct Name {
     rest: fn(Command) -> Command,
 }
 
-static NAMES: [Name; 11] = [
+static NAMES: [Name; 13] = [
     Name::new("token", "Print the bare token, or JSON", |command| {
         let help = "How to print it [default: text]";
         command.arg(choice("format", "FORMAT", help, &["text", "json"]))
@@ -242,6 +275,13 @@ static NAMES: [Name; 11] = [
     }),
     Name::new("forget", "Drop the cached token and whatever is remembered", |command| {
         command.arg(switch("all", "Of every account"))
+    }),
+    Name::new("status", "Show settings, token and last failure, without asking Astra", |command| {
+        command.arg(switch("json", "As JSON")).after_help(STATUS)
+    }),
+    Name::new("doctor", "Go through what can be wrong, and say what to do", |command| {
+        let online = switch("online", "Try an exchange too, which costs one");
+        command.args([switch("json", "As JSON"), online]).after_help(DOCTOR)
     }),
     Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
         command.after_help(KUBERNETES)
@@ -382,7 +422,7 @@ mod tests {
 
     fn parsed(line: &str) -> String {
         match parse(line.split(' ').map(OsString::from)) {
-            Ok(Line { flags, task }) => {
+            Ok(Line { name: _, flags, task }) => {
                 format!("{task:?} timeout {:?} verbose {}", flags.timeout, flags.verbose)
             }
             Err(error) => error.kind().to_string(),

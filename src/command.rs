@@ -1,7 +1,9 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
-//! in the environment of a command; and what sets all that up.
+//! in the environment of a command; what sets all that up, and what there is to be known.
 
+pub mod doctor;
 pub mod setup;
+pub mod status;
 
 use std::ffi::OsString;
 use std::process::Command;

@@ -210,7 +210,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setting { name, value, problem, wanted: _ } => {
-                write!(f, "`{name}` is `{}`, which {problem}", Shown(&without_password(value)))
+                write!(f, "`{name}` is `{}`, which {problem}", harmless(value))
             }
             Self::AccountUnnamed => f.write_str(
                 "no account file: none is named, and without an absolute `HOME` there is no default",
@@ -460,11 +460,15 @@ impl Trouble {
     }
 }
 
-/// A URL may bring a user name and a password along, even where none belongs.
-fn without_password(value: &str) -> String {
+/// A setting's value, safe to show and to keep: a URL may bring a user name and a password along, and
+/// somebody may have put the account itself where its file belongs.
+pub fn harmless(value: &str) -> String {
+    if value.contains("AstraCS:") || value.contains("ecret\"") {
+        return "(an account)".to_owned();
+    }
     match value.split_once("://").zip(value.rsplit_once('@')) {
-        Some(((scheme, _), (_, host))) => format!("{scheme}://…@{host}"),
-        None => value.to_owned(),
+        Some(((scheme, _), (_, host))) => Shown(&format!("{scheme}://…@{host}")).to_string(),
+        None => Shown(value).to_string(),
     }
 }
 
@@ -687,6 +691,13 @@ mod tests {
           hint: move it away first: `mv /account.json /account.json.old`
           exit code 3
         ");
+    }
+
+    #[test]
+    fn an_account_in_place_of_a_setting_is_not_shown() {
+        for slip in [r#"{"clientId":"i","clientSecret":"hush"}"#, "AstraCS:i:hush"] {
+            assert_eq!(harmless(slip), "(an account)");
+        }
     }
 
     #[test]

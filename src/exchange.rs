@@ -5,8 +5,10 @@
 //! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
 
 use std::io;
+use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,14 @@ pub struct Exchange<'a> {
     pub proxy: Option<&'a str>,
     /// When to give up.
     pub deadline: Instant,
+}
+
+/// What [`Exchange::look`] saw.
+pub struct Look {
+    /// How long the connection, its certificate's check and the answer took.
+    pub took: Duration,
+    /// Seconds by which this machine's clock is ahead of the server's, if that tells the time.
+    pub clock_ahead: Option<i64>,
 }
 
 /// Bytes of an answer that are read, after decompression.
@@ -109,6 +119,25 @@ impl Exchange<'_> {
             thread::sleep(wait);
         }
         Err(self.trouble(Kind::TimedOut, String::new()))
+    }
+
+    /// Looks whether the API base answers and is to be trusted, without sending any secret.
+    ///
+    /// # Errors
+    /// Why an exchange would not come about.
+    pub fn look(&self) -> Result<Look, Trouble> {
+        let agent = self.agent()?;
+        let start = Instant::now();
+        let left = self.deadline.saturating_duration_since(start);
+        let request = agent.head(format!("{}/", self.api));
+        let answer = request.config().timeout_global(Some(left)).build().call();
+        let headers =
+            answer.map_err(|error| self.transport_trouble(&error).0)?.into_parts().0.headers;
+        let date = header(&headers, DATE.as_str()).and_then(Timestamp::from_http_date);
+        Ok(Look {
+            took: start.elapsed(),
+            clock_ahead: date.map(|date| Timestamp::now().since(date)),
+        })
     }
 
     fn agent(&self) -> Result<Agent, Trouble> {
@@ -229,6 +258,27 @@ impl Exchange<'_> {
             other => (Kind::Unusable, other.to_string(), false),
         };
         (self.trouble(kind, clipped(&detail)), is_worth_another)
+    }
+}
+
+/// The addresses of `host:port`, where the system finds them before `deadline`.
+///
+/// # Errors
+/// The system's reason.
+pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
+    let (tell, told) = channel();
+    let host = host.to_owned();
+    // A system's resolver knows no deadline: who is late is left behind.
+    let resolve = move || tell.send(host.to_socket_addrs());
+    thread::Builder::new().spawn(resolve).map_err(|error| error.to_string())?;
+    match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<_> = found.map(|address| address.ip().to_string()).collect();
+            addresses.dedup();
+            Ok(addresses)
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
     }
 }
 

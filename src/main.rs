@@ -27,7 +27,7 @@
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
 //! - only `start` says `unsafe`;
-//! - nothing prints but [`main`]: one answer to standard output, messages to standard error.
+//! - nothing prints but [`main`], one answer to standard output, and [`message`], to standard error.
 //!
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
@@ -41,6 +41,7 @@ mod cli;
 mod command;
 mod error;
 mod exchange;
+mod message;
 mod protocol;
 mod seal;
 mod settings;
@@ -58,14 +59,17 @@ use zeroize::Zeroizing;
 
 use crate::account::{Account, ServiceAccount};
 use crate::broker::{Failure, Wish};
-use crate::cache::Cache;
+use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::doctor::{self, Patient};
 use crate::command::setup::{self, Surroundings};
+use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::message::say;
 use crate::seal::Seal;
-use crate::settings::{Folders, Settings};
+use crate::settings::{Environment, Folders, Settings, Stated};
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
@@ -84,8 +88,9 @@ fn start() -> u8 {
             return if is_written || message.use_stderr() { code } else { 1 };
         }
     };
-    match run(&line).and_then(|answer| write(&answer)) {
-        Ok(()) => 0,
+    let done = run(&line).and_then(|(answer, code)| write(&answer).map(|()| code));
+    match done.inspect_err(|error| keep(&line, error)) {
+        Ok(code) => code,
         // Docker reads what went wrong on standard output, and knows one exit code.
         Err(error) if matches!(line.task, Task::Docker(_)) => {
             let (sentence, is_for_people) = protocol::docker::failure(&error);
@@ -103,12 +108,12 @@ fn start() -> u8 {
     }
 }
 
-/// The answer to one call: nothing is printed until it is certain.
-fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
+/// The answer to one call and its exit code: nothing is printed until it is certain.
+fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     let env = |name: &str| env::var_os(name);
-    listen(line.flags.verbose || settings::is_on(&env, "ASTRA_CREDENTIAL_LOG")?);
+    message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
-    let serve = || serve(&settings);
+    let serve = || serve(&settings, &line.name);
     let forget = |named: Option<&Secret>| forget(&settings, named);
     let hosts = &settings.hosts;
     match &line.task {
@@ -126,6 +131,14 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
         }
         Task::Forget { all: false } => forget(None).map(|()| Vec::new()),
         Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
+        Task::Status { json } => {
+            let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
+            return Ok((answer.into(), code));
+        }
+        Task::Doctor { json, online } => {
+            let (answer, code) = doctor(&settings, &env, *online, *json);
+            return Ok((answer.into(), code));
+        }
         Task::Kubernetes => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
@@ -144,7 +157,7 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
         Task::Setup(order) => {
             let around = Surroundings {
                 env: &env,
-                paths: &|name| env::split_paths(&env(name).unwrap_or_default()).collect(),
+                paths: &paths,
                 program: program()?,
                 config: default_folders().config,
                 account: settings.service_account.as_deref(),
@@ -158,11 +171,11 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
             setup::store_account(path, default_folders().config.as_deref())
         }
     }
-    .map(Zeroizing::new)
+    .map(|answer| (Zeroizing::new(answer), 0))
 }
 
 /// The one question of every adapter.
-fn serve(settings: &Settings) -> Result<Credential, Error> {
+fn serve(settings: &Settings, command: &str) -> Result<Credential, Error> {
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
@@ -183,9 +196,79 @@ fn serve(settings: &Settings) -> Result<Credential, Error> {
         deadline,
     };
     let cache = cache(settings, &account);
-    broker::serve(&cache, wish, Timestamp::now, || exchange.mint(&account)).map_err(
-        |Failure { trouble, remembered }| Error::Exchange { trouble, remembered, account: path },
-    )
+    let mint = || {
+        let why = format!("waiting for `{}`", settings.api.base);
+        message::explain(why, || exchange.mint(&account))
+    };
+    let served = broker::serve(&cache, wish, Timestamp::now, mint);
+    message::wipe();
+    served.map_err(|Failure { trouble, remembered }| {
+        let error = Error::Exchange { trouble, remembered, account: path };
+        cache.keep_failure(&LastFailure::of(&error, command));
+        error
+    })
+}
+
+/// Keeps a failure that is no account's for `status` to show, unless [`serve`] has kept it as one.
+fn keep(line: &Line, error: &Error) {
+    let env = |name: &str| env::var_os(name);
+    let is_uncached =
+        line.flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
+    let is_kept = matches!(error, Error::Exchange { .. });
+    // Whoever looks or sets up sees what happens.
+    let is_seen = matches!(
+        line.task,
+        Task::Status { .. } | Task::Doctor { .. } | Task::Setup(_) | Task::SetupAccount
+    );
+    // Docker asks for every registry there is.
+    let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
+    if !(is_uncached || is_kept || is_seen || is_usual)
+        && let Some(dir) = settings::cache_dir(&line.flags, &env, default_folders().cache)
+    {
+        LastFailure::of(error, &line.name).keep(&dir);
+    }
+}
+
+fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, u8) {
+    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let cache = match &account {
+        Ok(Account::Service(account)) => cache(settings, account),
+        _ => Cache::none(),
+    };
+    let dir = settings.cache_dir.as_deref().filter(|_| !settings.no_cache);
+    let unnamed = dir.and_then(LastFailure::read);
+    let seen = Seen {
+        settings: stated,
+        account: account.as_ref(),
+        entry: cache.read(),
+        last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
+        min_valid: settings.min_valid,
+        now: Timestamp::now(),
+    };
+    status::report(seen, is_json)
+}
+
+fn doctor(
+    settings: &Settings,
+    env: &Environment<'_>,
+    is_online: bool,
+    is_json: bool,
+) -> (Vec<u8>, u8) {
+    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let holder = match &account {
+        Ok(Account::Service(account)) => cache(settings, account).holder(),
+        _ => None,
+    };
+    let patient = Patient {
+        settings,
+        account: account.as_ref(),
+        holder,
+        env,
+        paths: &paths,
+        binary: program().ok(),
+    };
+    let anew = Settings { refresh: true, ..settings.clone() };
+    doctor::report(&patient, is_online.then_some(|| serve(&anew, "doctor")), is_json)
 }
 
 /// Drops the cached token if it is `named` or none is.
@@ -194,8 +277,14 @@ fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
-    broker::forget(&cache(settings, &account), named, settings.timeout)
-        .map_err(|why| not_forgotten(settings, &why))
+    let cache = cache(settings, &account);
+    let forgotten = broker::forget(&cache, named, settings.timeout);
+    message::wipe();
+    if named.is_none() {
+        cache.remove_failure();
+        settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
+    }
+    forgotten.map_err(|why| not_forgotten(settings, &why))
 }
 
 /// Drops what is cached for every account.
@@ -228,6 +317,11 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
         Some(seal) => Cache::new(dir, seal),
         None => Cache::none(),
     }
+}
+
+/// The parts of a variable such as `PATH`.
+fn paths(name: &str) -> Vec<PathBuf> {
+    env::split_paths(&env::var_os(name).unwrap_or_default()).collect()
 }
 
 /// This program's own file.
@@ -267,36 +361,4 @@ fn write(answer: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(answer).and_then(|()| stdout.flush());
     written.map_err(|error| Error::Output(error.to_string()))
-}
-
-/// One message on standard error. A full or closed one is no reason to fail.
-fn say(message: &str) {
-    let _ = io::stderr().write_all(format!("astra-credential: {message}\n").as_bytes());
-}
-
-/// Warnings always, what happens only when asked for; of this crate alone, since what others log
-/// might hold a secret.
-fn listen(is_verbose: bool) {
-    struct Listener;
-    impl log::Log for Listener {
-        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            if self.enabled(record.metadata()) {
-                let is_warning = record.level() <= log::Level::Warn;
-                say(&format!("{}{}", if is_warning { "warning: " } else { "" }, record.args()));
-            }
-        }
-
-        fn flush(&self) {}
-    }
-    if log::set_logger(&Listener).is_ok() {
-        log::set_max_level(if is_verbose {
-            log::LevelFilter::Debug
-        } else {
-            log::LevelFilter::Warn
-        });
-    }
 }

@@ -97,6 +97,13 @@ impl Host {
     }
 }
 
+impl Host {
+    /// `HOST:PORT`, as a resolver takes it.
+    pub fn with_port(&self) -> String {
+        format!("{}:{}", self.name, self.port)
+    }
+}
+
 fn port_number(digits: &str) -> Option<u16> {
     let canonical = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     canonical.then(|| digits.parse().ok()).flatten()

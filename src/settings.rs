@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Error, Shown};
+use crate::error::{Error, Shown, harmless};
 use crate::protocol::{Host, Hosts};
 
 /// The settings as they were typed.
@@ -108,6 +108,17 @@ pub struct Settings {
     pub no_cache: bool,
 }
 
+/// A setting as it stands, safe to show, and where it was said.
+#[derive(Debug)]
+pub struct Stated {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is.
+    pub value: String,
+    /// The flag or variable that says so, or `default`.
+    pub source: &'static str,
+}
+
 /// The base URL of the DevOps API: `https`, without userinfo, query, fragment or trailing slash.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -118,6 +129,14 @@ pub struct Api {
 }
 
 const DEFAULT_API: &str = "https://api.astra.datastax.com";
+/// Says that this program is to say what happens.
+pub const LOG: &str = "ASTRA_CREDENTIAL_LOG";
+const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
+/// Says that there is to be no cache.
+pub const NO_CACHE: &str = "ASTRA_CREDENTIAL_NO_CACHE";
+/// Each in the order in which they count.
+const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Past this a time-out is no time-out.
 const LONGEST_TIMEOUT: f64 = 24.0 * 60.0 * 60.0;
@@ -202,7 +221,7 @@ impl Setting {
 }
 
 /// Looks a variable up.
-type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
@@ -256,21 +275,88 @@ impl Settings {
             service_account: SERVICE_ACCOUNT
                 .path(flags.service_account.as_ref(), env)
                 .or_else(|| Some(folders.config?.join("service-account.json"))),
-            allow_exposed: is_on(env, "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE")?,
+            allow_exposed: is_on(env, ALLOW_EXPOSED)?,
             proxy: proxy_for(&api.host, env),
             api,
             hosts: Hosts(hosts),
-            cache_dir: CACHE_DIR.path(flags.cache_dir.as_ref(), env).or(folders.cache),
+            cache_dir: cache_dir(flags, env, folders.cache),
             ca_file: CA_FILE.path(flags.ca_file.as_ref(), env),
             timeout,
             min_valid,
             refresh: flags.refresh,
-            no_cache: flags.no_cache || is_on(env, "ASTRA_CREDENTIAL_NO_CACHE")?,
+            no_cache: flags.no_cache || is_on(env, NO_CACHE)?,
         })
     }
 }
 
 impl Settings {
+    /// Every setting as it stands, given what it was resolved from. Where a setting comes from is
+    /// asked a second time here, so that no other call pays for knowing it.
+    pub fn stated(&self, flags: &Flags, env: &Environment<'_>) -> Vec<Stated> {
+        let heard = |name: &'static str| variable(env, name).map(|_| name);
+        let said = |setting: &Setting, flag: Option<&OsString>| {
+            setting.said(flag, env).map(|said| said.name)
+        };
+        let path = |path: &Option<PathBuf>, none: &str| {
+            path.as_deref().map_or(none.to_owned(), |path| path.to_string_lossy().into_owned())
+        };
+        let seconds =
+            |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        let hosts: Vec<_> = self.hosts.0.iter().map(ToString::to_string).collect();
+        let exempt =
+            || PROXIES.into_iter().find_map(heard).and(NO_PROXY.into_iter().find_map(heard));
+        [
+            (
+                "account file",
+                path(&self.service_account, "none"),
+                said(&SERVICE_ACCOUNT, flags.service_account.as_ref()),
+            ),
+            (
+                "exposed file",
+                (if self.allow_exposed { "allowed" } else { "refused" }).to_owned(),
+                heard(ALLOW_EXPOSED),
+            ),
+            ("API base", self.api.base.clone(), said(&API_URL, flags.api_url.as_ref())),
+            ("hosts", hosts.join(", "), said(&HOST, flags.host.first())),
+            if self.no_cache {
+                let flag = flags.no_cache.then_some("--no-cache");
+                ("cache", "off".to_owned(), flag.or_else(|| heard(NO_CACHE)))
+            } else {
+                let cache = path(&self.cache_dir, "none");
+                ("cache", cache, said(&CACHE_DIR, flags.cache_dir.as_ref()))
+            },
+            ("trust", path(&self.ca_file, "the system's"), said(&CA_FILE, flags.ca_file.as_ref())),
+            match self.proxy.as_deref() {
+                Some(url) => ("proxy", without_userinfo(url), PROXIES.into_iter().find_map(heard)),
+                None => ("proxy", "none".to_owned(), exempt()),
+            },
+            (
+                "time-out",
+                humantime::format_duration(self.timeout).to_string(),
+                said(&TIMEOUT, flags.timeout.as_ref()),
+            ),
+            (
+                "validity wanted",
+                self.min_valid
+                    .and_then(|wanted| u64::try_from(wanted).ok())
+                    .map_or("the leeway".to_owned(), seconds),
+                said(&MIN_VALID, flags.min_valid.as_ref()),
+            ),
+            if flags.verbose {
+                ("verbose", "on".to_owned(), Some("--verbose"))
+            } else {
+                let is_on = is_on(env, LOG).unwrap_or_default();
+                ("verbose", (if is_on { "on" } else { "off" }).to_owned(), heard(LOG))
+            },
+        ]
+        .map(|(name, value, source)| Stated {
+            name,
+            value: harmless(&value),
+            source: source.unwrap_or("default"),
+        })
+        .into()
+    }
+
     /// The way to Astra: trouble on one says nothing of another.
     pub fn route(&self) -> String {
         let proxy = self.proxy.as_deref().map(without_userinfo);
@@ -296,6 +382,15 @@ impl Api {
         let base = format!("{}{path}", origin.to_ascii_lowercase());
         Ok(Self { base, host })
     }
+}
+
+/// The cache's folder, which is known even where another setting cannot be used.
+pub fn cache_dir(
+    flags: &Flags,
+    env: &Environment<'_>,
+    default: Option<PathBuf>,
+) -> Option<PathBuf> {
+    CACHE_DIR.path(flags.cache_dir.as_ref(), env).or(default)
 }
 
 /// The flags, or else the comma-separated variable.
@@ -335,9 +430,8 @@ fn whole_seconds(text: &str) -> Result<i64, &'static str> {
 /// `HTTP_PROXY` not at all.
 fn proxy_for(host: &Host, env: &Environment<'_>) -> Option<String> {
     let text = |name: &str| variable(env, name)?.into_string().ok();
-    let proxy =
-        ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].into_iter().find_map(text)?;
-    let exempt = ["no_proxy", "NO_PROXY"].into_iter().find_map(text).unwrap_or_default();
+    let proxy = PROXIES.into_iter().find_map(text)?;
+    let exempt = NO_PROXY.into_iter().find_map(text).unwrap_or_default();
     let is_exempt = exempt
         .split([',', ' '])
         .map(|entry| entry.trim().to_ascii_lowercase())

@@ -49,7 +49,7 @@ fn each_part_of_the_world_has_one_door() {
         ("ring::rand", &["seal.rs"]),
         ("println!", &[]),
         ("io::stdout()", &["main.rs"]),
-        ("io::stderr()", &["main.rs"]),
+        ("io::stderr()", &["message.rs"]),
         ("unsafe ", &["start.rs"]),
     ];
     for (word, places) in doors {
@@ -66,9 +66,12 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
         assert_eq!(who_says(&sibling), [""; 0], "who says `{sibling}`");
     }
     for (word, places) in [
-        ("crate::exchange", &["main.rs"][..]),
+        ("crate::exchange", &["command/doctor.rs", "main.rs"][..]),
         ("crate::broker", &["main.rs"]),
-        ("crate::cache", &["broker.rs", "main.rs"]),
+        (
+            "crate::cache",
+            &["broker.rs", "command/doctor.rs", "command/status.rs", "main.rs", "message.rs"],
+        ),
         ("crate::seal", &["cache.rs", "exchange.rs", "main.rs"]),
     ] {
         assert_eq!(who_says(word), places, "who says `{word}`");

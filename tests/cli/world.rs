@@ -255,8 +255,9 @@ macro_rules! transcript {
                 (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
                 (r"\b\d+ s (ago|less)\b", "<n> s $1"),
                 (r"another \d+ s\b", "another <n> s"),
-                (r"again in \d+ ms", "again in <n> ms"),
+                (r"(again|answered) in \d+ ms", "$1 in <n> ms"),
                 (r"valid for \d+ s", "valid for <n> s"),
+                (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
             ],
         }, {
             insta::assert_snapshot!(parts.join("\n"));

@@ -1,0 +1,78 @@
+//! Who holds a lock, as far as Linux tells (proc_locks(5)). Elsewhere it is somebody.
+
+use std::fmt;
+use std::fs::File;
+
+use super::Cache;
+use crate::error::Shown;
+
+/// The holder of a lock, looked up when it is shown.
+pub struct Holder<'a>(pub(super) Option<&'a File>);
+
+/// A process that holds a lock.
+#[derive(Debug)]
+pub struct Process {
+    /// Its number.
+    pub id: u32,
+    /// Whether it has been stopped by a signal.
+    pub is_stopped: bool,
+    /// The command that started it, which says more than its own name.
+    parent: Option<String>,
+}
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.and_then(Process::holding) {
+            Some(process) => process.fmt(f),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.id)?;
+        match &self.parent {
+            Some(parent) => write!(f, " (started by {})", Shown(parent)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Cache {
+    /// Who holds the lock of this entry.
+    pub fn holder(&self) -> Option<Process> {
+        Process::holding(&super::open_to_read(&self.place.as_ref()?.file("lock")).ok()?)
+    }
+}
+
+impl Process {
+    #[cfg(unix)]
+    fn holding(lock: &File) -> Option<Self> {
+        use rustix::fs::{major, minor};
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = lock.metadata().ok()?;
+        let (dev, inode) = (metadata.dev(), metadata.ino());
+        let place = format!("{:02x}:{:02x}:{inode}", major(dev), minor(dev));
+        let table = std::fs::read_to_string("/proc/locks").ok()?;
+        let id = table.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                [_, "FLOCK", _, _, id, at, ..] if at == place => id.parse().ok(),
+                _ => None,
+            }
+        })?;
+        // `ID (NAME) STATE PARENT …`; a process of another namespace has the number 0, and no such file.
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+        let is_stopped = words.next() == Some("T");
+        let name = |parent| std::fs::read_to_string(format!("/proc/{parent}/comm")).ok();
+        let parent = words.next().and_then(name).map(|name| name.trim_end().to_owned());
+        Some(Self { id, is_stopped, parent })
+    }
+
+    #[cfg(not(unix))]
+    fn holding(_: &File) -> Option<Self> {
+        None
+    }
+}

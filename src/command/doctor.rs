@@ -1,0 +1,352 @@
+//! `doctor`: goes through what can be wrong, a line each, and says what to do.
+//!
+//! Meant for the environment in which a tool fails. Nothing it sends holds a secret, except in the
+//! exchange that `--online` asks for. Each check of the network ends within five seconds.
+
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::account::{Account, quoted};
+use crate::cache::{self, Process};
+use crate::error::{Error, Trouble, harmless};
+use crate::exchange::{self, Exchange};
+use crate::settings::{Environment, Settings, without_userinfo};
+use crate::token::Credential;
+
+/// Who is examined.
+pub struct Patient<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// What the account file holds, or why it cannot be used.
+    pub account: Result<&'a Account, &'a Error>,
+    /// Who holds the lock of the account's entry.
+    pub holder: Option<Process>,
+    /// The environment.
+    pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
+    /// This program's own file.
+    pub binary: Option<PathBuf>,
+}
+
+/// What one check came to.
+#[derive(Serialize)]
+struct Finding {
+    check: &'static str,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// Works, and may not be meant so.
+    Warning,
+    Failure,
+}
+
+/// The longest that one check of the network takes.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+
+/// Seconds by which clocks may differ, the whole seconds of a `Date` and its way here included.
+const CLOCK_TOLERANCE: i64 = 30;
+
+/// The answer and its exit code. `exchange`, where it is asked for, tries one.
+pub fn report(
+    patient: &Patient<'_>,
+    exchange: Option<impl FnOnce() -> Result<Credential, Error>>,
+    is_json: bool,
+) -> (Vec<u8>, u8) {
+    let findings: Vec<Finding> = patient
+        .account_file()
+        .into_iter()
+        .chain(patient.cache())
+        .chain(patient.network())
+        .chain([patient.exchange(exchange)])
+        .chain(tools::examine(patient))
+        .collect();
+    let has_failed = findings.iter().any(|finding| finding.state == State::Failure);
+    let answer = if is_json {
+        #[derive(Serialize)]
+        struct Findings {
+            checks: Vec<Finding>,
+        }
+        super::line(&Findings { checks: findings })
+    } else {
+        findings.iter().map(Finding::lines).collect()
+    };
+    (answer.into_bytes(), u8::from(has_failed))
+}
+
+impl Finding {
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, state: State::Ok, detail: detail.into(), hint: None }
+    }
+
+    fn warning(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into());
+        Self { check, state: State::Warning, detail: detail.into(), hint }
+    }
+
+    fn failure(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { state: State::Failure, ..Self::warning(check, detail, hint) }
+    }
+
+    fn lines(&self) -> String {
+        let Self { check, state, detail, hint } = self;
+        let state = match state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Failure => "failure",
+        };
+        let hint = hint.as_ref().map(|hint| format!("{:23}hint: {hint}\n", ""));
+        format!("{state:8} {check:13} {detail}\n{}", hint.unwrap_or_default())
+    }
+}
+
+impl Patient<'_> {
+    fn account_file(&self) -> Vec<Finding> {
+        const CHECK: &str = "account";
+        let path = self.settings.service_account.as_deref();
+        let mut findings = vec![match self.account {
+            Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
+            Ok(_) if self.settings.allow_exposed => Finding::warning(
+                CHECK,
+                "its file's permissions are not checked",
+                "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
+            ),
+            Ok(account) => {
+                let path = path.map(|path| harmless(&path.to_string_lossy())).unwrap_or_default();
+                let (kind, id) = (account.kind(), account.client_id());
+                Finding::ok(CHECK, format!("`{path}` holds {kind} {id}"))
+            }
+        }];
+        findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
+        findings
+    }
+
+    fn cache(&self) -> Vec<Finding> {
+        const CHECK: &str = "cache";
+        const ELSEWHERE: &str =
+            "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
+        if self.settings.no_cache {
+            return vec![Finding::warning(
+                CHECK,
+                "it is switched off: each call costs an exchange",
+                "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant",
+            )];
+        }
+        let Some(dir) = self.settings.cache_dir.as_deref() else {
+            let detail = "there is none without an absolute `HOME`: each call costs an exchange";
+            return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
+        };
+        let shown = harmless(&dir.to_string_lossy());
+        let locks = match cache::try_out(dir) {
+            Ok(locks) => locks,
+            Err(error) => {
+                let detail = format!("`{shown}` cannot be used: {error}");
+                return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
+            }
+        };
+        let mut findings = vec![match open_mode(dir) {
+            Some(mode) => Finding::warning(
+                CHECK,
+                format!("others may look into `{shown}` (mode {mode:04o})"),
+                format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy())),
+            ),
+            None => Finding::ok(CHECK, format!("`{shown}` is private and can be written")),
+        }];
+        findings.extend(open_above(CHECK, dir));
+        findings.extend(network_file_system(dir).map(|kind| {
+            let detail = format!("`{shown}` is on {kind}, where locks are slow and may not hold");
+            Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
+        }));
+        findings.push(match locks {
+            Ok(()) => Finding::ok("lock", "can be taken and is given back"),
+            Err(error) => Finding::warning(
+                "lock",
+                format!("cannot be taken ({error}): calls at the same time cost an exchange each"),
+                "name a folder on a local disk with `--cache-dir DIR`",
+            ),
+        });
+        findings.extend(self.holder.as_ref().map(|holder| {
+            if holder.is_stopped {
+                let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
+                Finding::warning("lock", format!("held by {holder}, which is stopped"), hint)
+            } else {
+                Finding::ok("lock", format!("held by {holder}, which is asking Astra"))
+            }
+        }));
+        findings
+    }
+
+    fn network(&self) -> Vec<Finding> {
+        let Settings { api, proxy, ca_file, timeout, .. } = self.settings;
+        let deadline = || Instant::now() + LONGEST_LOOK.min(*timeout);
+        let proxy_host = proxy.as_deref().map(without_userinfo);
+        let mut findings = vec![Finding::ok(
+            "proxy",
+            proxy_host.as_ref().map_or("none".to_owned(), |host| format!("`{host}`")),
+        )];
+        // What is behind a proxy is looked up by the proxy.
+        let host = proxy_host.map_or_else(|| api.host.with_port(), with_port);
+        match exchange::addresses(&host, deadline()) {
+            Ok(addresses) => {
+                findings.push(Finding::ok("name", format!("`{host}` is {}", addresses.join(", "))));
+            }
+            Err(why) => {
+                let detail = format!("`{host}` is not known here: {why}");
+                let hint = "check the network, `--api-url` and the name server; behind a proxy, set \
+                            `HTTPS_PROXY`";
+                findings.push(Finding::failure("name", detail, hint));
+                return findings;
+            }
+        }
+        let exchange = Exchange {
+            api: &api.base,
+            ca_file: ca_file.as_deref(),
+            proxy: proxy.as_deref(),
+            deadline: deadline(),
+        };
+        match exchange.look() {
+            Err(trouble) => {
+                let error = self.error(trouble);
+                findings.push(Finding::failure("server", error.to_string(), error.hint()));
+            }
+            Ok(look) => {
+                let detail = format!(
+                    "`{}` is trusted, and answered in {} ms",
+                    api.base,
+                    look.took.as_millis()
+                );
+                findings.push(Finding::ok("server", detail));
+                findings.push(match look.clock_ahead {
+                    None => Finding::ok("clock", "not compared: the server does not tell the time"),
+                    Some(ahead) if ahead.abs() <= CLOCK_TOLERANCE => {
+                        Finding::ok("clock", format!("within {CLOCK_TOLERANCE} s of the server's"))
+                    }
+                    Some(ahead) => {
+                        let by =
+                            humantime::format_duration(Duration::from_secs(ahead.unsigned_abs()));
+                        let way = if ahead > 0 { "ahead of" } else { "behind" };
+                        Finding::warning(
+                            "clock",
+                            format!("this machine's is {by} {way} the server's"),
+                            "set this machine's clock; tokens do not mind, certificates do",
+                        )
+                    }
+                });
+            }
+        }
+        findings
+    }
+
+    fn exchange(&self, exchange: Option<impl FnOnce() -> Result<Credential, Error>>) -> Finding {
+        const CHECK: &str = "exchange";
+        match (self.account, exchange) {
+            (Err(_), _) => Finding::ok(CHECK, "not tried without an account"),
+            (Ok(Account::Application(_)), _) => {
+                Finding::ok(CHECK, "not needed: an application token is served as it is")
+            }
+            (Ok(_), None) => Finding::ok(CHECK, "not tried: `--online` tries, and costs one"),
+            (Ok(_), Some(exchange)) => match exchange() {
+                Ok(credential) => {
+                    let until = credential.expires.map(|instant| format!(" until {instant}"));
+                    let until = until.unwrap_or_default();
+                    Finding::ok(CHECK, format!("brought a token that serves{until}"))
+                }
+                Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
+            },
+        }
+    }
+
+    /// The trouble in the words of the catalogue.
+    fn error(&self, trouble: Trouble) -> Error {
+        let account = self.settings.service_account.clone().unwrap_or_default();
+        Error::Exchange { trouble, remembered: None, account }
+    }
+}
+
+/// A proxy's address may leave its port out; to find the host any will do.
+fn with_port(host: String) -> String {
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_some() { host } else { format!("{host}:80") }
+}
+
+/// A folder above `path` that somebody else may change, and so put another file in its place.
+#[cfg(unix)]
+fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
+    use std::os::unix::fs::MetadataExt as _;
+    const STICKY: u32 = 0o1000;
+    let caller = rustix::process::geteuid().as_raw();
+    let path = path.canonicalize().ok()?;
+    path.ancestors().skip(1).find_map(|folder| {
+        let metadata = folder.metadata().ok()?;
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+        let shown = harmless(&folder.to_string_lossy());
+        // A group of the user's own, by the custom that gives it the same number, is nobody else.
+        let group = if metadata.gid() == caller { 0 } else { 0o020 };
+        if owner != caller && owner != 0 {
+            let detail =
+                format!("the folder `{shown}` above it belongs to another user (uid {owner})");
+            Some(Finding::warning(check, detail, "keep it in a folder of your own"))
+        } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
+            let detail =
+                format!("the folder `{shown}` above it may be changed by others (mode {mode:04o})");
+            Some(Finding::warning(
+                check,
+                detail,
+                format!("run `chmod go-w {}`", quoted(&folder.to_string_lossy())),
+            ))
+        } else {
+            None
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn open_above(_: &'static str, _: &Path) -> Option<Finding> {
+    None
+}
+
+/// The mode of a folder that others may look into.
+#[cfg(unix)]
+fn open_mode(dir: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mode = dir.metadata().ok()?.mode() & 0o7777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn open_mode(_: &Path) -> Option<u32> {
+    None
+}
+
+/// The name of a file system that is another machine's, by its number in statfs(2).
+#[cfg(target_os = "linux")]
+fn network_file_system(dir: &Path) -> Option<&'static str> {
+    const KINDS: [(u32, &str); 7] = [
+        (0x6969, "NFS"),
+        (0x517b, "SMB"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x0102_1997, "9p"),
+        (0x00c3_6400, "Ceph"),
+        (0x5346_414f, "AFS"),
+    ];
+    // The number has 32 bits, whatever the type that this machine gives it in.
+    let number = rustix::fs::statfs(dir).ok()?.f_type as u32;
+    KINDS.iter().find(|(kind, _)| *kind == number).map(|(_, name)| *name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn network_file_system(_: &Path) -> Option<&'static str> {
+    None
+}

@@ -1,0 +1,208 @@
+//! The last failure, kept because callers swallow standard error.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::stand_in::Reply;
+use crate::world::{World, contents, finish, mode, transcript};
+
+/// What `status` has kept.
+fn last(world: &World) -> serde_json::Value {
+    let done = world.call("status --json").run();
+    serde_json::from_str::<serde_json::Value>(&done.stdout()).unwrap()["last_failure"].take()
+}
+
+fn wrong(world: &World) {
+    world.write_account(&world.astra.account_json().replace("secret000000", "wrong0000000"));
+}
+
+#[test]
+fn status_shows_what_a_tool_kept_to_itself() {
+    let world = World::new();
+    wrong(&world);
+    world.call("kubernetes").run().failure(4);
+    let rejected = world.call("status").run();
+    fs::remove_file(world.account_file()).unwrap();
+    world.call_as(world.link("git-credential-astra"), "get").input(request(&world)).run();
+    let missing = world.call("status").run();
+    transcript!(rejected, missing);
+}
+
+fn request(world: &World) -> String {
+    format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port())
+}
+
+#[test]
+fn the_next_failure_takes_its_place_and_a_success_does_not() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::error(500, "down"));
+    world.call("header").run().failure(5);
+    world.astra.clear_answer();
+    world.call("token --refresh").run().quiet();
+    assert_eq!(last(&world)["exit_code"], 5);
+    world.astra.set_answer(|_, _| Reply::error(401, "revoked"));
+    world.call("env --refresh").run().failure(4);
+    assert_eq!((&last(&world)["command"], &last(&world)["exit_code"]), (&"env".into(), &4.into()));
+    assert_eq!(world.cached("failure").len(), 1);
+}
+
+#[test]
+fn each_account_has_its_own() {
+    let world = World::new();
+    let right = world.astra.account_json();
+    wrong(&world);
+    world.call("token").run().failure(4);
+    world.write_account(&right);
+    assert_eq!(last(&world), serde_json::Value::Null);
+    wrong(&world);
+    assert_eq!(last(&world)["exit_code"], 4);
+}
+
+#[test]
+fn what_fails_before_an_account_is_known_is_kept_too() {
+    let world = World::new();
+    world.call("token").env("ASTRA_CREDENTIAL_TIMEOUT", "soon").run().failure(2);
+    assert_eq!(last(&world)["exit_code"], 2);
+    world.call("bazel get").input("[]").run().failure(1);
+    assert_eq!(last(&world)["command"], "bazel");
+    world.write_account("{}");
+    world.call_as(world.link("docker-credential-astra"), "get").input(world.astra.url()).run();
+    // Docker's protocol knows one exit code; this is what it stands for.
+    assert_eq!(
+        (&last(&world)["command"], &last(&world)["exit_code"]),
+        (&"docker".into(), &3.into())
+    );
+}
+
+#[test]
+fn it_is_private_and_an_accounts_is_sealed() {
+    let world = World::new();
+    wrong(&world);
+    world.call("token").run().failure(4);
+    for (path, bytes) in contents(&world.cache_dir()) {
+        let text = String::from_utf8_lossy(&bytes);
+        for word in ["localhost", "rejected", "token", "client", ".config"] {
+            assert!(!text.contains(word), "{word} in {}", path.display());
+        }
+    }
+    world.write_account("{}");
+    world.call("token").run().failure(3);
+    assert_eq!(world.cached("failure").len(), 2);
+    for path in world.cached("failure") {
+        assert_eq!(mode(&path), 0o600);
+    }
+}
+
+#[test]
+fn an_account_in_place_of_its_file_is_not_kept() {
+    let world = World::new();
+    let account = world.astra.account_json();
+    for slip in [account.as_str(), "AstraCS:i:5ecret000"] {
+        world.call("token").env("ASTRA_SERVICE_ACCOUNT", slip).run().failure(3);
+        world.call("token").env("ASTRA_API_URL", slip).run().failure(2);
+        for line in ["status", "status --json"] {
+            let shown = world.call(line).env("ASTRA_SERVICE_ACCOUNT", slip).run().stdout();
+            assert!(!shown.contains("secret000") && !shown.contains("5ecret"), "{shown}");
+        }
+        for (_, bytes) in contents(&world.cache_dir()) {
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains("secret000") && !text.contains("5ecret"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn forget_removes_it() {
+    let world = World::new();
+    for line in ["forget", "forget --all"] {
+        wrong(&world);
+        world.call("token").run().failure(4);
+        let account = fs::read(world.account_file()).unwrap();
+        world.write_account("{}");
+        world.call("token").run().failure(3);
+        world.write_account(&String::from_utf8(account).unwrap());
+        assert_eq!(world.cached("failure").len(), 2);
+        world.call(line).run().quiet();
+        assert_eq!((world.cached("failure").len(), world.cached("entry").len()), (0, 0), "{line}");
+    }
+}
+
+#[test]
+fn it_is_swept_after_a_month() {
+    let world = World::new();
+    wrong(&world);
+    world.call("token").run().failure(4);
+    world.write_account("{}");
+    world.call("token").run().failure(3);
+    world.write_account(&world.astra.account_json());
+    world.token();
+    assert_eq!(world.cached("failure").len(), 2);
+    let long_ago = SystemTime::now() - Duration::from_secs(31 * 24 * 3600);
+    for path in world.cached("failure") {
+        fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    world.call("token --refresh").run().quiet();
+    assert_eq!(world.cached("failure").len(), 0);
+}
+
+#[test]
+fn without_a_cache_nothing_is_kept() {
+    let world = World::new();
+    wrong(&world);
+    world.call("token --no-cache").run().failure(4);
+    world.write_account("{}");
+    world.call("token").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().failure(3);
+    assert!(!world.path(".cache").exists());
+}
+
+#[test]
+fn what_is_no_failure_is_not_kept() {
+    let world = World::new();
+    // Docker asks for every registry there is, and git for every host.
+    world.call("docker get").input("https://stranger.example").run();
+    world.call("git get").input("protocol=https\nhost=stranger.example\n\n").run();
+    // Who looks sees what happens.
+    world.call("status").run();
+    world.call("status").env("ASTRA_CREDENTIAL_TIMEOUT", "soon").run().failure(2);
+    assert!(!world.path(".cache").exists());
+}
+
+#[test]
+fn the_later_one_is_shown_whether_an_account_was_known_or_not() {
+    let world = World::new();
+    wrong(&world);
+    for line in ["bazel get", "token", "bazel get"] {
+        world.call(line).input("[]").run();
+        assert_eq!(last(&world)["command"], line.split(' ').next().unwrap());
+        // Their times are whole seconds.
+        thread::sleep(Duration::from_millis(1100));
+    }
+}
+
+#[test]
+fn a_failure_that_cannot_be_kept_changes_nothing() {
+    let world = World::new();
+    world.write_account("{}");
+    let kept = world.call("token").run().failure(3);
+    fs::remove_dir_all(world.path(".cache")).unwrap();
+    world.write(".cache", "not a folder");
+    assert_eq!(world.call("token").run().failure(3), kept);
+    fs::remove_file(world.path(".cache")).unwrap();
+    // A folder in its place is moved out of the way.
+    fs::create_dir_all(world.cache_dir().join("last.failure")).unwrap();
+    assert_eq!(world.call("token").run().failure(3), kept);
+    assert_eq!(last(&world)["exit_code"], 3);
+}
+
+#[test]
+fn many_failures_at_once_leave_one_whole_file() {
+    let world = World::new();
+    wrong(&world);
+    let children: Vec<_> = (0..100).map(|_| world.call("token").start()).collect();
+    for child in children {
+        assert_eq!(finish(child).0, 4);
+    }
+    assert_eq!((world.cached("failure").len(), world.cached("tmp").len()), (1, 0));
+    assert_eq!(last(&world)["exit_code"], 4);
+}

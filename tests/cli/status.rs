@@ -1,0 +1,166 @@
+//! `status`: everything that is known, without asking anybody, safe to paste.
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::stand_in::Reply;
+use crate::world::{World, contents, is_installed, set_mode, transcript};
+
+#[test]
+fn the_exit_code_tells_whether_a_valid_token_is_there() {
+    let world = World::new();
+    let none = world.call("status").run();
+    assert_eq!((none.code(), none.stderr().as_str()), (1, ""));
+    assert!(!world.path(".cache").exists(), "it wrote something");
+    assert_eq!(world.astra.connections(), 0);
+    world.token();
+    let fresh = world.call("status").run();
+    fresh.quiet();
+    // Valid, and not for long enough.
+    let wanting = world.call("status --min-valid 20h").run();
+    assert_eq!(wanting.code(), 1);
+    world.call("forget").run().quiet();
+    assert_eq!(world.call("status").run().code(), 1);
+    transcript!(none, fresh, wanting);
+}
+
+#[test]
+fn a_token_in_its_leeway_and_an_expired_one_are_no_valid_token() {
+    let world = World::new();
+    world.astra.set_lifetime(5);
+    world.token();
+    thread::sleep(Duration::from_millis(2500));
+    let due = world.call("status").run();
+    thread::sleep(Duration::from_millis(3500));
+    let expired = world.call("status").run();
+    assert_eq!((due.code(), expired.code()), (1, 1));
+    let token = |text: &str| {
+        text.lines().find(|line| line.starts_with("token ")).map(str::to_owned).unwrap()
+    };
+    assert!(token(&due.stdout()).ends_with("renewed by the next call"), "{due}");
+    assert!(token(&expired.stdout()).contains(" expired "), "{expired}");
+}
+
+#[test]
+fn trouble_with_the_account_file_is_said_beside_everything_else() {
+    let world = World::new();
+    world.token();
+    set_mode(&world.account_file(), 0o644);
+    let exposed = world.call("status").run();
+    let json = world.call("status --json").run();
+    std::fs::remove_file(world.account_file()).unwrap();
+    let missing = world.call("status").run();
+    for done in [&exposed, &json, &missing] {
+        assert_eq!((done.code(), done.stderr().as_str()), (3, ""), "{done}");
+    }
+    transcript!(exposed, json, missing);
+}
+
+#[test]
+fn an_application_token_is_always_valid_and_not_shown() {
+    let world = World::new();
+    world.write_account("AstraCS:its-id:0f0f0f0f");
+    let done = world.call("status").run();
+    assert!(!done.quiet().contains("0f0f"));
+    transcript!(done, world.call("status --json").run());
+}
+
+#[test]
+fn each_setting_says_where_it_comes_from() {
+    let world = World::new();
+    let flags = world
+        .call("status --host git.example.com --timeout 2.5 --min-valid 90s --no-cache -v")
+        .arg("--service-account")
+        .arg(world.account_file())
+        .run();
+    let variables = world
+        .call("status")
+        .env("ASTRA_CREDENTIAL_HOSTS", "git.example.com,mirror.example.com:444")
+        .env("ASTRA_CREDENTIAL_TIMEOUT", "40")
+        .env("ASTRA_CREDENTIAL_CACHE_DIR", world.path("elsewhere"))
+        .env("HTTPS_PROXY", "http://me:password@proxy.example.com:3128")
+        .run();
+    let exempt =
+        world.call("status").env("ALL_PROXY", "http://p:1").env("NO_PROXY", "localhost").run();
+    assert!(!variables.stdout().contains("password"));
+    transcript!(flags, variables, exempt);
+}
+
+#[test]
+fn a_verdict_is_shown_until_it_is_over_and_after() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
+    world
+        .call("git get")
+        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
+        .run();
+    let stands = world.call("status").run();
+    let json = world.call("status --json").run();
+    assert_eq!((stands.code(), json.code()), (1, 1));
+    transcript!(stands, json);
+}
+
+#[test]
+fn the_json_says_the_same() {
+    let world = World::new();
+    world.token();
+    let done = world.call("status --json --no-cache").run();
+    assert_eq!(done.code(), 1);
+    let done = world.call("status --json").run();
+    let parsed: serde_json::Value = serde_json::from_str(&done.quiet()).unwrap();
+    assert_eq!(parsed["token"]["state"], "fresh");
+    assert_eq!(parsed["last_failure"], serde_json::Value::Null);
+    assert_eq!(parsed["settings"]["cache"]["source"], "default");
+    transcript!(done);
+}
+
+#[test]
+fn it_shows_neither_secret_nor_token_nor_a_claim_of_one() {
+    let world = World::new();
+    let token = world.token();
+    world.astra.set_answer(|_, _| Reply::error(401, "no"));
+    world.call("token --refresh").run().failure(4);
+    for line in ["status", "status --json", "status -v"] {
+        let done = world.call(line).run();
+        let shown = done.stdout() + &done.stderr();
+        for piece in token.split('.') {
+            assert!(!shown.contains(&piece[..12.min(piece.len())]), "{done}");
+        }
+        assert!(!shown.contains("secret0000") && !shown.contains("robot@example.test"), "{done}");
+    }
+}
+
+#[test]
+fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
+    let world = World::new();
+    world.token();
+    let before = contents(world.home.path());
+    let connections = world.astra.connections();
+    world.call("status").run().quiet();
+    assert!(contents(world.home.path()) == before);
+    assert_eq!(world.astra.connections(), connections);
+    if !is_installed("strace") {
+        return;
+    }
+    let trace = world.path("trace");
+    let call = world.call_as("/usr/bin/env", "strace -f -o").arg(&trace);
+    call.arg(crate::world::BINARY).arg("status").run();
+    let calls = std::fs::read_to_string(&trace).unwrap();
+    for absent in ["flock(", "socket(", "clone", ".lock", "O_WRONLY", "O_RDWR", "O_CREAT"] {
+        assert!(!calls.contains(absent), "{absent} in\n{calls}");
+    }
+}
+
+#[test]
+fn it_is_shown_while_another_process_holds_the_lock() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let mut holder = world.call("token").start();
+    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let start = std::time::Instant::now();
+    assert_eq!(world.call("status").run().code(), 1);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(Command::new("kill").arg(holder.id().to_string()).status().unwrap().success());
+    holder.wait().unwrap();
+}

@@ -1,0 +1,97 @@
+//! A long wait is explained on a terminal, and nowhere else. `script` is the terminal.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::stand_in::Reply;
+use crate::world::{BINARY, World, is_installed};
+
+const WIPE: &str = "\r\u{1b}[K";
+
+/// What a terminal of `columns` shows while the binary runs there, its answer apart.
+fn on_a_terminal(world: &World, columns: u32, line: &str) -> String {
+    let script = format!("stty cols {columns}; exec '{BINARY}' {line} > answer");
+    let call = world.call_as("script", "-qec").arg(script).arg("/dev/null");
+    let output = call.command().current_dir(world.home.path()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn answer(world: &World) -> String {
+    std::fs::read_to_string(world.path("answer")).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn a_slow_answer_is_explained_and_the_line_wiped() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    world.astra.set_delay(Duration::from_millis(1500));
+    for line in ["token", "token --no-cache"] {
+        let shown = on_a_terminal(&world, 200, line);
+        let why = format!("astra-credential: waiting for `{}`", world.astra.url());
+        assert_eq!(shown, format!("{WIPE}{why}{WIPE}"));
+        assert_eq!(answer(&world), world.astra.last_token().unwrap());
+    }
+}
+
+#[test]
+fn a_quick_answer_and_a_warm_cache_need_no_explanation() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    world.astra.set_delay(Duration::from_millis(300));
+    assert_eq!(on_a_terminal(&world, 200, "token"), "");
+    world.astra.set_delay(Duration::from_secs(5));
+    assert_eq!(on_a_terminal(&world, 200, "token"), "");
+    assert_eq!(answer(&world), world.astra.last_token().unwrap());
+}
+
+#[test]
+fn a_wait_for_the_lock_names_who_holds_it() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
+    let mut holder = world.call_as("sh", "-c").arg(format!("'{BINARY}' token & echo $!; wait"));
+    holder = holder.env("PS1", "");
+    let mut holder = holder.start();
+    let mut id = String::new();
+    let stdout = holder.stdout.as_mut().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut id).unwrap();
+    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let shown = on_a_terminal(&world, 200, "token --timeout 2");
+    let elsewhere = world.call("token --timeout 2").run().failure(5);
+    assert!(Command::new("kill").arg(id.trim()).status().unwrap().success());
+    holder.wait().unwrap();
+    let why = format!(
+        "{WIPE}astra-credential: waiting for process {} (started by sh), which is asking `{}`",
+        id.trim(),
+        world.astra.url()
+    );
+    // Its time is up: the line makes room for what happened.
+    let then = format!("{WIPE}astra-credential: another process is still waiting for");
+    assert!(shown.starts_with(&(why + &then)), "{shown:?}");
+    assert!(elsewhere.starts_with("astra-credential: another process"), "{elsewhere:?}");
+}
+
+#[test]
+fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let shown = on_a_terminal(&world, 40, "token --timeout 2");
+    let start = format!("{WIPE}astra-credential: waiting for `https://{WIPE}astra-credential: `");
+    assert!(shown.starts_with(&start), "{shown:?}");
+}
+
+#[test]
+fn nothing_is_explained_where_there_is_no_terminal() {
+    let world = World::new();
+    world.astra.set_delay(Duration::from_millis(1500));
+    world.call("token").run().quiet();
+}
