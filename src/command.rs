@@ -1,6 +1,8 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
 //! in the environment of a command.
 
+mod manual;
+
 use std::ffi::OsString;
 use std::process::Command;
 
@@ -8,6 +10,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::token::Credential;
+
+pub use manual::{completions, page};
 
 /// The variable that Astra's Terraform provider reads.
 const TOKEN: &str = "ASTRA_API_TOKEN";

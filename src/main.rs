@@ -129,6 +129,8 @@ fn run(line: &Line) -> Result<Zeroizing<Vec<u8>>, Error> {
                 forget(None)
             })
         }
+        Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
+        Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(Zeroizing::new)
 }
