@@ -211,7 +211,8 @@ fn binary() -> Outcome<PathBuf> {
     // What cargo says of this package would have `ring` built anew, here and at the next `cargo run`.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start))
+        {
             build.env_remove(name);
         }
     }

@@ -22,7 +22,12 @@ pub fn completions(shell: &str, grammar: Command) -> Vec<u8> {
         "fish" => clap_complete::generate(Fish, grammar, name, &mut script),
         "powershell" => clap_complete::generate(PowerShell, grammar, name, &mut script),
         "elvish" => clap_complete::generate(Elvish, grammar, name, &mut script),
-        _ => clap_complete::generate(Bash, grammar, name, &mut script),
+        _ => {
+            clap_complete::generate(Bash, grammar, name, &mut script);
+            // Of a name with a hyphen it looks for another word than it sets (clap's issue 6421).
+            let text = String::from_utf8_lossy(&script);
+            script = text.replace("astra__subcmd__credential", "astra__credential").into_bytes();
+        }
     }
     script
 }

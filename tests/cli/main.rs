@@ -18,6 +18,7 @@ mod git;
 mod hostile;
 mod kubectl;
 mod network;
+mod packages;
 mod promises;
 mod protocols;
 mod storm;
