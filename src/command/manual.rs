@@ -79,9 +79,8 @@ const EXAMPLES: &str = "  astra-credential token
 fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
     let about = grammar.get_about().cloned().unwrap_or_default();
     let exit_codes = grammar.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let man = Man::new(grammar.clone().about(SUMMARY).long_about(about)).source(source(&grammar));
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    let man = Man::new(grammar.clone().about(SUMMARY).long_about(about));
+    let mut page = title(grammar.get_name(), &grammar);
     man.render_name_section(&mut page)?;
     let usage = format!(
         "\\fB{0}\\fR [SETTINGS] COMMAND [ARGUMENTS]\n.br\n\\fB{0}\\fR \\-\\-help | \\-\\-version\n",
@@ -134,9 +133,8 @@ fn page_of_link(link: &'static str, word: &str, grammar: &Command) -> io::Result
     let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let program = grammar.get_name();
     let named = command.clone().name(link).display_name(link);
-    let man = Man::new(named).source(source(grammar));
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    let man = Man::new(named);
+    let mut page = title(link, grammar);
     man.render_name_section(&mut page)?;
     let usage =
         format!("{}\\fB{}\\fR {}\n", heading("SYNOPSIS"), escaped(link), positionals(&command));
@@ -157,11 +155,12 @@ fn positionals(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Name and version, as they stand at the foot of a page.
-fn source(grammar: &Command) -> String {
+/// The first line, with name and version for the foot. The date is empty: clap_mangen leaves it out,
+/// and what follows takes its place.
+fn title(name: &str, grammar: &Command) -> Vec<u8> {
     let version = grammar.get_version().unwrap_or_default();
     let number = version.split(' ').next().unwrap_or_default();
-    format!("{} {number}", grammar.get_name())
+    format!(".TH {name} 1 \"\" \"{} {number}\"\n", grammar.get_name()).into_bytes()
 }
 
 fn heading(title: &str) -> String {

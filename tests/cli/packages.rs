@@ -112,7 +112,7 @@ fn manual_pages_are_there_for_every_name_and_are_well_formed() {
         let checks: [(&str, &[&str]); 3] = [
             ("man", &["--warnings", "-l"]),
             ("groff", &["-ww", "-man", "-Tutf8", "-z"]),
-            ("mandoc", &["-T", "lint", "-W", "warning"]),
+            ("mandoc", &["-T", "lint", "-W", "error"]),
         ];
         for (tool, arguments) in checks.into_iter().filter(|(tool, _)| is_there(tool)) {
             let read = Command::new(tool).args(arguments).arg(&file).output().unwrap();
