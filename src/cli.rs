@@ -66,12 +66,19 @@ pub enum Task {
     Setup(Order),
     /// Store the account file.
     SetupAccount,
+    /// Print the completion script for a shell.
+    Completions(String),
+    /// Print the manual page of the program, or of that link.
+    Man(Option<String>),
 }
 
 const PROGRAM: &str = "astra-credential";
 
+/// The version, the commit if it is known, and the target.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD"), ")");
+
 /// A link is an alias: the name it has, and the word that it stands for.
-const LINKS: [(&str, &str); 4] = [
+pub const LINKS: [(&str, &str); 4] = [
     ("bazel-credential-astra", "bazel"),
     ("git-credential-astra", "git"),
     ("docker-credential-astra", "docker"),
@@ -92,6 +99,27 @@ Exit codes:
   5  Astra cannot be reached
 
 `astra-credential COMMAND --help` shows how to set the tool up.";
+
+const TOKEN: &str = "\
+Examples:
+  astra-credential token
+  astra-credential token --format json    # with the time when to ask again";
+
+const FORGET: &str = "\
+After a token was revoked, which kubectl does not tell:
+  astra-credential forget";
+
+const COMPLETIONS: &str = "\
+Examples:
+  astra-credential completions bash > ~/.local/share/bash-completion/completions/astra-credential
+  astra-credential completions zsh > \"${fpath[1]}/_astra-credential\"
+  astra-credential completions fish > ~/.config/fish/completions/astra-credential.fish
+  astra-credential completions powershell | Out-String | Invoke-Expression";
+
+const MAN: &str = "\
+Examples:
+  astra-credential man | man -l -
+  astra-credential man git-credential-astra | man -l -";
 
 const HEADER: &str = "\
 Example:
@@ -210,6 +238,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
                 None => Task::SetupAccount,
             }
         }
+        "completions" => Task::Completions(word("shell").unwrap_or_default()),
+        "man" => Task::Man(word("page")),
         _ => Task::Token(match word("format").as_deref() {
             Some("json") => Format::Json,
             _ => Format::Text,
@@ -249,10 +279,10 @@ struct Name {
     rest: fn(Command) -> Command,
 }
 
-static NAMES: [Name; 13] = [
+static NAMES: [Name; 15] = [
     Name::new("token", "Print the bare token, or JSON", |command| {
         let help = "How to print it [default: text]";
-        command.arg(choice("format", "FORMAT", help, &["text", "json"]))
+        command.arg(choice("format", "FORMAT", help, &["text", "json"])).after_help(TOKEN)
     }),
     Name::new("header", "Print `Authorization: Bearer …`, for curl", |command| {
         command.after_help(HEADER)
@@ -274,7 +304,7 @@ static NAMES: [Name; 13] = [
         command.arg(child).after_help(EXEC)
     }),
     Name::new("forget", "Drop the cached token and whatever is remembered", |command| {
-        command.arg(switch("all", "Of every account"))
+        command.arg(switch("all", "Of every account")).after_help(FORGET)
     }),
     Name::new("status", "Show settings, token and last failure, without asking Astra", |command| {
         command.arg(switch("json", "As JSON")).after_help(STATUS)
@@ -311,6 +341,16 @@ static NAMES: [Name; 13] = [
         let dry_run = switch("dry-run", "Show what would be changed, and change nothing");
         command.args([tool, undo, dry_run]).after_help(SETUP)
     }),
+    Name::new("completions", "Print the completion script for a shell", |command| {
+        let shell = Arg::new("shell").value_name("SHELL").help("For which shell").required(true);
+        let shells = ["bash", "zsh", "fish", "powershell", "elvish"];
+        command.arg(shell.value_parser(PossibleValuesParser::new(shells))).after_help(COMPLETIONS)
+    }),
+    Name::new("man", "Print the manual page, or that of a link", |command| {
+        let page = Arg::new("page").value_name("NAME").help("Of which name");
+        let names = [PROGRAM].into_iter().chain(LINKS.map(|(link, _)| link));
+        command.arg(page.value_parser(PossibleValuesParser::new(names))).after_help(MAN)
+    }),
 ];
 
 impl Name {
@@ -332,10 +372,11 @@ impl Name {
     }
 }
 
-fn command() -> Command {
+/// The grammar of the whole line.
+pub fn command() -> Command {
     let command = Command::new(PROGRAM)
         .bin_name(PROGRAM)
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
         .about(ABOUT)
         .after_help(EXIT_CODES)
         .subcommand_required(true)

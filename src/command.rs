@@ -5,6 +5,8 @@ pub mod doctor;
 pub mod setup;
 pub mod status;
 
+mod manual;
+
 use std::ffi::OsString;
 use std::process::Command;
 
@@ -12,6 +14,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::token::Credential;
+
+pub use manual::{completions, page};
 
 /// The variable that Astra's Terraform provider reads.
 const TOKEN: &str = "ASTRA_API_TOKEN";

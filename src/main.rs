@@ -170,6 +170,8 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
             setup::store_account(path, default_folders().config.as_deref())
         }
+        Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
+        Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
 }

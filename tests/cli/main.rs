@@ -22,6 +22,7 @@ mod git;
 mod hostile;
 mod kubectl;
 mod network;
+mod packages;
 mod promises;
 mod protocols;
 mod secrets;

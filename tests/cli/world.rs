@@ -253,6 +253,7 @@ macro_rules! transcript {
                 (r"(localhost|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
                 (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
                 (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
+                (r"(astra-credential \d+\.\d+\.\d+) \([^)]*\)", "$1 (<commit>, <target>)"),
                 (r"\b\d+ s (ago|less)\b", "<n> s $1"),
                 (r"another \d+ s\b", "another <n> s"),
                 (r"(again|answered) in \d+ ms", "$1 in <n> ms"),

@@ -1,0 +1,116 @@
+//! How a fleet of machines behaves that all started together: `cargo run --example fleet`.
+//!
+//! A simulation in seconds, with the rule by which this program draws the leeway of a token (see
+//! `Validity::of` in `src/token.rs`), and for comparison a leeway that is the same for all. Its output
+//! is quoted in `docs/fleet.md`, which `tests/cli/packages.rs` keeps in step with it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+const MACHINES: usize = 1000;
+const HOUR: i64 = 3600;
+/// How long a token lives, as in the one public example of Astra's.
+const LIFE: i64 = 10 * HOUR;
+const DAYS: i64 = 30;
+
+fn main() -> io::Result<()> {
+    io::stdout().write_all(report().as_bytes())
+}
+
+/// The tables, as they stand in the documentation.
+pub fn report() -> String {
+    let drawn = |random: &mut Random| 150 + random.below(151);
+    let fixed = |_: &mut Random| 300_i64;
+    let fleets = [
+        ("same second, leeway the same for all", 1, &fixed as &dyn Fn(&mut Random) -> i64),
+        ("same second, leeway drawn", 1, &drawn),
+        ("within 10 minutes, leeway drawn", 600, &drawn),
+        ("within 10 hours, leeway drawn", LIFE, &drawn),
+    ];
+    let mut report = format!(
+        "{MACHINES} machines, a cache each, tokens of {} h, {DAYS} days\n\n\
+         started                               exchanges/h   busiest: hour  minute  second\n",
+        LIFE / HOUR
+    );
+    for (name, spread, leeway) in fleets {
+        let exchanges = exchanges(spread, leeway);
+        // The first exchange of each is the start itself.
+        let renewals: Vec<i64> =
+            exchanges.into_iter().filter(|&(nth, _)| nth > 0).map(at).collect();
+        report.push_str(&format!(
+            "{name:<38} {:>10} {:>15} {:>7} {:>7}\n",
+            renewals.len() as i64 / (DAYS * 24),
+            busiest(&renewals, HOUR),
+            busiest(&renewals, 60),
+            busiest(&renewals, 1),
+        ));
+    }
+    report.push_str(
+        "\nstarted in the same second, leeway drawn\n\n\
+         renewal   from       to         takes    busiest: minute  second\n",
+    );
+    let exchanges = exchanges(1, &drawn);
+    for nth in [1, 2, 4, 8, 16] {
+        let renewal: Vec<i64> =
+            exchanges.iter().copied().filter(|&(which, _)| which == nth).map(at).collect();
+        let (from, to) = renewal
+            .iter()
+            .fold((i64::MAX, 0), |(from, to), &second| (from.min(second), to.max(second)));
+        report.push_str(&format!(
+            "{nth:>7}   {}  {}  {:>5} s {:>16} {:>7}\n",
+            clock(from),
+            clock(to),
+            to - from,
+            busiest(&renewal, 60),
+            busiest(&renewal, 1),
+        ));
+    }
+    report
+}
+
+fn at((_, second): (usize, i64)) -> i64 {
+    second
+}
+
+/// When each machine exchanges, and for the how-manieth time: at once, then whenever its token comes
+/// within its leeway. Somebody on the machine always wants one.
+fn exchanges(spread: i64, leeway: &dyn Fn(&mut Random) -> i64) -> Vec<(usize, i64)> {
+    let mut random = Random(1);
+    let mut exchanges = Vec::new();
+    for _ in 0..MACHINES {
+        let mut second = random.below(spread);
+        for nth in 0.. {
+            if second >= DAYS * 24 * HOUR {
+                break;
+            }
+            exchanges.push((nth, second));
+            second += LIFE - leeway(&mut random);
+        }
+    }
+    exchanges
+}
+
+/// The most exchanges in one stretch of so many seconds.
+fn busiest(exchanges: &[i64], stretch: i64) -> usize {
+    let mut counts = BTreeMap::<i64, usize>::new();
+    for second in exchanges {
+        *counts.entry(second / stretch).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or_default()
+}
+
+fn clock(second: i64) -> String {
+    format!("{:>3}:{:02}:{:02}", second / HOUR, second / 60 % 60, second % 60)
+}
+
+/// Marsaglia's xorshift: the same numbers at every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: i64) -> i64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as i64 % end
+    }
+}

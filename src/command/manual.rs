@@ -1,0 +1,203 @@
+//! What the grammar says of itself: completions for shells, and manual pages for `man`.
+//!
+//! Both are made from the same [`Command`] that reads the command line, so neither can name a flag
+//! that there is not. The links have pages of their own, since `man git-credential-astra` is what
+//! somebody types who has found that name in a configuration.
+
+use std::io;
+
+use clap::{Arg, Command, ValueHint};
+use clap_complete::shells::{Bash, Elvish, Fish, PowerShell, Zsh};
+use clap_mangen::Man;
+
+use crate::cli::LINKS;
+
+/// The completion script for a shell.
+pub fn completions(shell: &str, grammar: Command) -> Vec<u8> {
+    let name = grammar.get_name().to_owned();
+    let grammar = &mut with_hints(grammar);
+    let mut script = Vec::new();
+    match shell {
+        "zsh" => clap_complete::generate(Zsh, grammar, name, &mut script),
+        "fish" => clap_complete::generate(Fish, grammar, name, &mut script),
+        "powershell" => clap_complete::generate(PowerShell, grammar, name, &mut script),
+        "elvish" => clap_complete::generate(Elvish, grammar, name, &mut script),
+        _ => {
+            clap_complete::generate(Bash, grammar, name, &mut script);
+            // Of a name with a hyphen it looks for another word than it sets (clap's issue 6421).
+            let text = String::from_utf8_lossy(&script);
+            script = text.replace("astra__subcmd__credential", "astra__credential").into_bytes();
+        }
+    }
+    script
+}
+
+/// What a value is, said here and not in the grammar, which is built at every call.
+fn with_hints(command: Command) -> Command {
+    command.mut_subcommands(with_hints).mut_args(|argument| match argument.get_id().as_str() {
+        "service-account" | "ca-file" => argument.value_hint(ValueHint::FilePath),
+        "cache-dir" => argument.value_hint(ValueHint::DirPath),
+        "api-url" => argument.value_hint(ValueHint::Url),
+        "host" | "registry" => argument.value_hint(ValueHint::Hostname),
+        "command" => argument.value_hint(ValueHint::CommandWithArguments),
+        _ => argument,
+    })
+}
+
+/// The manual page of the program, or of the link that stands for one of its commands.
+pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
+    grammar.build();
+    // Writing to memory does not fail.
+    let page = match LINKS.into_iter().find(|(link, _)| name == Some(link)) {
+        Some((link, word)) => page_of_link(link, word, &grammar),
+        None => page_of_program(grammar),
+    };
+    ascii(&page.unwrap_or_default()).into_bytes()
+}
+
+const SUMMARY: &str = "bearer tokens for the DataStax Astra DevOps API";
+
+const ENVIRONMENT: &str = "\
+Most variables stand next to their flags above; a flag goes before its variable. These have no flag:
+
+  ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1
+                            use an account file that is open to others
+  HTTPS_PROXY, ALL_PROXY    the proxy
+  NO_PROXY                  hosts that are reached without it
+  XDG_CONFIG_HOME           the configuration folder, instead of ~/.config
+  XDG_CACHE_HOME            the cache folder, instead of ~/.cache";
+
+const FILES: &str = "  ~/.config/astra-credential/service-account.json
+                            the account file, as copied from Astra's dashboard
+  ~/.cache/astra-credential
+                            tokens, encrypted with a key that is derived from the account file";
+
+const EXAMPLES: &str = "  astra-credential token
+  astra-credential header | curl -H @- https://api.astra.datastax.com/v2/databases
+  astra-credential exec --min-valid 1h -- terraform apply";
+
+fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
+    let about = grammar.get_about().cloned().unwrap_or_default();
+    let exit_codes = grammar.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let man = Man::new(grammar.clone().about(SUMMARY).long_about(about));
+    let mut page = title(grammar.get_name(), &grammar);
+    man.render_name_section(&mut page)?;
+    let usage = format!(
+        "\\fB{0}\\fR [SETTINGS] COMMAND [ARGUMENTS]\n.br\n\\fB{0}\\fR \\-\\-help | \\-\\-version\n",
+        escaped(grammar.get_name())
+    );
+    page.extend((heading("SYNOPSIS") + &usage).bytes());
+    man.render_description_section(&mut page)?;
+    page.extend(heading("COMMANDS").bytes());
+    for command in grammar.get_subcommands() {
+        page.extend(section_of_command(command).bytes());
+    }
+    man.render_options_section(&mut page)?;
+    for (title, text) in
+        [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES), ("EXIT STATUS", &exit_codes)]
+    {
+        page.extend((heading(title) + &prose(text)).bytes());
+    }
+    page.extend((heading("EXAMPLES") + &prose(EXAMPLES)).bytes());
+    let links = LINKS.map(|(link, _)| format!("\\fB{}\\fR(1)", escaped(link))).join(",\n");
+    page.extend((heading("SEE ALSO") + &links + "\n").bytes());
+    Ok(page)
+}
+
+/// A command's name, what it does, its arguments and its examples; what every command takes is said
+/// once, under the settings.
+fn section_of_command(command: &Command) -> String {
+    let usage = format!(".SS {} {}", escaped(command.get_name()), positionals(command));
+    let is_its_own =
+        |argument: &&Arg| argument.get_help_heading().is_none() && argument.get_id() != "help";
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut section = format!("{}\n{}.\n", usage.trim_end(), escaped(&about));
+    for argument in command.get_arguments().filter(is_its_own) {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let choices: Vec<_> = argument.get_possible_values();
+        let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
+        let choices =
+            if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        section.push_str(&format!(
+            ".TP\n\\fB{}\\fR\n{}\n",
+            escaped(&argument.to_string()),
+            escaped(&(help + &choices))
+        ));
+    }
+    let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    section + ".PP\n" + &prose(&more)
+}
+
+fn page_of_link(link: &'static str, word: &str, grammar: &Command) -> io::Result<Vec<u8>> {
+    let command = grammar.find_subcommand(word).cloned().unwrap_or_default();
+    let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let program = grammar.get_name();
+    let named = command.clone().name(link).display_name(link);
+    let man = Man::new(named);
+    let mut page = title(link, grammar);
+    man.render_name_section(&mut page)?;
+    let usage =
+        format!("{}\\fB{}\\fR {}\n", heading("SYNOPSIS"), escaped(link), positionals(&command));
+    let what = format!(
+        "`{link}` is another name of `{program}`, under which a tool looks for it: calling it is \
+         calling `{program} {word}`, and it takes the same arguments, settings and variables. \
+         Called by hand it shows what the tool sees."
+    );
+    page.extend((usage + &heading("DESCRIPTION") + &prose(&what)).bytes());
+    page.extend((heading("SET-UP") + &prose(&more)).bytes());
+    let see = format!("{}\\fB{}\\fR(1)\n", heading("SEE ALSO"), escaped(program));
+    page.extend(see.bytes());
+    Ok(page)
+}
+
+fn positionals(command: &Command) -> String {
+    let words: Vec<_> = command.get_positionals().map(|word| escaped(&word.to_string())).collect();
+    words.join(" ")
+}
+
+/// The first line, with name and version for the foot. The date is empty: clap_mangen leaves it out,
+/// and what follows takes its place.
+fn title(name: &str, grammar: &Command) -> Vec<u8> {
+    let version = grammar.get_version().unwrap_or_default();
+    let number = version.split(' ').next().unwrap_or_default();
+    format!(".TH {name} 1 \"\" \"{} {number}\"\n", grammar.get_name()).into_bytes()
+}
+
+fn heading(title: &str) -> String {
+    format!(".SH {title}\n")
+}
+
+/// Text as it stands in the help: what is indented keeps its lines, an empty line parts.
+fn prose(text: &str) -> String {
+    let mut roff = String::new();
+    let mut before = None;
+    for line in text.lines() {
+        let now = (!line.is_empty()).then(|| line.starts_with(' '));
+        if now != before {
+            let end = if before == Some(true) { ".fi\n" } else { "" };
+            let gap = if roff.is_empty() || now.is_none() { "" } else { ".PP\n" };
+            let start = if now == Some(true) { ".nf\n" } else { "" };
+            roff.extend([end, gap, start]);
+        }
+        if now.is_some() {
+            roff.push_str(&(escaped(line) + "\n"));
+        }
+        before = now;
+    }
+    roff + if before == Some(true) { ".fi\n" } else { "" }
+}
+
+/// Backslashes and hyphens are themselves, and no text is a request.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    if text.starts_with('.') { format!("\\&{text}") } else { text }
+}
+
+/// Letters beyond ASCII by number, so that a page is the same in every locale.
+fn ascii(page: &[u8]) -> String {
+    let letter = |letter: char| match letter {
+        _ if letter.is_ascii() => letter.to_string(),
+        _ => format!("\\[u{:04X}]", u32::from(letter)),
+    };
+    String::from_utf8_lossy(page).chars().map(letter).collect()
+}

@@ -1,0 +1,258 @@
+//! What comes with the binary: completions, manual pages, help, and the documentation.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::servers;
+use crate::world::{BINARY, World, is_installed, transcript};
+
+#[path = "../../examples/fleet.rs"]
+#[allow(dead_code, reason = "its `main` is the example's")]
+mod fleet;
+
+const LINKS: [&str; 4] = [
+    "bazel-credential-astra",
+    "git-credential-astra",
+    "docker-credential-astra",
+    "terraform-credentials-astra",
+];
+
+/// Whether that is here; unlike a client of ours, it may be missing in CI.
+fn is_there(program: &str) -> bool {
+    let mut run = Command::new(program);
+    run.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    let is_there = run.status().is_ok();
+    if !is_there {
+        eprintln!("SKIPPED: `{program}` is not installed");
+    }
+    is_there
+}
+
+/// The commands, as `--help` lists them.
+fn commands(world: &World) -> Vec<String> {
+    let help = world.call("--help").run().quiet();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed.take_while(|line| !line.is_empty());
+    let first_word = |line: &str| line.split_whitespace().next().unwrap().to_owned();
+    // What belongs to the name above stands further to the right.
+    names.filter(|line| !line.starts_with("   ")).map(first_word).collect()
+}
+
+/// Everything that `--help` says, of the program and of each command.
+fn help(world: &World) -> String {
+    let lines = commands(world).into_iter().map(|name| format!("{name} --help"));
+    let all = std::iter::once("--help".to_owned()).chain(lines);
+    all.map(|line| world.call(&line).run().quiet()).collect()
+}
+
+#[test]
+fn completions_are_scripts_that_their_shells_can_read() {
+    let world = World::new();
+    for (shell, check) in [
+        ("bash", "-n"),
+        ("zsh", "-n"),
+        ("fish", "-n"),
+        ("powershell", ""),
+        ("elvish", "-compileonly"),
+    ] {
+        let script = world.call(&format!("completions {shell}")).run().quiet();
+        for name in commands(&world) {
+            assert!(script.contains(&name), "{shell}: no `{name}`");
+        }
+        assert!(script.contains("min-valid"), "{shell}");
+        if check.is_empty() || !is_there(shell) {
+            continue;
+        }
+        let file = world.write(shell, &script);
+        let read = Command::new(shell).arg(check).arg(file).output().unwrap();
+        assert!(read.status.success() && read.stderr.is_empty(), "{shell}: {read:?}");
+    }
+    world.call("completions tcsh").run().failure(2);
+    world.call("completions").run().failure(2);
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let world = World::new();
+    let script = world.call("completions bash").run().quiet();
+    let file = world.write("completions", script);
+    let complete = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        function=$(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/')
+        "$function" "$1" "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[@]}""#;
+    for (line, expected) in [
+        ("astra-credential tok", "token"),
+        ("astra-credential token --for", "--format"),
+        ("astra-credential token --format js", "json"),
+        ("astra-credential man git-", "git-credential-astra"),
+    ] {
+        let call = world.call_as("bash", "-c").arg(complete).arg(&file);
+        let done = line.split(' ').fold(call, |call, word| call.arg(word)).run();
+        assert_eq!(done.stdout().trim_end(), expected, "{done}");
+    }
+}
+
+#[test]
+fn manual_pages_are_there_for_every_name_and_are_well_formed() {
+    let world = World::new();
+    let program = world.call("man").run().quiet();
+    assert_eq!(world.call("man astra-credential").run().quiet(), program);
+    for name in commands(&world) {
+        assert!(program.contains(&format!(".SS {name}")), "no `{name}`");
+    }
+    for flag in help(&world).split_whitespace().filter(|word| word.starts_with("--")) {
+        let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        assert!(program.contains(&flag.replace('-', "\\-")), "no `{flag}`");
+    }
+    let pages = LINKS.map(|name| (name, world.call(&format!("man {name}")).run().quiet()));
+    let all = [("astra-credential", program)].into_iter().chain(pages);
+    for (name, page) in all {
+        assert!(page.is_ascii() && page.contains(&format!(".TH {name} 1")), "{page}");
+        let file = world.write(&format!("{name}.1"), &page);
+        let checks: [(&str, &[&str]); 3] = [
+            ("man", &["--warnings", "-l"]),
+            ("groff", &["-ww", "-man", "-Tutf8", "-z"]),
+            ("mandoc", &["-T", "lint", "-W", "error"]),
+        ];
+        for (tool, arguments) in checks.into_iter().filter(|(tool, _)| is_there(tool)) {
+            let read = Command::new(tool).args(arguments).arg(&file).output().unwrap();
+            assert!(read.status.success() && read.stderr.is_empty(), "{tool} {name}: {read:?}");
+        }
+    }
+    world.call("man kubectl").run().failure(2);
+}
+
+#[test]
+fn a_links_page_says_what_it_is_and_how_it_is_set_up() {
+    let world = World::new();
+    transcript!(world.call("man git-credential-astra").run());
+}
+
+#[test]
+fn every_command_has_an_example_in_its_help() {
+    let world = World::new();
+    assert!(commands(&world).len() >= 12);
+    for name in commands(&world) {
+        let help = world.call(&format!("{name} --help")).run().quiet();
+        let settings = help.lines().skip_while(|line| *line != "Settings:");
+        let mut after = settings.skip_while(|line| !line.is_empty());
+        let is_example = |line: &str| line.starts_with("  ") && line.contains("astra");
+        assert!(after.any(is_example), "`{name} --help` ends without an example:\n{help}");
+    }
+}
+
+#[test]
+fn the_version_says_where_it_comes_from() {
+    let world = World::new();
+    let version = world.call("--version").run().quiet();
+    assert_eq!(world.call("-V").run().quiet(), version);
+    let start = concat!("astra-credential ", env!("CARGO_PKG_VERSION"), " (");
+    let build = version.strip_prefix(start).unwrap().strip_suffix(")\n").unwrap();
+    let target = build.split(", ").last().unwrap();
+    assert!(target.split('-').count() >= 3 && BINARY.contains(target), "{version}");
+    let head = Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let head = head.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
+    if let Some((commit, _)) = build.split_once(", ") {
+        assert!(commit.len() >= 7 && head.starts_with(commit), "{version}, at {head}");
+    }
+}
+
+fn documentation() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|page| page.unwrap().path());
+    let paths =
+        pages.chain(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)));
+    let read = |path: std::path::PathBuf| {
+        (
+            path.file_name().unwrap().to_string_lossy().into_owned(),
+            fs::read_to_string(&path).unwrap(),
+        )
+    };
+    let mut pages: Vec<_> = paths.map(read).collect();
+    pages.sort();
+    pages
+}
+
+#[test]
+fn the_documentation_names_only_flags_variables_and_pages_that_exist() {
+    let world = World::new();
+    let sources = ["src/settings.rs", "src/command.rs", "src/command/manual.rs"]
+        .map(|path| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap());
+    let known = help(&world) + &sources.concat();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let words: std::collections::BTreeSet<_> = known.split(|c| !is_part(c)).collect();
+    let pages = documentation();
+    for (page, text) in &pages {
+        for name in text.split(|c| !is_part(c)).filter(|word| word.starts_with("ASTRA_")) {
+            assert!(words.contains(name), "{page}: `{name}`");
+        }
+        // A flag of ours stands behind our name, or alone in backticks.
+        for line in text.lines() {
+            let ours = line.split("astra-credential ").skip(1);
+            let ours =
+                ours.map(|rest| rest.split([';', '|', '`', '\'']).next().unwrap_or_default());
+            let ours = ours.map(|rest| rest.split(" -- ").next().unwrap_or_default());
+            let alone = line.split("`--").skip(1).map(|rest| &rest[..rest.find('`').unwrap_or(0)]);
+            let flags = ours.flat_map(|rest| rest.split(" --").skip(1)).chain(alone);
+            for flag in flags.filter_map(|flag| flag.split(|c| !is_part(c)).next()) {
+                let is_foreign = ["", "exec-command", "exec-arg", "exec-env"].contains(&flag);
+                assert!(is_foreign || words.contains(&*format!("--{flag}")), "{page}: `--{flag}`");
+            }
+        }
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let folder = if text.starts_with("# astra-credential") { "" } else { "docs" };
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let is_page = link.contains(':')
+                || [folder, ""].iter().any(|folder| root.join(folder).join(link).exists());
+            assert!(is_page, "{page}: no `{link}`");
+        }
+    }
+}
+
+#[test]
+fn what_the_documentation_has_you_try_in_the_sandbox_works() {
+    let mut tried = Vec::new();
+    for (page, text) in documentation() {
+        let Some((_, part)) = text.split_once("## Try it in the sandbox") else {
+            continue;
+        };
+        let (_, script) = part.split_once("```sh\n").unwrap();
+        let (script, _) = script.split_once("```").unwrap();
+        let client = page.trim_end_matches(".md");
+        if ["kubectl", "git"].contains(&client) && !is_installed(client) {
+            continue;
+        }
+        let world = World::new();
+        let page_server = servers::protected(&world.authority, &world.astra);
+        let cluster = servers::kubernetes(&world.authority, &world.astra);
+        let repository = servers::git_repository(&world.authority, &world.astra);
+        let ports = [&page_server, &cluster, &repository].map(|server| server.port());
+        let folder = LINKS.map(|name| world.link(name))[0].parent().unwrap().to_owned();
+        world.link("astra-credential");
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let done = world
+            .call_as("timeout", "60 sh -eu -c")
+            .arg(script)
+            .env("PATH", path)
+            .env("SANDBOX_URL", page_server.url() + "/")
+            .env("SANDBOX_KUBERNETES", cluster.url())
+            .env("SANDBOX_GIT", repository.url() + "/demo.git")
+            .env("GIT_SSL_CAINFO", world.path("ca.pem"))
+            .env("CURL_CA_BUNDLE", world.path("ca.pem"))
+            .env("NO_PROXY", "localhost,127.0.0.1")
+            .env("ASTRA_CREDENTIAL_HOSTS", ports.map(|port| format!("localhost:{port}")).join(","))
+            .run();
+        assert!(done.output.status.success(), "{page}: {done}");
+        assert!(!done.stdout().contains("not found") && !done.stdout().contains("{}"), "{done}");
+        assert_eq!(world.astra.exchanges(), 1, "{page}: {done}");
+        tried.push(page);
+    }
+    assert!(tried.len() >= 5, "{tried:?}");
+}
+
+#[test]
+fn the_page_about_fleets_quotes_the_simulation() {
+    let (_, page) = documentation().into_iter().find(|(name, _)| name == "fleet.md").unwrap();
+    let report = fleet::report();
+    assert!(page.contains(report.trim_end()), "docs/fleet.md is to quote:\n{report}");
+}
