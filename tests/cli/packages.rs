@@ -202,7 +202,12 @@ fn the_documentation_names_only_flags_variables_and_pages_that_exist() {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let folder = if text.starts_with("# astra-credential") { "" } else { "docs" };
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let heading = |line: &str| {
+                let title = line.trim_start_matches('#').trim().to_lowercase();
+                line.starts_with('#') && link == format!("#{}", title.replace(' ', "-"))
+            };
             let is_page = link.contains(':')
+                || text.lines().any(heading)
                 || [folder, ""].iter().any(|folder| root.join(folder).join(link).exists());
             assert!(is_page, "{page}: no `{link}`");
         }
