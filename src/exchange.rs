@@ -169,6 +169,10 @@ impl Exchange<'_> {
             .user_agent(concat!("astra-credential/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .proxy(proxy)
+            // ureq clears 128 KiB each. A header of more than the 64 that it takes has to fit in to
+            // be told as such; what is sent is an account.
+            .input_buffer_size(80 * 1024)
+            .output_buffer_size(16 * 1024)
             .build();
         Ok(Agent::with_parts(config, DefaultConnector::default(), Lookup))
     }

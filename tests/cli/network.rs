@@ -96,6 +96,24 @@ fn an_answer_without_a_usable_token_is_an_error() {
 }
 
 #[test]
+fn a_header_without_end_is_told_as_such_and_a_long_one_is_read() {
+    let world = World::new();
+    let cookie = |length: usize| {
+        move |_: &_, _: usize| {
+            Some(
+                Reply::json(200, &serde_json::json!({"token": "abc"}))
+                    .with_header("Set-Cookie", &"a".repeat(length)),
+            )
+        }
+    };
+    world.astra.set_answer(cookie(60 * 1024));
+    world.call("token --no-cache").run().quiet();
+    world.astra.set_answer(cookie(1024 * 1024));
+    let told = world.call("token --no-cache").run().failure(1);
+    assert!(told.contains("header is too big"), "{told}");
+}
+
+#[test]
 fn an_unusable_answer_caches_no_token() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::text(200, "<html>"));
