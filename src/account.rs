@@ -130,10 +130,10 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let quoted = quoted(&path.to_string_lossy());
+    let quoted = || quoted(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
         let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, format!("chown {caller} {quoted}")));
+        return Some((exposure, format!("chown {caller} {}", quoted())));
     }
     // A Kubernetes secret volume gives a file to its pod through root's group.
     let group_may_read = owner == ROOT;
@@ -145,7 +145,7 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
         _ => return None,
     };
     let closed = if owner == caller { "600" } else { "440" };
-    Some((format!("{by} (mode {mode:04o})"), format!("chmod {closed} {quoted}")))
+    Some((format!("{by} (mode {mode:04o})"), format!("chmod {closed} {}", quoted())))
 }
 
 /// A word as a shell takes it, in quotes only where it needs them.

@@ -198,8 +198,10 @@ What was done is kept in setup.json in the configuration folder, for --undo.";
 /// What clap says of it: a mistake, or the help or version that was asked for.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
     let arguments = spelled_out(arguments);
-    // A command that is named first is parsed alone: a tool calls this program hundreds of times,
-    // and the grammar of all the other commands is most of the work.
+    if let Some(line) = usual(&arguments) {
+        return Ok(line);
+    }
+    // A command that is named first is parsed alone: the grammar of all the others is most of the work.
     let first = arguments.get(1).and_then(|first| Name::find(first.to_str()?));
     let (name, mut found, before) = match first {
         Some(name) => {
@@ -247,6 +249,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
     };
     // A setting goes before the command's name or behind it, where it counts more.
     Ok(Line { name, flags: flags(&mut found).or(before), task })
+}
+
+/// What tools call by the hundred, without settings: its meaning is known without a grammar, which
+/// would be a seventh of what the call does.
+fn usual(arguments: &[OsString]) -> Option<Line> {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_str());
+    let (name, verb, None) = (words.next()??, words.next(), words.next()) else { return None };
+    let task = match (name, verb) {
+        ("token", None) => Task::Token(Format::Text),
+        ("kubernetes", None) => Task::Kubernetes,
+        ("git", Some(Some("get"))) => Task::Git("get".to_owned()),
+        ("bazel", Some(Some("get"))) => Task::Bazel("get".to_owned()),
+        ("docker", Some(Some("get"))) => Task::Docker("get".to_owned()),
+        _ => return None,
+    };
+    Some(Line { name: name.to_owned(), flags: Flags::default(), task })
 }
 
 fn not_for_account() -> clap::Error {
@@ -500,6 +518,23 @@ mod tests {
         astra-credential: 
         astra-credential tokens: unrecognized subcommand
         "#);
+    }
+
+    #[test]
+    fn what_is_known_without_a_grammar_means_the_same_with_it() {
+        for line in ["token", "kubernetes", "git get", "bazel get", "docker get"] {
+            let words: Vec<OsString> = format!("x {line}").split(' ').map(Into::into).collect();
+            let Line { name, flags, task } = usual(&words).unwrap();
+            // The same call with a setting in it goes by the grammar.
+            let verbose = parse(words.into_iter().chain(["-v".into()])).unwrap();
+            assert_eq!((name, task), (verbose.name, verbose.task));
+            assert_eq!(Flags { verbose: true, ..flags }, verbose.flags);
+        }
+        for line in ["", "git", "git store", "token -v", "token token", "kubernetes get", "status"]
+        {
+            let words: Vec<OsString> = format!("x {line}").split(' ').map(Into::into).collect();
+            assert!(usual(&words).is_none(), "{line}");
+        }
     }
 
     #[test]

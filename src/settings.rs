@@ -11,7 +11,7 @@ use crate::error::{Error, Shown, harmless};
 use crate::protocol::{Host, Hosts};
 
 /// The settings as they were typed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Flags {
     /// `--service-account FILE`
     pub service_account: Option<OsString>,
