@@ -138,7 +138,11 @@ impl Surroundings<'_> {
             Tool::Terraform => terraform::plan(self, plan),
         }?;
         if self.account.is_some_and(|file| !file.exists()) {
-            plan.notes.push("remains: `astra-credential setup account`".to_owned());
+            let mut words = vec!["astra-credential".into(), "setup".into(), "account".into()];
+            if let Some(file) = &self.flags.service_account {
+                words.extend(["--service-account".to_owned(), file.to_string_lossy().into_owned()]);
+            }
+            plan.notes.push(format!("remains: `{}`", plan::line(&words)));
         }
         Ok(())
     }

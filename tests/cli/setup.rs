@@ -571,6 +571,21 @@ fn a_record_that_cannot_be_read_stops_it_and_a_folder_that_cannot_be_written_is_
 }
 
 #[test]
+fn an_account_that_is_not_there_yet_is_asked_for_where_it_was_named() {
+    let world = World::new();
+    fs::remove_file(world.account_file()).unwrap();
+    let missing = world.call("token").run();
+    assert!(missing.failure(3).contains("`astra-credential setup account`"), "{missing}");
+    let line = "setup bazel --dry-run --host a.example.com";
+    let said = world.call(line).run().quiet();
+    assert!(said.ends_with("remains: `astra-credential setup account`\n"), "{said}");
+    let named = world.call(line).arg("--service-account").arg(world.path("my account.json")).run();
+    let command =
+        format!("setup account --service-account '{}'", world.path("my account.json").display());
+    assert!(named.quiet().contains(&command), "{named}");
+}
+
+#[test]
 fn the_account_is_checked_and_stored_privately() {
     let world = World::new();
     let account = world.astra.account_json();

@@ -222,6 +222,6 @@ pub fn run(command: &[String], codes: &[i32]) -> Result<(i32, String), Error> {
 }
 
 /// A command as a shell takes it.
-fn line(command: &[String]) -> String {
+pub fn line(command: &[String]) -> String {
     command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
