@@ -20,7 +20,7 @@ fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
 }
 
 /// Everything in the home: its path, its mode, and its content or where it leads.
-type Tree = Vec<(PathBuf, u32, Vec<u8>)>;
+type Tree = Vec<(PathBuf, u32, String)>;
 
 fn tree(world: &World) -> Tree {
     fn visit(folder: &Path, found: &mut Tree) {
@@ -34,7 +34,7 @@ fn tree(world: &World) -> Tree {
                 kind if kind.is_dir() => Vec::new(),
                 _ => fs::read(&path).unwrap(),
             };
-            found.push((path.clone(), mode(&path), content));
+            found.push((path.clone(), mode(&path), content.escape_ascii().to_string()));
             if kind.is_dir() {
                 visit(&path, found);
             }
@@ -368,6 +368,46 @@ fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
             assert_eq!(fs::read_to_string(world.path(file)).unwrap(), *content, "{tool}");
         }
     }
+}
+
+#[test]
+fn what_is_shown_holds_no_secret_of_the_file() {
+    let contents: [(&str, &[&str]); 3] = [
+        (
+            "docker",
+            &[
+                "{\n\t\"auths\": {\n\t\t\"r\": {\n\t\t\t\"auth\": \"hunter2\"\n\t\t}\n\t}\n}\n",
+                "{\"auths\":{\"r\":{\"auth\":\"hunter2\"}}}",
+                "{\"credHelpers\":{\"x\":\"y\"},\"auths\":{\"r\":{\"auth\":\"hunter2\"}}}\n",
+            ],
+        ),
+        ("bazel", &["build --remote_header=x=hunter2\n", "build --remote_header=x=hunter2"]),
+        (
+            "terraform",
+            &[
+                "credentials \"h\" {\n  token = \"hunter2\"\n}\n",
+                "credentials \"h\" { token = \"hunter2\" }",
+            ],
+        ),
+    ];
+    let mut parts = Vec::new();
+    for (tool, contents) in contents {
+        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
+        for content in contents {
+            let world = World::new();
+            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
+            world.write(file, content);
+            let line = format!("setup {tool} --host a.example.com");
+            let done = world.call(&format!("{line} --dry-run")).run();
+            world.call(&line).run().quiet();
+            let undone = world.call(&format!("setup {tool} --undo --dry-run")).run();
+            for shown in [&done, &undone] {
+                assert!(!shown.quiet().contains("hunter2"), "{shown}");
+            }
+            parts.push(format!("{done}\n{undone}"));
+        }
+    }
+    transcript!(parts.join("\n"));
 }
 
 #[test]

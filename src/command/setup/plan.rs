@@ -9,9 +9,6 @@ use super::record::Change;
 use crate::account::quoted;
 use crate::error::{Error, Shown};
 
-/// Lines of an unchanged file that a diff shows around a change.
-const CONTEXT: usize = 3;
-
 /// Characters that are shown of what a command complains.
 const LONGEST_COMPLAINT: usize = 300;
 
@@ -157,7 +154,8 @@ impl Sweep {
 }
 
 impl Draft {
-    /// A unified diff. What setup adds or takes away lies together, so it is one hunk.
+    /// A unified diff. What setup adds or takes away lies together, so it is one hunk. What stays is
+    /// not shown, since it may be a secret: no lines around the hunk, and `…` for the rest of a line.
     fn diff(&self) -> String {
         let name = |text: &Option<String>| match text {
             Some(_) => self.path.display().to_string(),
@@ -169,23 +167,19 @@ impl Draft {
         };
         let (old, new) = (lines(&self.before), lines(&self.after));
         let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-        let (old_rest, new_rest) = (&old[same..], &new[same..]);
-        let tail = old_rest.iter().rev().zip(new_rest.iter().rev());
+        let tail = old[same..].iter().rev().zip(new[same..].iter().rev());
         let tail = tail.take_while(|(old, new)| old == new).count();
-        let from = same.saturating_sub(CONTEXT);
-        let (old_end, new_end) = (old.len() - tail, new.len() - tail);
-        let after = tail.min(CONTEXT);
-        let range = |end: usize| match end + after - from {
-            0 => format!("{from},0"),
-            count => format!("{},{count}", from + 1),
+        let (old, new) = (&old[same..old.len() - tail], &new[same..new.len() - tail]);
+        let range = |lines: &[String]| match lines.len() {
+            0 => format!("{same},0"),
+            count => format!("{},{count}", same + 1),
         };
-        let _ = writeln!(said, "@@ -{} +{} @@", range(old_end), range(new_end));
-        let groups = [
-            (' ', &old[from..same]),
-            ('-', &old[same..old_end]),
-            ('+', &new[same..new_end]),
-            (' ', &old[old_end..old_end + after]),
-        ];
+        let _ = writeln!(said, "@@ -{} +{} @@", range(old), range(new));
+        let (old, new) = elided(&old.concat(), &new.concat());
+        let lines = |text: String| -> Vec<String> {
+            text.split_inclusive('\n').map(str::to_owned).collect()
+        };
+        let groups = [('-', lines(old)), ('+', lines(new))];
         for (mark, line) in groups.iter().flat_map(|(mark, of)| of.iter().map(move |l| (mark, l))) {
             said.push(*mark);
             said += line;
@@ -195,6 +189,24 @@ impl Draft {
         }
         said
     }
+}
+
+/// Two texts without the words that both begin or end with.
+fn elided(old: &str, new: &str) -> (String, String) {
+    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
+    let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
+    let same = old[start..].chars().rev().zip(new[start..].chars().rev());
+    let end: usize = same.take_while(|(old, new)| old == new).map(|(c, _)| c.len_utf8()).sum();
+    let short = |part: &str| match part.contains(char::is_alphanumeric) {
+        true if part.ends_with('\n') => "…\n".to_owned(),
+        true => "…".to_owned(),
+        false => part.to_owned(),
+    };
+    let elided = |text: &str| {
+        let end = text.len() - end;
+        short(&text[..start]) + &text[start..end] + &short(&text[end..])
+    };
+    (elided(old), elided(new))
 }
 
 /// Runs a command of a tool, which may end with one of `codes`, and gives its code and what it says.
