@@ -94,28 +94,32 @@ pub struct Surroundings<'a> {
 /// Does what `order` says, and gives the lines that tell what was done.
 ///
 /// # Errors
-/// Something cannot be done. Unless that is a file or command that fails in the doing, nothing is.
+/// Something cannot be done. Then nothing is, unless it adds to an earlier set-up of that tool and a
+/// file or command fails in the doing.
 pub fn run(order: Order, around: &Surroundings<'_>) -> Result<Vec<u8>, Error> {
     let tool = order.tool;
     let place = around.config.clone().ok_or_else(|| around.homeless())?.join("setup.json");
+    let turn = around.home().ok().and_then(|home| file::turn(&home));
     let mut record = Record::load(&place)?;
-    let mut plan = Plan::default();
-    if order.undo {
-        for change in record.of(tool).iter().rev() {
-            change.undo(&mut plan)?;
-        }
-    } else {
-        around.plan(tool, &mut plan)?;
+    if turn.is_some() && !order.dry_run {
+        record.places(tool).chain([&*place]).for_each(file::sweep);
     }
+    let plan = if order.undo { record.undo(tool)? } else { around.plan(tool)? };
     let mut said = match plan.is_empty() {
         true => "nothing to do\n".to_owned(),
         false if order.dry_run => plan.shown(),
         false if order.undo => plan.carry_out()?,
         false => {
+            let is_first = record.places(tool).next().is_none();
             // First the record, so that a setup that is broken off can be taken back too.
             record.add(tool, &plan, &place);
-            record.save(&place)?;
-            plan.carry_out()?
+            let done = record.save(&place).and_then(|()| plan.carry_out());
+            if done.is_err() && is_first {
+                // As far as that goes: the first failure is the one to tell.
+                let _ = record.undo(tool).and_then(|plan| plan.carry_out());
+                let _ = record.drop_tool(tool, &place);
+            }
+            done?
         }
     };
     if order.undo && !order.dry_run {
@@ -126,16 +130,17 @@ pub fn run(order: Order, around: &Surroundings<'_>) -> Result<Vec<u8>, Error> {
 }
 
 impl Surroundings<'_> {
-    fn plan(&self, tool: Tool, plan: &mut Plan) -> Result<(), Error> {
+    fn plan(&self, tool: Tool) -> Result<Plan, Error> {
         if tool != Tool::Kubectl && self.hosts.is_empty() {
             return Err(Error::HostUnnamed { tool: tool.name() });
         }
+        let mut plan = Plan::default();
         match tool {
-            Tool::Kubectl => kubectl::plan(self, plan),
-            Tool::Git => git::plan(self, plan),
-            Tool::Docker => docker::plan(self, plan),
-            Tool::Bazel => bazel::plan(self, plan),
-            Tool::Terraform => terraform::plan(self, plan),
+            Tool::Kubectl => kubectl::plan(self, &mut plan),
+            Tool::Git => git::plan(self, &mut plan),
+            Tool::Docker => docker::plan(self, &mut plan),
+            Tool::Bazel => bazel::plan(self, &mut plan),
+            Tool::Terraform => terraform::plan(self, &mut plan),
         }?;
         if self.account.is_some_and(|file| !file.exists()) {
             let mut words = vec!["astra-credential".into(), "setup".into(), "account".into()];
@@ -144,7 +149,7 @@ impl Surroundings<'_> {
             }
             plan.notes.push(format!("remains: `{}`", plan::line(&words)));
         }
-        Ok(())
+        Ok(plan)
     }
 
     /// The user's home.

@@ -416,8 +416,8 @@ fn a_link_to_a_file_stays_a_link() {
         for is_there in [true, false] {
             let world = World::new();
             fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
-            fs::create_dir(world.path("dotfiles")).unwrap();
             if is_there {
+                fs::create_dir(world.path("dotfiles")).unwrap();
                 world.write("dotfiles/it", "");
             }
             symlink(world.path("dotfiles/it"), world.path(file)).unwrap();
@@ -534,6 +534,51 @@ fn what_was_there_before_and_what_was_changed_since_stays() {
 }
 
 #[test]
+fn set_ups_at_once_are_all_taken_back() {
+    let world = World::new();
+    let before = tree(&world);
+    for _ in 0..3 {
+        let lines = ["docker", "bazel", "terraform"]
+            .map(|tool| format!("setup {tool} --host a.example.com"));
+        for lines in [lines, ["docker", "bazel", "terraform"].map(|t| format!("setup {t} --undo"))]
+        {
+            let started: Vec<_> = lines.iter().map(|line| world.call(line).start()).collect();
+            for child in started {
+                let (code, _, stderr) = finish(child);
+                assert_eq!((code, stderr.as_str()), (0, ""));
+            }
+        }
+        assert_eq!(tree(&world), before);
+    }
+}
+
+#[test]
+fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
+    if !is_installed("strace") {
+        return;
+    }
+    for tool in ["docker", "terraform"] {
+        let world = World::new();
+        let before = tree(&world);
+        let line = format!("setup {tool} --host a.example.com");
+        let mut killed = 0;
+        for call in ["mkdir", "symlink", "openat", "write", "fsync", "rename"] {
+            for when in 1..9 {
+                let inject =
+                    format!("-f -qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
+                let done = world.call_as("strace", &format!("{inject} {BINARY} {line}")).run();
+                killed += usize::from(done.output.status.code().is_none());
+                // Whatever was left, the next one gets through and can be taken back.
+                world.call(&line).run().quiet();
+                world.call(&format!("setup {tool} --undo")).run().quiet();
+                assert_eq!(tree(&world), before, "{done}");
+            }
+        }
+        assert!(killed > 10, "{killed}");
+    }
+}
+
+#[test]
 fn links_go_beside_the_program_if_that_is_on_path() {
     let world = World::new();
     fs::create_dir(world.path("bin")).unwrap();
@@ -601,13 +646,38 @@ fn a_record_that_cannot_be_read_stops_it_and_a_folder_that_cannot_be_written_is_
     }
     assert_eq!(tree(&world), before);
     fs::remove_file(&record).unwrap();
-    // A file where a folder should be; what was done until then can be taken back.
+    // A file where a folder should be.
     fs::write(world.path(".local"), "").unwrap();
     let before = tree(&world);
     let said = world.call("setup bazel --host a.example.com").run().failure(1);
     assert!(said.contains("cannot write"), "{said}");
-    world.call("setup bazel --undo").run().quiet();
     assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn a_set_up_that_fails_half_way_leaves_nothing() {
+    let world = World::new();
+    // Made by the tool in the end, where it cannot be.
+    if is_installed("git") {
+        let config = world.path("no such folder/config");
+        let before = tree(&world);
+        let line = "setup git --host a.example.com";
+        world.call(line).env("GIT_CONFIG_GLOBAL", &config).run().failure(1);
+        assert_eq!(tree(&world), before);
+    }
+    // No room for the file, or for the record.
+    world.call("setup terraform --host a.example.com").run().quiet();
+    fs::create_dir(world.path(".docker")).unwrap();
+    world.write(".docker/config.json", "{}".to_owned() + &" ".repeat(8192));
+    let before = tree(&world);
+    for (blocks, file) in [(8, "config.json"), (0, "setup.json")] {
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let call = world.call_as("sh", "-c").arg(limited).arg("sh").arg(BINARY);
+        let line = ["setup", "docker", "--host", "a.example.com"];
+        let done = line.into_iter().fold(call, Call::arg).run();
+        assert!(done.failure(1).contains(&format!("{file}`: File too large")), "{done}");
+        assert_eq!(tree(&world), before, "{done}");
+    }
 }
 
 #[test]
@@ -639,8 +709,12 @@ fn the_account_is_checked_and_stored_privately() {
     assert_eq!(mode(&world.account_file()), 0o600);
     assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
     assert!(!world.token().is_empty());
+    // What a call left that was killed in the middle goes, since it may hold the secret.
+    let left = world.path(".config/astra-credential/.service-account.json.astra-1");
+    fs::write(&left, &account).unwrap();
     let again = setup().input(account.clone()).run();
     assert_eq!(again.quiet(), "nothing to do\n");
+    assert!(!left.exists());
     set_mode(&world.account_file(), 0o640);
     assert!(setup().input(account.clone()).run().quiet().starts_with("wrote "));
     assert_eq!(mode(&world.account_file()), 0o600);

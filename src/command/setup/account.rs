@@ -26,6 +26,10 @@ pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
+    let turn = path.parent().and_then(file::turn);
+    if turn.is_some() {
+        file::sweep(path);
+    }
     if let Ok(metadata) = fs::metadata(path) {
         // Anything but a file may keep its reader waiting.
         let kept = metadata.is_file().then(|| fs::read(path)).and_then(Result::ok);

@@ -58,8 +58,19 @@ impl Record {
         })
     }
 
-    /// What was done for a tool.
-    pub fn of(&self, tool: Tool) -> &[Change] {
+    /// Where something was done for a tool.
+    pub fn places(&self, tool: Tool) -> impl Iterator<Item = &Path> {
+        self.of(tool).iter().map(Change::place)
+    }
+
+    /// Plans to take back what was done for a tool.
+    pub fn undo(&self, tool: Tool) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        self.of(tool).iter().rev().try_for_each(|change| change.undo(&mut plan))?;
+        Ok(plan)
+    }
+
+    fn of(&self, tool: Tool) -> &[Change] {
         self.done.get(tool.name()).map_or(&[], Vec::as_slice)
     }
 
@@ -88,7 +99,7 @@ impl Record {
     }
 
     /// Drops what was done for a tool, once it is taken back, and the folders that nobody else uses.
-    pub fn drop_tool(mut self, tool: Tool, path: &Path) -> Result<(), Error> {
+    pub fn drop_tool(&mut self, tool: Tool, path: &Path) -> Result<(), Error> {
         if self.done.remove(tool.name()).is_none() {
             return Ok(());
         }
@@ -121,7 +132,7 @@ impl Change {
     }
 
     /// Plans to take it back, unless somebody has changed it since.
-    pub fn undo(&self, plan: &mut Plan) -> Result<(), Error> {
+    fn undo(&self, plan: &mut Plan) -> Result<(), Error> {
         let is_ours = match self {
             Self::Link { at, to } => link::undo(at, to, plan),
             Self::Lines { file, added, is_new } => undo_lines(file, added, *is_new, plan)?,
