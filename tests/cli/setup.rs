@@ -100,8 +100,14 @@ fn git_keeps_the_rest_of_its_file_and_hands_quoted_settings_on() {
     if !is_installed("git") {
         return;
     }
-    for content in ["", "[user]\n\tname = x # c", "[user]\r\n\tname = x\r\n", "[a]\n[b] ; c\n\td\n"]
-    {
+    let contents: [&[u8]; 5] = [
+        b"",
+        b"[user]\n\tname = x # c",
+        b"[user]\r\n\tname = x\r\n",
+        b"[a]\n[b] ; c\n\td\n",
+        b"[user]\n\tname = J\xf6rg",
+    ];
+    for content in contents {
         let world = World::new();
         world.write(".gitconfig", content);
         set_mode(&world.path(".gitconfig"), 0o640);
@@ -143,6 +149,10 @@ fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
     let undone = at("setup git --undo");
     assert!(undone.quiet().contains("changed since"), "{undone}");
     assert!(fs::read_to_string(&config).unwrap().contains("astra -v --host"), "{undone}");
+    // As root, git would put a file in the place of `/dev/null`.
+    let null = world.call("setup git --host b.example.com --dry-run");
+    let null = null.env("GIT_CONFIG_GLOBAL", "/dev/null").run();
+    assert!(null.failure(1).contains("`/dev/null` is not a regular file"), "{null}");
     // In a file that git cannot read, nothing is done.
     fs::write(&config, "[user\n").unwrap();
     let before = tree(&world);

@@ -13,17 +13,25 @@ const MOST_LINKS: usize = 40;
 
 /// A file's text; `None` when there is no file.
 pub fn read(path: &Path) -> Result<Option<String>, Error> {
-    let unusable =
-        |defect: &str| Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() };
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(unusable("is not a regular file")),
-        Ok(_) => match fs::read(path) {
-            Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| unusable("is not UTF-8")),
-            Err(error) => Err(unusable(&format!("cannot be read: {error}"))),
-        },
+    let text = read_bytes(path)?.map(String::from_utf8).transpose();
+    text.map_err(|_| unusable(path, "is not UTF-8"))
+}
+
+/// A file's content, whatever its encoding.
+pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let content = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
+        true => fs::read(path).map(Some),
+        false => Ok(None),
+    });
+    match content {
+        Ok(None) => Err(unusable(path, "is not a regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unusable(&format!("cannot be read: {error}"))),
+        content => content.map_err(|error| unusable(path, &format!("cannot be read: {error}"))),
     }
+}
+
+fn unusable(path: &Path, defect: &str) -> Error {
+    Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() }
 }
 
 /// Replaces a file's content at one stroke, and makes the folders it needs. The file has `mode`

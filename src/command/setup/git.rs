@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{self, Sweep};
-use super::{Plan, Surroundings, Tool, link, record};
+use super::{Plan, Surroundings, Tool, file, link, record};
 use crate::account::quoted;
 use crate::error::Error;
 
@@ -27,9 +27,12 @@ pub struct Change {
 /// Plans to set git up: a helper for each host.
 pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
     link::plan_on_path(Tool::Git, "git-credential-astra", around, plan)?;
-    let file = file(around)?;
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let length = (!text.is_empty() && !text.ends_with('\n')).then_some(text.len() as u64);
+    let file = place(around)?;
+    let content = file::read_bytes(&file)?;
+    let is_new = content.is_none();
+    let content = content.unwrap_or_default();
+    let is_open = content.last().is_some_and(|last| *last != b'\n');
+    let length = is_open.then_some(content.len() as u64);
     let arguments = around.arguments()?;
     for host in around.hosts {
         let key = format!("credential.https://{host}.helper");
@@ -46,7 +49,6 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
             return Err(Error::Taken { path: file, problem, tool: Tool::Git.name() });
         }
         plan.commands.push(command(&["--global", "--add", &key, &value]));
-        let is_new = !file.exists();
         let change = Change { file: file.clone(), key, value, is_new, length };
         plan.changes.push(record::Change::Git(change));
     }
@@ -72,7 +74,7 @@ impl Change {
 }
 
 /// The file that `git config --global` writes.
-fn file(around: &Surroundings<'_>) -> Result<PathBuf, Error> {
+fn place(around: &Surroundings<'_>) -> Result<PathBuf, Error> {
     if let Some(file) = around.path_in("GIT_CONFIG_GLOBAL") {
         return Ok(file);
     }

@@ -131,7 +131,7 @@ impl Plan {
 impl Sweep {
     /// Whether the file was removed.
     fn carry_out(&self) -> io::Result<bool> {
-        let Ok(text) = fs::read_to_string(&self.path) else {
+        let Ok(content) = fs::read(&self.path) else {
             return Ok(false);
         };
         // What kubectl writes when it has nothing to write.
@@ -140,14 +140,14 @@ impl Sweep {
             matches!(line, "apiVersion: v1" | "kind: Config")
                 || empty.iter().any(|end| line.ends_with(end))
         };
-        if self.is_new && text.lines().all(says_nothing) {
+        if self.is_new && String::from_utf8_lossy(&content).lines().all(says_nothing) {
             return file::remove(&self.path).map(|()| true);
         }
         // git ends the last line, and leaves it so.
-        if self.length.is_some_and(|length| length + 1 == text.len() as u64)
-            && let Some(text) = text.strip_suffix('\n')
+        if self.length.is_some_and(|length| length + 1 == content.len() as u64)
+            && let Some(content) = content.strip_suffix(b"\n")
         {
-            file::write(&self.path, text.as_bytes(), None)?;
+            file::write(&self.path, content, None)?;
         }
         Ok(false)
     }
