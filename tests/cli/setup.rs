@@ -306,7 +306,7 @@ fn bazels_file_is_written_and_no_trace_is_left() {
         let text = fs::read_to_string(world.path(".bazelrc")).unwrap();
         let helper = "bazel-credential-astra";
         let [one, two] = ["cache", "other"]
-            .map(|name| format!("build --credential_helper={name}.example.com={helper}\n"));
+            .map(|name| format!("common --credential_helper={name}.example.com={helper}\n"));
         assert_eq!(text, one + &two);
         let link = world.path(".local/bin").join(helper);
         let get = world.call_as(link, "get").input(r#"{"uri":"https://cache.example.com:8443/x"}"#);
@@ -463,6 +463,9 @@ fn a_file_that_cannot_be_parsed_is_not_touched() {
                 b"# c \\",
                 b"\xff",
                 b"build --credential_helper=a.example.com=other\n",
+                b"common --credential_helper=\"a.example.com=other\"\n",
+                b"common --credential_helper a.example.com=other\n",
+                b"build --jobs=4 \\\n--credential_helper=a.example.com=other\n",
             ],
         ),
         (
