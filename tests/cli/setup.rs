@@ -217,6 +217,20 @@ fn kubectl_keeps_other_users_and_hands_quoted_settings_on() {
 }
 
 #[test]
+fn kubectls_contexts_that_lose_their_user_are_told() {
+    if !is_installed("kubectl") {
+        return;
+    }
+    let world = World::new();
+    world.call("setup kubectl").run().quiet();
+    for context in ["one --user=astra", "two --user=astra", "three --user=me"] {
+        tool(&world, &format!("kubectl config set-context {context}")).run().quiet();
+    }
+    let undone = world.call("setup kubectl --undo").run();
+    transcript!(undone);
+}
+
+#[test]
 fn docker_inspects_after_setup_and_no_trace_is_left() {
     if !is_installed("docker") {
         return;
