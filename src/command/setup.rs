@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use self::account::store as store_account;
+pub use self::link::as_found;
 use self::plan::Plan;
 use self::record::Record;
 use crate::account::quoted;
@@ -79,7 +80,7 @@ pub struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     /// Looks a list of paths up.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file.
+    /// This program's own file, [`as_found`].
     pub program: PathBuf,
     /// The folder of the record.
     pub config: Option<PathBuf>,

@@ -643,6 +643,31 @@ fn the_lines_for_the_profile_are_those_that_are_missing() {
 }
 
 #[test]
+fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
+    let world = World::new();
+    fs::create_dir_all(world.path("versions/1")).unwrap();
+    fs::create_dir(world.path("bin")).unwrap();
+    let [one, two] = ["versions/1/astra-credential", "versions/2/astra-credential"];
+    fs::copy(BINARY, world.path(one)).unwrap();
+    let program = world.path("bin/astra-credential");
+    symlink(world.path(one), &program).unwrap();
+    let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
+    let line = "setup bazel --host a.example.com";
+    world.call_as(world.path(one), line).env("PATH", &path).run().quiet();
+    assert_eq!(fs::read_link(world.path("bin/bazel-credential-astra")).unwrap(), program);
+    if is_installed("kubectl") {
+        world.call_as(&program, "setup kubectl").env("PATH", &path).run().quiet();
+        let config = fs::read_to_string(world.path(".kube/config")).unwrap();
+        assert!(config.contains(&format!("command: {}\n", program.display())), "{config}");
+    }
+    fs::rename(world.path("versions/1"), world.path("versions/2")).unwrap();
+    fs::remove_file(&program).unwrap();
+    symlink(world.path(two), &program).unwrap();
+    let again = world.call_as(&program, line).env("PATH", &path).run();
+    assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+}
+
+#[test]
 fn without_a_host_or_a_home_nothing_is_set_up() {
     let world = World::new();
     let before = tree(&world);
