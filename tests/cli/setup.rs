@@ -313,6 +313,22 @@ fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
 }
 
 #[test]
+fn opentofus_own_file_is_told_of() {
+    let world = World::new();
+    let line = "setup terraform --host a.example.com";
+    let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
+    assert!(!world.call(line).run().quiet().contains("OpenTofu"));
+    let before = world.write(".tofurc", "");
+    let told = world.call(line).run();
+    at(".tofurc").quiet();
+    assert!(fs::read_to_string(&before).unwrap().contains("credentials_helper"));
+    assert_eq!(world.call(line).run().quiet(), "nothing to do\n");
+    world.call("setup terraform --undo").run().quiet();
+    assert_eq!(fs::read_to_string(&before).unwrap(), "");
+    transcript!(told);
+}
+
+#[test]
 fn bazels_file_is_written_and_no_trace_is_left() {
     let world = World::new();
     let line = "setup bazel --host cache.example.com:8443 --host other.example.com";
@@ -631,18 +647,6 @@ fn links_go_beside_the_program_if_that_is_on_path() {
 }
 
 #[test]
-fn the_lines_for_the_profile_are_those_that_are_missing() {
-    let world = World::new();
-    let line = "setup bazel --host b.example.com --timeout 5 --cache-dir";
-    let cache = world.path("my cache");
-    let some = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_HOSTS", "a.example.com").run();
-    let all = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_TIMEOUT", "5");
-    let all = all.env("ASTRA_CREDENTIAL_HOSTS", "b.example.com,a.example.com");
-    let none = all.env("ASTRA_CREDENTIAL_CACHE_DIR", &cache).run();
-    transcript!(some, none);
-}
-
-#[test]
 fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
     let world = World::new();
     fs::create_dir_all(world.path("versions/1")).unwrap();
@@ -665,6 +669,18 @@ fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
     symlink(world.path(two), &program).unwrap();
     let again = world.call_as(&program, line).env("PATH", &path).run();
     assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+}
+
+#[test]
+fn the_lines_for_the_profile_are_those_that_are_missing() {
+    let world = World::new();
+    let line = "setup bazel --host b.example.com --timeout 5 --cache-dir";
+    let cache = world.path("my cache");
+    let some = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_HOSTS", "a.example.com").run();
+    let all = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_TIMEOUT", "5");
+    let all = all.env("ASTRA_CREDENTIAL_HOSTS", "b.example.com,a.example.com");
+    let none = all.env("ASTRA_CREDENTIAL_CACHE_DIR", &cache).run();
+    transcript!(some, none);
 }
 
 #[test]
