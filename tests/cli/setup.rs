@@ -100,12 +100,17 @@ fn git_keeps_the_rest_of_its_file_and_hands_quoted_settings_on() {
     if !is_installed("git") {
         return;
     }
-    let contents: [&[u8]; 5] = [
+    let contents: [&[u8]; 10] = [
         b"",
         b"[user]\n\tname = x # c",
         b"[user]\r\n\tname = x\r\n",
         b"[a]\n[b] ; c\n\td\n",
         b"[user]\n\tname = J\xf6rg",
+        b"[user]\n\tname = x\n# vim: ft=gitconfig",
+        b"[user]\n\tname = x\n; [user]\n",
+        b"\n[user]\n\tname = x\n\n\n",
+        b"[credential \"https://a.example.com\"]\n\thelper =\n[b]\n\tc\n",
+        b"[credential \"https://a.example.com\"]\n\tusername = x\n# c\n",
     ];
     for content in contents {
         let world = World::new();

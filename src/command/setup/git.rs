@@ -62,8 +62,10 @@ impl Change {
         if !values(&["--file", &file], &self.key)?.contains(&self.value) {
             return Ok(false);
         }
-        let value = format!("^{}$", literal(&self.value));
-        plan.commands.push(command(&["--file", &file, "--unset-all", &self.key, &value]));
+        if !plan.text(&self.file).is_ok_and(|text| self.cut(text)) {
+            let value = format!("^{}$", literal(&self.value));
+            plan.commands.push(command(&["--file", &file, "--unset-all", &self.key, &value]));
+        }
         let Self { file, is_new, length, .. } = self.clone();
         let sweep = Sweep { path: file, length, is_new };
         if !plan.sweeps.contains(&sweep) {
@@ -71,6 +73,34 @@ impl Change {
         }
         Ok(true)
     }
+
+    /// Cuts the section that git has added, if nothing else is in it: git itself leaves its head below
+    /// a comment, and takes blank lines along.
+    fn cut(&self, text: &mut Option<String>) -> bool {
+        let url = self.key.strip_prefix("credential.").and_then(|key| key.strip_suffix(".helper"));
+        let (Some(url), Some(whole)) = (url, text.as_deref()) else {
+            return false;
+        };
+        let section = format!("[credential \"{url}\"]\n\thelper = {}\n", written(&self.value));
+        let Some((before, behind)) = whole.split_once(&section) else {
+            return false;
+        };
+        let is_spoken = |line: &&str| !line.is_empty() && !line.starts_with(['#', ';']);
+        let next = behind.lines().map(str::trim_start).find(is_spoken);
+        let is_alone = (before.is_empty() || before.ends_with('\n'))
+            && next.is_none_or(|line| line.starts_with('['));
+        if is_alone {
+            let rest = before.to_owned() + behind;
+            *text = Some(rest).filter(|rest| !(self.is_new && rest.is_empty()));
+        }
+        is_alone
+    }
+}
+
+/// A value as git writes it.
+fn written(value: &str) -> String {
+    let escaped = value.replace('\\', r"\\").replace('"', "\\\"");
+    if value.contains(['#', ';']) { format!("\"{escaped}\"") } else { escaped }
 }
 
 /// The file that `git config --global` writes.

@@ -90,7 +90,10 @@ impl Plan {
         for command in &self.commands {
             let _ = writeln!(said, "would run {}", line(command));
         }
-        for Sweep { path, .. } in self.sweeps.iter().filter(|sweep| sweep.is_new) {
+        let is_removed =
+            |path: &Path| self.edits().any(|draft| draft.path == *path && draft.after.is_none());
+        let sweeps = self.sweeps.iter().filter(|sweep| sweep.is_new && !is_removed(&sweep.path));
+        for Sweep { path, .. } in sweeps {
             let _ = writeln!(said, "would remove {} if nothing is left in it", path.display());
         }
         said
