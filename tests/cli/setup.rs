@@ -578,6 +578,11 @@ fn what_was_there_before_and_what_was_changed_since_stays() {
     fs::remove_file(bin.join("bazel-credential-astra")).unwrap();
     fs::remove_file(world.path(".bazelrc")).unwrap();
     assert_eq!(tree(&world), before);
+    // What is gone altogether needs no word.
+    world.call("setup bazel --host a.example.com").run().quiet();
+    fs::remove_file(world.path(".bazelrc")).unwrap();
+    fs::remove_dir_all(world.path(".local/bin")).unwrap();
+    assert_eq!(world.call("setup bazel --undo").run().quiet(), "nothing to do\n");
     transcript!(taken, undone);
 }
 

@@ -118,7 +118,7 @@ fn place(around: &Surroundings<'_>) -> Result<PathBuf, Error> {
 
 fn values(of: &[&str], key: &str) -> Result<Vec<String>, Error> {
     let asked = command(&[of, &["--get-all", key]].concat());
-    let (_, said) = plan::run(&asked, &[0, NOT_FOUND])?;
+    let said = plan::run(&asked, &[0, NOT_FOUND])?;
     Ok(said.lines().map(str::to_owned).collect())
 }
 

@@ -115,7 +115,7 @@ fn file(around: &Surroundings<'_>) -> Result<PathBuf, Error> {
 fn config(options: &[String]) -> Result<Map<String, Value>, Error> {
     let words = ["config", "view", "-o", "json"].map(str::to_owned);
     let asked = kubectl(options.iter().cloned().chain(words));
-    let (_, said) = plan::run(&asked, &[0])?;
+    let said = plan::run(&asked, &[0])?;
     Ok(serde_json::from_str(&said).unwrap_or_default())
 }
 

@@ -212,18 +212,18 @@ fn elided(old: &str, new: &str) -> (String, String) {
     (elided(old), elided(new))
 }
 
-/// Runs a command of a tool, which may end with one of `codes`, and gives its code and what it says.
-pub fn run(command: &[String], codes: &[i32]) -> Result<(i32, String), Error> {
+/// Runs a command of a tool, which may end with one of `codes`, and gives what it says.
+pub fn run(command: &[String], codes: &[i32]) -> Result<String, Error> {
     let failed = |why: String| Error::ToolFailed { command: line(command), why };
     let Some((program, arguments)) = command.split_first() else {
-        return Ok((0, String::new()));
+        return Ok(String::new());
     };
     let mut child = Command::new(program);
     let output = child.args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| failed(error.to_string()))?;
     match output.status.code() {
         Some(code) if codes.contains(&code) => {
-            Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         }
         _ => {
             let complaint = String::from_utf8_lossy(&output.stderr);

@@ -140,7 +140,7 @@ impl Change {
             Self::Git(change) => change.undo(plan)?,
             Self::Kubectl(change) => change.undo(plan)?,
         };
-        if !is_ours {
+        if !is_ours && self.place().symlink_metadata().is_ok() {
             let place = self.place().display();
             plan.notes.push(format!("left {place} as it is: it was changed since"));
         }
