@@ -103,11 +103,18 @@ impl Record {
         if self.done.remove(tool.name()).is_none() {
             return Ok(());
         }
-        let is_last = self.done.is_empty();
-        if is_last {
-            file::remove(path).map_err(|why| file::not_written(path, &why))?;
+        // Last of all the record, and the folders that hold it: who is killed here can do it again.
+        self.remove_folders();
+        if !self.done.is_empty() {
+            return self.save(path);
         }
-        // Innermost first; one that is not empty stays.
+        file::remove(path).map_err(|why| file::not_written(path, &why))?;
+        self.remove_folders();
+        Ok(())
+    }
+
+    /// Innermost first; one that is not empty stays.
+    fn remove_folders(&mut self) {
         let mut kept = Vec::new();
         while let Some(folder) = self.folders.pop() {
             if fs::remove_dir(&folder).is_err() && folder.exists() {
@@ -116,7 +123,6 @@ impl Record {
         }
         kept.reverse();
         self.folders = kept;
-        if is_last { Ok(()) } else { self.save(path) }
     }
 }
 
