@@ -26,7 +26,7 @@ use self::record::Record;
 use crate::account::quoted;
 use crate::error::{Error, Shown};
 use crate::protocol::Host;
-use crate::settings::Flags;
+use crate::settings::{self, Flags};
 
 /// A tool that can be set up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -195,8 +195,8 @@ impl Surroundings<'_> {
 
     /// [`Self::typed`], as arguments.
     fn arguments(&self) -> Result<Vec<String>, Error> {
-        let typed = self.typed()?.into_iter();
-        Ok(typed.flat_map(|(flag, _, value)| [flag.to_owned(), value]).collect())
+        let typed = self.typed()?.into_iter().flat_map(|(flag, _, value)| [flag.to_owned(), value]);
+        Ok(typed.chain(self.flags.no_cache.then(|| "--no-cache".to_owned())).collect())
     }
 
     /// The shell's lines for a tool that gives its helper no arguments, as far as the environment
@@ -210,7 +210,8 @@ impl Surroundings<'_> {
         let further = self.hosts.iter().filter(|host| !known.contains(host));
         hosts.extend(further.map(Host::to_string));
         let mut exports = vec![(HOSTS, hosts.join(","), known.len() == hosts.len())];
-        for (_, variable, value) in self.typed()? {
+        let no_cache = self.flags.no_cache.then(|| ("", settings::NO_CACHE, "1".to_owned()));
+        for (_, variable, value) in self.typed()?.into_iter().chain(no_cache) {
             let is_set = (self.env)(variable).is_some_and(|said| *said == *value);
             exports.push((variable, value, is_set));
         }

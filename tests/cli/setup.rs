@@ -685,13 +685,17 @@ fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
 #[test]
 fn the_lines_for_the_profile_are_those_that_are_missing() {
     let world = World::new();
-    let line = "setup bazel --host b.example.com --timeout 5 --cache-dir";
+    let line = "setup bazel --host b.example.com --timeout 5 --no-cache --cache-dir";
     let cache = world.path("my cache");
     let some = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_HOSTS", "a.example.com").run();
     let all = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_TIMEOUT", "5");
     let all = all.env("ASTRA_CREDENTIAL_HOSTS", "b.example.com,a.example.com");
+    let all = all.env("ASTRA_CREDENTIAL_NO_CACHE", "1");
     let none = all.env("ASTRA_CREDENTIAL_CACHE_DIR", &cache).run();
-    transcript!(some, none);
+    // Where a tool passes arguments, there they are.
+    let line = "setup terraform --dry-run --host b.example.com --timeout 5 --no-cache";
+    let passed = world.call(line).run();
+    transcript!(some, none, passed);
 }
 
 #[test]
@@ -812,6 +816,8 @@ fn the_account_is_checked_and_stored_privately() {
     let other = setup().input(other.to_string()).run();
     assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
     let empty = setup().run();
+    let folder = setup().env("ASTRA_SERVICE_ACCOUNT", world.path("")).input(rotated.clone()).run();
+    assert!(folder.failure(1).contains("it is not a regular file"), "{folder}");
     let bad_and_other = [bad, other, empty];
     for done in &bad_and_other {
         assert!(!done.stderr().contains("hunter2") && done.code() == 3, "{done}");

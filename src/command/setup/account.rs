@@ -31,9 +31,11 @@ pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
         file::sweep(path);
     }
     if let Ok(metadata) = fs::metadata(path) {
-        // Anything but a file may keep its reader waiting.
-        let kept = metadata.is_file().then(|| fs::read(path)).and_then(Result::ok);
-        let kept = Zeroizing::new(kept.unwrap_or_default());
+        // It may keep its reader waiting, and is not to be moved away either.
+        if !metadata.is_file() {
+            return Err(file::not_written(path, &io::Error::other("it is not a regular file")));
+        }
+        let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
         if !account::parse(&kept).is_ok_and(|old| identity(&old) == identity(&new)) {
             let quoted = account::quoted(&path.to_string_lossy());
             let fix = format!("mv {quoted} {quoted}.old");
