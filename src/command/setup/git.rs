@@ -1,4 +1,5 @@
-//! git, which edits its configuration itself: <https://git-scm.com/docs/git-config>.
+//! git, which edits its configuration itself: <https://git-scm.com/docs/git-config>. What it adds it
+//! does not always take out again without a trace; see [`Change::undo`].
 
 use std::path::PathBuf;
 
@@ -56,7 +57,7 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
 }
 
 impl Change {
-    /// Plans to take the value out again; `false` when it is not there any more.
+    /// Plans to take the value out again, with its section if git made that; `false` when it is not there any more.
     pub fn undo(&self, plan: &mut Plan) -> Result<bool, Error> {
         let file = self.file.to_string_lossy();
         if !values(&["--file", &file], &self.key)?.contains(&self.value) {

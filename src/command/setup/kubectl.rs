@@ -71,11 +71,9 @@ impl Change {
             return Ok(false);
         }
         for context in contexts(&config) {
-            let name = context["name"].as_str().unwrap_or_default();
-            let name = Shown(name);
-            plan.notes.push(format!(
-                "remains: the context `{name}` names the user `{USER}`, who is gone"
-            ));
+            let name = Shown(context["name"].as_str().unwrap_or_default());
+            let problem = format!("the context `{name}` names the user `{USER}`, who is gone");
+            plan.notes.push(format!("remains: {problem}"));
         }
         let words = ["config", "unset", &format!("users.{USER}")].map(str::to_owned);
         plan.commands.push(kubectl([option].into_iter().chain(words)));
