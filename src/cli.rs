@@ -165,7 +165,7 @@ Set-up, with a link named `git-credential-astra` on PATH:
 const BAZEL: &str = "\
 Set-up in .bazelrc, with a link named `bazel-credential-astra` on PATH
 and `ASTRA_CREDENTIAL_HOSTS=cache.example.com` in the environment:
-  build --credential_helper=cache.example.com=bazel-credential-astra";
+  common --credential_helper=cache.example.com=bazel-credential-astra";
 
 const DOCKER: &str = "\
 Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on PATH

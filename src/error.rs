@@ -312,8 +312,8 @@ impl Error {
                     .to_owned()
             }
             Self::AccountMissing(_) => {
-                "paste the service account copied from Astra's dashboard into that file, `chmod 600` \
-                 it, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
+                "store what Astra's dashboard copies with `astra-credential setup account`, or name \
+                 another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
                     .to_owned()
             }
             Self::AccountUnreadable { .. } => {
@@ -361,7 +361,8 @@ impl Error {
                 "check that the tool is on `PATH`, and try the command by hand".to_owned()
             }
             Self::NotWritten { .. } => {
-                "check its permissions and those of its folder, and try again".to_owned()
+                "check its permissions, those of its folder and the room on its disk, and try again"
+                    .to_owned()
             }
             Self::AccountKept { fix, .. } => format!("move it away first: `{fix}`"),
         }
@@ -598,7 +599,7 @@ mod tests {
           hint: put the account into a file for this user alone and name that file, or name `/dev/stdin` and pipe it in
           exit code 3
         no account file: `/account.json` does not exist
-          hint: paste the service account copied from Astra's dashboard into that file, `chmod 600` it, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          hint: store what Astra's dashboard copies with `astra-credential setup account`, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
           exit code 3
         cannot read the account file `/account.json`: permission denied
           hint: make it a file that this user can read, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
@@ -685,7 +686,7 @@ mod tests {
           hint: check that the tool is on `PATH`, and try the command by hand
           exit code 1
         cannot write `/.bazelrc`: permission denied
-          hint: check its permissions and those of its folder, and try again
+          hint: check its permissions, those of its folder and the room on its disk, and try again
           exit code 1
         `/account.json` is not the file of the same account, and is kept
           hint: move it away first: `mv /account.json /account.json.old`

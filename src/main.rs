@@ -158,7 +158,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let around = Surroundings {
                 env: &env,
                 paths: &paths,
-                program: program()?,
+                program: setup::as_found(program()?, &paths("PATH")),
                 config: default_folders().config,
                 account: settings.service_account.as_deref(),
                 flags: &line.flags,

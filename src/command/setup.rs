@@ -20,12 +20,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use self::account::store as store_account;
+pub use self::link::as_found;
 use self::plan::Plan;
 use self::record::Record;
 use crate::account::quoted;
 use crate::error::{Error, Shown};
 use crate::protocol::Host;
-use crate::settings::Flags;
+use crate::settings::{self, Flags};
 
 /// A tool that can be set up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,7 +80,7 @@ pub struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     /// Looks a list of paths up.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file.
+    /// This program's own file, [`as_found`].
     pub program: PathBuf,
     /// The folder of the record.
     pub config: Option<PathBuf>,
@@ -94,28 +95,32 @@ pub struct Surroundings<'a> {
 /// Does what `order` says, and gives the lines that tell what was done.
 ///
 /// # Errors
-/// Something cannot be done. Unless that is a file or command that fails in the doing, nothing is.
+/// Something cannot be done. Then nothing is, unless it adds to an earlier set-up of that tool and a
+/// file or command fails in the doing.
 pub fn run(order: Order, around: &Surroundings<'_>) -> Result<Vec<u8>, Error> {
     let tool = order.tool;
     let place = around.config.clone().ok_or_else(|| around.homeless())?.join("setup.json");
+    let turn = around.home().ok().and_then(|home| file::turn(&home));
     let mut record = Record::load(&place)?;
-    let mut plan = Plan::default();
-    if order.undo {
-        for change in record.of(tool).iter().rev() {
-            change.undo(&mut plan)?;
-        }
-    } else {
-        around.plan(tool, &mut plan)?;
+    if turn.is_some() && !order.dry_run {
+        record.places(tool).chain([&*place]).for_each(file::sweep);
     }
+    let plan = if order.undo { record.undo(tool)? } else { around.plan(tool)? };
     let mut said = match plan.is_empty() {
         true => "nothing to do\n".to_owned(),
         false if order.dry_run => plan.shown(),
         false if order.undo => plan.carry_out()?,
         false => {
+            let is_first = record.places(tool).next().is_none();
             // First the record, so that a setup that is broken off can be taken back too.
             record.add(tool, &plan, &place);
-            record.save(&place)?;
-            plan.carry_out()?
+            let done = record.save(&place).and_then(|()| plan.carry_out());
+            if done.is_err() && is_first {
+                // As far as that goes: the first failure is the one to tell.
+                let _ = record.undo(tool).and_then(|plan| plan.carry_out());
+                let _ = record.drop_tool(tool, &place);
+            }
+            done?
         }
     };
     if order.undo && !order.dry_run {
@@ -126,21 +131,26 @@ pub fn run(order: Order, around: &Surroundings<'_>) -> Result<Vec<u8>, Error> {
 }
 
 impl Surroundings<'_> {
-    fn plan(&self, tool: Tool, plan: &mut Plan) -> Result<(), Error> {
+    fn plan(&self, tool: Tool) -> Result<Plan, Error> {
         if tool != Tool::Kubectl && self.hosts.is_empty() {
             return Err(Error::HostUnnamed { tool: tool.name() });
         }
+        let mut plan = Plan::default();
         match tool {
-            Tool::Kubectl => kubectl::plan(self, plan),
-            Tool::Git => git::plan(self, plan),
-            Tool::Docker => docker::plan(self, plan),
-            Tool::Bazel => bazel::plan(self, plan),
-            Tool::Terraform => terraform::plan(self, plan),
+            Tool::Kubectl => kubectl::plan(self, &mut plan),
+            Tool::Git => git::plan(self, &mut plan),
+            Tool::Docker => docker::plan(self, &mut plan),
+            Tool::Bazel => bazel::plan(self, &mut plan),
+            Tool::Terraform => terraform::plan(self, &mut plan),
         }?;
         if self.account.is_some_and(|file| !file.exists()) {
-            plan.notes.push("remains: `astra-credential setup account`".to_owned());
+            let mut words = vec!["astra-credential".into(), "setup".into(), "account".into()];
+            if let Some(file) = &self.flags.service_account {
+                words.extend(["--service-account".to_owned(), file.to_string_lossy().into_owned()]);
+            }
+            plan.notes.push(format!("remains: `{}`", plan::line(&words)));
         }
-        Ok(())
+        Ok(plan)
     }
 
     /// The user's home.
@@ -185,8 +195,8 @@ impl Surroundings<'_> {
 
     /// [`Self::typed`], as arguments.
     fn arguments(&self) -> Result<Vec<String>, Error> {
-        let typed = self.typed()?.into_iter();
-        Ok(typed.flat_map(|(flag, _, value)| [flag.to_owned(), value]).collect())
+        let typed = self.typed()?.into_iter().flat_map(|(flag, _, value)| [flag.to_owned(), value]);
+        Ok(typed.chain(self.flags.no_cache.then(|| "--no-cache".to_owned())).collect())
     }
 
     /// The shell's lines for a tool that gives its helper no arguments, as far as the environment
@@ -200,7 +210,8 @@ impl Surroundings<'_> {
         let further = self.hosts.iter().filter(|host| !known.contains(host));
         hosts.extend(further.map(Host::to_string));
         let mut exports = vec![(HOSTS, hosts.join(","), known.len() == hosts.len())];
-        for (_, variable, value) in self.typed()? {
+        let no_cache = self.flags.no_cache.then(|| ("", settings::NO_CACHE, "1".to_owned()));
+        for (_, variable, value) in self.typed()?.into_iter().chain(no_cache) {
             let is_set = (self.env)(variable).is_some_and(|said| *said == *value);
             exports.push((variable, value, is_set));
         }

@@ -231,7 +231,8 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     let user = |command: &str| format!("users:\n- user:\n    exec:\n      command: {command}\n");
     world.write(".kube/config", user("/no/such/astra-credential"));
     world.write(".docker/config.json", r#"{"credHelpers":{"registry.example.com":"astra"}}"#);
-    world.write(".bazelrc", "build --credential_helper=cache.example.com=bazel-credential-astra\n");
+    world
+        .write(".bazelrc", "common --credential_helper=cache.example.com=bazel-credential-astra\n");
     world.write(".terraformrc", "credentials_helper \"astra\" {\n}\n");
     world.write(
         ".gitconfig",

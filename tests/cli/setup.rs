@@ -20,7 +20,7 @@ fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
 }
 
 /// Everything in the home: its path, its mode, and its content or where it leads.
-type Tree = Vec<(PathBuf, u32, Vec<u8>)>;
+type Tree = Vec<(PathBuf, u32, String)>;
 
 fn tree(world: &World) -> Tree {
     fn visit(folder: &Path, found: &mut Tree) {
@@ -34,7 +34,7 @@ fn tree(world: &World) -> Tree {
                 kind if kind.is_dir() => Vec::new(),
                 _ => fs::read(&path).unwrap(),
             };
-            found.push((path.clone(), mode(&path), content));
+            found.push((path.clone(), mode(&path), content.escape_ascii().to_string()));
             if kind.is_dir() {
                 visit(&path, found);
             }
@@ -100,8 +100,19 @@ fn git_keeps_the_rest_of_its_file_and_hands_quoted_settings_on() {
     if !is_installed("git") {
         return;
     }
-    for content in ["", "[user]\n\tname = x # c", "[user]\r\n\tname = x\r\n", "[a]\n[b] ; c\n\td\n"]
-    {
+    let contents: [&[u8]; 10] = [
+        b"",
+        b"[user]\n\tname = x # c",
+        b"[user]\r\n\tname = x\r\n",
+        b"[a]\n[b] ; c\n\td\n",
+        b"[user]\n\tname = J\xf6rg",
+        b"[user]\n\tname = x\n# vim: ft=gitconfig",
+        b"[user]\n\tname = x\n; [user]\n",
+        b"\n[user]\n\tname = x\n\n\n",
+        b"[credential \"https://a.example.com\"]\n\thelper =\n[b]\n\tc\n",
+        b"[credential \"https://a.example.com\"]\n\tusername = x\n# c\n",
+    ];
+    for content in contents {
         let world = World::new();
         world.write(".gitconfig", content);
         set_mode(&world.path(".gitconfig"), 0o640);
@@ -143,6 +154,10 @@ fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
     let undone = at("setup git --undo");
     assert!(undone.quiet().contains("changed since"), "{undone}");
     assert!(fs::read_to_string(&config).unwrap().contains("astra -v --host"), "{undone}");
+    // As root, git would put a file in the place of `/dev/null`.
+    let null = world.call("setup git --host b.example.com --dry-run");
+    let null = null.env("GIT_CONFIG_GLOBAL", "/dev/null").run();
+    assert!(null.failure(1).contains("`/dev/null` is not a regular file"), "{null}");
     // In a file that git cannot read, nothing is done.
     fs::write(&config, "[user\n").unwrap();
     let before = tree(&world);
@@ -204,6 +219,20 @@ fn kubectl_keeps_other_users_and_hands_quoted_settings_on() {
     world.call("setup kubectl --undo").run().quiet();
     let _ = fs::remove_dir_all(world.path(".kube"));
     assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn kubectls_contexts_that_lose_their_user_are_told() {
+    if !is_installed("kubectl") {
+        return;
+    }
+    let world = World::new();
+    world.call("setup kubectl").run().quiet();
+    for context in ["one --user=astra", "two --user=astra", "three --user=me"] {
+        tool(&world, &format!("kubectl config set-context {context}")).run().quiet();
+    }
+    let undone = world.call("setup kubectl --undo").run();
+    transcript!(undone);
 }
 
 #[test]
@@ -289,6 +318,22 @@ fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
 }
 
 #[test]
+fn opentofus_own_file_is_told_of() {
+    let world = World::new();
+    let line = "setup terraform --host a.example.com";
+    let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
+    assert!(!world.call(line).run().quiet().contains("OpenTofu"));
+    let before = world.write(".tofurc", "");
+    let told = world.call(line).run();
+    at(".tofurc").quiet();
+    assert!(fs::read_to_string(&before).unwrap().contains("credentials_helper"));
+    assert_eq!(world.call(line).run().quiet(), "nothing to do\n");
+    world.call("setup terraform --undo").run().quiet();
+    assert_eq!(fs::read_to_string(&before).unwrap(), "");
+    transcript!(told);
+}
+
+#[test]
 fn bazels_file_is_written_and_no_trace_is_left() {
     let world = World::new();
     let line = "setup bazel --host cache.example.com:8443 --host other.example.com";
@@ -296,7 +341,7 @@ fn bazels_file_is_written_and_no_trace_is_left() {
         let text = fs::read_to_string(world.path(".bazelrc")).unwrap();
         let helper = "bazel-credential-astra";
         let [one, two] = ["cache", "other"]
-            .map(|name| format!("build --credential_helper={name}.example.com={helper}\n"));
+            .map(|name| format!("common --credential_helper={name}.example.com={helper}\n"));
         assert_eq!(text, one + &two);
         let link = world.path(".local/bin").join(helper);
         let get = world.call_as(link, "get").input(r#"{"uri":"https://cache.example.com:8443/x"}"#);
@@ -371,13 +416,53 @@ fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn what_is_shown_holds_no_secret_of_the_file() {
+    let contents: [(&str, &[&str]); 3] = [
+        (
+            "docker",
+            &[
+                "{\n\t\"auths\": {\n\t\t\"r\": {\n\t\t\t\"auth\": \"hunter2\"\n\t\t}\n\t}\n}\n",
+                "{\"auths\":{\"r\":{\"auth\":\"hunter2\"}}}",
+                "{\"credHelpers\":{\"x\":\"y\"},\"auths\":{\"r\":{\"auth\":\"hunter2\"}}}\n",
+            ],
+        ),
+        ("bazel", &["build --remote_header=x=hunter2\n", "build --remote_header=x=hunter2"]),
+        (
+            "terraform",
+            &[
+                "credentials \"h\" {\n  token = \"hunter2\"\n}\n",
+                "credentials \"h\" { token = \"hunter2\" }",
+            ],
+        ),
+    ];
+    let mut parts = Vec::new();
+    for (tool, contents) in contents {
+        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
+        for content in contents {
+            let world = World::new();
+            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
+            world.write(file, content);
+            let line = format!("setup {tool} --host a.example.com");
+            let done = world.call(&format!("{line} --dry-run")).run();
+            world.call(&line).run().quiet();
+            let undone = world.call(&format!("setup {tool} --undo --dry-run")).run();
+            for shown in [&done, &undone] {
+                assert!(!shown.quiet().contains("hunter2"), "{shown}");
+            }
+            parts.push(format!("{done}\n{undone}"));
+        }
+    }
+    transcript!(parts.join("\n"));
+}
+
+#[test]
 fn a_link_to_a_file_stays_a_link() {
     for (tool, file) in EDITED {
         for is_there in [true, false] {
             let world = World::new();
             fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
-            fs::create_dir(world.path("dotfiles")).unwrap();
             if is_there {
+                fs::create_dir(world.path("dotfiles")).unwrap();
                 world.write("dotfiles/it", "");
             }
             symlink(world.path("dotfiles/it"), world.path(file)).unwrap();
@@ -413,6 +498,9 @@ fn a_file_that_cannot_be_parsed_is_not_touched() {
                 b"# c \\",
                 b"\xff",
                 b"build --credential_helper=a.example.com=other\n",
+                b"common --credential_helper=\"a.example.com=other\"\n",
+                b"common --credential_helper a.example.com=other\n",
+                b"build --jobs=4 \\\n--credential_helper=a.example.com=other\n",
             ],
         ),
         (
@@ -490,7 +578,58 @@ fn what_was_there_before_and_what_was_changed_since_stays() {
     fs::remove_file(bin.join("bazel-credential-astra")).unwrap();
     fs::remove_file(world.path(".bazelrc")).unwrap();
     assert_eq!(tree(&world), before);
+    // What is gone altogether needs no word.
+    world.call("setup bazel --host a.example.com").run().quiet();
+    fs::remove_file(world.path(".bazelrc")).unwrap();
+    fs::remove_dir_all(world.path(".local/bin")).unwrap();
+    assert_eq!(world.call("setup bazel --undo").run().quiet(), "nothing to do\n");
     transcript!(taken, undone);
+}
+
+#[test]
+fn set_ups_at_once_are_all_taken_back() {
+    let world = World::new();
+    let before = tree(&world);
+    for _ in 0..3 {
+        let lines = ["docker", "bazel", "terraform"]
+            .map(|tool| format!("setup {tool} --host a.example.com"));
+        for lines in [lines, ["docker", "bazel", "terraform"].map(|t| format!("setup {t} --undo"))]
+        {
+            let started: Vec<_> = lines.iter().map(|line| world.call(line).start()).collect();
+            for child in started {
+                let (code, _, stderr) = finish(child);
+                assert_eq!((code, stderr.as_str()), (0, ""));
+            }
+        }
+        assert_eq!(tree(&world), before);
+    }
+}
+
+#[test]
+fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
+    if !is_installed("strace") {
+        return;
+    }
+    let world = World::new();
+    let before = tree(&world);
+    let [setup, undo] = ["setup docker --host a.example.com", "setup docker --undo"];
+    let mut killed = 0;
+    for call in ["mkdir", "symlink", "openat", "write", "fsync", "rename", "unlink", "rmdir"] {
+        for when in 1..7 {
+            let inject = format!("-qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
+            for line in [setup, undo] {
+                let done = world.call_as("strace", &format!("{inject} {BINARY} {line}")).run();
+                killed += usize::from(done.output.status.code().is_none());
+                // Whatever was left, it is taken back, and the next one gets through.
+                world.call(undo).run().quiet();
+                assert_eq!(tree(&world), before, "{done}");
+                world.call(setup).run().quiet();
+            }
+            world.call(undo).run().quiet();
+        }
+    }
+    assert_eq!(tree(&world), before);
+    assert!(killed > 20, "{killed}");
 }
 
 #[test]
@@ -519,15 +658,44 @@ fn links_go_beside_the_program_if_that_is_on_path() {
 }
 
 #[test]
+fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
+    let world = World::new();
+    fs::create_dir_all(world.path("versions/1")).unwrap();
+    fs::create_dir(world.path("bin")).unwrap();
+    let [one, two] = ["versions/1/astra-credential", "versions/2/astra-credential"];
+    fs::copy(BINARY, world.path(one)).unwrap();
+    let program = world.path("bin/astra-credential");
+    symlink(world.path(one), &program).unwrap();
+    let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
+    let line = "setup bazel --host a.example.com";
+    world.call_as(world.path(one), line).env("PATH", &path).run().quiet();
+    assert_eq!(fs::read_link(world.path("bin/bazel-credential-astra")).unwrap(), program);
+    if is_installed("kubectl") {
+        world.call_as(&program, "setup kubectl").env("PATH", &path).run().quiet();
+        let config = fs::read_to_string(world.path(".kube/config")).unwrap();
+        assert!(config.contains(&format!("command: {}\n", program.display())), "{config}");
+    }
+    fs::rename(world.path("versions/1"), world.path("versions/2")).unwrap();
+    fs::remove_file(&program).unwrap();
+    symlink(world.path(two), &program).unwrap();
+    let again = world.call_as(&program, line).env("PATH", &path).run();
+    assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+}
+
+#[test]
 fn the_lines_for_the_profile_are_those_that_are_missing() {
     let world = World::new();
-    let line = "setup bazel --host b.example.com --timeout 5 --cache-dir";
+    let line = "setup bazel --host b.example.com --timeout 5 --no-cache --cache-dir";
     let cache = world.path("my cache");
     let some = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_HOSTS", "a.example.com").run();
     let all = world.call(line).arg(&cache).env("ASTRA_CREDENTIAL_TIMEOUT", "5");
     let all = all.env("ASTRA_CREDENTIAL_HOSTS", "b.example.com,a.example.com");
+    let all = all.env("ASTRA_CREDENTIAL_NO_CACHE", "1");
     let none = all.env("ASTRA_CREDENTIAL_CACHE_DIR", &cache).run();
-    transcript!(some, none);
+    // Where a tool passes arguments, there they are.
+    let line = "setup terraform --dry-run --host b.example.com --timeout 5 --no-cache";
+    let passed = world.call(line).run();
+    transcript!(some, none, passed);
 }
 
 #[test]
@@ -561,13 +729,53 @@ fn a_record_that_cannot_be_read_stops_it_and_a_folder_that_cannot_be_written_is_
     }
     assert_eq!(tree(&world), before);
     fs::remove_file(&record).unwrap();
-    // A file where a folder should be; what was done until then can be taken back.
+    // A file where a folder should be.
     fs::write(world.path(".local"), "").unwrap();
     let before = tree(&world);
     let said = world.call("setup bazel --host a.example.com").run().failure(1);
     assert!(said.contains("cannot write"), "{said}");
-    world.call("setup bazel --undo").run().quiet();
     assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn a_set_up_that_fails_half_way_leaves_nothing() {
+    let world = World::new();
+    // Made by the tool in the end, where it cannot be.
+    if is_installed("git") {
+        let config = world.path("no such folder/config");
+        let before = tree(&world);
+        let line = "setup git --host a.example.com";
+        world.call(line).env("GIT_CONFIG_GLOBAL", &config).run().failure(1);
+        assert_eq!(tree(&world), before);
+    }
+    // No room for the file, or for the record.
+    world.call("setup terraform --host a.example.com").run().quiet();
+    fs::create_dir(world.path(".docker")).unwrap();
+    world.write(".docker/config.json", "{}".to_owned() + &" ".repeat(8192));
+    let before = tree(&world);
+    for (blocks, file) in [(8, "config.json"), (0, "setup.json")] {
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let call = world.call_as("sh", "-c").arg(limited).arg("sh").arg(BINARY);
+        let line = ["setup", "docker", "--host", "a.example.com"];
+        let done = line.into_iter().fold(call, Call::arg).run();
+        assert!(done.failure(1).contains(&format!("{file}`: File too large")), "{done}");
+        assert_eq!(tree(&world), before, "{done}");
+    }
+}
+
+#[test]
+fn an_account_that_is_not_there_yet_is_asked_for_where_it_was_named() {
+    let world = World::new();
+    fs::remove_file(world.account_file()).unwrap();
+    let missing = world.call("token").run();
+    assert!(missing.failure(3).contains("`astra-credential setup account`"), "{missing}");
+    let line = "setup bazel --dry-run --host a.example.com";
+    let said = world.call(line).run().quiet();
+    assert!(said.ends_with("remains: `astra-credential setup account`\n"), "{said}");
+    let named = world.call(line).arg("--service-account").arg(world.path("my account.json")).run();
+    let command =
+        format!("setup account --service-account '{}'", world.path("my account.json").display());
+    assert!(named.quiet().contains(&command), "{named}");
 }
 
 #[test]
@@ -584,8 +792,12 @@ fn the_account_is_checked_and_stored_privately() {
     assert_eq!(mode(&world.account_file()), 0o600);
     assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
     assert!(!world.token().is_empty());
+    // What a call left that was killed in the middle goes, since it may hold the secret.
+    let left = world.path(".config/astra-credential/.service-account.json.astra-1");
+    fs::write(&left, &account).unwrap();
     let again = setup().input(account.clone()).run();
     assert_eq!(again.quiet(), "nothing to do\n");
+    assert!(!left.exists());
     set_mode(&world.account_file(), 0o640);
     assert!(setup().input(account.clone()).run().quiet().starts_with("wrote "));
     assert_eq!(mode(&world.account_file()), 0o600);
@@ -604,6 +816,8 @@ fn the_account_is_checked_and_stored_privately() {
     let other = setup().input(other.to_string()).run();
     assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
     let empty = setup().run();
+    let folder = setup().env("ASTRA_SERVICE_ACCOUNT", world.path("")).input(rotated.clone()).run();
+    assert!(folder.failure(1).contains("it is not a regular file"), "{folder}");
     let bad_and_other = [bad, other, empty];
     for done in &bad_and_other {
         assert!(!done.stderr().contains("hunter2") && done.code() == 3, "{done}");

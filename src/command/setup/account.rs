@@ -26,10 +26,16 @@ pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
+    let turn = path.parent().and_then(file::turn);
+    if turn.is_some() {
+        file::sweep(path);
+    }
     if let Ok(metadata) = fs::metadata(path) {
-        // Anything but a file may keep its reader waiting.
-        let kept = metadata.is_file().then(|| fs::read(path)).and_then(Result::ok);
-        let kept = Zeroizing::new(kept.unwrap_or_default());
+        // It may keep its reader waiting, and is not to be moved away either.
+        if !metadata.is_file() {
+            return Err(file::not_written(path, &io::Error::other("it is not a regular file")));
+        }
+        let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
         if !account::parse(&kept).is_ok_and(|old| identity(&old) == identity(&new)) {
             let quoted = account::quoted(&path.to_string_lossy());
             let fix = format!("mv {quoted} {quoted}.old");

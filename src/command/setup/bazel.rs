@@ -6,7 +6,7 @@ use super::record::Change;
 use super::{Plan, Surroundings, Tool, lines, link};
 use crate::error::Error;
 
-const FLAG: &str = "--credential_helper=";
+const FLAG: &str = "--credential_helper";
 const HELPER: &str = "bazel-credential-astra";
 
 /// Plans to set Bazel up.
@@ -19,10 +19,10 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
         let text = text.get_or_insert_default();
         match helper(text, host.name()) {
             Ok(None) => {
-                let added = lines::append(text, &format!("build {FLAG}{}={HELPER}", host.name()));
+                let added = lines::append(text, &format!("common {FLAG}={}={HELPER}", host.name()));
                 plan.changes.push(Change::Lines { file: file.clone(), added, is_new });
             }
-            Ok(Some(HELPER)) => {}
+            Ok(Some(other)) if other == HELPER => {}
             Ok(Some(other)) => {
                 let problem = format!("names `{other}` for `{}`", host.name());
                 return Err(Error::Taken { path: file, problem, tool: Tool::Bazel.name() });
@@ -34,18 +34,28 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
 }
 
 /// The helper that the file names for that host.
-fn helper<'a>(text: &'a str, host: &str) -> Result<Option<&'a str>, &'static str> {
+fn helper(text: &str, host: &str) -> Result<Option<String>, &'static str> {
     // A line that is added would become a part of the last one, were it a comment.
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {
         return Err("ends in the middle of a line");
     }
-    let words = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let words = words.flat_map(|line| line.split_whitespace().skip(1));
-    let named = words.filter_map(|word| {
-        let (name, helper) = word.trim_matches(['"', '\'']).strip_prefix(FLAG)?.split_once('=')?;
-        name.eq_ignore_ascii_case(host).then_some(helper)
-    });
-    Ok(named.last())
+    let text = text.replace(['"', '\''], "");
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut words = lines.flat_map(str::split_whitespace);
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let value = match word.strip_prefix(FLAG) {
+            Some("") => words.next(),
+            Some(value) => value.strip_prefix('='),
+            None => None,
+        };
+        if let Some((name, helper)) = value.and_then(|value| value.split_once('='))
+            && name.eq_ignore_ascii_case(host)
+        {
+            found = Some(helper.to_owned());
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -57,8 +67,13 @@ mod tests {
         let text = "build --jobs=4 --credential_helper=h=a # x\n\
                     # build --credential_helper=h=b\n\
                     common '--credential_helper=*.h=c'\n\
-                    build --credential_helper=all\n";
-        assert_eq!(helper(text, "h"), Ok(Some("a")));
+                    common --credential_helper=\"j=d\" \\\n\
+                    --credential_helper k=e\n\
+                    build --credential_helper=all\n\
+                    build --credential_helper_timeout=h=5s\n";
+        for (host, found) in [("h", "a"), ("j", "d"), ("k", "e")] {
+            assert_eq!(helper(text, host), Ok(Some(found.to_owned())));
+        }
         assert_eq!(helper(text, "i"), Ok(None));
         assert_eq!(helper("", "h"), Ok(None));
         assert!(helper("build --jobs=4 \\\n", "h").is_err());

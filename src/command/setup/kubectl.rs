@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::plan::{self, Sweep};
 use super::{Plan, Surroundings, Tool, record};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
 /// The name of the user in the kubeconfig.
 const USER: &str = "astra";
@@ -52,8 +52,7 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
             return Err(Error::Taken { path: change.file, problem, tool: Tool::Kubectl.name() });
         }
     }
-    let contexts = config.get("contexts").and_then(Value::as_array);
-    if !contexts.into_iter().flatten().any(|context| context["context"]["user"] == USER) {
+    if contexts(&config).next().is_none() {
         let command = format!("kubectl config set-context --current --user={USER}");
         plan.notes.push(format!("remains: `{command}`, in the context that is to use it"));
     }
@@ -63,11 +62,18 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
 impl Change {
     /// Plans to remove the user; `false` when it is not there any more, or another.
     pub fn undo(&self, plan: &mut Plan) -> Result<bool, Error> {
-        let option = format!("--kubeconfig={}", self.file.display());
-        if !self.file.exists()
-            || !user(&config(std::slice::from_ref(&option))?).is_some_and(|found| self.is(&found))
-        {
+        if !self.file.exists() {
             return Ok(false);
+        }
+        let option = format!("--kubeconfig={}", self.file.display());
+        let config = config(std::slice::from_ref(&option))?;
+        if !user(&config).is_some_and(|found| self.is(&found)) {
+            return Ok(false);
+        }
+        for context in contexts(&config) {
+            let name = Shown(context["name"].as_str().unwrap_or_default());
+            let problem = format!("the context `{name}` names the user `{USER}`, who is gone");
+            plan.notes.push(format!("remains: {problem}"));
         }
         let words = ["config", "unset", &format!("users.{USER}")].map(str::to_owned);
         plan.commands.push(kubectl([option].into_iter().chain(words)));
@@ -107,7 +113,7 @@ fn file(around: &Surroundings<'_>) -> Result<PathBuf, Error> {
 fn config(options: &[String]) -> Result<Map<String, Value>, Error> {
     let words = ["config", "view", "-o", "json"].map(str::to_owned);
     let asked = kubectl(options.iter().cloned().chain(words));
-    let (_, said) = plan::run(&asked, &[0])?;
+    let said = plan::run(&asked, &[0])?;
     Ok(serde_json::from_str(&said).unwrap_or_default())
 }
 
@@ -116,6 +122,12 @@ fn user(config: &Map<String, Value>) -> Option<Value> {
     let users = config.get("users").and_then(Value::as_array);
     let named = |user: &&Value| user["name"] == USER;
     users.into_iter().flatten().find(named).map(|user| user["user"].clone())
+}
+
+/// The contexts that name that user.
+fn contexts(config: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let contexts = config.get("contexts").and_then(Value::as_array);
+    contexts.into_iter().flatten().filter(|context| context["context"]["user"] == USER)
 }
 
 fn kubectl(words: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -63,6 +63,14 @@ pub fn undo(at: &Path, to: &Path, plan: &mut Plan) -> bool {
     is_ours
 }
 
+/// A program as `PATH` finds it, else by its own path: an update may put it elsewhere, and a link to it
+/// in the old one's place.
+pub fn as_found(program: PathBuf, folders: &[PathBuf]) -> PathBuf {
+    let mut places = folders.iter().map(|folder| folder.join("astra-credential"));
+    let found = places.find(|place| place.is_absolute() && leads_to(place, &program));
+    found.unwrap_or(program)
+}
+
 fn leads_to(path: &Path, to: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(to).is_ok_and(|to| path == to))
 }

@@ -9,9 +9,6 @@ use super::record::Change;
 use crate::account::quoted;
 use crate::error::{Error, Shown};
 
-/// Lines of an unchanged file that a diff shows around a change.
-const CONTEXT: usize = 3;
-
 /// Characters that are shown of what a command complains.
 const LONGEST_COMPLAINT: usize = 300;
 
@@ -93,7 +90,10 @@ impl Plan {
         for command in &self.commands {
             let _ = writeln!(said, "would run {}", line(command));
         }
-        for Sweep { path, .. } in self.sweeps.iter().filter(|sweep| sweep.is_new) {
+        let is_removed =
+            |path: &Path| self.edits().any(|draft| draft.path == *path && draft.after.is_none());
+        let sweeps = self.sweeps.iter().filter(|sweep| sweep.is_new && !is_removed(&sweep.path));
+        for Sweep { path, .. } in sweeps {
             let _ = writeln!(said, "would remove {} if nothing is left in it", path.display());
         }
         said
@@ -134,7 +134,7 @@ impl Plan {
 impl Sweep {
     /// Whether the file was removed.
     fn carry_out(&self) -> io::Result<bool> {
-        let Ok(text) = fs::read_to_string(&self.path) else {
+        let Ok(content) = fs::read(&self.path) else {
             return Ok(false);
         };
         // What kubectl writes when it has nothing to write.
@@ -143,21 +143,22 @@ impl Sweep {
             matches!(line, "apiVersion: v1" | "kind: Config")
                 || empty.iter().any(|end| line.ends_with(end))
         };
-        if self.is_new && text.lines().all(says_nothing) {
+        if self.is_new && String::from_utf8_lossy(&content).lines().all(says_nothing) {
             return file::remove(&self.path).map(|()| true);
         }
         // git ends the last line, and leaves it so.
-        if self.length.is_some_and(|length| length + 1 == text.len() as u64)
-            && let Some(text) = text.strip_suffix('\n')
+        if self.length.is_some_and(|length| length + 1 == content.len() as u64)
+            && let Some(content) = content.strip_suffix(b"\n")
         {
-            file::write(&self.path, text.as_bytes(), None)?;
+            file::write(&self.path, content, None)?;
         }
         Ok(false)
     }
 }
 
 impl Draft {
-    /// A unified diff. What setup adds or takes away lies together, so it is one hunk.
+    /// A unified diff. What setup adds or takes away lies together, so it is one hunk. What stays is
+    /// not shown, since it may be a secret: no lines around the hunk, and `…` for the rest of a line.
     fn diff(&self) -> String {
         let name = |text: &Option<String>| match text {
             Some(_) => self.path.display().to_string(),
@@ -169,23 +170,19 @@ impl Draft {
         };
         let (old, new) = (lines(&self.before), lines(&self.after));
         let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-        let (old_rest, new_rest) = (&old[same..], &new[same..]);
-        let tail = old_rest.iter().rev().zip(new_rest.iter().rev());
+        let tail = old[same..].iter().rev().zip(new[same..].iter().rev());
         let tail = tail.take_while(|(old, new)| old == new).count();
-        let from = same.saturating_sub(CONTEXT);
-        let (old_end, new_end) = (old.len() - tail, new.len() - tail);
-        let after = tail.min(CONTEXT);
-        let range = |end: usize| match end + after - from {
-            0 => format!("{from},0"),
-            count => format!("{},{count}", from + 1),
+        let (old, new) = (&old[same..old.len() - tail], &new[same..new.len() - tail]);
+        let range = |lines: &[String]| match lines.len() {
+            0 => format!("{same},0"),
+            count => format!("{},{count}", same + 1),
         };
-        let _ = writeln!(said, "@@ -{} +{} @@", range(old_end), range(new_end));
-        let groups = [
-            (' ', &old[from..same]),
-            ('-', &old[same..old_end]),
-            ('+', &new[same..new_end]),
-            (' ', &old[old_end..old_end + after]),
-        ];
+        let _ = writeln!(said, "@@ -{} +{} @@", range(old), range(new));
+        let (old, new) = elided(&old.concat(), &new.concat());
+        let lines = |text: String| -> Vec<String> {
+            text.split_inclusive('\n').map(str::to_owned).collect()
+        };
+        let groups = [('-', lines(old)), ('+', lines(new))];
         for (mark, line) in groups.iter().flat_map(|(mark, of)| of.iter().map(move |l| (mark, l))) {
             said.push(*mark);
             said += line;
@@ -197,18 +194,36 @@ impl Draft {
     }
 }
 
-/// Runs a command of a tool, which may end with one of `codes`, and gives its code and what it says.
-pub fn run(command: &[String], codes: &[i32]) -> Result<(i32, String), Error> {
+/// Two texts without the words that both begin or end with.
+fn elided(old: &str, new: &str) -> (String, String) {
+    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
+    let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
+    let same = old[start..].chars().rev().zip(new[start..].chars().rev());
+    let end: usize = same.take_while(|(old, new)| old == new).map(|(c, _)| c.len_utf8()).sum();
+    let short = |part: &str| match part.contains(char::is_alphanumeric) {
+        true if part.ends_with('\n') => "…\n".to_owned(),
+        true => "…".to_owned(),
+        false => part.to_owned(),
+    };
+    let elided = |text: &str| {
+        let end = text.len() - end;
+        short(&text[..start]) + &text[start..end] + &short(&text[end..])
+    };
+    (elided(old), elided(new))
+}
+
+/// Runs a command of a tool, which may end with one of `codes`, and gives what it says.
+pub fn run(command: &[String], codes: &[i32]) -> Result<String, Error> {
     let failed = |why: String| Error::ToolFailed { command: line(command), why };
     let Some((program, arguments)) = command.split_first() else {
-        return Ok((0, String::new()));
+        return Ok(String::new());
     };
     let mut child = Command::new(program);
     let output = child.args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| failed(error.to_string()))?;
     match output.status.code() {
         Some(code) if codes.contains(&code) => {
-            Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         }
         _ => {
             let complaint = String::from_utf8_lossy(&output.stderr);
@@ -222,6 +237,6 @@ pub fn run(command: &[String], codes: &[i32]) -> Result<(i32, String), Error> {
 }
 
 /// A command as a shell takes it.
-fn line(command: &[String]) -> String {
+pub fn line(command: &[String]) -> String {
     command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

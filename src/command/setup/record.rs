@@ -58,8 +58,19 @@ impl Record {
         })
     }
 
-    /// What was done for a tool.
-    pub fn of(&self, tool: Tool) -> &[Change] {
+    /// Where something was done for a tool.
+    pub fn places(&self, tool: Tool) -> impl Iterator<Item = &Path> {
+        self.of(tool).iter().map(Change::place)
+    }
+
+    /// Plans to take back what was done for a tool.
+    pub fn undo(&self, tool: Tool) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        self.of(tool).iter().rev().try_for_each(|change| change.undo(&mut plan))?;
+        Ok(plan)
+    }
+
+    fn of(&self, tool: Tool) -> &[Change] {
         self.done.get(tool.name()).map_or(&[], Vec::as_slice)
     }
 
@@ -88,15 +99,22 @@ impl Record {
     }
 
     /// Drops what was done for a tool, once it is taken back, and the folders that nobody else uses.
-    pub fn drop_tool(mut self, tool: Tool, path: &Path) -> Result<(), Error> {
+    pub fn drop_tool(&mut self, tool: Tool, path: &Path) -> Result<(), Error> {
         if self.done.remove(tool.name()).is_none() {
             return Ok(());
         }
-        let is_last = self.done.is_empty();
-        if is_last {
-            file::remove(path).map_err(|why| file::not_written(path, &why))?;
+        // Last of all the record, and the folders that hold it: who is killed here can do it again.
+        self.remove_folders();
+        if !self.done.is_empty() {
+            return self.save(path);
         }
-        // Innermost first; one that is not empty stays.
+        file::remove(path).map_err(|why| file::not_written(path, &why))?;
+        self.remove_folders();
+        Ok(())
+    }
+
+    /// Innermost first; one that is not empty stays.
+    fn remove_folders(&mut self) {
         let mut kept = Vec::new();
         while let Some(folder) = self.folders.pop() {
             if fs::remove_dir(&folder).is_err() && folder.exists() {
@@ -105,7 +123,6 @@ impl Record {
         }
         kept.reverse();
         self.folders = kept;
-        if is_last { Ok(()) } else { self.save(path) }
     }
 }
 
@@ -121,7 +138,7 @@ impl Change {
     }
 
     /// Plans to take it back, unless somebody has changed it since.
-    pub fn undo(&self, plan: &mut Plan) -> Result<(), Error> {
+    fn undo(&self, plan: &mut Plan) -> Result<(), Error> {
         let is_ours = match self {
             Self::Link { at, to } => link::undo(at, to, plan),
             Self::Lines { file, added, is_new } => undo_lines(file, added, *is_new, plan)?,
@@ -129,7 +146,7 @@ impl Change {
             Self::Git(change) => change.undo(plan)?,
             Self::Kubectl(change) => change.undo(plan)?,
         };
-        if !is_ours {
+        if !is_ours && self.place().symlink_metadata().is_ok() {
             let place = self.place().display();
             plan.notes.push(format!("left {place} as it is: it was changed since"));
         }

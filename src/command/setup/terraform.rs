@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::Change;
 use super::{Plan, Surroundings, Tool, file, lines, link};
+use crate::account::quoted;
 use crate::error::Error;
 
 const BLOCK: &str = "credentials_helper";
@@ -21,6 +22,12 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
     let named = around.path_in("TF_CLI_CONFIG_FILE").or_else(|| around.path_in("TERRAFORM_CONFIG"));
     // Only without those does Terraform read its folder too.
     let further = if named.is_some() { Vec::new() } else { further_files(&folder) };
+    let tofu = around.home()?.join(".tofurc");
+    if named.is_none() && tofu.exists() && !names_a_helper(&tofu) {
+        let tofu = quoted(&tofu.to_string_lossy());
+        let variable = format!("TF_CLI_CONFIG_FILE={tofu}");
+        plan.notes.push(format!("remains: for OpenTofu, the same with `{variable}` before it"));
+    }
     let file = named.map_or_else(|| around.home().map(|home| home.join(".terraformrc")), Ok)?;
     let hosts = around.hosts.iter().flat_map(|host| ["--host".to_owned(), host.to_string()]);
     let arguments: Vec<_> = hosts.chain(around.arguments()?).map(|word| string(&word)).collect();
