@@ -7,10 +7,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::command::setup::{Order, Tool};
 use crate::command::{Dialect, Format};
+use crate::error::Error;
 use crate::settings::Flags;
 
 /// The command line.
@@ -247,6 +249,35 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
     };
     // A setting goes before the command's name or behind it, where it counts more.
     Ok(Line { name, flags: flags(&mut found).or(before), task })
+}
+
+/// A refused line as a failure to be kept: the command called, its setting of the cache as far as it can
+/// be told, and what kind of mistake it is in which flag. No word that may be a value stays in it.
+pub fn mistake(
+    arguments: impl IntoIterator<Item = OsString>,
+    message: &clap::Error,
+) -> (String, Flags, Error) {
+    let words = spelled_out(arguments);
+    let flags =
+        Flags { no_cache: words.iter().any(|word| word == "--no-cache"), ..Flags::default() };
+    let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
+    let argument = match message.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => Some(argument.as_str()),
+        Some(ContextValue::Strings(missing)) => missing.first().map(String::as_str),
+        _ => None,
+    };
+    let is_grammars = |argument: &&str| argument.starts_with("--") || argument.starts_with('<');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-<>_".contains(c);
+    let argument = argument.filter(is_grammars).map(|argument| {
+        let end = argument.find(|c| !is_part(c)).unwrap_or(argument.len());
+        format!(": `{}`", &argument[..end])
+    });
+    let problem = message.kind().as_str().unwrap_or("it names no command");
+    let problem = format!("{problem}{}", argument.unwrap_or_default());
+    let help = command.map_or(String::new(), |command| format!(" {}", command.name));
+    let help = format!("{PROGRAM}{help} --help");
+    let name = command.map_or(PROGRAM, |command| command.name);
+    (name.to_owned(), flags, Error::Usage { problem, help })
 }
 
 fn not_for_account() -> clap::Error {

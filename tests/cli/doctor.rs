@@ -237,7 +237,9 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
         ".gitconfig",
         "[credential \"https://git.example.com\"]\n\thelper = astra --host git.example.com\n",
     );
-    let unlinked = doctor(&world, "").run();
+    let hosts = "cache.example.com,registry.example.com";
+    let doctor = |world| doctor(world, "").env("ASTRA_CREDENTIAL_HOSTS", hosts);
+    let unlinked = doctor(&world).run();
     let binary = world.path("bin/astra-credential");
     for link in ["git-credential-astra", "bazel-credential-astra", "docker-credential-astra"] {
         std::os::unix::fs::symlink(&binary, world.path("bin").join(link)).unwrap();
@@ -246,17 +248,188 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     fs::create_dir_all(&plugins).unwrap();
     std::os::unix::fs::symlink(&binary, plugins.join("terraform-credentials-astra")).unwrap();
     world.write(".kube/config", user("astra-credential"));
-    let linked = doctor(&world, "").run();
+    let linked = doctor(&world).run();
     world.write(".kube/config", user(&binary.display().to_string()));
-    let by_path = doctor(&world, "").run();
+    let by_path = doctor(&world).run();
+    world.write(".kube/config", user("../bin/astra-credential"));
+    let from_its_folder = doctor(&world).run();
+    assert_eq!(finding(&from_its_folder, "kubectl"), finding(&by_path, "kubectl"));
     fs::remove_file(world.path("bin/git-credential-astra")).unwrap();
     program(&world, "bin", "git-credential-astra", "exit 1");
-    let foreign = doctor(&world, "").run();
+    let foreign = doctor(&world).run();
     for done in [&unlinked, &linked, &foreign] {
         assert_eq!(done.code(), 0, "{done}");
     }
     assert!(!linked.stdout().contains("warning"), "{linked}");
     transcript!(unlinked, linked, finding(&by_path, "kubectl"), finding(&foreign, "git"));
+}
+
+#[test]
+fn a_tool_that_passes_no_host_has_to_have_it_in_the_environment() {
+    let world = World::new();
+    fs::create_dir_all(world.path(".docker")).unwrap();
+    let config = r#"{"credHelpers":{"a.example.com":"astra","b.example.com":"astra","c":"other"}}"#;
+    world.write(".docker/config.json", config);
+    world.write(".bazelrc", "build --credential_helper=b.example.com=bazel-credential-astra\n");
+    doctor(&world, "").run();
+    for link in ["bazel-credential-astra", "docker-credential-astra"] {
+        let link = world.path("bin").join(link);
+        std::os::unix::fs::symlink(world.path("bin/astra-credential"), link).unwrap();
+    }
+    let one = doctor(&world, "--host a.example.com").run();
+    let both = doctor(&world, "--host a.example.com --host b.example.com").run();
+    for (tool, done) in [("bazel", &both), ("docker", &both)] {
+        assert!(finding(done, tool).contains("finds this binary"), "{done}");
+    }
+    transcript!(finding(&one, "bazel"), finding(&one, "docker"));
+}
+
+#[test]
+fn a_helper_is_found_however_it_is_written() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run();
+    let binary = world.path("bin/astra-credential").display().to_string();
+    let link = world.path("bin/git-credential-astra").display().to_string();
+    std::os::unix::fs::symlink(&binary, &link).unwrap();
+    let git = |helper: &str| {
+        world.write(".gitconfig", format!("[credential]\n\thelper = \"{helper}\"\n"));
+        finding(&doctor(&world, "").run(), "git")
+    };
+    for helper in ["astra", &link, "!astra-credential git", &format!("{binary} git")] {
+        assert!(git(helper).contains("`credential.helper`, and finds this"), "{}", git(helper));
+    }
+    assert!(git("/no/such/git-credential-astra").contains("but there is no `/no/such/git-"));
+    for helper in ["store", "/home/astra/bin/keyring", "store --file ~/astra"] {
+        assert!(git(helper).contains("not configured"), "{}", git(helper));
+    }
+}
+
+#[test]
+fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
+    let world = World::new();
+    let terraform = |name: &str, text: &str| {
+        let folder = world.path(".terraform.d");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder).unwrap();
+        world.write(&format!(".terraform.d/{name}"), text);
+        let named = |file| doctor(&world, "").env("TF_CLI_CONFIG_FILE", world.path(file));
+        let elsewhere = finding(&named("none").run(), "terraform");
+        assert!(elsewhere.contains("not configured"), "{elsewhere}");
+        finding(&doctor(&world, "").run(), "terraform")
+    };
+    for (name, text) in [
+        ("a.tfrc", "# ours\ncredentials_helper   \"astra\" {}\n"),
+        ("b.tfrc.json", r#"{"credentials_helper": {"astra": {}}}"#),
+    ] {
+        let found = terraform(name, text);
+        assert!(found.contains(&format!("configured in `~/.terraform.d/{name}`, but")), "{found}");
+    }
+    for text in ["# credentials_helper \"astra\" {}", "credentials_helper \"other\" {}"] {
+        let found = terraform("a.tfrc", text);
+        assert!(found.contains("not configured"), "{found}");
+    }
+    fs::create_dir_all(world.path("work/src/deep")).unwrap();
+    let line = "common --credential_helper %workspace%/tools/bazel-credential-astra # ours\n";
+    world.write("work/.bazelrc", line);
+    let call = doctor(&world, "").command();
+    let inside = Command::new(call.get_program())
+        .arg("doctor")
+        .env_clear()
+        .envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(world.path("work/src/deep"))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(inside.stdout).unwrap();
+    let workspace = world.path("work").canonicalize().unwrap().display().to_string();
+    let expected = format!(
+        "configured in `{workspace}/.bazelrc`, but there is no `{workspace}/tools/bazel-cred"
+    );
+    assert!(shown.contains(&expected), "{shown}");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    world.write(
+        ".gitconfig",
+        "[credential \"https://git.example.com\"]\n\thelper = astra --host git.example.com\n",
+    );
+    doctor(&world, "").run();
+    let link = world.path("bin/git-credential-astra");
+    std::os::unix::fs::symlink("/no/such/file", &link).unwrap();
+    let dangling = finding(&doctor(&world, "").run(), "git");
+    fs::remove_file(link).unwrap();
+    let missing = doctor(&world, "").run();
+    let shown = finding(&missing, "git");
+    let (_, rest) = shown.split_once("hint: run `astra-credential ").unwrap();
+    let (setup, _) = rest.split_once('`').unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display());
+    let done = world.call_as(world.path("bin/astra-credential"), setup).env("PATH", path).run();
+    assert_eq!(done.code(), 0, "{done}");
+    let mended = finding(&doctor(&world, "").run(), "git");
+    transcript!(dangling, shown, mended);
+}
+
+#[test]
+fn what_a_call_as_root_left_behind_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: takes root, to become somebody else");
+        return;
+    }
+    let world = World::new();
+    world.call("token").env("ASTRA_API_URL", ip(&world)).run().quiet();
+    let lock = world.cached("lock").remove(0);
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let closed = doctor(&world, "").run();
+    fs::remove_dir(&lock).unwrap();
+    assert_eq!(closed.code(), 1);
+    assert!(!lock.exists());
+    std::os::unix::fs::chown(world.cache_dir(), Some(12345), None).unwrap();
+    let owned = doctor(&world, "").run();
+    assert_eq!(owned.code(), 0);
+    let name = lock.file_stem().unwrap().to_str().unwrap();
+    let closed = closed.to_string().replace(name, "<identity>");
+    let at = closed.find("failure  lock").unwrap();
+    let closed: Vec<_> = closed[at..].lines().take(2).collect();
+    transcript!(closed.join("\n"), finding(&owned, "cache"));
+}
+
+#[test]
+fn a_cache_on_another_machine_is_named() {
+    if !is_installed("strace") {
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run().quiet();
+    // NFS's number, as statfs(2) gives it.
+    let inject = "-e trace=statfs -e inject=statfs:poke_exit=@arg2=6969000000000000";
+    let call = doctor(&world, "").command();
+    let traced = world
+        .call_as("strace", inject)
+        .arg("-o")
+        .arg("/dev/null")
+        .arg(call.get_program())
+        .arg("doctor")
+        .env("ASTRA_API_URL", ip(&world))
+        .run();
+    transcript!(finding(&traced, "cache"));
+}
+
+#[test]
+fn a_proxy_that_is_not_known_is_named_with_where_it_was_said() {
+    let world = World::new();
+    // A label of this length is never asked for.
+    let proxy = format!("http://{}.example:3128", "x".repeat(64));
+    let done = doctor(&world, "").env("HTTPS_PROXY", proxy).run();
+    let found = finding(&done, "name");
+    assert!(found.contains("hint: check the proxy in `HTTPS_PROXY`"), "{found}");
 }
 
 #[test]
@@ -272,7 +445,8 @@ fn what_setup_sets_up_is_found() {
         let line = format!("setup {tool} --host tool.example.com");
         let done = world.call_as(&binary, &line).env("PATH", &path).run();
         assert_eq!(done.code(), 0, "{done}");
-        let found = finding(&doctor(&world, "").run(), tool);
+        let call = doctor(&world, "").env("ASTRA_CREDENTIAL_HOSTS", "tool.example.com");
+        let found = finding(&call.run(), tool);
         assert!(found.contains(", and finds this binary"), "{found}");
     }
 }
