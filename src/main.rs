@@ -331,9 +331,10 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
     }
 }
 
-/// The parts of a variable such as `PATH`.
+/// The parts of a variable such as `PATH`; an empty one names no folder to look in.
 fn paths(name: &str) -> Vec<PathBuf> {
-    env::split_paths(&env::var_os(name).unwrap_or_default()).collect()
+    let value = env::var_os(name).unwrap_or_default();
+    env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
 /// This program's own file.

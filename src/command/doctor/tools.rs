@@ -55,8 +55,11 @@ impl Patient<'_> {
     fn binaries(&self) -> Vec<Finding> {
         const CHECK: &str = "binary";
         let ours = env!("CARGO_PKG_VERSION");
-        let own = self.binary.as_deref().map(shown).unwrap_or_default();
-        let mut findings = vec![Finding::ok(CHECK, format!("`{own}`, version {ours}"))];
+        let Some(own) = self.binary.as_deref() else {
+            let detail = format!("version {ours}; where it is cannot be told without `/proc`");
+            return vec![Finding::ok(CHECK, detail)];
+        };
+        let mut findings = vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown(own)))];
         let mut others: Vec<PathBuf> = Vec::new();
         let on_path =
             (self.paths)("PATH").into_iter().map(|folder| folder.join("astra-credential"));
@@ -141,7 +144,6 @@ impl Patient<'_> {
     /// A kubeconfig names a command by its path, from its own folder, or by its name on `PATH`.
     fn kubectl(&self) -> Option<Configured> {
         let mut files = (self.paths)("KUBECONFIG");
-        files.retain(|file| !file.as_os_str().is_empty());
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
