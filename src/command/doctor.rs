@@ -318,10 +318,15 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder `{shown}` above it may be changed by others (mode {mode:04o})");
+            let fix = format!("`chmod go-w {}`", quoted(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
-                format!("run `chmod go-w {}`", quoted(&folder.to_string_lossy())),
+                if owner == caller {
+                    format!("run {fix}")
+                } else {
+                    format!("have root run {fix}, or keep it in a folder of your own")
+                },
             ))
         } else {
             None

@@ -402,6 +402,50 @@ fn what_a_call_as_root_left_behind_is_named() {
 }
 
 #[test]
+fn who_is_not_root_is_told_what_root_has_to_do() {
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: takes root, to become somebody else");
+        return;
+    }
+    let world = World::new();
+    let call = doctor(&world, "");
+    for path in [".", ".config", ".config/astra-credential", "ca.pem", "bin"] {
+        std::os::unix::fs::chown(world.path(path), Some(12345), Some(12345)).unwrap();
+    }
+    std::os::unix::fs::chown(world.account_file(), Some(12345), Some(12345)).unwrap();
+    fs::create_dir(world.path(".cache")).unwrap();
+    set_mode(&world.path(".cache"), 0o777);
+    let output = call.command().uid(12345).gid(12345).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("hint: have root run `chmod go-w "), "{shown}");
+}
+
+#[test]
+fn without_proc_this_binary_is_not_taken_for_another() {
+    if !rustix::process::geteuid().is_root() || !cfg!(all(target_os = "linux", target_env = "gnu"))
+    {
+        eprintln!("SKIPPED: takes root and a static binary, to run where there is nothing else");
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run().quiet();
+    let done = world
+        .call_as("chroot", &world.home.path().display().to_string())
+        .env("PATH", "/bin:/usr/bin:/usr/sbin")
+        .arg("/bin/astra-credential")
+        .arg("doctor")
+        .arg("--cache-dir=/cache")
+        .env("SSL_CERT_FILE", "/ca.pem")
+        .env("ASTRA_API_URL", ip(&world))
+        .run();
+    let of_binaries: Vec<_> = done.stdout().lines().map(str::to_owned).collect();
+    let of_binaries = of_binaries.iter().filter(|line| line.contains(" binary "));
+    assert_eq!(of_binaries.count(), 1, "{done}");
+    assert!(finding(&done, "binary").contains("where it is cannot be told"), "{done}");
+}
+
+#[test]
 fn a_cache_on_another_machine_is_named() {
     if !is_installed("strace") {
         return;
