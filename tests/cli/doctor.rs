@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -105,6 +106,21 @@ fn folders_that_others_may_change_are_named() {
     set_mode(&world.path(".config"), 0o1777);
     let sticky = doctor(&world, "").run();
     assert!(finding(&sticky, "account").contains(" ok "), "{sticky}");
+    // Nor is the group of a user's own anybody else.
+    set_mode(&world.path(".config"), 0o775);
+    let own = doctor(&world, "").run();
+    let metadata = fs::metadata(world.path(".config")).unwrap();
+    if metadata.uid() == metadata.gid() {
+        assert!(finding(&own, "account").contains(" ok "), "{own}");
+    }
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(world.path(".config"), None, Some(12345)).unwrap();
+        let others = doctor(&world, "").run();
+        assert!(finding(&others, "account").contains("changed by others (mode 0775)"), "{others}");
+        std::os::unix::fs::chown(world.path(".config"), Some(12345), None).unwrap();
+        let foreign = doctor(&world, "").run();
+        assert!(finding(&foreign, "account").contains("belongs to another user (uid 12345)"));
+    }
     transcript!(done);
 }
 
@@ -209,10 +225,17 @@ fn program(world: &World, folder: &str, name: &str, script: &str) -> PathBuf {
 fn another_version_on_path_is_named_and_not_waited_for() {
     let world = World::new();
     program(&world, "old", "astra-credential", "echo astra-credential 0.0.9");
-    program(&world, "stuck", "astra-credential", "exec sleep 60");
-    let path = ["bin", "old", "stuck"].map(|name| world.path(name).display().to_string());
+    program(&world, "stuck", "astra-credential", "echo $$ > ~/stuck/id; exec sleep 60");
+    fs::create_dir(world.path("again")).unwrap();
+    let other = world.path("old/astra-credential");
+    std::os::unix::fs::symlink(other, world.path("again/astra-credential")).unwrap();
+    let folders = ["bin", "old", "again", "stuck"];
+    let path = folders.map(|name| world.path(name).display().to_string());
+    let path = [path.join(":").as_str(), "/usr/bin", "/bin"].join(":");
     let start = Instant::now();
-    let done = doctor(&world, "").env("PATH", path.join(":")).run();
+    let done = doctor(&world, "").env("PATH", path).run();
+    let id = fs::read_to_string(world.path("stuck/id")).unwrap();
+    assert!(!PathBuf::from("/proc").join(id.trim()).exists(), "it still runs");
     assert!(start.elapsed() < Duration::from_secs(15));
     assert_eq!(done.code(), 0);
     let lines: Vec<_> = done.stdout().lines().map(str::to_owned).collect();
@@ -351,6 +374,40 @@ fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
 }
 
 #[test]
+fn a_configuration_is_looked_for_where_the_tool_looks() {
+    let world = World::new();
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    fs::create_dir_all(world.path(".docker")).unwrap();
+    fs::create_dir_all(world.path("docker")).unwrap();
+    let user = "users:\n- user:\n    exec:\n      command: astra-credential\n";
+    world.write(".kube/config", user);
+    world.write("other", "users: []\n");
+    world.write("third", user);
+    world.write(".docker/config.json", r#"{"credsStore":"astra"}"#);
+    let line = "build --credential_helper=bazel-credential-astra\n";
+    let large = world.write(".bazelrc", line);
+    fs::File::options().write(true).open(large).unwrap().set_len(5 * 1024 * 1024).unwrap();
+    let usual = doctor(&world, "").run();
+    assert!(finding(&usual, "kubectl").contains("configured in `~/.kube/config`"), "{usual}");
+    assert!(finding(&usual, "docker").contains("configured in `~/.docker/config.json`"));
+    // Nobody's configuration has 5 MiB.
+    assert!(finding(&usual, "bazel").contains("not configured"), "{usual}");
+    world.write(".bazelrc", line);
+    assert!(finding(&doctor(&world, "").run(), "bazel").contains("configured in `~/.bazelrc`"));
+    let other = world.path("other").display().to_string();
+    let named = |kubeconfig: &str| {
+        let call = doctor(&world, "").env("KUBECONFIG", kubeconfig);
+        call.env("DOCKER_CONFIG", world.path("docker")).run()
+    };
+    let elsewhere = named(&other);
+    for tool in ["kubectl", "docker"] {
+        assert!(finding(&elsewhere, tool).contains("not configured"), "{elsewhere}");
+    }
+    let several = named(&format!("{other}:{}", world.path("third").display()));
+    assert!(finding(&several, "kubectl").contains("configured in `~/third`"), "{several}");
+}
+
+#[test]
 fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
     if !is_installed("git") {
         return;
@@ -452,18 +509,16 @@ fn a_cache_on_another_machine_is_named() {
     }
     let world = World::new();
     doctor(&world, "").run().quiet();
+    let binary = world.path("bin/astra-credential");
+    let traced = |inject: &str| {
+        let call = world.call_as("strace", &format!("-o /dev/null -e inject={inject}"));
+        call.arg(&binary).arg("doctor").env("ASTRA_API_URL", ip(&world)).run()
+    };
     // NFS's number, as statfs(2) gives it.
-    let inject = "-e trace=statfs -e inject=statfs:poke_exit=@arg2=6969000000000000";
-    let call = doctor(&world, "").command();
-    let traced = world
-        .call_as("strace", inject)
-        .arg("-o")
-        .arg("/dev/null")
-        .arg(call.get_program())
-        .arg("doctor")
-        .env("ASTRA_API_URL", ip(&world))
-        .run();
-    transcript!(finding(&traced, "cache"));
+    let nfs = traced("statfs:poke_exit=@arg2=6969000000000000");
+    let lockless = traced("flock:error=ENOLCK");
+    assert_eq!((nfs.code(), lockless.code()), (0, 0));
+    transcript!(finding(&nfs, "cache"), finding(&lockless, "lock"));
 }
 
 #[test]
@@ -474,6 +529,9 @@ fn a_proxy_that_is_not_known_is_named_with_where_it_was_said() {
     let done = doctor(&world, "").env("HTTPS_PROXY", proxy).run();
     let found = finding(&done, "name");
     assert!(found.contains("hint: check the proxy in `HTTPS_PROXY`"), "{found}");
+    // A port may be left out.
+    let done = doctor(&world, "--timeout 1").env("HTTPS_PROXY", "http://127.0.0.1").run();
+    assert!(finding(&done, "name").contains("`127.0.0.1:80` is 127.0.0.1"), "{done}");
 }
 
 #[test]

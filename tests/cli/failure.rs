@@ -211,6 +211,10 @@ fn without_a_cache_nothing_is_kept() {
     world.write_account("{}");
     world.call("token").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().failure(3);
     assert!(!world.path(".cache").exists());
+    // Nor is what was kept shown there.
+    world.call("token").run().failure(3);
+    let done = world.call("status --no-cache").run();
+    assert!(done.stdout().contains("last failure     none"), "{done}");
 }
 
 #[test]
