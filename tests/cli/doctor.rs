@@ -35,7 +35,8 @@ fn finding(done: &Done<'_>, check: &str) -> String {
     let is_wrong = |line: &&str| is_of(line) && !line.contains(" ok ");
     let at = lines.iter().position(is_wrong).or_else(|| lines.iter().position(is_of));
     let at = at.expect("a line of that check");
-    lines[at..lines.len().min(at + 2)].join("\n")
+    let has_hint = lines.get(at + 1).is_some_and(|line| line.contains(" hint: "));
+    lines[at..=at + usize::from(has_hint)].join("\n")
 }
 
 #[test]
@@ -325,7 +326,7 @@ fn a_helper_is_found_however_it_is_written() {
         assert!(git(helper).contains("`credential.helper`, and finds this"), "{}", git(helper));
     }
     assert!(git("/no/such/git-credential-astra").contains("but there is no `/no/such/git-"));
-    for helper in ["store", "/home/astra/bin/keyring", "store --file ~/astra"] {
+    for helper in ["store", "!astra", "/home/astra/bin/keyring", "store --file ~/astra"] {
         assert!(git(helper).contains("not configured"), "{}", git(helper));
     }
 }
