@@ -275,6 +275,8 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     let linked = doctor(&world).run();
     world.write(".kube/config", user(&binary.display().to_string()));
     let by_path = doctor(&world).run();
+    let pathless = doctor(&world).without("PATH").run();
+    assert_eq!(finding(&pathless, "kubectl"), finding(&by_path, "kubectl"));
     world.write(".kube/config", user("../bin/astra-credential"));
     let from_its_folder = doctor(&world).run();
     assert_eq!(finding(&from_its_folder, "kubectl"), finding(&by_path, "kubectl"));

@@ -97,23 +97,26 @@ impl Patient<'_> {
         let Some(Configured { place, program, hosts, is_mute }) = configured else {
             return Finding::ok(tool, "not configured");
         };
-        let host = match hosts.first() {
-            Some(host) => format!(" --host {}", quoted(host)),
-            None if tool == "kubectl" => String::new(),
-            None => " --host HOST".to_owned(),
+        let host = hosts.iter().find(|host| Host::parse(host).is_some());
+        let host = host.map_or("HOST".to_owned(), |host| quoted(host));
+        let setup = format!("run `astra-credential setup {tool} --host {host}`");
+        // What is in the way of a link has to go first. A kubeconfig may be somebody's own.
+        let own = self.binary.as_deref().map(shown).unwrap_or_default();
+        let hint = |obstacle: Option<&Path>| match obstacle {
+            _ if tool == "kubectl" => format!("write `{own}` in its place"),
+            Some(path) => format!("take `{}` out of the way and {setup}", shown(path)),
+            None => setup.clone(),
         };
-        let setup = format!("run `astra-credential setup {tool}{host}`");
         let (found, leftover) = self.look_for(&program);
         let Some(found) = found else {
             let sought = if program.is_absolute() { "" } else { " on `PATH`" };
             let detail =
                 format!("configured in {place}, but there is no `{}`{sought}", shown(&program));
-            let hint = leftover.map_or(setup.clone(), |link| away(&link, &setup));
-            return Finding::warning(tool, detail, hint);
+            return Finding::warning(tool, detail, hint(leftover.as_deref()));
         };
         if !self.is_this(&found) {
             let detail = format!("configured in {place}, but finds `{}`", shown(&found));
-            return Finding::warning(tool, detail, away(&found, &setup));
+            return Finding::warning(tool, detail, hint(Some(&found)));
         }
         let is_unheard = |host: &&String| {
             Host::parse(host).is_some_and(|host| !self.settings.hosts.contain(&host))
@@ -135,10 +138,14 @@ impl Patient<'_> {
 
     /// The file that a tool runs, or else a link in its place that leads nowhere.
     fn look_for(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
-        // Joined to an absolute path, a folder goes away.
         let folders = (self.paths)("PATH");
-        let paths = || folders.iter().map(|folder| folder.join(program));
-        (paths().find(|path| path.is_file()), paths().find(|path| path.is_symlink()))
+        let paths: Vec<_> = if program.is_absolute() {
+            vec![program.to_owned()]
+        } else {
+            folders.iter().map(|folder| folder.join(program)).collect()
+        };
+        let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
+        (first(Path::is_file), first(Path::is_symlink))
     }
 
     /// A kubeconfig names a command by its path, from its own folder, or by its name on `PATH`.
@@ -273,11 +280,6 @@ fn helper_of_git(value: &str) -> Option<&str> {
         "astra" if command.is_none() => Some("git-credential-astra"),
         _ => (is_ours && (command.is_some() || word.starts_with('/'))).then_some(word),
     }
-}
-
-/// What is in the way has to go first.
-fn away(path: &Path, hint: &str) -> String {
-    format!("take `{}` out of the way and {hint}", shown(path))
 }
 
 fn text(file: &Path) -> Option<String> {
