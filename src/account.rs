@@ -15,7 +15,6 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Shown, json_defect};
-use crate::message::LONG_WAIT;
 use crate::token::{self, Secret};
 
 /// What the account file holds.
@@ -201,6 +200,7 @@ fn read_to_end(
 /// Waits until a pipe has something to read or its writer is gone, and says so when that takes long.
 #[cfg(unix)]
 fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
+    use crate::message::LONG_WAIT;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let is_ready = |until: Instant| {
         let left = until.saturating_duration_since(Instant::now());

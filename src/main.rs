@@ -279,7 +279,11 @@ fn doctor(
         binary: program().ok(),
     };
     let anew = Settings { refresh: true, ..settings.clone() };
-    doctor::report(&patient, is_online.then_some(|| serve(&anew, None)), is_json)
+    let exchange = is_online.then_some(|| serve(&anew, None));
+    let report = || doctor::report(&patient, exchange, is_json);
+    let answer = message::explain("going through what can be wrong", report);
+    message::wipe();
+    answer
 }
 
 /// Drops the cached token if it is `named` or none is.

@@ -155,19 +155,8 @@ impl Patient<'_> {
                 return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
             }
         };
-        let mut findings = vec![match openness(dir) {
-            Some(Openness::Others(mode)) => Finding::warning(
-                CHECK,
-                format!("others may look into `{shown}` (mode {mode:04o})"),
-                format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy())),
-            ),
-            Some(Openness::Owner(id)) => Finding::warning(
-                CHECK,
-                format!("`{shown}` belongs to another user (uid {id})"),
-                "run this as that user, or ".to_owned() + ELSEWHERE,
-            ),
-            None => Finding::ok(CHECK, format!("`{shown}` is private and can be written")),
-        }];
+        let private = || Finding::ok(CHECK, format!("`{shown}` is private and can be written"));
+        let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
         findings.extend(open_above(CHECK, dir));
         findings.extend(network_file_system(dir).map(|kind| {
             let detail = format!("`{shown}` is on {kind}, where locks are slow and may not hold");
@@ -339,27 +328,25 @@ fn open_above(_: &'static str, _: &Path) -> Option<Finding> {
     None
 }
 
-/// To whom else the cache's folder is open.
-enum Openness {
-    /// Whose it is.
-    Owner(u32),
-    /// Whom its mode lets in.
-    Others(u32),
-}
-
+/// A folder that belongs to somebody else, or lets others look into it.
 #[cfg(unix)]
-fn openness(dir: &Path) -> Option<Openness> {
+fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = dir.metadata().ok()?;
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let shown = harmless(&dir.to_string_lossy());
     if owner != rustix::process::geteuid().as_raw() {
-        return Some(Openness::Owner(owner));
+        let detail = format!("`{shown}` belongs to another user (uid {owner})");
+        let hint = format!("run this as that user, or {elsewhere}");
+        return Some(Finding::warning(check, detail, hint));
     }
-    (mode & 0o077 != 0).then_some(Openness::Others(mode))
+    let detail = format!("others may look into `{shown}` (mode {mode:04o})");
+    let hint = format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy()));
+    (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 
 #[cfg(not(unix))]
-fn openness(_: &Path) -> Option<Openness> {
+fn not_private(_: &'static str, _: &Path, _: &str) -> Option<Finding> {
     None
 }
 

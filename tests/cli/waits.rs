@@ -90,6 +90,19 @@ fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
 }
 
 #[test]
+fn doctor_says_that_it_is_at_it() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!("doctor --timeout 1.5 --api-url https://{}", silent.local_addr().unwrap());
+    let shown = on_a_terminal(&world, 200, &line);
+    assert_eq!(shown, format!("{WIPE}astra-credential: going through what can be wrong{WIPE}"));
+    assert!(answer(&world).contains("did not answer in time"));
+}
+
+#[test]
 fn a_pipe_that_brings_no_account_is_named() {
     if !is_installed("script") {
         return;
