@@ -164,13 +164,15 @@ What a tool was told last night, when it kept that to itself:
 Exit codes:
   0  a valid token is cached, or the account file holds an application token
   1  there is none
+  2  the command line or a variable cannot be used
   3  the account file is missing, malformed or open to others";
 
 const DOCTOR: &str = "\
 When a tool does not work, in the environment in which it runs:
   astra-credential doctor --online
 
-Exit codes: 0 when nothing has failed, 1 when something has.";
+Exit codes: 0 when nothing has failed, 1 when something has, 2 when the command
+line or a variable cannot be used.";
 
 const KUBERNETES: &str = "\
 Set-up:
