@@ -32,8 +32,17 @@ const LINKS: [&str; 5] = [
 ];
 
 /// How the names of variables begin that lead to the caller's own configuration.
-const FOREIGN: [&str; 8] =
-    ["ASTRA_", "XDG_", "CARGO", "DOCKER_", "GIT_", "KUBECONFIG", "TERRAFORM_CONFIG", "TF_"];
+const CALLERS: [&str; 9] = [
+    "ASTRA_",
+    "CARGO",
+    "DOCKER_CONFIG",
+    "GIT_CONFIG",
+    "KUBECONFIG",
+    "SSL_CERT_",
+    "TERRAFORM_CONFIG",
+    "TF_CLI_CONFIG",
+    "XDG_",
+];
 
 /// How long the stand-in takes for an exchange in the last part, so that the calls overlap.
 const SLOW: Duration = Duration::from_millis(500);
@@ -184,7 +193,7 @@ impl Sandbox {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if FOREIGN.iter().any(|prefix| name.starts_with(prefix)) {
+            if CALLERS.iter().any(|prefix| name.starts_with(prefix)) {
                 command.env_remove(name);
             }
         }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, json_defect};
+use crate::error::{Error, Shown, json_defect};
 use crate::token::{self, Secret};
 
 /// What the account file holds.
@@ -66,7 +66,11 @@ pub const LARGEST_FILE: usize = 64 * 1024;
 /// pipe stays silent until `deadline`; or a regular file is open to others, unless `allow_exposed`.
 pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, Error> {
     let unreadable = |why: io::Error| match why.kind() {
-        io::ErrorKind::NotFound => Error::AccountMissing(path.to_owned()),
+        io::ErrorKind::NotFound => {
+            let quoted = quoted(&path.to_string_lossy());
+            let fix = format!("astra-credential setup account --service-account {quoted}");
+            Error::AccountMissing { path: path.to_owned(), fix }
+        }
         _ => Error::AccountUnreadable { path: path.to_owned(), why: why.to_string() },
     };
     if is_account(path) {
@@ -86,7 +90,8 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     // What says that it is empty may be one of the kernel's own files.
     let length = Some(metadata.len()).filter(|length| metadata.is_file() && *length > 0);
     let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let bytes = read_to_end(&mut file, length, deadline).map_err(unreadable)?;
+    let await_input = |file: &File| await_input(file, path, deadline);
+    let bytes = read_to_end(&mut file, length, await_input).map_err(unreadable)?;
     parse(&bytes).map_err(|defect| Error::AccountMalformed { path: path.to_owned(), defect })
 }
 
@@ -154,7 +159,7 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    let safe = crate::error::Shown(word).to_string();
+    let safe = Shown(word).to_string();
     format!("'{}'", safe.replace('\'', r"'\''"))
 }
 
@@ -168,14 +173,14 @@ fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
 fn read_to_end(
     file: &mut File,
     length: Option<usize>,
-    deadline: Instant,
+    await_input: impl Fn(&File) -> io::Result<()>,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
     let room = length.unwrap_or(LARGEST_FILE).min(LARGEST_FILE) + 1;
     let mut bytes = Zeroizing::new(vec![0; room]);
     let mut count = 0;
     while count < room && Some(count) != length {
         if length.is_none() {
-            await_input(file, deadline)?;
+            await_input(file)?;
         }
         match file.read(&mut bytes[count..]) {
             Ok(0) => break,
@@ -192,22 +197,35 @@ fn read_to_end(
     Ok(bytes)
 }
 
-/// Waits until a pipe has something to read or its writer is gone.
+/// Waits until a pipe has something to read or its writer is gone, and says so when that takes long.
 #[cfg(unix)]
-fn await_input(file: &File, deadline: Instant) -> io::Result<()> {
+fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
+    use crate::message::LONG_WAIT;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let left = deadline.saturating_duration_since(Instant::now());
-    let left = Timespec::try_from(left).unwrap_or_default();
-    let mut fds = [PollFd::new(file, PollFlags::IN)];
-    match poll(&mut fds, Some(&left)) {
-        Ok(0) => Err(io::Error::other("nothing came out of it in time")),
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    let is_ready = |until: Instant| {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or_default();
+        match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&left)) {
+            Ok(0) => Ok(false),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(true),
+            Err(error) => Err(error),
+        }
+    };
+    let soon = deadline.min(Instant::now() + LONG_WAIT);
+    if is_ready(soon)? {
+        return Ok(());
     }
+    if soon < deadline {
+        log::info!("waiting for an account from `{}`", Shown(&path.to_string_lossy()));
+        if is_ready(deadline)? {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other("nothing came out of it in time"))
 }
 
 #[cfg(not(unix))]
-fn await_input(_: &File, _: Instant) -> io::Result<()> {
+fn await_input(_: &File, _: &Path, _: Instant) -> io::Result<()> {
     Ok(())
 }
 

@@ -210,8 +210,9 @@ impl Verdict {
         Self { trouble, route: route.to_owned(), at, until: at.plus(seconds) }
     }
 
-    /// A clock that jumped back must not make a verdict outlive its cause.
-    fn stands(&self, route: &str, now: Timestamp) -> bool {
+    /// Whether it holds for a call on this way to Astra. A clock that jumped back must not make a
+    /// verdict outlive its cause.
+    pub fn stands(&self, route: &str, now: Timestamp) -> bool {
         let is_same_way = self.trouble.is_rejection() || self.route == route;
         is_same_way && self.at <= now && now < self.until
     }

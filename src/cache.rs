@@ -29,12 +29,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::error::{Shown, Trouble};
+use crate::message::LONG_WAIT;
 use crate::seal::{self, Seal};
 use crate::timestamp::{self, Heartbeat, Timestamp};
 use crate::token::{LARGEST_BEARER, Secret, Token, Validity};
 
 pub use self::failure::LastFailure;
-pub use self::holder::{Holder, Process};
+pub use self::holder::Holder;
 
 /// The cache of one identity.
 pub struct Cache {
@@ -82,9 +83,6 @@ const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a waiter sleeps between two looks: from the first to the last, doubling.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
-
-/// A wait of which a person wants to know the reason.
-pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// Seconds after which a temporary file belongs to nobody, and an entry to an account gone.
 const STALE_TEMPORARY: i64 = 60 * 60;

@@ -7,10 +7,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::command::setup::{Order, Tool};
 use crate::command::{Dialect, Format};
+use crate::error::Error;
 use crate::settings::Flags;
 
 /// The command line.
@@ -86,19 +88,29 @@ pub const LINKS: [(&str, &str); 4] = [
 ];
 
 const ABOUT: &str = "\
-Hands out bearer tokens for the DataStax Astra DevOps API: a service account is exchanged once, the
-token is cached, renewed when it expires, and given to each tool in its own language";
+Hands out bearer tokens for the DataStax Astra DevOps API: a service account is
+exchanged once, the token is cached, renewed when it expires, and given to each
+tool in its own language";
 
-const EXIT_CODES: &str = "\
+/// Where its list of exit codes begins.
+pub const EXIT_CODES: &str = "Exit codes:\n";
+
+const MORE: &str = "\
+To begin with:
+  astra-credential setup account
+  astra-credential token
+  astra-credential setup git --host git.example.com
+
+`astra-credential COMMAND --help` has an example of each, and shows how to set
+a tool up by hand.
+
 Exit codes:
   0  the answer is on standard output
   1  anything else
   2  the command line or a variable cannot be used
   3  the account file is missing, malformed or open to others
   4  Astra rejected the service account
-  5  Astra cannot be reached
-
-`astra-credential COMMAND --help` shows how to set the tool up.";
+  5  Astra cannot be reached";
 
 const TOKEN: &str = "\
 Examples:
@@ -111,10 +123,17 @@ After a token was revoked, which kubectl does not tell:
 
 const COMPLETIONS: &str = "\
 Examples:
-  astra-credential completions bash > ~/.local/share/bash-completion/completions/astra-credential
+  astra-credential completions bash \\
+    > ~/.local/share/bash-completion/completions/astra-credential
   astra-credential completions zsh > \"${fpath[1]}/_astra-credential\"
-  astra-credential completions fish > ~/.config/fish/completions/astra-credential.fish
+  astra-credential completions fish \\
+    > ~/.config/fish/completions/astra-credential.fish
   astra-credential completions powershell | Out-String | Invoke-Expression";
+
+const PAGES: &str = "\
+Of which name: astra-credential, bazel-credential-astra,
+git-credential-astra, docker-credential-astra or
+terraform-credentials-astra [default: astra-credential]";
 
 const MAN: &str = "\
 Examples:
@@ -123,7 +142,8 @@ Examples:
 
 const HEADER: &str = "\
 Example:
-  astra-credential header | curl -H @- https://api.astra.datastax.com/v2/databases";
+  astra-credential header |
+    curl -H @- https://api.astra.datastax.com/v2/databases";
 
 const ENV: &str = "\
 Examples:
@@ -134,7 +154,8 @@ const EXEC: &str = "\
 Terraform's provider reads the token once, and a run may take long:
   astra-credential exec --min-valid 1h -- terraform apply
 
-Exit codes: the command's own; 127 when there is no such command, 126 when it cannot be run.";
+Exit codes: the command's own; 127 when there is no such command, 126 when it
+cannot be run.";
 
 const STATUS: &str = "\
 What a tool was told last night, when it kept that to itself:
@@ -143,13 +164,15 @@ What a tool was told last night, when it kept that to itself:
 Exit codes:
   0  a valid token is cached, or the account file holds an application token
   1  there is none
+  2  the command line or a variable cannot be used
   3  the account file is missing, malformed or open to others";
 
 const DOCTOR: &str = "\
 When a tool does not work, in the environment in which it runs:
   astra-credential doctor --online
 
-Exit codes: 0 when nothing has failed, 1 when something has.";
+Exit codes: 0 when nothing has failed, 1 when something has, 2 when the command
+line or a variable cannot be used.";
 
 const KUBERNETES: &str = "\
 Set-up:
@@ -168,17 +191,19 @@ and `ASTRA_CREDENTIAL_HOSTS=cache.example.com` in the environment:
   common --credential_helper=cache.example.com=bazel-credential-astra";
 
 const DOCKER: &str = "\
-Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on PATH
-and `ASTRA_CREDENTIAL_HOSTS=registry.example.com` in the environment:
+Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on
+PATH and `ASTRA_CREDENTIAL_HOSTS=registry.example.com` in the environment:
   { \"credHelpers\": { \"registry.example.com\": \"astra\" } }";
 
 const TERRAFORM: &str = "\
-Set-up for registries, with a link `~/.terraform.d/plugins/terraform-credentials-astra`,
-in ~/.terraformrc:
+Set-up for registries, in ~/.terraformrc, with a link named
+`terraform-credentials-astra` in ~/.terraform.d/plugins:
   credentials_helper \"astra\" { args = [\"--host\", \"registry.example.com\"] }
 
 As an external data source the token is kept in the state in clear text:
-  data \"external\" \"astra\" { program = [\"astra-credential\", \"terraform\", \"external\"] }
+  data \"external\" \"astra\" {
+    program = [\"astra-credential\", \"terraform\", \"external\"]
+  }
 Rather let the provider read it from the environment, which leaves no trace:
   astra-credential exec --min-valid 1h -- terraform apply";
 
@@ -189,8 +214,9 @@ Examples:
   astra-credential setup git --host git.example.com
   astra-credential setup git --undo
 
-Settings that are given here are written into the tool's configuration where it takes arguments.
-What was done is kept in setup.json in the configuration folder, for --undo.";
+Settings that are given here are written into the tool's configuration where it
+takes arguments. What was done is kept in setup.json in the configuration
+folder, for --undo.";
 
 /// Reads the command line, the program's own name included.
 ///
@@ -267,6 +293,35 @@ fn usual(arguments: &[OsString]) -> Option<Line> {
     Some(Line { name: name.to_owned(), flags: Flags::default(), task })
 }
 
+/// A refused line as a failure to be kept: the command called, its setting of the cache as far as it can
+/// be told, and what kind of mistake it is in which flag. No word that may be a value stays in it.
+pub fn mistake(
+    arguments: impl IntoIterator<Item = OsString>,
+    message: &clap::Error,
+) -> (String, Flags, Error) {
+    let words = spelled_out(arguments);
+    let flags =
+        Flags { no_cache: words.iter().any(|word| word == "--no-cache"), ..Flags::default() };
+    let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
+    let argument = match message.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => Some(argument.as_str()),
+        Some(ContextValue::Strings(missing)) => missing.first().map(String::as_str),
+        _ => None,
+    };
+    let is_grammars = |argument: &&str| argument.starts_with("--") || argument.starts_with('<');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-<>_".contains(c);
+    let argument = argument.filter(is_grammars).map(|argument| {
+        let end = argument.find(|c| !is_part(c)).unwrap_or(argument.len());
+        format!(": `{}`", &argument[..end])
+    });
+    let problem = message.kind().as_str().unwrap_or("it names no command");
+    let problem = format!("{problem}{}", argument.unwrap_or_default());
+    let help = command.map_or(String::new(), |command| format!(" {}", command.name));
+    let help = format!("{PROGRAM}{help} --help");
+    let name = command.map_or(PROGRAM, |command| command.name);
+    (name.to_owned(), flags, Error::Usage { problem, help })
+}
+
 fn not_for_account() -> clap::Error {
     let message = "`--undo` and `--dry-run` are for tools; the account file is yours to remove\n";
     clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message)
@@ -299,7 +354,7 @@ struct Name {
 
 static NAMES: [Name; 15] = [
     Name::new("token", "Print the bare token, or JSON", |command| {
-        let help = "How to print it [default: text]";
+        let help = "How to print it [default: text]\n";
         command.arg(choice("format", "FORMAT", help, &["text", "json"])).after_help(TOKEN)
     }),
     Name::new("header", "Print `Authorization: Bearer …`, for curl", |command| {
@@ -307,7 +362,7 @@ static NAMES: [Name; 15] = [
     }),
     Name::new("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
         let shells = &["sh", "fish", "powershell", "json"];
-        let help = "For which shell [default: that of $SHELL]";
+        let help = "For which shell [default: that of $SHELL]\n";
         command.arg(choice("shell", "SHELL", help, shells)).after_help(ENV)
     }),
     Name::new("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
@@ -352,7 +407,7 @@ static NAMES: [Name; 15] = [
         let tools = ["account", "kubectl", "git", "docker", "bazel", "terraform"];
         let tool = Arg::new("tool")
             .value_name("TOOL")
-            .help("What to set up; `account` reads the account file's content and stores it")
+            .help("What to set up; `account` reads the account file's content and\nstores it\n")
             .value_parser(PossibleValuesParser::new(tools))
             .required(true);
         let undo = switch("undo", "Take back what setup did for the tool, and nothing else");
@@ -360,12 +415,12 @@ static NAMES: [Name; 15] = [
         command.args([tool, undo, dry_run]).after_help(SETUP)
     }),
     Name::new("completions", "Print the completion script for a shell", |command| {
-        let shell = Arg::new("shell").value_name("SHELL").help("For which shell").required(true);
+        let shell = Arg::new("shell").value_name("SHELL").help("For which shell\n").required(true);
         let shells = ["bash", "zsh", "fish", "powershell", "elvish"];
         command.arg(shell.value_parser(PossibleValuesParser::new(shells))).after_help(COMPLETIONS)
     }),
     Name::new("man", "Print the manual page, or that of a link", |command| {
-        let page = Arg::new("page").value_name("NAME").help("Of which name");
+        let page = Arg::new("page").value_name("NAME").help(PAGES).hide_possible_values(true);
         let names = [PROGRAM].into_iter().chain(LINKS.map(|(link, _)| link));
         command.arg(page.value_parser(PossibleValuesParser::new(names))).after_help(MAN)
     }),
@@ -396,7 +451,7 @@ pub fn command() -> Command {
         .bin_name(PROGRAM)
         .version(VERSION)
         .about(ABOUT)
-        .after_help(EXIT_CODES)
+        .after_help(MORE)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -441,21 +496,21 @@ fn settings() -> [Arg; 10] {
             .value_parser(ValueParser::os_string())
     };
     [
-        value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT] [default: service-account.json in the configuration folder]"),
-        value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL] [default: https://api.astra.datastax.com]"),
+        value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]\n[default: service-account.json in the\nconfiguration folder]"),
+        value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL]\n[default: https://api.astra.datastax.com]"),
         Arg::new("host")
             .long("host")
             .value_name("HOST[:PORT]")
-            .help("A further host that the token is for; repeatable [env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
+            .help("A further host that the token is for; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
             .value_parser(ValueParser::os_string())
             .action(ArgAction::Append),
-        value("cache-dir", "DIR", "Where tokens are cached [env: ASTRA_CREDENTIAL_CACHE_DIR] [default: the cache folder]"),
-        value("ca-file", "FILE", "Trust these PEM certificates instead of the system's [env: SSL_CERT_FILE]"),
-        value("timeout", "SECONDS", "How long the whole call may take [env: ASTRA_CREDENTIAL_TIMEOUT] [default: 30]"),
-        value("min-valid", "DURATION", "Renew a token that is valid for less than this, such as 90s, 30m or 2h [env: ASTRA_CREDENTIAL_MIN_VALID]"),
-        switch("refresh", "Get a new token, whatever is cached or remembered"),
-        switch("no-cache", "Neither read nor write the cache [env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
-        switch("verbose", "Say on standard error what happens [env: ASTRA_CREDENTIAL_LOG=1]").short('v'),
+        value("cache-dir", "DIR", "Where tokens are cached [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
+        value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
+        value("timeout", "SECONDS", "How long the whole call may take [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
+        value("min-valid", "DURATION", "Renew a token that is valid for less than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]"),
+        switch("refresh", "Get a new token, whatever is cached or\nremembered"),
+        switch("no-cache", "Neither read nor write the cache\n[env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
+        switch("verbose", "Say on standard error what happens\n[env: ASTRA_CREDENTIAL_LOG=1]").short('v'),
     ]
 }
 

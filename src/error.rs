@@ -12,6 +12,14 @@ use serde::{Deserialize, Serialize};
 /// Everything that can keep the program from answering.
 #[derive(Debug)]
 pub enum Error {
+    /// The command line does not follow the grammar. It is told in the grammar's own words; these are
+    /// for keeping.
+    Usage {
+        /// What is wrong, without what was typed.
+        problem: String,
+        /// The command that shows the grammar.
+        help: String,
+    },
     /// A flag or variable has a value that cannot be used.
     Setting {
         /// Where it was said: `--timeout` or `ASTRA_CREDENTIAL_TIMEOUT`.
@@ -28,7 +36,12 @@ pub enum Error {
     /// The account itself stands where its path belongs; not shown, since it is the secret.
     AccountInline,
     /// The account file does not exist.
-    AccountMissing(PathBuf),
+    AccountMissing {
+        /// The account file.
+        path: PathBuf,
+        /// The command that stores one there.
+        fix: String,
+    },
     /// The account file cannot be read.
     AccountUnreadable {
         /// The account file.
@@ -209,6 +222,9 @@ impl Trouble {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Usage { problem, help: _ } => {
+                write!(f, "the command line cannot be used: {problem}")
+            }
             Self::Setting { name, value, problem, wanted: _ } => {
                 write!(f, "`{name}` is `{}`, which {problem}", harmless(value))
             }
@@ -218,7 +234,7 @@ impl fmt::Display for Error {
             Self::AccountInline => {
                 f.write_str("no account file: the account itself stands where its path belongs")
             }
-            Self::AccountMissing(path) => {
+            Self::AccountMissing { path, fix: _ } => {
                 write!(f, "no account file: `{}` does not exist", shown(path))
             }
             Self::AccountUnreadable { path, why } => {
@@ -302,6 +318,9 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
+            Self::Usage { help, .. } => {
+                format!("compare what is typed, or configured in the tool, with `{help}`")
+            }
             Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
             Self::AccountUnnamed => {
                 "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`".to_owned()
@@ -311,11 +330,10 @@ impl Error {
                  `/dev/stdin` and pipe it in"
                     .to_owned()
             }
-            Self::AccountMissing(_) => {
-                "store what Astra's dashboard copies with `astra-credential setup account`, or name \
+            Self::AccountMissing { fix, .. } => format!(
+                "run `{fix}` and paste the service account copied from Astra's dashboard, or name \
                  another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
-                    .to_owned()
-            }
+            ),
             Self::AccountUnreadable { .. } => {
                 "make it a file that this user can read, or name another with `--service-account \
                  FILE` or `ASTRA_SERVICE_ACCOUNT`"
@@ -380,13 +398,13 @@ impl Error {
             | Self::ToolFailed { .. }
             | Self::NotWritten { .. }
             | Self::Output(_) => 1,
-            Self::Setting { .. } | Self::HostUnnamed { .. } => 2,
+            Self::Usage { .. } | Self::Setting { .. } | Self::HostUnnamed { .. } => 2,
             // As a shell says it.
             Self::Command { is_missing: true, .. } => 127,
             Self::Command { is_missing: false, .. } => 126,
             Self::AccountUnnamed
             | Self::AccountInline
-            | Self::AccountMissing(_)
+            | Self::AccountMissing { .. }
             | Self::AccountUnreadable { .. }
             | Self::AccountExposed { .. }
             | Self::AccountMalformed { .. }
@@ -464,13 +482,18 @@ impl Trouble {
 /// A setting's value, safe to show and to keep: a URL may bring a user name and a password along, and
 /// somebody may have put the account itself where its file belongs.
 pub fn harmless(value: &str) -> String {
-    if value.contains("AstraCS:") || value.contains("ecret\"") {
+    if holds_account(value) {
         return "(an account)".to_owned();
     }
     match value.split_once("://").zip(value.rsplit_once('@')) {
         Some(((scheme, _), (_, host))) => Shown(&format!("{scheme}://…@{host}")).to_string(),
         None => Shown(value).to_string(),
     }
+}
+
+/// Whether a text looks as if an account stood in it.
+pub fn holds_account(text: &str) -> bool {
+    text.contains("AstraCS:") || text.contains("ecret\"")
 }
 
 /// Where in a JSON text an error lies; serde's own words may quote the text.
@@ -527,6 +550,10 @@ mod tests {
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
         let catalogue = [
+            Error::Usage {
+                problem: "unexpected argument found: `--hst`".to_owned(),
+                help: "astra-credential git --help".to_owned(),
+            },
             Error::Setting {
                 name: "--timeout",
                 value: "soon".to_owned(),
@@ -535,7 +562,10 @@ mod tests {
             },
             Error::AccountUnnamed,
             Error::AccountInline,
-            Error::AccountMissing(path()),
+            Error::AccountMissing {
+                path: path(),
+                fix: "astra-credential setup account --service-account /account.json".to_owned(),
+            },
             Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
             Error::AccountExposed {
                 path: path(),
@@ -589,6 +619,9 @@ mod tests {
             format!("{error}\n  hint: {}\n  exit code {}", error.hint(), error.exit_code())
         });
         insta::assert_snapshot!(lines.join("\n"), @"
+        the command line cannot be used: unexpected argument found: `--hst`
+          hint: compare what is typed, or configured in the tool, with `astra-credential git --help`
+          exit code 2
         `--timeout` is `soon`, which is not a number
           hint: set `--timeout` to seconds, such as `30`
           exit code 2
@@ -599,7 +632,7 @@ mod tests {
           hint: put the account into a file for this user alone and name that file, or name `/dev/stdin` and pipe it in
           exit code 3
         no account file: `/account.json` does not exist
-          hint: store what Astra's dashboard copies with `astra-credential setup account`, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          hint: run `astra-credential setup account --service-account /account.json` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
           exit code 3
         cannot read the account file `/account.json`: permission denied
           hint: make it a file that this user can read, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`

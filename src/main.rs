@@ -16,7 +16,7 @@
 //! stdout ◀─────────────────── render ◀──────────────────────────────────── Credential
 //! ```
 //!
-//! Who imports whom, bottom up: `error` and `timestamp` ← `token` ← `account` ← `seal` ← `cache`,
+//! Who imports whom, bottom up: `error`, `message` and `timestamp` ← `token` ← `account` ← `seal` ← `cache`,
 //! `protocol/*` ← `settings` ← `exchange`; `cache` ← `broker` ← `main`. The adapters never import
 //! each other, and the broker is handed `mint` as a closure, so that it does not know HTTP.
 //!
@@ -69,7 +69,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::message::say;
 use crate::seal::Seal;
-use crate::settings::{Environment, Folders, Settings, Stated};
+use crate::settings::{Environment, Flags, Folders, Settings, Stated};
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
@@ -83,13 +83,22 @@ fn start() -> u8 {
     let line = match cli::parse(env::args_os()) {
         Ok(line) => line,
         Err(message) => {
-            let is_written = message.print().is_ok();
-            let code = u8::try_from(message.exit_code()).unwrap_or(1);
-            return if is_written || message.use_stderr() { code } else { 1 };
+            if !message.use_stderr() {
+                return u8::from(message.print().is_err());
+            }
+            let (command, flags, error) = cli::mistake(env::args_os(), &message);
+            keep(&command, &flags, &error);
+            // An account in place of an argument is not repeated.
+            if error::holds_account(&message.to_string()) {
+                say(&format!("{error}\nhint: {}", error.hint()));
+            } else {
+                let _ = message.print();
+            }
+            return error.exit_code();
         }
     };
     let done = run(&line).and_then(|(answer, code)| write(&answer).map(|()| code));
-    match done.inspect_err(|error| keep(&line, error)) {
+    match done.inspect_err(|error| keep(&line.name, &line.flags, error)) {
         Ok(code) => code,
         // Docker reads what went wrong on standard output, and knows one exit code.
         Err(error) if matches!(line.task, Task::Docker(_)) => {
@@ -113,7 +122,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
-    let serve = || serve(&settings, &line.name);
+    let serve = || serve(&settings, Some(&line.name));
     let forget = |named: Option<&Secret>| forget(&settings, named);
     let hosts = &settings.hosts;
     match &line.task {
@@ -176,8 +185,8 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     .map(|answer| (Zeroizing::new(answer), 0))
 }
 
-/// The one question of every adapter.
-fn serve(settings: &Settings, command: &str) -> Result<Credential, Error> {
+/// The one question of every adapter. A failure is kept as that of `command`.
+fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error> {
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
@@ -206,28 +215,27 @@ fn serve(settings: &Settings, command: &str) -> Result<Credential, Error> {
     message::wipe();
     served.map_err(|Failure { trouble, remembered }| {
         let error = Error::Exchange { trouble, remembered, account: path };
-        cache.keep_failure(&LastFailure::of(&error, command));
+        if let Some(command) = command {
+            cache.keep_failure(&LastFailure::of(&error, command));
+        }
         error
     })
 }
 
 /// Keeps a failure that is no account's for `status` to show, unless [`serve`] has kept it as one.
-fn keep(line: &Line, error: &Error) {
+fn keep(command: &str, flags: &Flags, error: &Error) {
     let env = |name: &str| env::var_os(name);
     let is_uncached =
-        line.flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
+        flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
     let is_kept = matches!(error, Error::Exchange { .. });
     // Whoever looks or sets up sees what happens.
-    let is_seen = matches!(
-        line.task,
-        Task::Status { .. } | Task::Doctor { .. } | Task::Setup(_) | Task::SetupAccount
-    );
+    let is_seen = ["status", "doctor", "setup", "completions", "man"].contains(&command);
     // Docker asks for every registry there is.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
     if !(is_uncached || is_kept || is_seen || is_usual)
-        && let Some(dir) = settings::cache_dir(&line.flags, &env, default_folders().cache)
+        && let Some(dir) = settings::cache_dir(flags, &env, default_folders().cache)
     {
-        LastFailure::of(error, &line.name).keep(&dir);
+        LastFailure::of(error, command).keep(&dir);
     }
 }
 
@@ -245,6 +253,7 @@ fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, 
         entry: cache.read(),
         last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
         min_valid: settings.min_valid,
+        route: settings.route(),
         now: Timestamp::now(),
     };
     status::report(seen, is_json)
@@ -257,20 +266,24 @@ fn doctor(
     is_json: bool,
 ) -> (Vec<u8>, u8) {
     let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
-    let holder = match &account {
-        Ok(Account::Service(account)) => cache(settings, account).holder(),
-        _ => None,
+    let cache = match &account {
+        Ok(Account::Service(account)) => cache(settings, account),
+        _ => Cache::none(),
     };
     let patient = Patient {
         settings,
         account: account.as_ref(),
-        holder,
+        cache: &cache,
         env,
         paths: &paths,
         binary: program().ok(),
     };
     let anew = Settings { refresh: true, ..settings.clone() };
-    doctor::report(&patient, is_online.then_some(|| serve(&anew, "doctor")), is_json)
+    let exchange = is_online.then_some(|| serve(&anew, None));
+    let report = || doctor::report(&patient, exchange, is_json);
+    let answer = message::explain("going through what can be wrong", report);
+    message::wipe();
+    answer
 }
 
 /// Drops the cached token if it is `named` or none is.
@@ -301,8 +314,9 @@ fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
 
 fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {
     let path = settings.service_account.clone().ok_or(Error::AccountUnnamed)?;
-    let account = account::read(&path, settings.allow_exposed, deadline)?;
-    Ok((path, account))
+    let account = account::read(&path, settings.allow_exposed, deadline);
+    message::wipe();
+    Ok((path, account?))
 }
 
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
@@ -321,9 +335,10 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
     }
 }
 
-/// The parts of a variable such as `PATH`.
+/// The parts of a variable such as `PATH`; an empty one names no folder to look in.
 fn paths(name: &str) -> Vec<PathBuf> {
-    env::split_paths(&env::var_os(name).unwrap_or_default()).collect()
+    let value = env::var_os(name).unwrap_or_default();
+    env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
 /// This program's own file.

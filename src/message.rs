@@ -10,8 +10,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
-use crate::cache::LONG_WAIT;
+/// A wait of which a person wants to know the reason.
+pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// Whether something for now stands on the terminal.
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);

@@ -137,6 +137,8 @@ pub const NO_CACHE: &str = "ASTRA_CREDENTIAL_NO_CACHE";
 /// Each in the order in which they count.
 const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+/// Heard where the system's authorities are looked up.
+const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Past this a time-out is no time-out.
 const LONGEST_TIMEOUT: f64 = 24.0 * 60.0 * 60.0;
@@ -325,7 +327,11 @@ impl Settings {
                 let cache = path(&self.cache_dir, "none");
                 ("cache", cache, said(&CACHE_DIR, flags.cache_dir.as_ref()))
             },
-            ("trust", path(&self.ca_file, "the system's"), said(&CA_FILE, flags.ca_file.as_ref())),
+            (
+                "trust",
+                path(&self.ca_file, "the system's"),
+                said(&CA_FILE, flags.ca_file.as_ref()).or_else(|| heard(CA_FOLDER)),
+            ),
             match self.proxy.as_deref() {
                 Some(url) => ("proxy", without_userinfo(url), PROXIES.into_iter().find_map(heard)),
                 None => ("proxy", "none".to_owned(), exempt()),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
+use std::path::PathBuf;
 
 use super::Cache;
 use crate::error::Shown;
@@ -40,6 +42,15 @@ impl fmt::Display for Process {
 }
 
 impl Cache {
+    /// The lock of this entry, where it is there and cannot be opened, and why: after a call under
+    /// `sudo` it may be root's.
+    pub fn closed_lock(&self) -> Option<(PathBuf, io::Error)> {
+        let place = self.place.as_ref()?;
+        let lock = place.file("lock");
+        lock.symlink_metadata().ok()?;
+        place.open_lock().err().map(|why| (lock, why))
+    }
+
     /// Who holds the lock of this entry.
     pub fn holder(&self) -> Option<Process> {
         Process::holding(&super::open_to_read(&self.place.as_ref()?.file("lock")).ok()?)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::account::{Account, quoted};
-use crate::cache::{self, Process};
+use crate::cache::{self, Cache};
 use crate::error::{Error, Trouble, harmless};
 use crate::exchange::{self, Exchange};
 use crate::settings::{Environment, Settings, without_userinfo};
@@ -23,8 +23,8 @@ pub struct Patient<'a> {
     pub settings: &'a Settings,
     /// What the account file holds, or why it cannot be used.
     pub account: Result<&'a Account, &'a Error>,
-    /// Who holds the lock of the account's entry.
-    pub holder: Option<Process>,
+    /// The cache of that account.
+    pub cache: &'a Cache,
     /// The environment.
     pub env: &'a Environment<'a>,
     /// Looks a list of paths up.
@@ -155,14 +155,8 @@ impl Patient<'_> {
                 return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
             }
         };
-        let mut findings = vec![match open_mode(dir) {
-            Some(mode) => Finding::warning(
-                CHECK,
-                format!("others may look into `{shown}` (mode {mode:04o})"),
-                format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy())),
-            ),
-            None => Finding::ok(CHECK, format!("`{shown}` is private and can be written")),
-        }];
+        let private = || Finding::ok(CHECK, format!("`{shown}` is private and can be written"));
+        let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
         findings.extend(open_above(CHECK, dir));
         findings.extend(network_file_system(dir).map(|kind| {
             let detail = format!("`{shown}` is on {kind}, where locks are slow and may not hold");
@@ -176,7 +170,15 @@ impl Patient<'_> {
                 "name a folder on a local disk with `--cache-dir DIR`",
             ),
         });
-        findings.extend(self.holder.as_ref().map(|holder| {
+        findings.extend(self.cache.closed_lock().map(|(lock, why)| {
+            let lock = harmless(&lock.to_string_lossy());
+            Finding::failure(
+                "lock",
+                format!("`{lock}` cannot be opened ({why}): calls go on without the cache"),
+                format!("remove `{lock}`, which a call under `sudo` may have left"),
+            )
+        }));
+        findings.extend(self.cache.holder().map(|holder| {
             if holder.is_stopped {
                 let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
                 Finding::warning("lock", format!("held by {holder}, which is stopped"), hint)
@@ -203,8 +205,13 @@ impl Patient<'_> {
             }
             Err(why) => {
                 let detail = format!("`{host}` is not known here: {why}");
-                let hint = "check the network, `--api-url` and the name server; behind a proxy, set \
-                            `HTTPS_PROXY`";
+                let hint = if proxy.is_some() {
+                    "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the API's host in \
+                     `NO_PROXY`"
+                } else {
+                    "check the network, `--api-url` and the name server; behind a proxy, set \
+                     `HTTPS_PROXY`"
+                };
                 findings.push(Finding::failure("name", detail, hint));
                 return findings;
             }
@@ -300,10 +307,15 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder `{shown}` above it may be changed by others (mode {mode:04o})");
+            let fix = format!("`chmod go-w {}`", quoted(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
-                format!("run `chmod go-w {}`", quoted(&folder.to_string_lossy())),
+                if owner == caller {
+                    format!("run {fix}")
+                } else {
+                    format!("have root run {fix}, or keep it in a folder of your own")
+                },
             ))
         } else {
             None
@@ -316,23 +328,32 @@ fn open_above(_: &'static str, _: &Path) -> Option<Finding> {
     None
 }
 
-/// The mode of a folder that others may look into.
+/// A folder that belongs to somebody else, or lets others look into it.
 #[cfg(unix)]
-fn open_mode(dir: &Path) -> Option<u32> {
+fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
-    let mode = dir.metadata().ok()?.mode() & 0o7777;
-    (mode & 0o077 != 0).then_some(mode)
+    let metadata = dir.metadata().ok()?;
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let shown = harmless(&dir.to_string_lossy());
+    if owner != rustix::process::geteuid().as_raw() {
+        let detail = format!("`{shown}` belongs to another user (uid {owner})");
+        let hint = format!("run this as that user, or {elsewhere}");
+        return Some(Finding::warning(check, detail, hint));
+    }
+    let detail = format!("others may look into `{shown}` (mode {mode:04o})");
+    let hint = format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy()));
+    (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 
 #[cfg(not(unix))]
-fn open_mode(_: &Path) -> Option<u32> {
+fn not_private(_: &'static str, _: &Path, _: &str) -> Option<Finding> {
     None
 }
 
 /// The name of a file system that is another machine's, by its number in statfs(2).
 #[cfg(target_os = "linux")]
 fn network_file_system(dir: &Path) -> Option<&'static str> {
-    const KINDS: [(u32, &str); 7] = [
+    const KINDS: [(u32, &str); 8] = [
         (0x6969, "NFS"),
         (0x517b, "SMB"),
         (0xff53_4d42, "CIFS"),
@@ -340,6 +361,7 @@ fn network_file_system(dir: &Path) -> Option<&'static str> {
         (0x0102_1997, "9p"),
         (0x00c3_6400, "Ceph"),
         (0x5346_414f, "AFS"),
+        (0x0bd0_0bd0, "Lustre"),
     ];
     // The number has 32 bits, whatever the type that this machine gives it in.
     let number = rustix::fs::statfs(dir).ok()?.f_type as u32;

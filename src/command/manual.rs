@@ -10,7 +10,7 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::shells::{Bash, Elvish, Fish, PowerShell, Zsh};
 use clap_mangen::Man;
 
-use crate::cli::LINKS;
+use crate::cli::{EXIT_CODES, LINKS};
 
 /// The completion script for a shell.
 pub fn completions(shell: &str, grammar: Command) -> Vec<u8> {
@@ -19,7 +19,10 @@ pub fn completions(shell: &str, grammar: Command) -> Vec<u8> {
     let mut script = Vec::new();
     match shell {
         "zsh" => clap_complete::generate(Zsh, grammar, name, &mut script),
-        "fish" => clap_complete::generate(Fish, grammar, name, &mut script),
+        "fish" => {
+            clap_complete::generate(Fish, grammar, name, &mut script);
+            script.extend(words_for_fish(grammar).bytes());
+        }
         "powershell" => clap_complete::generate(PowerShell, grammar, name, &mut script),
         "elvish" => clap_complete::generate(Elvish, grammar, name, &mut script),
         _ => {
@@ -30,6 +33,23 @@ pub fn completions(shell: &str, grammar: Command) -> Vec<u8> {
         }
     }
     script
+}
+
+/// The words that a command takes, which fish's generator leaves out.
+fn words_for_fish(grammar: &Command) -> String {
+    let program = grammar.get_name();
+    let condition = format!("__fish_{}_using_subcommand", program.replace('-', "_"));
+    let mut lines = String::new();
+    for command in grammar.get_subcommands() {
+        let words = command.get_positionals().flat_map(Arg::get_possible_values);
+        let words: Vec<_> = words.map(|word| word.get_name().to_owned()).collect();
+        if !words.is_empty() {
+            let (name, words) = (command.get_name(), words.join(" "));
+            lines +=
+                &format!("complete -c {program} -n \"{condition} {name}\" -f -a \"{words}\"\n");
+        }
+    }
+    lines
 }
 
 /// What a value is, said here and not in the grammar, which is built at every call.
@@ -78,7 +98,8 @@ const EXAMPLES: &str = "  astra-credential token
 
 fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
     let about = grammar.get_about().cloned().unwrap_or_default();
-    let exit_codes = grammar.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let more = grammar.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (_, exit_codes) = more.split_once(EXIT_CODES).unwrap_or_default();
     let man = Man::new(grammar.clone().about(SUMMARY).long_about(about));
     let mut page = title(grammar.get_name(), &grammar);
     man.render_name_section(&mut page)?;
@@ -94,7 +115,7 @@ fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
     }
     man.render_options_section(&mut page)?;
     for (title, text) in
-        [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES), ("EXIT STATUS", &exit_codes)]
+        [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES), ("EXIT STATUS", exit_codes)]
     {
         page.extend((heading(title) + &prose(text)).bytes());
     }
@@ -114,14 +135,15 @@ fn section_of_command(command: &Command) -> String {
     let mut section = format!("{}\n{}.\n", usage.trim_end(), escaped(&about));
     for argument in command.get_arguments().filter(is_its_own) {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let choices: Vec<_> = argument.get_possible_values();
+        let help = help.trim_end();
+        let choices = argument.get_possible_values();
         let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
-        let choices =
-            if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        let is_told = names.is_empty() || argument.is_hide_possible_values_set();
+        let choices = if is_told { String::new() } else { format!(": {}", names.join(", ")) };
         section.push_str(&format!(
             ".TP\n\\fB{}\\fR\n{}\n",
             escaped(&argument.to_string()),
-            escaped(&(help + &choices))
+            escaped(&format!("{help}{choices}"))
         ));
     }
     let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -14,7 +14,7 @@ mod lines;
 mod link;
 mod plan;
 mod record;
-mod terraform;
+pub mod terraform;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

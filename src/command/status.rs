@@ -26,6 +26,8 @@ pub struct Seen<'a> {
     pub last_failure: Option<LastFailure>,
     /// Seconds for which a caller wants a token to serve.
     pub min_valid: Option<i64>,
+    /// The way to Astra, on which a verdict stands or does not.
+    pub route: String,
     /// The time.
     pub now: Timestamp,
 }
@@ -102,7 +104,7 @@ struct FailureStatus {
 
 /// The answer and its exit code.
 pub fn report(seen: Seen<'_>, is_json: bool) -> (Vec<u8>, u8) {
-    let Seen { settings, account, entry, last_failure, min_valid, now } = seen;
+    let Seen { settings, account, entry, last_failure, min_valid, route, now } = seen;
     let Entry { token, verdict } = entry;
     let validity = token.map(|token| token.validity);
     let state = match (account, &validity) {
@@ -119,9 +121,10 @@ pub fn report(seen: Seen<'_>, is_json: bool) -> (Vec<u8>, u8) {
         Ok(_) => 1,
     };
     let renewed_at = validity.map(|life| life.refresh_at(min_valid));
+    let verdict = verdict.map(|verdict| (verdict.stands(&route, now), verdict));
     let known = Known { account, state, life: validity.zip(renewed_at), verdict, last_failure };
     let answer = if is_json {
-        super::line(&known.in_json(settings, now))
+        super::line(&known.in_json(settings))
     } else {
         known.for_people(settings, now)
     };
@@ -134,12 +137,13 @@ struct Known<'a> {
     state: TokenState,
     /// The token's, and when it is renewed.
     life: Option<(Validity, Timestamp)>,
-    verdict: Option<Verdict>,
+    /// The verdict remembered, and whether it stands for a call such as this one.
+    verdict: Option<(bool, Verdict)>,
     last_failure: Option<LastFailure>,
 }
 
 impl Known<'_> {
-    fn in_json(self, settings: Vec<Stated>, now: Timestamp) -> Status {
+    fn in_json(self, settings: Vec<Stated>) -> Status {
         let Self { account, state, life, verdict, last_failure } = self;
         let problem = |error: &Error| Problem { message: error.to_string(), hint: error.hint() };
         let key = |name: &str| name.to_lowercase().replace([' ', '-'], "_");
@@ -158,11 +162,11 @@ impl Known<'_> {
                 renewed_at: life.map(|(_, renewed_at)| renewed_at.to_string()),
                 expires_at: life.map(|(life, _)| life.expires_at.to_string()),
             },
-            verdict: verdict.map(|verdict| VerdictStatus {
+            verdict: verdict.map(|(stands, verdict)| VerdictStatus {
                 message: verdict.trouble.to_string(),
                 at: verdict.at.to_string(),
                 until: verdict.until.to_string(),
-                stands: verdict.at <= now && now < verdict.until,
+                stands,
             }),
             last_failure: last_failure.map(
                 |LastFailure { at, command, exit_code, message, hint }| FailureStatus {
@@ -182,13 +186,14 @@ impl Known<'_> {
         let mut lines: Vec<(&str, String)> = settings.into_iter().map(setting).collect();
         lines.insert(1, ("account", account_line(account)));
         lines.push(("token", token_line(state, life, now)));
-        let verdict = verdict.map_or("none".to_owned(), |verdict| verdict_line(&verdict, now));
-        lines.push(("verdict", verdict));
+        lines.push(("verdict", verdict_line(state, verdict.as_ref(), now)));
         lines.extend(failure_lines(last_failure, now));
         let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
     }
 }
+
+const UNKNOWN: &str = "unknown without an account";
 
 fn account_line(account: Result<&Account, &Error>) -> String {
     match account {
@@ -210,14 +215,19 @@ fn token_line(state: TokenState, life: Option<(Validity, Timestamp)>, now: Times
         (TokenState::Endless, _) => {
             "the application token itself, which does not expire".to_owned()
         }
-        (TokenState::Unknown, _) => "unknown without an account".to_owned(),
+        (TokenState::Unknown, _) => UNKNOWN.to_owned(),
         _ => "none in the cache".to_owned(),
     }
 }
 
-fn verdict_line(verdict: &Verdict, now: Timestamp) -> String {
-    let stands = if verdict.at <= now && now < verdict.until {
+fn verdict_line(state: TokenState, verdict: Option<&(bool, Verdict)>, now: Timestamp) -> String {
+    let Some((stands, verdict)) = verdict else {
+        return (if state == TokenState::Unknown { UNKNOWN } else { "none" }).to_owned();
+    };
+    let stands = if *stands {
         format!("not asked again until {}", when(verdict.until, now))
+    } else if verdict.at <= now && now < verdict.until {
+        "does not stand for this proxy and these authorities".to_owned()
     } else {
         "no longer stands".to_owned()
     };

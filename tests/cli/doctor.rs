@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,7 +35,8 @@ fn finding(done: &Done<'_>, check: &str) -> String {
     let is_wrong = |line: &&str| is_of(line) && !line.contains(" ok ");
     let at = lines.iter().position(is_wrong).or_else(|| lines.iter().position(is_of));
     let at = at.expect("a line of that check");
-    lines[at..lines.len().min(at + 2)].join("\n")
+    let has_hint = lines.get(at + 1).is_some_and(|line| line.contains(" hint: "));
+    lines[at..=at + usize::from(has_hint)].join("\n")
 }
 
 #[test]
@@ -105,6 +107,21 @@ fn folders_that_others_may_change_are_named() {
     set_mode(&world.path(".config"), 0o1777);
     let sticky = doctor(&world, "").run();
     assert!(finding(&sticky, "account").contains(" ok "), "{sticky}");
+    // Nor is the group of a user's own anybody else.
+    set_mode(&world.path(".config"), 0o775);
+    let own = doctor(&world, "").run();
+    let metadata = fs::metadata(world.path(".config")).unwrap();
+    if metadata.uid() == metadata.gid() {
+        assert!(finding(&own, "account").contains(" ok "), "{own}");
+    }
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(world.path(".config"), None, Some(12345)).unwrap();
+        let others = doctor(&world, "").run();
+        assert!(finding(&others, "account").contains("changed by others (mode 0775)"), "{others}");
+        std::os::unix::fs::chown(world.path(".config"), Some(12345), None).unwrap();
+        let foreign = doctor(&world, "").run();
+        assert!(finding(&foreign, "account").contains("belongs to another user (uid 12345)"));
+    }
     transcript!(done);
 }
 
@@ -209,10 +226,17 @@ fn program(world: &World, folder: &str, name: &str, script: &str) -> PathBuf {
 fn another_version_on_path_is_named_and_not_waited_for() {
     let world = World::new();
     program(&world, "old", "astra-credential", "echo astra-credential 0.0.9");
-    program(&world, "stuck", "astra-credential", "exec sleep 60");
-    let path = ["bin", "old", "stuck"].map(|name| world.path(name).display().to_string());
+    program(&world, "stuck", "astra-credential", "echo $$ > ~/stuck/id; exec sleep 60");
+    fs::create_dir(world.path("again")).unwrap();
+    let other = world.path("old/astra-credential");
+    std::os::unix::fs::symlink(other, world.path("again/astra-credential")).unwrap();
+    let folders = ["bin", "old", "again", "stuck"];
+    let path = folders.map(|name| world.path(name).display().to_string());
+    let path = [path.join(":").as_str(), "/usr/bin", "/bin"].join(":");
     let start = Instant::now();
-    let done = doctor(&world, "").env("PATH", path.join(":")).run();
+    let done = doctor(&world, "").env("PATH", path).run();
+    let id = fs::read_to_string(world.path("stuck/id")).unwrap();
+    assert!(!PathBuf::from("/proc").join(id.trim()).exists(), "it still runs");
     assert!(start.elapsed() < Duration::from_secs(15));
     assert_eq!(done.code(), 0);
     let lines: Vec<_> = done.stdout().lines().map(str::to_owned).collect();
@@ -238,7 +262,9 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
         ".gitconfig",
         "[credential \"https://git.example.com\"]\n\thelper = astra --host git.example.com\n",
     );
-    let unlinked = doctor(&world, "").run();
+    let hosts = "cache.example.com,registry.example.com";
+    let doctor = |world| doctor(world, "").env("ASTRA_CREDENTIAL_HOSTS", hosts);
+    let unlinked = doctor(&world).run();
     let binary = world.path("bin/astra-credential");
     for link in ["git-credential-astra", "bazel-credential-astra", "docker-credential-astra"] {
         std::os::unix::fs::symlink(&binary, world.path("bin").join(link)).unwrap();
@@ -247,17 +273,269 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     fs::create_dir_all(&plugins).unwrap();
     std::os::unix::fs::symlink(&binary, plugins.join("terraform-credentials-astra")).unwrap();
     world.write(".kube/config", user("astra-credential"));
-    let linked = doctor(&world, "").run();
+    let linked = doctor(&world).run();
     world.write(".kube/config", user(&binary.display().to_string()));
-    let by_path = doctor(&world, "").run();
+    let by_path = doctor(&world).run();
+    let pathless = doctor(&world).without("PATH").run();
+    assert_eq!(finding(&pathless, "kubectl"), finding(&by_path, "kubectl"));
+    world.write(".kube/config", user("../bin/astra-credential"));
+    let from_its_folder = doctor(&world).run();
+    assert_eq!(finding(&from_its_folder, "kubectl"), finding(&by_path, "kubectl"));
     fs::remove_file(world.path("bin/git-credential-astra")).unwrap();
     program(&world, "bin", "git-credential-astra", "exit 1");
-    let foreign = doctor(&world, "").run();
+    let foreign = doctor(&world).run();
     for done in [&unlinked, &linked, &foreign] {
         assert_eq!(done.code(), 0, "{done}");
     }
     assert!(!linked.stdout().contains("warning"), "{linked}");
     transcript!(unlinked, linked, finding(&by_path, "kubectl"), finding(&foreign, "git"));
+}
+
+#[test]
+fn a_tool_that_passes_no_host_has_to_have_it_in_the_environment() {
+    let world = World::new();
+    fs::create_dir_all(world.path(".docker")).unwrap();
+    let config = r#"{"credHelpers":{"a.example.com":"astra","b.example.com":"astra","c":"other"}}"#;
+    world.write(".docker/config.json", config);
+    world.write(".bazelrc", "build --credential_helper=b.example.com=bazel-credential-astra\n");
+    doctor(&world, "").run();
+    for link in ["bazel-credential-astra", "docker-credential-astra"] {
+        let link = world.path("bin").join(link);
+        std::os::unix::fs::symlink(world.path("bin/astra-credential"), link).unwrap();
+    }
+    let one = doctor(&world, "--host a.example.com").run();
+    let both = doctor(&world, "--host a.example.com --host b.example.com").run();
+    for (tool, done) in [("bazel", &both), ("docker", &both)] {
+        assert!(finding(done, tool).contains("finds this binary"), "{done}");
+    }
+    transcript!(finding(&one, "bazel"), finding(&one, "docker"));
+}
+
+#[test]
+fn a_helper_is_found_however_it_is_written() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run();
+    let binary = world.path("bin/astra-credential").display().to_string();
+    let link = world.path("bin/git-credential-astra").display().to_string();
+    std::os::unix::fs::symlink(&binary, &link).unwrap();
+    let git = |helper: &str| {
+        world.write(".gitconfig", format!("[credential]\n\thelper = \"{helper}\"\n"));
+        finding(&doctor(&world, "").run(), "git")
+    };
+    for helper in ["astra", &link, "!astra-credential git", &format!("{binary} git")] {
+        assert!(git(helper).contains("`credential.helper`, and finds this"), "{}", git(helper));
+    }
+    assert!(git("/no/such/git-credential-astra").contains("but there is no `/no/such/git-"));
+    for helper in ["store", "!astra", "/home/astra/bin/keyring", "store --file ~/astra"] {
+        assert!(git(helper).contains("not configured"), "{}", git(helper));
+    }
+}
+
+#[test]
+fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
+    let world = World::new();
+    let terraform = |name: &str, text: &str| {
+        let folder = world.path(".terraform.d");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder).unwrap();
+        world.write(&format!(".terraform.d/{name}"), text);
+        let named = |file| doctor(&world, "").env("TF_CLI_CONFIG_FILE", world.path(file));
+        let elsewhere = finding(&named("none").run(), "terraform");
+        assert!(elsewhere.contains("not configured"), "{elsewhere}");
+        finding(&doctor(&world, "").run(), "terraform")
+    };
+    for (name, text) in [
+        ("a.tfrc", "# ours\ncredentials_helper   \"astra\" {}\n"),
+        ("b.tfrc.json", r#"{"credentials_helper": {"astra": {}}}"#),
+    ] {
+        let found = terraform(name, text);
+        assert!(found.contains(&format!("configured in `~/.terraform.d/{name}`, but")), "{found}");
+    }
+    for text in ["# credentials_helper \"astra\" {}", "credentials_helper \"other\" {}"] {
+        let found = terraform("a.tfrc", text);
+        assert!(found.contains("not configured"), "{found}");
+    }
+    fs::create_dir_all(world.path("work/src/deep")).unwrap();
+    let line = "common --credential_helper %workspace%/tools/bazel-credential-astra # ours\n";
+    world.write("work/.bazelrc", line);
+    let call = doctor(&world, "").command();
+    let inside = Command::new(call.get_program())
+        .arg("doctor")
+        .env_clear()
+        .envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(world.path("work/src/deep"))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(inside.stdout).unwrap();
+    let workspace = world.path("work").canonicalize().unwrap().display().to_string();
+    let expected = format!(
+        "configured in `{workspace}/.bazelrc`, but there is no `{workspace}/tools/bazel-cred"
+    );
+    assert!(shown.contains(&expected), "{shown}");
+}
+
+#[test]
+fn a_configuration_is_looked_for_where_the_tool_looks() {
+    let world = World::new();
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    fs::create_dir_all(world.path(".docker")).unwrap();
+    fs::create_dir_all(world.path("docker")).unwrap();
+    let user = "users:\n- user:\n    exec:\n      command: astra-credential\n";
+    world.write(".kube/config", user);
+    world.write("other", "users: []\n");
+    world.write("third", user);
+    world.write(".docker/config.json", r#"{"credsStore":"astra"}"#);
+    let line = "build --credential_helper=bazel-credential-astra\n";
+    let large = world.write(".bazelrc", line);
+    fs::File::options().write(true).open(large).unwrap().set_len(5 * 1024 * 1024).unwrap();
+    let usual = doctor(&world, "").run();
+    assert!(finding(&usual, "kubectl").contains("configured in `~/.kube/config`"), "{usual}");
+    assert!(finding(&usual, "docker").contains("configured in `~/.docker/config.json`"));
+    // Nobody's configuration has 5 MiB.
+    assert!(finding(&usual, "bazel").contains("not configured"), "{usual}");
+    world.write(".bazelrc", line);
+    assert!(finding(&doctor(&world, "").run(), "bazel").contains("configured in `~/.bazelrc`"));
+    let other = world.path("other").display().to_string();
+    let named = |kubeconfig: &str| {
+        let call = doctor(&world, "").env("KUBECONFIG", kubeconfig);
+        call.env("DOCKER_CONFIG", world.path("docker")).run()
+    };
+    let elsewhere = named(&other);
+    for tool in ["kubectl", "docker"] {
+        assert!(finding(&elsewhere, tool).contains("not configured"), "{elsewhere}");
+    }
+    let several = named(&format!("{other}:{}", world.path("third").display()));
+    assert!(finding(&several, "kubectl").contains("configured in `~/third`"), "{several}");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    world.write(
+        ".gitconfig",
+        "[credential \"https://git.example.com\"]\n\thelper = astra --host git.example.com\n",
+    );
+    doctor(&world, "").run();
+    let link = world.path("bin/git-credential-astra");
+    std::os::unix::fs::symlink("/no/such/file", &link).unwrap();
+    let dangling = finding(&doctor(&world, "").run(), "git");
+    fs::remove_file(link).unwrap();
+    let missing = doctor(&world, "").run();
+    let shown = finding(&missing, "git");
+    let (_, rest) = shown.split_once("hint: run `astra-credential ").unwrap();
+    let (setup, _) = rest.split_once('`').unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display());
+    let done = world.call_as(world.path("bin/astra-credential"), setup).env("PATH", path).run();
+    assert_eq!(done.code(), 0, "{done}");
+    let mended = finding(&doctor(&world, "").run(), "git");
+    transcript!(dangling, shown, mended);
+}
+
+#[test]
+fn what_a_call_as_root_left_behind_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: takes root, to become somebody else");
+        return;
+    }
+    let world = World::new();
+    world.call("token").env("ASTRA_API_URL", ip(&world)).run().quiet();
+    let lock = world.cached("lock").remove(0);
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let closed = doctor(&world, "").run();
+    fs::remove_dir(&lock).unwrap();
+    assert_eq!(closed.code(), 1);
+    assert!(!lock.exists());
+    std::os::unix::fs::chown(world.cache_dir(), Some(12345), None).unwrap();
+    let owned = doctor(&world, "").run();
+    assert_eq!(owned.code(), 0);
+    let name = lock.file_stem().unwrap().to_str().unwrap();
+    let closed = closed.to_string().replace(name, "<identity>");
+    let at = closed.find("failure  lock").unwrap();
+    let closed: Vec<_> = closed[at..].lines().take(2).collect();
+    transcript!(closed.join("\n"), finding(&owned, "cache"));
+}
+
+#[test]
+fn who_is_not_root_is_told_what_root_has_to_do() {
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: takes root, to become somebody else");
+        return;
+    }
+    let world = World::new();
+    let call = doctor(&world, "");
+    for path in [".", ".config", ".config/astra-credential", "ca.pem", "bin"] {
+        std::os::unix::fs::chown(world.path(path), Some(12345), Some(12345)).unwrap();
+    }
+    std::os::unix::fs::chown(world.account_file(), Some(12345), Some(12345)).unwrap();
+    fs::create_dir(world.path(".cache")).unwrap();
+    set_mode(&world.path(".cache"), 0o777);
+    let output = call.command().uid(12345).gid(12345).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("hint: have root run `chmod go-w "), "{shown}");
+}
+
+#[test]
+fn without_proc_this_binary_is_not_taken_for_another() {
+    if !rustix::process::geteuid().is_root() || !cfg!(all(target_os = "linux", target_env = "gnu"))
+    {
+        eprintln!("SKIPPED: takes root and a static binary, to run where there is nothing else");
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run().quiet();
+    let done = world
+        .call_as("chroot", &world.home.path().display().to_string())
+        .env("PATH", "/bin:/usr/bin:/usr/sbin")
+        .arg("/bin/astra-credential")
+        .arg("doctor")
+        .arg("--cache-dir=/cache")
+        .env("SSL_CERT_FILE", "/ca.pem")
+        .env("ASTRA_API_URL", ip(&world))
+        .run();
+    let of_binaries: Vec<_> = done.stdout().lines().map(str::to_owned).collect();
+    let of_binaries = of_binaries.iter().filter(|line| line.contains(" binary "));
+    assert_eq!(of_binaries.count(), 1, "{done}");
+    assert!(finding(&done, "binary").contains("where it is cannot be told"), "{done}");
+}
+
+#[test]
+fn a_cache_on_another_machine_is_named() {
+    if !is_installed("strace") {
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run().quiet();
+    let binary = world.path("bin/astra-credential");
+    let traced = |inject: &str| {
+        let call = world.call_as("strace", &format!("-o /dev/null -e inject={inject}"));
+        call.arg(&binary).arg("doctor").env("ASTRA_API_URL", ip(&world)).run()
+    };
+    // NFS's number, as statfs(2) gives it.
+    let nfs = traced("statfs:poke_exit=@arg2=6969000000000000");
+    let lockless = traced("flock:error=ENOLCK");
+    assert_eq!((nfs.code(), lockless.code()), (0, 0));
+    transcript!(finding(&nfs, "cache"), finding(&lockless, "lock"));
+}
+
+#[test]
+fn a_proxy_that_is_not_known_is_named_with_where_it_was_said() {
+    let world = World::new();
+    // A label of this length is never asked for.
+    let proxy = format!("http://{}.example:3128", "x".repeat(64));
+    let done = doctor(&world, "").env("HTTPS_PROXY", proxy).run();
+    let found = finding(&done, "name");
+    assert!(found.contains("hint: check the proxy in `HTTPS_PROXY`"), "{found}");
+    // A port may be left out.
+    let done = doctor(&world, "--timeout 1").env("HTTPS_PROXY", "http://127.0.0.1").run();
+    assert!(finding(&done, "name").contains("`127.0.0.1:80` is 127.0.0.1"), "{done}");
 }
 
 #[test]
@@ -273,7 +551,8 @@ fn what_setup_sets_up_is_found() {
         let line = format!("setup {tool} --host tool.example.com");
         let done = world.call_as(&binary, &line).env("PATH", &path).run();
         assert_eq!(done.code(), 0, "{done}");
-        let found = finding(&doctor(&world, "").run(), tool);
+        let call = doctor(&world, "").env("ASTRA_CREDENTIAL_HOSTS", "tool.example.com");
+        let found = finding(&call.run(), tool);
         assert!(found.contains(", and finds this binary"), "{found}");
     }
 }

@@ -76,6 +76,63 @@ fn what_fails_before_an_account_is_known_is_kept_too() {
 }
 
 #[test]
+fn a_line_that_is_not_understood_is_kept_without_its_values() {
+    let world = World::new();
+    let mut kept = String::new();
+    for line in [
+        "kubernetes --hst hush.example.com",
+        "exec-credential hush",
+        "git",
+        "bazel get --timeout",
+        "token --format hush",
+        "token --hush=hush",
+        "--timeout 3 hush hush",
+        "",
+    ] {
+        assert_eq!(world.call(line).run().code(), 2);
+        let failure = last(&world);
+        assert_eq!(failure["exit_code"], 2, "{line}");
+        let word = |name: &str| failure[name].as_str().unwrap().to_owned();
+        let (command, message, hint) = (word("command"), word("message"), word("hint"));
+        assert!(!(message.clone() + &hint).replace("--hush", "").contains("hush"), "{message}");
+        kept += &format!("{line}: `{command}`\n  {message}\n  hint: {hint}\n");
+    }
+    transcript!(kept);
+    fs::remove_dir_all(world.path(".cache")).unwrap();
+    world.call("token --no-cache --hst").run().failure(2);
+    // Whoever types these sees what happens.
+    for line in ["status --hst", "doctor --hst", "setup --hst", "man hst", "completions"] {
+        world.call(line).run().failure(2);
+    }
+    assert!(!world.path(".cache").exists());
+}
+
+#[test]
+fn an_account_in_place_of_an_argument_is_neither_shown_nor_kept() {
+    let world = World::new();
+    let account = world.astra.account_json();
+    for line in ["token", "setup account", "git --format"] {
+        for slip in [account.as_str(), "AstraCS:i:5ecret000"] {
+            let said = world.call(line).arg(slip).run().failure(2);
+            assert!(!said.contains("secret000") && !said.contains("5ecret"), "{said}");
+            for (_, bytes) in contents(&world.cache_dir()) {
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(!text.contains("secret000") && !text.contains("5ecret"), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_doctor_tries_leaves_a_tools_failure_where_it_is() {
+    let world = World::new();
+    wrong(&world);
+    world.call("kubernetes").run().failure(4);
+    assert_eq!(world.call("doctor --online").run().code(), 1);
+    assert_eq!(last(&world)["command"], "kubernetes");
+}
+
+#[test]
 fn it_is_private_and_an_accounts_is_sealed() {
     let world = World::new();
     wrong(&world);
@@ -154,6 +211,10 @@ fn without_a_cache_nothing_is_kept() {
     world.write_account("{}");
     world.call("token").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().failure(3);
     assert!(!world.path(".cache").exists());
+    // Nor is what was kept shown there.
+    world.call("token").run().failure(3);
+    let done = world.call("status --no-cache").run();
+    assert!(done.stdout().contains("last failure     none"), "{done}");
 }
 
 #[test]

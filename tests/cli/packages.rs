@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::servers;
 use crate::world::{BINARY, World, is_installed, transcript};
@@ -17,17 +17,6 @@ const LINKS: [&str; 4] = [
     "docker-credential-astra",
     "terraform-credentials-astra",
 ];
-
-/// Whether that is here; unlike a client of ours, it may be missing in CI.
-fn is_there(program: &str) -> bool {
-    let mut run = Command::new(program);
-    run.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    let is_there = run.status().is_ok();
-    if !is_there {
-        eprintln!("SKIPPED: `{program}` is not installed");
-    }
-    is_there
-}
 
 /// The commands, as `--help` lists them.
 fn commands(world: &World) -> Vec<String> {
@@ -47,21 +36,24 @@ fn help(world: &World) -> String {
 }
 
 #[test]
+fn help_fits_a_terminal_of_80_columns() {
+    let help = help(&World::new());
+    let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
+#[test]
 fn completions_are_scripts_that_their_shells_can_read() {
     let world = World::new();
-    for (shell, check) in [
-        ("bash", "-n"),
-        ("zsh", "-n"),
-        ("fish", "-n"),
-        ("powershell", ""),
-        ("elvish", "-compileonly"),
-    ] {
+    for (shell, check) in
+        [("bash", "-n"), ("zsh", "-n"), ("fish", "-n"), ("powershell", ""), ("elvish", "")]
+    {
         let script = world.call(&format!("completions {shell}")).run().quiet();
         for name in commands(&world) {
             assert!(script.contains(&name), "{shell}: no `{name}`");
         }
         assert!(script.contains("min-valid"), "{shell}");
-        if check.is_empty() || !is_there(shell) {
+        if check.is_empty() || !is_installed(shell) {
             continue;
         }
         let file = world.write(shell, &script);
@@ -73,10 +65,11 @@ fn completions_are_scripts_that_their_shells_can_read() {
 }
 
 #[test]
-fn bash_completes_commands_flags_and_values() {
+fn bash_and_fish_complete_commands_flags_and_values() {
     let world = World::new();
     let script = world.call("completions bash").run().quiet();
     let file = world.write("completions", script);
+    world.write("fish", world.call("completions fish").run().quiet());
     let complete = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         function=$(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/')
         "$function" "$1" "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[@]}""#;
@@ -85,10 +78,19 @@ fn bash_completes_commands_flags_and_values() {
         ("astra-credential token --for", "--format"),
         ("astra-credential token --format js", "json"),
         ("astra-credential man git-", "git-credential-astra"),
+        ("astra-credential setup ku", "kubectl"),
+        ("astra-credential completions fi", "fish"),
     ] {
         let call = world.call_as("bash", "-c").arg(complete).arg(&file);
         let done = line.split(' ').fold(call, |call, word| call.arg(word)).run();
         assert_eq!(done.stdout().trim_end(), expected, "{done}");
+        if is_installed("fish") {
+            let complete = format!("source $HOME/fish; complete -C '{line}'");
+            let done = world.call_as("fish", "--no-config -c").arg(complete).run();
+            let offered = done.stdout();
+            let words: Vec<_> = offered.lines().map(|line| line.split('\t').next()).collect();
+            assert_eq!(words, [Some(expected)], "{done}");
+        }
     }
 }
 
@@ -114,7 +116,7 @@ fn manual_pages_are_there_for_every_name_and_are_well_formed() {
             ("groff", &["-ww", "-man", "-Tutf8", "-z"]),
             ("mandoc", &["-T", "lint", "-W", "error"]),
         ];
-        for (tool, arguments) in checks.into_iter().filter(|(tool, _)| is_there(tool)) {
+        for (tool, arguments) in checks.into_iter().filter(|(tool, _)| is_installed(tool)) {
             let read = Command::new(tool).args(arguments).arg(&file).output().unwrap();
             assert!(read.status.success() && read.stderr.is_empty(), "{tool} {name}: {read:?}");
         }
@@ -253,6 +255,20 @@ fn what_the_documentation_has_you_try_in_the_sandbox_works() {
         tried.push(page);
     }
     assert!(tried.len() >= 5, "{tried:?}");
+}
+
+#[test]
+fn what_a_workflow_runs_of_others_is_pinned() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let files = fs::read_dir(folder).unwrap().map(|item| item.unwrap().path());
+    let texts: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut actions = texts.lines().filter_map(|line| line.trim().strip_prefix("- uses: "));
+    let pinned = |action: &str| {
+        let (_, version) = action.split_once('@').unwrap();
+        let (commit, tag) = version.split_once(" # v").unwrap_or_default();
+        commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit()) && !tag.is_empty()
+    };
+    assert_eq!(actions.find(|action| !pinned(action)), None);
 }
 
 #[test]

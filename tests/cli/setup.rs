@@ -768,7 +768,7 @@ fn an_account_that_is_not_there_yet_is_asked_for_where_it_was_named() {
     let world = World::new();
     fs::remove_file(world.account_file()).unwrap();
     let missing = world.call("token").run();
-    assert!(missing.failure(3).contains("`astra-credential setup account`"), "{missing}");
+    assert!(missing.failure(3).contains("run `astra-credential setup account"), "{missing}");
     let line = "setup bazel --dry-run --host a.example.com";
     let said = world.call(line).run().quiet();
     assert!(said.ends_with("remains: `astra-credential setup account`\n"), "{said}");

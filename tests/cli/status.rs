@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::stand_in::Reply;
-use crate::world::{World, contents, is_installed, set_mode, transcript};
+use crate::world::{Done, World, contents, is_installed, set_mode, transcript};
 
 #[test]
 fn the_exit_code_tells_whether_a_valid_token_is_there() {
@@ -85,6 +85,8 @@ fn each_setting_says_where_it_comes_from() {
         world.call("status").env("ALL_PROXY", "http://p:1").env("NO_PROXY", "localhost").run();
     assert!(!variables.stdout().contains("password"));
     transcript!(flags, variables, exempt);
+    let folder = world.call("status").without("SSL_CERT_FILE").env("SSL_CERT_DIR", "/certs").run();
+    assert!(folder.stdout().contains("the system's (SSL_CERT_DIR)"), "{folder}");
 }
 
 #[test]
@@ -99,6 +101,26 @@ fn a_verdict_is_shown_until_it_is_over_and_after() {
     let json = world.call("status --json").run();
     assert_eq!((stands.code(), json.code()), (1, 1));
     transcript!(stands, json);
+}
+
+#[test]
+fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
+    let world = World::new();
+    let proxied = |line: &str| world.call(line).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
+    proxied("token").failure(5);
+    let stands = |done: &Done<'_>| {
+        serde_json::from_str::<serde_json::Value>(&done.stdout()).unwrap()["verdict"]["stands"]
+            .as_bool()
+            .unwrap()
+    };
+    assert!(stands(&proxied("status --json")));
+    assert!(!stands(&world.call("status --json").run()));
+    let other = world.call("status").run();
+    assert!(other.stdout().contains("; does not stand for this proxy"), "{other}");
+    // A rejection stands on every way.
+    world.astra.set_answer(|_, _| Reply::error(401, "no"));
+    world.call("token").run().failure(4);
+    assert!(stands(&proxied("status --json")));
 }
 
 #[test]

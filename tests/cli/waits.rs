@@ -90,8 +90,40 @@ fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
 }
 
 #[test]
+fn doctor_says_that_it_is_at_it() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!("doctor --timeout 1.5 --api-url https://{}", silent.local_addr().unwrap());
+    let shown = on_a_terminal(&world, 200, &line);
+    assert_eq!(shown, format!("{WIPE}astra-credential: going through what can be wrong{WIPE}"));
+    assert!(answer(&world).contains("did not answer in time"));
+}
+
+#[test]
+fn a_pipe_that_brings_no_account_is_named() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    assert!(Command::new("mkfifo").arg(world.path("pipe")).status().unwrap().success());
+    let why = format!("{WIPE}astra-credential: waiting for an account from `pipe`{WIPE}");
+    let failed = on_a_terminal(&world, 200, "token --service-account pipe --timeout 1.2");
+    assert!(failed.starts_with(&(why.clone() + "astra-credential: cannot read")), "{failed:?}");
+    let wiped = on_a_terminal(&world, 200, "status --service-account pipe --timeout 1.2");
+    assert_eq!(wiped, why);
+    let quick = on_a_terminal(&world, 200, "status --service-account pipe --timeout 0.3");
+    assert_eq!(quick, "");
+}
+
+#[test]
 fn nothing_is_explained_where_there_is_no_terminal() {
     let world = World::new();
+    assert!(Command::new("mkfifo").arg(world.path("pipe")).status().unwrap().success());
+    let pipe = world.call("status --timeout 1.2 --service-account").arg(world.path("pipe")).run();
+    assert_eq!(pipe.stderr(), "");
     world.astra.set_delay(Duration::from_millis(1500));
     world.call("token").run().quiet();
 }

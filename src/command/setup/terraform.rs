@@ -55,8 +55,19 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a file of Terraform's names this program.
+pub fn names_us(path: &Path) -> bool {
+    let Ok(Some(text)) = file::read(path) else { return false };
+    match path.extension() {
+        Some(end) if end == "json" => {
+            text.contains(&format!("\"{BLOCK}\"")) && text.contains(&format!("\"{HELPER}\""))
+        }
+        _ => helpers(&text).is_ok_and(|found| found == [HELPER]),
+    }
+}
+
 /// What else Terraform reads.
-fn further_files(folder: &Path) -> Vec<PathBuf> {
+pub fn further_files(folder: &Path) -> Vec<PathBuf> {
     let items = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_read = |path: &PathBuf| {
         let name = path.to_string_lossy();
