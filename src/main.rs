@@ -27,7 +27,7 @@
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
 //! - only `start` says `unsafe`;
-//! - nothing prints but [`main`], one answer to standard output, and [`message`], to standard error.
+//! - nothing prints but `main`, one answer to standard output, and [`message`], to standard error.
 //!
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
