@@ -118,6 +118,9 @@ fn start() -> u8 {
 }
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
+///
+/// What it calls is kept out of line where that takes much of the stack: all of it together would be three
+/// pages, and every call would touch each.
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);

@@ -65,6 +65,7 @@ fn with_hints(command: Command) -> Command {
 }
 
 /// The manual page of the program, or of the link that stands for one of its commands.
+#[inline(never)]
 pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
     grammar.build();
     // Writing to memory does not fail.

@@ -37,6 +37,7 @@ struct Headers<'a> {
 ///
 /// # Errors
 /// Another verb than `get`, a malformed request, a URI that is not ours, or `serve` fails.
+#[inline(never)]
 pub fn answer(
     verb: &str,
     input: impl Read,

@@ -31,6 +31,7 @@ struct Reply<'a> {
 /// # Errors
 /// An unknown verb, an empty request, a `get` for a host that is not ours, or `serve` or `forget`
 /// fails; to be written as [`failure`] says.
+#[inline(never)]
 pub fn answer(
     verb: &str,
     input: impl Read,

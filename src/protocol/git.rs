@@ -32,6 +32,7 @@ struct Request {
 ///
 /// # Errors
 /// A malformed `get` or `erase`, or `serve` or `forget` fails.
+#[inline(never)]
 pub fn answer(
     verb: &str,
     input: impl Read,

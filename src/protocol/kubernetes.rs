@@ -40,6 +40,7 @@ struct Status<'a> {
 ///
 /// # Errors
 /// The request is no `ExecCredential` of a version that is spoken here, or `serve` fails.
+#[inline(never)]
 pub fn answer(
     exec_info: Option<&str>,
     serve: impl FnOnce() -> Result<Credential, Error>,

@@ -30,6 +30,7 @@ struct Reply<'a> {
 ///
 /// # Errors
 /// An unknown verb, a missing host, a `store`, a malformed query, or `serve` or `forget` fails.
+#[inline(never)]
 pub fn answer(
     verb: &str,
     host: Option<&str>,
