@@ -384,8 +384,8 @@ impl Api {
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
-        let (origin, path) = base.split_at(authority);
-        let base = format!("{}{path}", origin.to_ascii_lowercase());
+        let mut base = base.to_owned();
+        base[..authority].make_ascii_lowercase();
         Ok(Self { base, host })
     }
 }
