@@ -156,7 +156,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
             protocol::kubernetes::answer(exec_info.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin(), hosts, serve, forget),
+        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), hosts, serve, forget),
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), hosts, serve),
         Task::Docker(verb) => {
             protocol::docker::answer(verb, io::stdin(), hosts, serve, || forget(None))

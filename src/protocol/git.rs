@@ -6,9 +6,9 @@
 //!
 //! A host that is not ours is answered by silence, so that git asks its next helper.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 
-use super::{Host, Hosts, LARGEST_REQUEST};
+use super::{Host, Hosts, LARGEST_REQUEST, read_request};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -35,7 +35,7 @@ struct Request {
 #[inline(never)]
 pub fn answer(
     verb: &str,
-    input: impl Read,
+    input: impl BufRead,
     hosts: &Hosts,
     serve: impl FnOnce() -> Result<Credential, Error>,
     forget: impl FnOnce(Option<&Secret>) -> Result<(), Error>,
@@ -60,7 +60,7 @@ pub fn answer(
         // What git approves of is what it got from here. `store`, and verbs to come, are read and
         // met with silence.
         _ => {
-            let _ = std::io::copy(&mut input.take(LARGEST_REQUEST), &mut std::io::sink());
+            let _ = read_request(PROTOCOL, input);
             Ok(Vec::new())
         }
     }
@@ -82,9 +82,9 @@ fn reply(credential: &Credential, knows_authtype: bool) -> String {
 }
 
 /// Reads `key=value` lines up to a blank line or the end.
-fn read(input: impl Read) -> Result<Request, Error> {
+fn read(input: impl BufRead) -> Result<Request, Error> {
     let problem = |problem: String| Error::Request { protocol: PROTOCOL, problem };
-    let mut lines = BufReader::new(input.take(LARGEST_REQUEST + 1));
+    let mut lines = input.take(LARGEST_REQUEST + 1);
     let mut fields = Fields::default();
     let mut total = 0;
     loop {
