@@ -51,7 +51,7 @@ mod timestamp;
 mod token;
 
 use std::env;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -283,7 +283,11 @@ fn doctor(
     };
     let anew = Settings { refresh: true, ..settings.clone() };
     let exchange = is_online.then_some(|| serve(&anew, None));
-    let report = || doctor::report(&patient, exchange, is_json);
+    // <https://no-color.org>
+    let is_coloured = io::stdout().is_terminal()
+        && env("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env("TERM").is_some_and(|terminal| terminal != "dumb");
+    let report = || doctor::report(&patient, exchange, is_json, is_coloured);
     let answer = message::explain("going through what can be wrong", report);
     message::wipe();
     answer

@@ -58,11 +58,13 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// Seconds by which clocks may differ, the whole seconds of a `Date` and its way here included.
 const CLOCK_TOLERANCE: i64 = 30;
 
-/// The answer and its exit code. `exchange`, where it is asked for, tries one.
+/// The answer, coloured by ANSI's codes if that is wanted, and its exit code. `exchange`, where it is
+/// asked for, tries one.
 pub fn report(
     patient: &Patient<'_>,
     exchange: Option<impl FnOnce() -> Result<Credential, Error>>,
     is_json: bool,
+    is_coloured: bool,
 ) -> (Vec<u8>, u8) {
     let findings: Vec<Finding> = patient
         .account_file()
@@ -80,7 +82,7 @@ pub fn report(
         }
         super::line(&Findings { checks: findings })
     } else {
-        findings.iter().map(Finding::lines).collect()
+        findings.iter().map(|finding| finding.lines(is_coloured)).collect()
     };
     (answer.into_bytes(), u8::from(has_failed))
 }
@@ -99,15 +101,19 @@ impl Finding {
         Self { state: State::Failure, ..Self::warning(check, detail, hint) }
     }
 
-    fn lines(&self) -> String {
+    fn lines(&self, is_coloured: bool) -> String {
         let Self { check, state, detail, hint } = self;
-        let state = match state {
-            State::Ok => "ok",
-            State::Warning => "warning",
-            State::Failure => "failure",
+        let (state, colour) = match state {
+            State::Ok => ("ok", 32),
+            State::Warning => ("warning", 33),
+            State::Failure => ("failure", 31),
         };
+        let mut state = format!("{state:8}");
+        if is_coloured {
+            state = format!("\x1b[{colour}m{state}\x1b[0m");
+        }
         let hint = hint.as_ref().map(|hint| format!("{:23}hint: {hint}\n", ""));
-        format!("{state:8} {check:13} {detail}\n{}", hint.unwrap_or_default())
+        format!("{state} {check:13} {detail}\n{}", hint.unwrap_or_default())
     }
 }
 

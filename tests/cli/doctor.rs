@@ -556,3 +556,23 @@ fn what_setup_sets_up_is_found() {
         assert!(found.contains(", and finds this binary"), "{found}");
     }
 }
+
+#[test]
+fn it_is_coloured_on_a_terminal_that_has_colours_and_nowhere_else() {
+    if !is_installed("script") {
+        return;
+    }
+    let world = World::new();
+    let on_a_terminal = |setting: &str| {
+        let line = format!("{setting} exec '{BINARY}' doctor");
+        let shown = world.call_as("script", "-qec").arg(line).arg("/dev/null").run();
+        let plain = shown.stdout().replace("\x1b[32mok      \x1b[0m ", "ok       ");
+        assert!(plain.contains("ok       cache ") && !plain.contains('\x1b'), "{shown}");
+        shown.stdout().contains("\x1b[32m")
+    };
+    assert!(on_a_terminal("TERM=xterm"));
+    assert!(on_a_terminal("TERM=xterm NO_COLOR="));
+    assert!(!on_a_terminal("TERM=xterm NO_COLOR=1"));
+    assert!(!on_a_terminal("TERM=dumb"));
+    assert!(!world.call("doctor").env("TERM", "xterm").run().stdout().contains('\x1b'));
+}
