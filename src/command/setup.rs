@@ -5,7 +5,7 @@
 //! a value that setup wrote from the same value that was there before.
 
 mod account;
-mod bazel;
+pub mod bazel;
 mod docker;
 mod file;
 mod git;

@@ -297,7 +297,7 @@ fn a_tool_that_passes_no_host_has_to_have_it_in_the_environment() {
     fs::create_dir_all(world.path(".docker")).unwrap();
     let config = r#"{"credHelpers":{"a.example.com":"astra","b.example.com":"astra","c":"other"}}"#;
     world.write(".docker/config.json", config);
-    world.write(".bazelrc", "build --credential_helper=b.example.com=bazel-credential-astra\n");
+    world.write(".bazelrc", "build --credential_helper 'b.example.com=bazel-credential-astra'\n");
     doctor(&world, "").run();
     for link in ["bazel-credential-astra", "docker-credential-astra"] {
         let link = world.path("bin").join(link);

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Finding, Patient};
 use crate::account::quoted;
-use crate::command::setup::terraform;
+use crate::command::setup::{bazel, terraform};
 use crate::error::{Shown, harmless};
 use crate::protocol::Host;
 
@@ -189,22 +189,14 @@ impl Patient<'_> {
         let here = Path::new(".").canonicalize().unwrap_or_default();
         let above = here.ancestors().map(|folder| folder.join(".bazelrc"));
         above.chain(self.home(".bazelrc")).find_map(|file| {
-            let text = text(&file)?;
-            let values = text.lines().filter_map(|line| {
-                let line = line.split('#').next().unwrap_or_default();
-                let (_, value) = line.split_once("--credential_helper")?;
-                value.trim_start_matches(['=', ' ']).split_whitespace().next()
-            });
-            let helpers: Vec<_> = values
-                .map(|value| value.rsplit_once('=').unwrap_or(("", value)))
-                .filter(|(_, program)| program.ends_with("bazel-credential-astra"))
-                .collect();
+            let mut helpers = bazel::helpers(&text(&file)?);
+            helpers.retain(|(_, program)| program.ends_with("bazel-credential-astra"));
             let (_, program) = helpers.first()?;
             let folder = file.parent()?.to_string_lossy().into_owned();
             Some(Configured {
                 place: format!("`{}`", shown(&file)),
                 program: program.replace("%workspace%", &folder).into(),
-                hosts: helpers.iter().map(|(host, _)| (*host).to_owned()).collect(),
+                hosts: helpers.iter().map(|(host, _)| host.clone()).collect(),
                 is_mute: true,
             })
         })

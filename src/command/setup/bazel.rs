@@ -39,23 +39,30 @@ fn helper(text: &str, host: &str) -> Result<Option<String>, &'static str> {
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {
         return Err("ends in the middle of a line");
     }
+    let mut last_first = helpers(text).into_iter().rev();
+    let found = last_first.find(|(name, _)| name.eq_ignore_ascii_case(host));
+    Ok(found.map(|(_, helper)| helper))
+}
+
+/// The helpers that a file names, each behind its host; that of all hosts behind nothing.
+pub fn helpers(text: &str) -> Vec<(String, String)> {
     let text = text.replace(['"', '\''], "");
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let lines = text.lines().map(|line| match line.split_once('#') {
+        Some((before, _)) if before.is_empty() || before.ends_with([' ', '\t']) => before,
+        _ => line,
+    });
     let mut words = lines.flat_map(str::split_whitespace);
-    let mut found = None;
+    let mut found = Vec::new();
     while let Some(word) = words.next() {
         let value = match word.strip_prefix(FLAG) {
             Some("") => words.next(),
             Some(value) => value.strip_prefix('='),
             None => None,
         };
-        if let Some((name, helper)) = value.and_then(|value| value.split_once('='))
-            && name.eq_ignore_ascii_case(host)
-        {
-            found = Some(helper.to_owned());
-        }
+        let helper = value.map(|value| value.split_once('=').unwrap_or(("", value)));
+        found.extend(helper.map(|(host, helper)| (host.to_owned(), helper.to_owned())));
     }
-    Ok(found)
+    found
 }
 
 #[cfg(test)]
@@ -70,7 +77,9 @@ mod tests {
                     common --credential_helper=\"j=d\" \\\n\
                     --credential_helper k=e\n\
                     build --credential_helper=all\n\
+                    build --jobs=4 # --credential_helper=h=f\n\
                     build --credential_helper_timeout=h=5s\n";
+        assert!(helpers(text).contains(&(String::new(), "all".to_owned())));
         for (host, found) in [("h", "a"), ("j", "d"), ("k", "e")] {
             assert_eq!(helper(text, host), Ok(Some(found.to_owned())));
         }

@@ -57,7 +57,8 @@ pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
 }
 
 impl Change {
-    /// Plans to take the value out again, with its section if git made that; `false` when it is not there any more.
+    /// Plans to take the value out again, with its section if git made that; `false` when it is not there
+    /// any more.
     pub fn undo(&self, plan: &mut Plan) -> Result<bool, Error> {
         let file = self.file.to_string_lossy();
         if !values(&["--file", &file], &self.key)?.contains(&self.value) {
