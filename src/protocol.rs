@@ -22,7 +22,7 @@ pub mod terraform;
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
     name: String,
     port: u16,
