@@ -177,7 +177,11 @@ impl Wish<'_> {
         let token = token.filter(|token| !self.refresh && token.validity.is_alive(now))?;
         let until = token.validity.expires_at;
         log::warn!("{trouble}; the cached token serves until {until}");
-        Some(Credential { bearer: token.bearer.clone(), expires: Some(until) })
+        Some(Credential {
+            bearer: token.bearer.clone(),
+            expires: Some(until),
+            accepted_until: Some(until),
+        })
     }
 
     /// The expiry that callers are told is the instant at which this program would renew, so that
@@ -194,6 +198,7 @@ impl Wish<'_> {
         Credential {
             bearer: token.bearer.clone(),
             expires: Some(if now < refresh_at { refresh_at } else { validity.expires_at }),
+            accepted_until: Some(validity.expires_at),
         }
     }
 }

@@ -193,7 +193,9 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
-        Account::Application(bearer) => return Ok(Credential { bearer, expires: None }),
+        Account::Application(bearer) => {
+            return Ok(Credential { bearer, expires: None, accepted_until: None });
+        }
         Account::Service(account) => account,
     };
     let wish = Wish {
