@@ -58,7 +58,7 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::account::{Account, ServiceAccount};
-use crate::broker::{Failure, Wish};
+use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
@@ -201,10 +201,12 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
-        Account::Application(bearer) => return Ok(Credential { bearer, expires: None }),
+        Account::Application(bearer) => {
+            return Ok(Credential { bearer, expires: None, accepted_until: None });
+        }
         Account::Service(account) => account,
     };
-    let wish = Wish {
+    let demand = Demand {
         refresh: settings.refresh,
         min_valid: settings.min_valid,
         timeout: deadline.saturating_duration_since(Instant::now()),
@@ -222,7 +224,7 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
         let why = format!("waiting for `{}`", settings.api.base);
         message::explain(why, || exchange.mint(&account))
     };
-    let served = broker::serve(&cache, wish, Timestamp::now, mint);
+    let served = broker::serve(&cache, demand, Timestamp::now, mint);
     message::wipe();
     served.map_err(|Failure { trouble, remembered }| {
         let error = Error::Exchange { trouble, remembered, account: path };

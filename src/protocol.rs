@@ -175,6 +175,7 @@ fn credential() -> crate::token::Credential {
     crate::token::Credential {
         bearer: crate::token::Secret::new("a.b.c".to_owned()),
         expires: Some(crate::timestamp::Timestamp::from_unix(1_595_636_032)),
+        accepted_until: Some(crate::timestamp::Timestamp::from_unix(1_595_636_182)),
     }
 }
 
