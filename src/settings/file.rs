@@ -73,7 +73,9 @@ pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
     let unreadable = |why: io::Error| defect(Defect::Unreadable(why.to_string()));
     let mut file = match account::open(path) {
         Ok(file) => file,
-        Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(why)
+            if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             return Ok(None);
         }
         Err(why) => return Err(unreadable(why)),
@@ -177,9 +179,8 @@ impl Reader<'_> {
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
             .map_err(|error| located(error.range().start, Defect::NotJson))?;
         let root = parsed.value.ok_or_else(|| located(0, Defect::Empty))?;
-        let root = root
-            .as_object()
-            .ok_or_else(|| located(root.range().start, Defect::NotObject))?;
+        let root =
+            root.as_object().ok_or_else(|| located(root.range().start, Defect::NotObject))?;
         let mut file = File {
             path: Arc::clone(&self.path),
             accounts: Vec::new(),
@@ -255,12 +256,7 @@ impl Reader<'_> {
             if text.is_empty() || holds_account(text) || text.trim_start().starts_with('{') {
                 return Err("is not a path");
             }
-            match text.strip_prefix("~/") {
-                Some(rest) => {
-                    self.home.map(|home| home.join(rest)).ok_or("needs an absolute `HOME`")
-                }
-                None => Ok(self.folder.join(text)),
-            }
+            values::expanded(text.as_ref(), self.home).map(|path| self.folder.join(path))
         })
     }
 }
@@ -294,9 +290,7 @@ fn not_twice(object: &Object<'_>) -> Result<(), Located> {
         .collect();
     keys.sort_unstable();
     let twice = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).min_by_key(|pair| pair[1].1);
-    twice.map_or(Ok(()), |pair| {
-        Err(located(pair[1].1, Defect::KeyTwice { key: shown(pair[1].0) }))
-    })
+    twice.map_or(Ok(()), |pair| Err(located(pair[1].1, Defect::KeyTwice { key: shown(pair[1].0) })))
 }
 
 /// Refuses a host that stands in two entries; `offsets` are the places of each entry's hosts.
@@ -384,4 +378,245 @@ fn hosts(value: &Value<'_>) -> Result<(Vec<Host>, Vec<usize>), Located> {
         offsets.push(element.range().start);
     }
     Ok((hosts, offsets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> String {
+        let path = Path::new("/home/x/.config/astra-credential/config.json");
+        match parse(text, path, Some(Path::new("/home/x"))) {
+            Ok(File { path: _, accounts, cache_dir, ca_file, timeout, min_valid }) => {
+                let mut lines = Vec::new();
+                for Entry { name, place: _, file, hosts, api, ca_file, min_valid } in accounts {
+                    let hosts: Vec<_> = hosts.iter().map(Host::to_string).collect();
+                    let api = api.map(|api| api.base);
+                    lines.push(format!(
+                        "{name}: file {file:?} hosts {hosts:?} api_url {api:?} ca_file {ca_file:?} min_valid {min_valid:?}"
+                    ));
+                }
+                lines.push(format!(
+                    "cache_dir {cache_dir:?} ca_file {ca_file:?} timeout {timeout:?} min_valid {min_valid:?}"
+                ));
+                lines.join("\n")
+            }
+            Err(error) => format!("{error}\n  hint: {}", error.hint()),
+        }
+    }
+
+    #[test]
+    fn each_key_is_read() {
+        let text = r#"
+            // Two accounts.
+            {
+              "accounts": {
+                "default": { "hosts": ["git.example.com"] },
+                "prod": {
+                  "file": "prod.json", /* beside this file */
+                  "hosts": ["Git.Prod.example.com", "registry.prod.example.com:5000",],
+                  "api_url": "https://API.example.com/",
+                  "ca_file": "~/ca.pem",
+                  "min_valid": 90,
+                },
+                "test": {},
+              },
+              "cache_dir": "/var/cache/astra",
+              "ca_file": "company-ca.pem",
+              "timeout": "10s",
+              "min_valid": "30m",
+            }"#;
+        insta::assert_snapshot!(read(text), @r#"
+        default: file None hosts ["git.example.com"] api_url None ca_file None min_valid None
+        prod: file Some("/home/x/.config/astra-credential/prod.json") hosts ["git.prod.example.com", "registry.prod.example.com:5000"] api_url Some("https://api.example.com") ca_file Some("/home/x/ca.pem") min_valid Some(90)
+        test: file None hosts [] api_url None ca_file None min_valid None
+        cache_dir Some("/var/cache/astra") ca_file Some("/home/x/.config/astra-credential/company-ca.pem") timeout Some(10s) min_valid Some(1800)
+        "#);
+        assert_eq!(read("\u{feff}{}"), read("{}"));
+    }
+
+    #[test]
+    fn each_defect_is_named_with_its_place() {
+        let texts = [
+            "",
+            " // nothing\n",
+            "[]",
+            "null",
+            "{",
+            "{ \"accounts\": { }",
+            "{ 'accounts': {} }",
+            "{ accounts: {} }",
+            "{} {}",
+            "{\n  \"acounts\": {}\n}",
+            "{\n  \"accounts\": {},\n  \"accounts\": {}\n}",
+            r#"{"accounts": []}"#,
+            r#"{"accounts": {"prod": "prod.json"}}"#,
+            r#"{"accounts": {"prod": {"host": ["h"]}}}"#,
+            r#"{"accounts": {"prod": {"hosts": "h"}}}"#,
+            r#"{"accounts": {"prod": {"hosts": [7]}}}"#,
+            r#"{"accounts": {"prod": {"hosts": ["https://h"]}}}"#,
+            r#"{"accounts": {"prod": {"hosts": [""]}}}"#,
+            r#"{"accounts": {"prod": {"api_url": "http://h"}}}"#,
+            r#"{"accounts": {"prod": {"file": ""}}}"#,
+            r#"{"accounts": {"prod": {"file": null}}}"#,
+            r#"{"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}"#,
+            r#"{"accounts": {"prod": {}, "prod": {}}}"#,
+            r#"{"accounts": {"a b": {}}}"#,
+            r#"{"accounts": {"setup": {}}}"#,
+            r#"{"accounts": {"a": {"hosts": ["h", "x"]}, "b": {"hosts": ["H:443"]}}}"#,
+            r#"{"timeout": "soon"}"#,
+            r#"{"timeout": 0}"#,
+            r#"{"timeout": true}"#,
+            r#"{"min_valid": "-1"}"#,
+            r#"{"min_valid": {}}"#,
+            r#"{"clientId": "i", "clientName": "n", "clientSecret": "s"}"#,
+            r#"{"api_url": "https://h"}"#,
+        ];
+        let table: Vec<_> = texts.iter().map(|text| format!("{text}\n  {}", read(text))).collect();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+          the configuration file `/home/x/.config/astra-credential/config.json` is empty at line 1, column 1
+          hint: write `{}` into it, or remove it
+         // nothing
+
+          the configuration file `/home/x/.config/astra-credential/config.json` is empty at line 1, column 1
+          hint: write `{}` into it, or remove it
+        []
+          the configuration file `/home/x/.config/astra-credential/config.json` is not a JSON object at line 1, column 1
+          hint: make it an object: `{ "accounts": { … } }`
+        null
+          the configuration file `/home/x/.config/astra-credential/config.json` is not a JSON object at line 1, column 1
+          hint: make it an object: `{ "accounts": { … } }`
+        {
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 1
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        { "accounts": { }
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 1
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        { 'accounts': {} }
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 3
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        { accounts: {} }
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 3
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        {} {}
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 4
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        {
+          "acounts": {}
+        }
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
+          hint: write `accounts`
+        {
+          "accounts": {},
+          "accounts": {}
+        }
+          the configuration file `/home/x/.config/astra-credential/config.json` has the key `accounts` twice at line 3, column 3
+          hint: remove one of the two
+        {"accounts": []}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `accounts` at line 1, column 14
+          hint: make it an object: `{ "NAME": { … } }`
+        {"accounts": {"prod": "prod.json"}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `prod` at line 1, column 23
+          hint: make it an object: `{ "hosts": [ … ] }`
+        {"accounts": {"prod": {"host": ["h"]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `host` at line 1, column 24
+          hint: write `hosts`
+        {"accounts": {"prod": {"hosts": "h"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `hosts` at line 1, column 33
+          hint: make it a list of strings: `["git.example.com"]`
+        {"accounts": {"prod": {"hosts": [7]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `hosts` at line 1, column 34
+          hint: make it a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        {"accounts": {"prod": {"hosts": ["https://h"]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `hosts` that is not a host at line 1, column 34
+          hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        {"accounts": {"prod": {"hosts": [""]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `hosts` that is not a host at line 1, column 34
+          hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        {"accounts": {"prod": {"api_url": "http://h"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `api_url` that is not `https` at line 1, column 35
+          hint: set it to the API's base without `/v2`, such as `https://api.astra.datastax.com`
+        {"accounts": {"prod": {"file": ""}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {"file": null}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `file` at line 1, column 32
+          hint: make it a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `ca_file` that begins with `~` and a name, which is not replaced by a home at line 1, column 35
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {}, "prod": {}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the key `prod` twice at line 1, column 27
+          hint: remove one of the two
+        {"accounts": {"a b": {}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 1, column 15
+          hint: rename it, and its account file `NAME.json` too
+        {"accounts": {"setup": {}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has an account whose name belongs to another file of this program at line 1, column 15
+          hint: rename it, and its account file `NAME.json` too
+        {"accounts": {"a": {"hosts": ["h", "x"]}, "b": {"hosts": ["H:443"]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` binds the host `h` to the accounts `a` and `b` at line 1, column 59
+          hint: leave it with one of the two
+        {"timeout": "soon"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `timeout` that is not a duration at line 1, column 13
+          hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
+        {"timeout": 0}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `timeout` that is not between 0 and a day at line 1, column 13
+          hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
+        {"timeout": true}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `timeout` at line 1, column 13
+          hint: make it seconds or a duration, such as `30`, `2.5` or `10s`
+        {"min_valid": "-1"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `min_valid` that is not a duration at line 1, column 15
+          hint: set it to a duration, such as `90s`, `30m`, `2h` or bare seconds
+        {"min_valid": {}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `min_valid` at line 1, column 15
+          hint: make it a duration, such as `90s`, `30m`, `2h` or bare seconds
+        {"clientId": "i", "clientName": "n", "clientSecret": "s"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `clientId` at line 1, column 2
+          hint: keep the account in a file of its own, with `astra-credential setup account`
+        {"api_url": "https://h"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `api_url` at line 1, column 2
+          hint: use one of `accounts`, `cache_dir`, `ca_file`, `timeout`, `min_valid`
+        "#);
+    }
+
+    #[test]
+    fn no_defect_shows_a_value() {
+        for text in [
+            r#"{"AstraCS:hush:hush": 1}"#,
+            r#"{"accounts": {"AstraCS:hush:hush": {}}}"#,
+            r#"{"accounts": {"prod": {"file": "AstraCS:hush:hush"}}}"#,
+            r#"{"accounts": {"prod": {"file": "{\"clientSecret\":\"hush\"}"}}}"#,
+            r#"{"accounts": {"prod": {"hosts": ["AstraCS:hush:hush"]}}}"#,
+            r#"{"accounts": {"prod": {"api_url": "hush"}}}"#,
+            r#"{"accounts": {"prod": {"clientSecret": "hush"}}}"#,
+            r#"{"timeout": "hush"}"#,
+            r#"{"clientSecret": "hush", "clientSecret": "hush"}"#,
+            "{\"clientSecret\": hush}",
+        ] {
+            let told = read(text);
+            assert!(told.contains("hint") && !told.contains("hush"), "{told}");
+        }
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        for deep in ["[".repeat(500_000), "{\"a\":".repeat(100_000)] {
+            assert!(read(&deep).contains("is not JSON"), "{}", read(&deep));
+        }
+        let hosts: Vec<_> = (0..10_000).map(|n| format!("\"h{n}.example.com\"")).collect();
+        let many = format!("{{\"accounts\":{{\"a\":{{\"hosts\":[{}]}}}}}}", hosts.join(","));
+        assert!(many.len() as u64 <= LARGEST_FILE && read(&many).starts_with("a: "));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(
+            text in "\\PC*|([{}\\[\\],:]|\"accounts\"|\"hosts\"|\"a\"|1e9|-|\\\\|/\\*|//|\u{e9}| |\n){0,40}"
+        ) {
+            let _ = read(&text);
+        }
+    }
 }

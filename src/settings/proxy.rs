@@ -21,8 +21,7 @@ pub fn proxy_for(
     };
     let (proxy, variable) = found(&PROXIES)?;
     if let Some((exempt, exempting)) = found(&NO_PROXY) {
-        let mut entries =
-            exempt.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
+        let mut entries = exempt.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
         if entries.any(|entry| host.is_exempt_by(&entry)) {
             return Some((None, exempting));
         }

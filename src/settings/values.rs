@@ -3,6 +3,8 @@
 //!
 //! An error completes the sentence "`--timeout` is `soon`, which …".
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::Host;
@@ -69,6 +71,20 @@ pub fn host(text: &str) -> Result<Host, &'static str> {
     Host::parse(text).ok_or("is not a host")
 }
 
+/// Reads a path: a leading `~/` is replaced by the home directory. No shell reads a kubeconfig, a
+/// systemd unit or an `.env` file, and a relative `~` would be another folder in each working directory.
+pub fn expanded(path: &OsStr, home: Option<&Path>) -> Result<PathBuf, &'static str> {
+    if !path.as_encoded_bytes().starts_with(b"~") {
+        return Ok(path.into());
+    }
+    // Whole components are compared: `~user` does not begin with `~`.
+    let below = Path::new(path).strip_prefix("~");
+    let below = below.map_err(|_| "begins with `~` and a name, which is not replaced by a home")?;
+    let home = home.filter(|home| home.is_absolute());
+    let home = home.ok_or("begins with `~/`, and there is no absolute `HOME`")?;
+    Ok(home.join(below))
+}
+
 /// Reads a time-out.
 pub fn timeout(text: &str) -> Result<Duration, &'static str> {
     let text = text.trim();
@@ -113,4 +129,77 @@ pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let rated = known.into_iter().map(|word| (likeness(word), word));
     let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(likeness, _)| *likeness >= NEAR).map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leading_tilde_is_the_home_or_an_error() {
+        let under = |home: &'static str, path: &str| match expanded(
+            OsStr::new(path),
+            Some(Path::new(home)),
+        ) {
+            Ok(path) => path.display().to_string(),
+            Err(problem) => format!("`{path}` {problem}"),
+        };
+        let paths = ["~/a/b", "~", "~/", "~//a", "~/~", "~user/a", "~a.json", "./~/a", "a/~", ""];
+        let table = paths.map(|path| format!("{path} => {}", under("/home/me", path)));
+        let homeless = ["", "relative"].map(|home| under(home, "~/a"));
+        insta::assert_snapshot!(table.into_iter().chain(homeless).collect::<Vec<_>>().join("\n"), @"
+        ~/a/b => /home/me/a/b
+        ~ => /home/me/
+        ~/ => /home/me/
+        ~//a => /home/me/a
+        ~/~ => /home/me/~
+        ~user/a => `~user/a` begins with `~` and a name, which is not replaced by a home
+        ~a.json => `~a.json` begins with `~` and a name, which is not replaced by a home
+        ./~/a => ./~/a
+        a/~ => a/~
+         => 
+        `~/a` begins with `~/`, and there is no absolute `HOME`
+        `~/a` begins with `~/`, and there is no absolute `HOME`
+        ");
+    }
+
+    #[test]
+    fn a_duration_is_seconds_or_has_a_unit() {
+        for (text, seconds) in [("30", 30.0), ("2.5", 2.5), ("10s", 10.0), ("1m 30s", 90.0)] {
+            assert_eq!(timeout(text), Ok(Duration::from_secs_f64(seconds)));
+        }
+        for text in ["0", "-1", "NaN", "inf", "0s", "2 days", "soon", ""] {
+            assert!(timeout(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_accounts_name_is_plain_and_no_other_file_of_ours() {
+        let longest = "x".repeat(64);
+        for name in ["default", "prod", "a", "A-b_9", &longest] {
+            assert_eq!(account_name(name).as_deref(), Ok(name));
+        }
+        let too_long = "x".repeat(65);
+        for name in
+            ["", "a.b", "a/b", "..", "a b", "é", "config", "SETUP", "service-account", &too_long]
+        {
+            assert!(account_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_finds_its_neighbour() {
+        let known = ["accounts", "cache_dir", "ca_file", "timeout", "min_valid"];
+        let found = ["acounts", "cachedir", "ca-file", "time_out", "minvalid", "account", "zebra"]
+            .map(|word| format!("{word} => {:?}", nearest(word, known)));
+        insta::assert_snapshot!(found.join("\n"), @r#"
+        acounts => Some("accounts")
+        cachedir => Some("cache_dir")
+        ca-file => Some("ca_file")
+        time_out => Some("timeout")
+        minvalid => Some("min_valid")
+        account => Some("accounts")
+        zebra => None
+        "#);
+    }
 }
