@@ -1,19 +1,19 @@
 //! The one decision: reuse the token, or mint another.
 //!
 //! Look; if nothing answers, queue for the right to write, looking again after every step; look once
-//! more under the lock; mint; fill. Every rule about expiry, outage and rejection is in [`Wish::answer`]
+//! more under the lock; mint; fill. Every rule about expiry, outage and rejection is in [`Demand::answer`]
 //! and in the match at the end of [`serve`].
 
 use std::time::Duration;
 
 use crate::cache::{Cache, Entry, Turn, Verdict};
-use crate::error::{Kind, Remembered, Trouble};
+use crate::error::{ExchangeError, ExchangeErrorKind, Remembered};
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret, Token};
 
 /// What a caller wants.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
+pub struct Demand<'a> {
     /// An exchange, whatever is cached or remembered.
     pub refresh: bool,
     /// Seconds for which the token must serve; `None` for the leeway.
@@ -31,7 +31,7 @@ pub struct Wish<'a> {
 #[derive(Debug)]
 pub struct Failure {
     /// What happened.
-    pub trouble: Trouble,
+    pub trouble: ExchangeError,
     /// Set when it happened to an earlier call.
     pub remembered: Option<Remembered>,
 }
@@ -43,40 +43,40 @@ const REJECTION_STANDS: i64 = 30;
 const TROUBLE_STANDS: i64 = 5;
 const RETRY_AFTER: std::ops::RangeInclusive<i64> = 1..=60;
 
-/// Answers `wish` from `cache`, or by `mint`.
+/// Answers `demand` from `cache`, or by `mint`.
 ///
 /// # Errors
 /// [`Failure`] when there is no token to be had, and none that is still valid.
 pub fn serve(
     cache: &Cache,
-    wish: Wish<'_>,
+    demand: Demand<'_>,
     clock: impl Fn() -> Timestamp,
-    mint: impl FnOnce() -> Result<Token, Trouble>,
+    mint: impl FnOnce() -> Result<Token, ExchangeError>,
 ) -> Result<Credential, Failure> {
-    let mut queue = cache.queue(wish.timeout);
+    let mut queue = cache.queue(demand.timeout);
     let (slot, seen) = loop {
         let entry = cache.read();
-        if let Some(answer) = wish.answer(&entry, clock()) {
+        if let Some(answer) = demand.answer(&entry, clock()) {
             return answer;
         }
         match queue.step() {
             Turn::Yours(slot) => break (slot, entry),
             Turn::Wait => queue.when_long(|holder| {
-                log::info!("waiting for {holder}, which is asking `{}`", wish.api);
+                log::info!("waiting for {holder}, which is asking `{}`", demand.api);
             }),
-            Turn::TooLate => return wish.make_do(entry.token, waited_for(wish.api), clock()),
+            Turn::TooLate => return demand.make_do(entry.token, waited_for(demand.api), clock()),
         }
     };
     let entry = slot.read(seen);
-    if let Some(answer) = wish.answer(&entry, clock()) {
+    if let Some(answer) = demand.answer(&entry, clock()) {
         return answer;
     }
-    log::debug!("asking `{}` for a token", wish.api);
+    log::debug!("asking `{}` for a token", demand.api);
     match slot.hold(mint) {
         Ok(token) => {
-            let validity = token.validity.asked_for(wish.min_valid);
+            let validity = token.validity.asked_for(demand.min_valid);
             let token = Token { validity, ..token };
-            let credential = wish.credential(&token, clock());
+            let credential = demand.credential(&token, clock());
             slot.fill(&Entry { token: Some(token), verdict: None });
             Ok(credential)
         }
@@ -86,10 +86,10 @@ pub fn serve(
             let token = entry.token.filter(|_| !trouble.is_rejection());
             // What is wrong on this machine alone is mended here, and counts from then on.
             if !trouble.is_local() {
-                let verdict = Some(Verdict::of(trouble.clone(), wish.route, now));
+                let verdict = Some(Verdict::of(trouble.clone(), demand.route, now));
                 slot.fill(&Entry { token: token.clone(), verdict });
             }
-            wish.make_do(token, trouble, now)
+            demand.make_do(token, trouble, now)
         }
     }
 }
@@ -130,7 +130,7 @@ impl Entry {
     }
 }
 
-impl Wish<'_> {
+impl Demand<'_> {
     /// The answer that `entry` gives; `None` when Astra has to be asked.
     fn answer(self, entry: &Entry, now: Timestamp) -> Option<Result<Credential, Failure>> {
         if self.refresh {
@@ -160,7 +160,7 @@ impl Wish<'_> {
     fn make_do(
         self,
         token: Option<Token>,
-        trouble: Trouble,
+        trouble: ExchangeError,
         now: Timestamp,
     ) -> Result<Credential, Failure> {
         let alive = self.still_alive(token.as_ref(), &trouble, now);
@@ -171,13 +171,17 @@ impl Wish<'_> {
     fn still_alive(
         self,
         token: Option<&Token>,
-        trouble: &Trouble,
+        trouble: &ExchangeError,
         now: Timestamp,
     ) -> Option<Credential> {
         let token = token.filter(|token| !self.refresh && token.validity.is_alive(now))?;
         let until = token.validity.expires_at;
         log::warn!("{trouble}; the cached token serves until {until}");
-        Some(Credential { bearer: token.bearer.clone(), expires: Some(until) })
+        Some(Credential {
+            bearer: token.bearer.clone(),
+            expires: Some(until),
+            accepted_until: Some(until),
+        })
     }
 
     /// The expiry that callers are told is the instant at which this program would renew, so that
@@ -194,12 +198,13 @@ impl Wish<'_> {
         Credential {
             bearer: token.bearer.clone(),
             expires: Some(if now < refresh_at { refresh_at } else { validity.expires_at }),
+            accepted_until: Some(validity.expires_at),
         }
     }
 }
 
 impl Verdict {
-    fn of(trouble: Trouble, route: &str, at: Timestamp) -> Self {
+    fn of(trouble: ExchangeError, route: &str, at: Timestamp) -> Self {
         let seconds = if trouble.is_rejection() {
             REJECTION_STANDS
         } else {
@@ -218,9 +223,9 @@ impl Verdict {
     }
 }
 
-fn waited_for(api: &str) -> Trouble {
-    Trouble {
-        kind: Kind::Waited,
+fn waited_for(api: &str) -> ExchangeError {
+    ExchangeError {
+        kind: ExchangeErrorKind::Waited,
         api: api.to_owned(),
         detail: String::new(),
         proxy: None,
@@ -298,8 +303,8 @@ mod tests {
         }
     }
 
-    fn trouble(kind: Kind, retry_after: Option<i64>) -> Trouble {
-        Trouble { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
+    fn trouble(kind: ExchangeErrorKind, retry_after: Option<i64>) -> ExchangeError {
+        ExchangeError { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
     }
 
     /// A token whose `exp` is `life` seconds away, issued at `now`.
@@ -344,12 +349,14 @@ mod tests {
             Ok(())
         }
 
-        fn exchange(&mut self, astra: Astra) -> Result<Token, Trouble> {
+        fn exchange(&mut self, astra: Astra) -> Result<Token, ExchangeError> {
             self.issued += 1;
             match astra {
                 Astra::Issues(life) => Ok(issue(life, self.now, self.issued)),
-                Astra::Refuses => Err(trouble(Kind::Rejected(401), None)),
-                Astra::Fails(retry_after) => Err(trouble(Kind::Unavailable(503), retry_after)),
+                Astra::Refuses => Err(trouble(ExchangeErrorKind::Rejected(401), None)),
+                Astra::Fails(retry_after) => {
+                    Err(trouble(ExchangeErrorKind::Unavailable(503), retry_after))
+                }
             }
         }
 
@@ -359,8 +366,8 @@ mod tests {
             min_valid: Option<i64>,
             astra: Astra,
         ) -> Result<(), TestCaseError> {
-            let wish =
-                Wish { refresh, min_valid, timeout: Duration::from_secs(1), api: API, route: "" };
+            let demand =
+                Demand { refresh, min_valid, timeout: Duration::from_secs(1), api: API, route: "" };
             let (cache, now) = (self.cache(), self.now);
             let answered = self.exchange(astra);
             let has_asked = Cell::new(false);
@@ -368,7 +375,7 @@ mod tests {
                 has_asked.set(true);
                 answered.clone()
             };
-            let answer = serve(&cache, wish, || Timestamp::from_unix(now), mint);
+            let answer = serve(&cache, demand, || Timestamp::from_unix(now), mint);
 
             let must_not = !refresh && self.model.must_not_ask(now, min_valid);
             prop_assert_eq!(has_asked.get(), !must_not, "asked Astra, or did not");
@@ -404,7 +411,7 @@ mod tests {
             Ok(())
         }
 
-        fn learn(&mut self, answered: &Result<Token, Trouble>, min_valid: Option<i64>) {
+        fn learn(&mut self, answered: &Result<Token, ExchangeError>, min_valid: Option<i64>) {
             let now = self.now;
             match answered {
                 Ok(token) => {

@@ -28,7 +28,7 @@ use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{Shown, Trouble};
+use crate::error::{ExchangeError, Shown};
 use crate::message::LONG_WAIT;
 use crate::seal::{self, Seal};
 use crate::timestamp::{self, Heartbeat, Timestamp};
@@ -63,7 +63,7 @@ pub struct Entry {
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Verdict {
     /// What happened.
-    pub trouble: Trouble,
+    pub trouble: ExchangeError,
     /// On which way to Astra.
     pub route: String,
     /// When.

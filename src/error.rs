@@ -68,7 +68,7 @@ pub enum Error {
     /// The exchange brought no token.
     Exchange {
         /// What happened.
-        trouble: Trouble,
+        trouble: ExchangeError,
         /// Set when an earlier call was told so, and Astra was not asked again.
         remembered: Option<Remembered>,
         /// The account file.
@@ -164,9 +164,9 @@ pub struct Remembered {
 
 /// Why an exchange brought no token. It is remembered beside the token, so it holds no secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Trouble {
+pub struct ExchangeError {
     /// What kind of trouble.
-    pub kind: Kind,
+    pub kind: ExchangeErrorKind,
     /// The API base that was asked.
     pub api: String,
     /// What the server or the system said, already made safe to show; may be empty.
@@ -177,9 +177,9 @@ pub struct Trouble {
     pub retry_after: Option<i64>,
 }
 
-/// The kinds of [`Trouble`].
+/// The kinds of [`ExchangeError`].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Kind {
+pub enum ExchangeErrorKind {
     /// 400, 401 or 403: Astra refuses this service account, or this machine.
     Rejected(u16),
     /// 404 or 410: there is no such endpoint.
@@ -206,15 +206,18 @@ pub enum Kind {
     Waited,
 }
 
-impl Trouble {
+impl ExchangeError {
     /// Whether Astra said no. Anything else may pass, and must not cost a token that is still valid.
     pub fn is_rejection(&self) -> bool {
-        matches!(self.kind, Kind::Rejected(_))
+        matches!(self.kind, ExchangeErrorKind::Rejected(_))
     }
 
     /// Whether nobody was asked: the cause is a setting on this machine.
     pub fn is_local(&self) -> bool {
-        matches!(self.kind, Kind::Authorities | Kind::Proxy | Kind::Waited)
+        matches!(
+            self.kind,
+            ExchangeErrorKind::Authorities | ExchangeErrorKind::Proxy | ExchangeErrorKind::Waited
+        )
     }
 }
 
@@ -284,28 +287,34 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, api, detail, proxy, retry_after: _ } = self;
         match kind {
-            Kind::Rejected(status) => write!(f, "`{api}` rejected the service account ({status})"),
-            Kind::Gone(status) => {
+            ExchangeErrorKind::Rejected(status) => {
+                write!(f, "`{api}` rejected the service account ({status})")
+            }
+            ExchangeErrorKind::Gone(status) => {
                 write!(f, "`{api}` has no `/v2/authenticateServiceAccount` ({status})")
             }
-            Kind::Redirected(status) => {
+            ExchangeErrorKind::Redirected(status) => {
                 write!(f, "`{api}` answered with a redirect ({status}), which is never followed")
             }
-            Kind::Unavailable(status) => write!(f, "`{api}` cannot answer now ({status})"),
-            Kind::Unexpected(status) => write!(f, "`{api}` gave an unexpected answer ({status})"),
-            Kind::Unusable => write!(f, "`{api}` answered without a usable token"),
-            Kind::Untrusted => write!(f, "the certificate of `{api}` is not trusted"),
-            Kind::Authorities => {
+            ExchangeErrorKind::Unavailable(status) => {
+                write!(f, "`{api}` cannot answer now ({status})")
+            }
+            ExchangeErrorKind::Unexpected(status) => {
+                write!(f, "`{api}` gave an unexpected answer ({status})")
+            }
+            ExchangeErrorKind::Unusable => write!(f, "`{api}` answered without a usable token"),
+            ExchangeErrorKind::Untrusted => write!(f, "the certificate of `{api}` is not trusted"),
+            ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for `{api}` cannot be used")
             }
-            Kind::Proxy => write!(f, "`{api}` cannot be asked"),
-            Kind::TimedOut => write!(f, "`{api}` did not answer in time"),
-            Kind::Unreachable => write!(f, "`{api}` cannot be reached"),
-            Kind::Waited => write!(f, "another process is still waiting for `{api}`"),
+            ExchangeErrorKind::Proxy => write!(f, "`{api}` cannot be asked"),
+            ExchangeErrorKind::TimedOut => write!(f, "`{api}` did not answer in time"),
+            ExchangeErrorKind::Unreachable => write!(f, "`{api}` cannot be reached"),
+            ExchangeErrorKind::Waited => write!(f, "another process is still waiting for `{api}`"),
         }?;
         if let Some(proxy) = proxy {
             write!(f, " through the proxy `{proxy}`")?;
@@ -414,48 +423,48 @@ impl Error {
     }
 }
 
-impl Trouble {
+impl ExchangeError {
     fn hint(&self, account: &str) -> String {
         match (self.kind, &self.proxy) {
-            (Kind::Rejected(_), _) => format!(
+            (ExchangeErrorKind::Rejected(_), _) => format!(
                 "check in Astra's dashboard that the service account in `{account}` still exists, and \
                  that the organisation's IP access list admits this machine"
             ),
-            (Kind::Gone(_), _) => format!(
+            (ExchangeErrorKind::Gone(_), _) => format!(
                 "check `--api-url` (the base without `/v2`); if it is right, create an application \
                  token in Astra's dashboard and put it into `{account}`"
             ),
-            (Kind::Redirected(_) | Kind::Unexpected(_) | Kind::Unusable, _) => {
+            (ExchangeErrorKind::Redirected(_) | ExchangeErrorKind::Unexpected(_) | ExchangeErrorKind::Unusable, _) => {
                 "check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or \
                  gateway answers in its place"
                     .to_owned()
             }
-            (Kind::Untrusted, _) => {
+            (ExchangeErrorKind::Untrusted, _) => {
                 "name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, \
                  and check this machine's clock"
                     .to_owned()
             }
-            (Kind::Authorities, _) => {
+            (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
                  it to trust the system's"
                     .to_owned()
             }
-            (Kind::Proxy, _) => {
+            (ExchangeErrorKind::Proxy, _) => {
                 "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`"
                     .to_owned()
             }
-            (Kind::TimedOut | Kind::Unreachable, Some(_)) => {
+            (ExchangeErrorKind::TimedOut | ExchangeErrorKind::Unreachable, Some(_)) => {
                 "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`"
                     .to_owned()
             }
-            (Kind::Unreachable, None) => {
+            (ExchangeErrorKind::Unreachable, None) => {
                 "check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`".to_owned()
             }
-            (Kind::TimedOut, None) => {
+            (ExchangeErrorKind::TimedOut, None) => {
                 "try again later, or give it longer with `--timeout SECONDS`".to_owned()
             }
-            (Kind::Unavailable(_), _) => "try again later".to_owned(),
-            (Kind::Waited, _) => {
+            (ExchangeErrorKind::Unavailable(_), _) => "try again later".to_owned(),
+            (ExchangeErrorKind::Waited, _) => {
                 "try again, or give it longer with `--timeout SECONDS`".to_owned()
             }
         }
@@ -463,18 +472,18 @@ impl Trouble {
 
     fn exit_code(&self) -> u8 {
         match self.kind {
-            Kind::Gone(_)
-            | Kind::Redirected(_)
-            | Kind::Unexpected(_)
-            | Kind::Unusable
-            | Kind::Authorities
-            | Kind::Proxy => 1,
-            Kind::Rejected(_) => 4,
-            Kind::Unavailable(_)
-            | Kind::Untrusted
-            | Kind::TimedOut
-            | Kind::Unreachable
-            | Kind::Waited => 5,
+            ExchangeErrorKind::Gone(_)
+            | ExchangeErrorKind::Redirected(_)
+            | ExchangeErrorKind::Unexpected(_)
+            | ExchangeErrorKind::Unusable
+            | ExchangeErrorKind::Authorities
+            | ExchangeErrorKind::Proxy => 1,
+            ExchangeErrorKind::Rejected(_) => 4,
+            ExchangeErrorKind::Unavailable(_)
+            | ExchangeErrorKind::Untrusted
+            | ExchangeErrorKind::TimedOut
+            | ExchangeErrorKind::Unreachable
+            | ExchangeErrorKind::Waited => 5,
         }
     }
 }
@@ -527,9 +536,9 @@ impl fmt::Display for Shown<'_> {
 mod tests {
     use super::*;
 
-    fn trouble(kind: Kind, detail: &str, proxy: Option<&str>) -> Error {
+    fn trouble(kind: ExchangeErrorKind, detail: &str, proxy: Option<&str>) -> Error {
         Error::Exchange {
-            trouble: Trouble {
+            trouble: ExchangeError {
                 kind,
                 api: "https://api.example.com".to_owned(),
                 detail: detail.to_owned(),
@@ -545,7 +554,7 @@ mod tests {
     #[test]
     fn the_catalogue() {
         let path = || PathBuf::from("/account.json");
-        let mut remembered = trouble(Kind::Rejected(401), "no such client", None);
+        let mut remembered = trouble(ExchangeErrorKind::Rejected(401), "no such client", None);
         if let Error::Exchange { remembered, .. } = &mut remembered {
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
@@ -573,21 +582,21 @@ mod tests {
                 fix: "chmod 600 /account.json".to_owned(),
             },
             Error::AccountMalformed { path: path(), defect: "has no `clientSecret`".to_owned() },
-            trouble(Kind::Rejected(401), "no such client", None),
+            trouble(ExchangeErrorKind::Rejected(401), "no such client", None),
             remembered,
-            trouble(Kind::Gone(404), "", None),
-            trouble(Kind::Redirected(302), "", None),
-            trouble(Kind::Unavailable(503), "down", None),
-            trouble(Kind::Unexpected(418), "", None),
-            trouble(Kind::Unusable, "", None),
-            trouble(Kind::Untrusted, "it has expired", None),
-            trouble(Kind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
-            trouble(Kind::Proxy, "its address cannot be used", Some("proxy:3128")),
-            trouble(Kind::TimedOut, "", None),
-            trouble(Kind::TimedOut, "", Some("proxy:3128")),
-            trouble(Kind::Unreachable, "connection refused", None),
-            trouble(Kind::Unreachable, "connection refused", Some("proxy:3128")),
-            trouble(Kind::Waited, "", None),
+            trouble(ExchangeErrorKind::Gone(404), "", None),
+            trouble(ExchangeErrorKind::Redirected(302), "", None),
+            trouble(ExchangeErrorKind::Unavailable(503), "down", None),
+            trouble(ExchangeErrorKind::Unexpected(418), "", None),
+            trouble(ExchangeErrorKind::Unusable, "", None),
+            trouble(ExchangeErrorKind::Untrusted, "it has expired", None),
+            trouble(ExchangeErrorKind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
+            trouble(ExchangeErrorKind::Proxy, "its address cannot be used", Some("proxy:3128")),
+            trouble(ExchangeErrorKind::TimedOut, "", None),
+            trouble(ExchangeErrorKind::TimedOut, "", Some("proxy:3128")),
+            trouble(ExchangeErrorKind::Unreachable, "connection refused", None),
+            trouble(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
+            trouble(ExchangeErrorKind::Waited, "", None),
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },

@@ -25,7 +25,7 @@ use ureq::{Agent, Body, Proxy};
 use zeroize::Zeroizing;
 
 use crate::account::ServiceAccount;
-use crate::error::{Kind, Shown, Trouble};
+use crate::error::{ExchangeError, ExchangeErrorKind, Shown};
 use crate::seal;
 use crate::settings::without_userinfo;
 use crate::timestamp::Timestamp;
@@ -111,7 +111,7 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// What the last attempt came to. Nothing in it holds the secret.
-    pub fn mint(self, account: &ServiceAccount) -> Result<Token, Trouble> {
+    pub fn mint(self, account: &ServiceAccount) -> Result<Token, ExchangeError> {
         let agent = self.agent()?;
         let body = self.body(account)?;
         let mut pause = PAUSE;
@@ -132,14 +132,14 @@ impl Exchange<'_> {
             log::debug!("{trouble}; trying again in {} ms", wait.as_millis());
             thread::sleep(wait);
         }
-        Err(self.trouble(Kind::TimedOut, String::new()))
+        Err(self.trouble(ExchangeErrorKind::TimedOut, String::new()))
     }
 
     /// Looks whether the API base answers and is to be trusted, without sending any secret.
     ///
     /// # Errors
     /// Why an exchange would not come about.
-    pub fn look(&self) -> Result<Look, Trouble> {
+    pub fn look(&self) -> Result<Look, ExchangeError> {
         let agent = self.agent()?;
         let start = Instant::now();
         let left = self.deadline.saturating_duration_since(start);
@@ -154,11 +154,11 @@ impl Exchange<'_> {
         })
     }
 
-    fn agent(&self) -> Result<Agent, Trouble> {
+    fn agent(&self) -> Result<Agent, ExchangeError> {
         let roots = match self.ca_file {
             Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(|why| {
                 let path = path.to_string_lossy();
-                self.trouble(Kind::Authorities, format!("`{}`: {why}", Shown(&path)))
+                self.trouble(ExchangeErrorKind::Authorities, format!("`{}`: {why}", Shown(&path)))
             })?)),
             None => system_bundle().map_or(RootCerts::PlatformVerifier, |bundle| {
                 RootCerts::Specific(Arc::new(bundle))
@@ -171,7 +171,10 @@ impl Exchange<'_> {
             .build();
         let proxy = match self.proxy {
             Some(url) => Some(Proxy::new(url).map_err(|error| {
-                self.trouble(Kind::Proxy, format!("its address cannot be used: {error}"))
+                self.trouble(
+                    ExchangeErrorKind::Proxy,
+                    format!("its address cannot be used: {error}"),
+                )
             })?),
             None => None,
         };
@@ -192,14 +195,14 @@ impl Exchange<'_> {
     }
 
     /// The request's bytes, in memory that is zeroed and large enough not to move.
-    fn body(&self, account: &ServiceAccount) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+    fn body(&self, account: &ServiceAccount) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         let ServiceAccount { client_name, client_id, client_secret } = account;
         let client_secret = client_secret.expose();
         let escaped = 6 * (client_name.len() + client_id.len() + client_secret.len());
         let mut body = Zeroizing::new(Vec::with_capacity(escaped + 64));
         let request = Request { client_name, client_id, client_secret };
         serde_json::to_writer(&mut *body, &request).map_err(|_| {
-            self.trouble(Kind::Unusable, "the account cannot be written".to_owned())
+            self.trouble(ExchangeErrorKind::Unusable, "the account cannot be written".to_owned())
         })?;
         Ok(body)
     }
@@ -210,7 +213,7 @@ impl Exchange<'_> {
         agent: &Agent,
         body: &[u8],
         account: &ServiceAccount,
-    ) -> Result<Token, (Trouble, bool)> {
+    ) -> Result<Token, (ExchangeError, bool)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // A token's life is counted from here, however late the answer is read.
         let requested_at = Timestamp::now();
@@ -232,7 +235,7 @@ impl Exchange<'_> {
             trouble.retry_after = retry_after(&parts.headers, Timestamp::now());
             return Err((trouble, matches!(status, 429 | 502 | 503 | 504)));
         }
-        let unusable = |what: String| (self.trouble(Kind::Unusable, what), false);
+        let unusable = |what: String| (self.trouble(ExchangeErrorKind::Unusable, what), false);
         let (text, read) = read_text(&mut body);
         read.map_err(|error| self.transport_trouble(&error.into()))?;
         let Some(bearer) = token_in(&text) else {
@@ -248,13 +251,13 @@ impl Exchange<'_> {
         // This process may have been stopped while the answer was on its way.
         if validity.expires_at <= Timestamp::now() {
             let late = "its token expired before the answer was read".to_owned();
-            return Err((self.trouble(Kind::Unusable, late), true));
+            return Err((self.trouble(ExchangeErrorKind::Unusable, late), true));
         }
         Ok(Token { bearer, validity })
     }
 
-    fn trouble(&self, kind: Kind, detail: String) -> Trouble {
-        Trouble {
+    fn trouble(&self, kind: ExchangeErrorKind, detail: String) -> ExchangeError {
+        ExchangeError {
             kind,
             api: self.api.to_owned(),
             detail,
@@ -263,24 +266,28 @@ impl Exchange<'_> {
         }
     }
 
-    fn transport_trouble(&self, error: &ureq::Error) -> (Trouble, bool) {
+    fn transport_trouble(&self, error: &ureq::Error) -> (ExchangeError, bool) {
         use ureq::Error as E;
         let (kind, detail, is_worth_another) = match error {
             E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                (Kind::Unreachable, "no connection in time".to_owned(), true)
+                (ExchangeErrorKind::Unreachable, "no connection in time".to_owned(), true)
             }
-            E::Timeout(_) => (Kind::TimedOut, String::new(), false),
+            E::Timeout(_) => (ExchangeErrorKind::TimedOut, String::new(), false),
             E::Rustls(error) => tls_trouble(error),
             E::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(error) => tls_trouble(error),
-                None => (Kind::Unreachable, error.to_string(), true),
+                None => (ExchangeErrorKind::Unreachable, error.to_string(), true),
             },
-            E::HostNotFound => (Kind::Unreachable, "there is no such host".to_owned(), true),
-            E::ConnectionFailed => (Kind::Unreachable, "the connection failed".to_owned(), true),
-            E::ConnectProxyFailed(why) => {
-                (Kind::Unreachable, format!("the proxy refuses: {why}"), false)
+            E::HostNotFound => {
+                (ExchangeErrorKind::Unreachable, "there is no such host".to_owned(), true)
             }
-            other => (Kind::Unusable, other.to_string(), false),
+            E::ConnectionFailed => {
+                (ExchangeErrorKind::Unreachable, "the connection failed".to_owned(), true)
+            }
+            E::ConnectProxyFailed(why) => {
+                (ExchangeErrorKind::Unreachable, format!("the proxy refuses: {why}"), false)
+            }
+            other => (ExchangeErrorKind::Unusable, other.to_string(), false),
         };
         (self.trouble(kind, clipped(&detail)), is_worth_another)
     }
@@ -352,11 +359,11 @@ fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
     Ok(certificates)
 }
 
-fn tls_trouble(error: &rustls::Error) -> (Kind, String, bool) {
+fn tls_trouble(error: &rustls::Error) -> (ExchangeErrorKind, String, bool) {
     use rustls::{CertificateError as C, Error as E};
     let kind = match error {
-        E::InvalidCertificate(_) => Kind::Untrusted,
-        _ => Kind::Unreachable,
+        E::InvalidCertificate(_) => ExchangeErrorKind::Untrusted,
+        _ => ExchangeErrorKind::Unreachable,
     };
     let detail = match error {
         E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "it has expired".to_owned(),
@@ -374,13 +381,13 @@ fn tls_trouble(error: &rustls::Error) -> (Kind, String, bool) {
     (kind, detail, false)
 }
 
-fn kind_of(status: u16) -> Kind {
+fn kind_of(status: u16) -> ExchangeErrorKind {
     match status {
-        400 | 401 | 403 => Kind::Rejected(status),
-        404 | 410 => Kind::Gone(status),
-        300..=399 => Kind::Redirected(status),
-        429 | 500..=599 => Kind::Unavailable(status),
-        _ => Kind::Unexpected(status),
+        400 | 401 | 403 => ExchangeErrorKind::Rejected(status),
+        404 | 410 => ExchangeErrorKind::Gone(status),
+        300..=399 => ExchangeErrorKind::Redirected(status),
+        429 | 500..=599 => ExchangeErrorKind::Unavailable(status),
+        _ => ExchangeErrorKind::Unexpected(status),
     }
 }
 

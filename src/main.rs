@@ -58,7 +58,7 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::account::{Account, ServiceAccount};
-use crate::broker::{Failure, Wish};
+use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
@@ -68,6 +68,7 @@ use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::message::say;
+use crate::protocol::Host;
 use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
 use crate::timestamp::Timestamp;
@@ -125,23 +126,31 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
-    let serve = || serve(&settings, Some(&line.name));
-    let forget = |named: Option<&Secret>| forget(&settings, named);
     let hosts = &settings.hosts;
+    let serve_any = || serve(&settings, Some(&line.name));
+    // Helper calls: `None` for a host that no account is for.
+    let serve = |host: Option<&Host>| {
+        let is_ours = host.is_none_or(|host| hosts.contain(host));
+        if is_ours { serve_any().map(Some) } else { Ok(None) }
+    };
+    let serve_at = |host: &Host| serve(Some(host));
+    let forget_at = |host: &Host, named: Option<&Secret>| {
+        if hosts.contain(host) { forget(&settings, named) } else { Ok(()) }
+    };
     match &line.task {
         Task::Token(format) => {
-            serve().map(|credential| command::token(*format, &credential).into())
+            serve_any().map(|credential| command::token(*format, &credential).into())
         }
-        Task::Header => serve().map(|credential| command::header(&credential).into()),
+        Task::Header => serve_any().map(|credential| command::header(&credential).into()),
         Task::Env(shell) => {
             let guessed = || Dialect::named(&env("SHELL").unwrap_or_default().to_string_lossy());
             let shell = shell.unwrap_or_else(guessed);
-            serve().map(|credential| command::environment(shell, &credential).into())
+            serve_any().map(|credential| command::environment(shell, &credential).into())
         }
         Task::Exec(command) => {
-            serve().and_then(|credential| Err(command::exec(command, &credential)))
+            serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
-        Task::Forget { all: false } => forget(None).map(|()| Vec::new()),
+        Task::Forget { all: false } => forget(&settings, None).map(|()| Vec::new()),
         Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
         Task::Status { json } => {
             let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
@@ -156,15 +165,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
             protocol::kubernetes::answer(exec_info.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), hosts, serve, forget),
-        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), hosts, serve),
+        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at),
+        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
-            protocol::docker::answer(verb, io::stdin(), hosts, serve, || forget(None))
+            let hosts = || hosts.0.clone();
+            protocol::docker::answer(verb, io::stdin(), hosts, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
-            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), hosts, serve, || {
-                forget(None)
-            })
+            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
         Task::Setup(order) => {
             let around = Surroundings {
@@ -193,10 +201,12 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
-        Account::Application(bearer) => return Ok(Credential { bearer, expires: None }),
+        Account::Application(bearer) => {
+            return Ok(Credential { bearer, expires: None, accepted_until: None });
+        }
         Account::Service(account) => account,
     };
-    let wish = Wish {
+    let demand = Demand {
         refresh: settings.refresh,
         min_valid: settings.min_valid,
         timeout: deadline.saturating_duration_since(Instant::now()),
@@ -214,7 +224,7 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
         let why = format!("waiting for `{}`", settings.api.base);
         message::explain(why, || exchange.mint(&account))
     };
-    let served = broker::serve(&cache, wish, Timestamp::now, mint);
+    let served = broker::serve(&cache, demand, Timestamp::now, mint);
     message::wipe();
     served.map_err(|Failure { trouble, remembered }| {
         let error = Error::Exchange { trouble, remembered, account: path };

@@ -48,6 +48,8 @@ pub struct Credential {
     pub bearer: Secret,
     /// When to ask again; `None` for a token that never expires.
     pub expires: Option<Timestamp>,
+    /// The token's own expiry, for a caller that cannot ask again; `None` if it never expires.
+    pub accepted_until: Option<Timestamp>,
 }
 
 /// A token as Astra issued it, and until when it serves.

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::account::{Account, quoted};
 use crate::cache::{self, Cache};
-use crate::error::{Error, Trouble, harmless};
+use crate::error::{Error, ExchangeError, harmless};
 use crate::exchange::{self, Exchange};
 use crate::settings::{Environment, Settings, without_userinfo};
 use crate::token::Credential;
@@ -281,7 +281,7 @@ impl Patient<'_> {
     }
 
     /// The trouble in the words of the catalogue.
-    fn error(&self, trouble: Trouble) -> Error {
+    fn error(&self, trouble: ExchangeError) -> Error {
         let account = self.settings.service_account.clone().unwrap_or_default();
         Error::Exchange { trouble, remembered: None, account }
     }
