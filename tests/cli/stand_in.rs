@@ -367,7 +367,7 @@ fn say_goodbye(mut stream: Stream) -> io::Result<()> {
     leave(&stream.sock)
 }
 
-fn leave(mut socket: &TcpStream) -> io::Result<()> {
+fn leave(socket: &TcpStream) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     io::copy(&mut socket.take(LONGEST_BODY), &mut io::sink())?;
