@@ -207,7 +207,7 @@ fn a_retry_after_beyond_every_number_means_the_longest_wait() {
 fn cached_expiry(world: &World) -> u64 {
     let status = world.call("status --json").run().stdout();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-    let text = status["token"]["expires_at"].as_str().unwrap_or_else(|| panic!("{status}"));
+    let text = status["token"]["expires_at"].as_str().expect("an expiry");
     let instant = humantime::parse_rfc3339(text).unwrap();
     instant.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
