@@ -387,7 +387,8 @@ static NAMES: [Name; 15] = [
         command.args([switch("json", "As JSON"), online]).after_help(DOCTOR)
     }),
     Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
-        let help = "The answer's version, for a client that states none\n[default: v1]\n";
+        let help =
+            "The version of the answer, for a client\nthat does not state one [default: v1]\n";
         let versions = &["v1", "v1beta1"];
         command.arg(choice("api-version", "VERSION", help, versions)).after_help(KUBERNETES)
     })

@@ -32,7 +32,7 @@
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
 
-#![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
+#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
 mod account;
 mod broker;
@@ -45,7 +45,7 @@ mod message;
 mod protocol;
 mod seal;
 mod settings;
-#[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+#[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
 mod token;
@@ -71,23 +71,32 @@ use crate::message::say;
 use crate::protocol::{Failed, Host};
 use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
+#[cfg(all(target_os = "linux", not(test)))]
+use crate::start::arguments;
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
+#[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
     start().into()
 }
 
+/// The command line, from the program's own name on.
+#[cfg(not(all(target_os = "linux", not(test))))]
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    env::args_os()
+}
+
 /// The whole program; gives its exit code.
 fn start() -> u8 {
-    let line = match cli::parse(env::args_os()) {
+    let line = match cli::parse(arguments()) {
         Ok(line) => line,
         Err(message) => {
             if !message.use_stderr() {
-                return u8::from(message.print().is_err());
+                let written = write(message.to_string().as_bytes());
+                return written.map_or_else(|error| fail(&error), |()| 0);
             }
-            let (command, flags, error) = cli::mistake(env::args_os(), &message);
+            let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
             // An account in place of an argument is not repeated.
             if error::holds_account(&message.to_string()) {
@@ -109,11 +118,17 @@ fn start() -> u8 {
             1
         }
         Err(Failed { error, stdout }) => {
-            say(&format!("{error}\nhint: {}", error.hint()));
+            let code = fail(&error);
             let _ = write(stdout.as_bytes());
-            error.exit_code()
+            code
         }
     }
+}
+
+/// Prints an error and its hint; gives its exit code.
+fn fail(error: &Error) -> u8 {
+    say(&format!("{error}\nhint: {}", error.hint()));
+    error.exit_code()
 }
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
@@ -371,7 +386,7 @@ fn docker_configuration() -> Option<PathBuf> {
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
     env::current_exe().map_err(|why| {
-        let command = env::args().next().unwrap_or_default();
+        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
         Error::ToolFailed { command, why: why.to_string() }
     })
 }
@@ -398,7 +413,7 @@ fn default_folders() -> Folders {
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {
-    #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+    #[cfg(all(target_os = "linux", not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
         return Err(Error::Output("it is closed".to_owned()));
     }
