@@ -21,7 +21,8 @@ pub use manual::page;
 /// The variable that Astra's Terraform provider reads.
 const TOKEN: &str = "ASTRA_API_TOKEN";
 
-/// When the token in [`TOKEN`] is to be replaced, in RFC 3339.
+/// The expiry of the token in [`TOKEN`], in RFC 3339. It is the token's own and not the instant of
+/// renewal: a program that holds the variable cannot ask for another token.
 const EXPIRES: &str = "ASTRA_API_TOKEN_EXPIRES_AT";
 
 /// How `token` prints.
@@ -79,7 +80,10 @@ pub fn token(format: Format, credential: &Credential) -> String {
     let token = credential.bearer.expose();
     match format {
         Format::Text => format!("{token}\n"),
-        Format::Json => line(&TokenJson { token, expires: expires(credential) }),
+        Format::Json => {
+            let expires = credential.expires.map(|instant| instant.to_string());
+            line(&TokenJson { token, expires })
+        }
     }
 }
 
@@ -92,7 +96,7 @@ pub fn header(credential: &Credential) -> String {
 /// there all the same. A token without expiry takes away what an earlier one may have left.
 pub fn environment(shell: Dialect, credential: &Credential) -> String {
     let token = credential.bearer.expose();
-    let expires = expires(credential);
+    let expires = accepted_until(credential);
     let quoted = |text: &str| match shell {
         Dialect::Sh => format!("'{}'", text.replace('\'', r"'\''")),
         Dialect::Fish => format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'")),
@@ -124,7 +128,7 @@ pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     };
     let mut child = Command::new(program);
     child.args(arguments).env(TOKEN, credential.bearer.expose());
-    match expires(credential) {
+    match accepted_until(credential) {
         Some(expires) => child.env(EXPIRES, expires),
         None => child.env_remove(EXPIRES),
     };
@@ -152,8 +156,8 @@ fn not_started(program: &str, error: &std::io::Error) -> Error {
     }
 }
 
-fn expires(credential: &Credential) -> Option<String> {
-    credential.expires.map(|instant| instant.to_string())
+fn accepted_until(credential: &Credential) -> Option<String> {
+    credential.accepted_until.map(|instant| instant.to_string())
 }
 
 fn line(value: &impl Serialize) -> String {

@@ -32,7 +32,7 @@
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
 
-#![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
+#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
 mod account;
 mod broker;
@@ -45,7 +45,7 @@ mod message;
 mod protocol;
 mod seal;
 mod settings;
-#[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+#[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
 mod token;
@@ -70,25 +70,35 @@ use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::message::say;
+use crate::protocol::Host;
 use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
+#[cfg(all(target_os = "linux", not(test)))]
+use crate::start::arguments;
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
+#[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
     start().into()
 }
 
+/// The command line, from the program's own name on.
+#[cfg(not(all(target_os = "linux", not(test))))]
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    env::args_os()
+}
+
 /// The whole program; gives its exit code.
 fn start() -> u8 {
-    let line = match cli::parse(env::args_os()) {
+    let line = match cli::parse(arguments()) {
         Ok(line) => line,
         Err(message) => {
             if !message.use_stderr() {
-                return u8::from(message.print().is_err());
+                let written = write(message.to_string().as_bytes());
+                return written.map_or_else(|error| fail(&error), |()| 0);
             }
-            let (command, flags, error) = cli::mistake(env::args_os(), &message);
+            let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
             // An account in place of an argument is not repeated.
             if error::holds_account(&message.to_string()) {
@@ -112,11 +122,14 @@ fn start() -> u8 {
             }
             1
         }
-        Err(error) => {
-            say(&format!("{error}\nhint: {}", error.hint()));
-            error.exit_code()
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Prints an error and its hint; gives its exit code.
+fn fail(error: &Error) -> u8 {
+    say(&format!("{error}\nhint: {}", error.hint()));
+    error.exit_code()
 }
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
@@ -127,23 +140,31 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
-    let serve = || serve(&settings, Some(&line.name));
-    let forget = |named: Option<&Secret>| forget(&settings, named);
     let hosts = &settings.hosts;
+    let serve_any = || serve(&settings, Some(&line.name));
+    // Helper calls: `None` for a host that no account is for.
+    let serve = |host: Option<&Host>| {
+        let is_ours = host.is_none_or(|host| hosts.contain(host));
+        if is_ours { serve_any().map(Some) } else { Ok(None) }
+    };
+    let serve_at = |host: &Host| serve(Some(host));
+    let forget_at = |host: &Host, named: Option<&Secret>| {
+        if hosts.contain(host) { forget(&settings, named) } else { Ok(()) }
+    };
     match &line.task {
         Task::Token(format) => {
-            serve().map(|credential| command::token(*format, &credential).into())
+            serve_any().map(|credential| command::token(*format, &credential).into())
         }
-        Task::Header => serve().map(|credential| command::header(&credential).into()),
+        Task::Header => serve_any().map(|credential| command::header(&credential).into()),
         Task::Env(shell) => {
             let guessed = || Dialect::named(&env("SHELL").unwrap_or_default().to_string_lossy());
             let shell = shell.unwrap_or_else(guessed);
-            serve().map(|credential| command::environment(shell, &credential).into())
+            serve_any().map(|credential| command::environment(shell, &credential).into())
         }
         Task::Exec(command) => {
-            serve().and_then(|credential| Err(command::exec(command, &credential)))
+            serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
-        Task::Forget { all: false } => forget(None).map(|()| Vec::new()),
+        Task::Forget { all: false } => forget(&settings, None).map(|()| Vec::new()),
         Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
         Task::Status { json } => {
             let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
@@ -158,15 +179,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
             protocol::kubernetes::answer(exec_info.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), hosts, serve, forget),
-        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), hosts, serve),
+        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at),
+        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
-            protocol::docker::answer(verb, io::stdin(), hosts, serve, || forget(None))
+            let hosts = || hosts.0.clone();
+            protocol::docker::answer(verb, io::stdin(), hosts, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
-            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), hosts, serve, || {
-                forget(None)
-            })
+            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
         Task::Setup(order) => {
             let around = Surroundings {
@@ -195,7 +215,9 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
-        Account::Application(bearer) => return Ok(Credential { bearer, expires: None }),
+        Account::Application(bearer) => {
+            return Ok(Credential { bearer, expires: None, accepted_until: None });
+        }
         Account::Service(account) => account,
     };
     let demand = Demand {
@@ -364,7 +386,7 @@ fn paths(name: &str) -> Vec<PathBuf> {
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
     env::current_exe().map_err(|why| {
-        let command = env::args().next().unwrap_or_default();
+        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
         Error::ToolFailed { command, why: why.to_string() }
     })
 }
@@ -391,7 +413,7 @@ fn default_folders() -> Folders {
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {
-    #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+    #[cfg(all(target_os = "linux", not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
         return Err(Error::Output("it is closed".to_owned()));
     }

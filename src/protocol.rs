@@ -1,8 +1,9 @@
-//! What every helper protocol shares: which hosts the token is for, and how a request is read.
+//! The parts that all helper protocols share: hosts, and how a request is read.
 //!
-//! An adapter turns bytes into bytes. It may ask one question, `serve` ("the credential, please"),
-//! or, where its protocol can drop a credential, `forget`. `Ok(None)` from the parsing of a request
-//! means "not ours", which each protocol spells in its own way; `Err` is a failure.
+//! An adapter turns bytes into bytes. It reads from the request which host asks, and calls one of two
+//! closures with it: `serve` for the credential or, where the protocol can drop one, `forget`.
+//! `serve` returns `Ok(None)` for a host that no account is for; each protocol has its own answer to
+//! that. `Err` is a failure.
 
 use std::fmt;
 use std::io::Read;
@@ -28,7 +29,7 @@ pub struct Host {
     port: u16,
 }
 
-/// The hosts that the token is for.
+/// The hosts that the account's token is for.
 #[derive(Clone, Debug)]
 pub struct Hosts(pub Vec<Host>);
 
@@ -168,13 +169,21 @@ fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     }
 }
 
-/// What the adapters' tests serve.
+/// The credential in the adapters' tests.
 #[cfg(test)]
 fn credential() -> crate::token::Credential {
     crate::token::Credential {
         bearer: crate::token::Secret::new("a.b.c".to_owned()),
         expires: Some(crate::timestamp::Timestamp::from_unix(1_595_636_032)),
+        accepted_until: Some(crate::timestamp::Timestamp::from_unix(1_595_636_182)),
     }
+}
+
+/// A `serve` for the adapters' tests that knows one host.
+#[cfg(test)]
+fn serve_for(ours: &str) -> impl Fn(&Host) -> Result<Option<crate::token::Credential>, Error> {
+    let ours = Host::parse(ours);
+    move |host| Ok((Some(host) == ours.as_ref()).then(credential))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Pure: the environment is a function, so that a test can be one. An empty variable counts as
 //! absent.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Shown, harmless};
@@ -167,17 +167,17 @@ const HOST: Setting = Setting {
 static SERVICE_ACCOUNT: Setting = Setting {
     flag: "--service-account",
     variable: "ASTRA_SERVICE_ACCOUNT",
-    wanted: "the path of a file",
+    wanted: "the absolute path of a file",
 };
 static CACHE_DIR: Setting = Setting {
     flag: "--cache-dir",
     variable: "ASTRA_CREDENTIAL_CACHE_DIR",
-    wanted: "the path of a folder",
+    wanted: "the absolute path of a folder",
 };
 static CA_FILE: Setting = Setting {
     flag: "--ca-file",
     variable: "SSL_CERT_FILE",
-    wanted: "the path of a file of PEM certificates",
+    wanted: "the absolute path of a file of PEM certificates",
 };
 
 /// A setting's two names, and what it takes.
@@ -203,8 +203,20 @@ impl Setting {
         Some(Said { name, value })
     }
 
-    fn path(&self, flag: Option<&OsString>, env: &Environment<'_>) -> Option<PathBuf> {
-        self.said(flag, env).map(|said| said.value.into())
+    fn path(
+        &self,
+        flag: Option<&OsString>,
+        env: &Environment<'_>,
+    ) -> Result<Option<PathBuf>, Error> {
+        let Some(Said { name, value }) = self.said(flag, env) else {
+            return Ok(None);
+        };
+        expanded(&value, env).map(Some).map_err(|problem| Error::Setting {
+            name,
+            value: value.to_string_lossy().into_owned(),
+            problem: problem.to_owned(),
+            wanted: self.wanted,
+        })
     }
 
     fn parse<T>(
@@ -227,6 +239,25 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
+}
+
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
+/// The path with a leading `~/` replaced by the home directory. No shell reads a kubeconfig, a
+/// systemd unit or an `.env` file, and a relative `~` would be another folder in each working directory.
+///
+/// # Errors
+/// The problem, which completes "`--cache-dir` is `…`, which …".
+pub fn expanded(path: &OsStr, env: &Environment<'_>) -> Result<PathBuf, &'static str> {
+    if !path.as_encoded_bytes().starts_with(b"~") {
+        return Ok(path.into());
+    }
+    // Whole components are compared: `~user` does not begin with `~`.
+    let below = Path::new(path).strip_prefix("~");
+    let below = below.map_err(|_| "begins with `~` and a name, which is not replaced by a home")?;
+    let home = variable(env, HOME).map(PathBuf::from).filter(|home| home.is_absolute());
+    let home = home.ok_or("begins with `~/`, and there is no absolute `HOME`")?;
+    Ok(home.join(below))
 }
 
 /// Whether a variable says yes.
@@ -275,14 +306,14 @@ impl Settings {
         };
         Ok(Self {
             service_account: SERVICE_ACCOUNT
-                .path(flags.service_account.as_ref(), env)
+                .path(flags.service_account.as_ref(), env)?
                 .or_else(|| Some(folders.config?.join("service-account.json"))),
             allow_exposed: is_on(env, ALLOW_EXPOSED)?,
             proxy: proxy_for(&api.host, env),
             api,
             hosts: Hosts(hosts),
-            cache_dir: cache_dir(flags, env, folders.cache),
-            ca_file: CA_FILE.path(flags.ca_file.as_ref(), env),
+            cache_dir: CACHE_DIR.path(flags.cache_dir.as_ref(), env)?.or(folders.cache),
+            ca_file: CA_FILE.path(flags.ca_file.as_ref(), env)?,
             timeout,
             min_valid,
             refresh: flags.refresh,
@@ -390,13 +421,14 @@ impl Api {
     }
 }
 
-/// The cache's folder, which is known even where another setting cannot be used.
+/// The cache's folder, which is known even where another setting cannot be used. `None` where its own
+/// setting cannot be used: a failure is then not kept.
 pub fn cache_dir(
     flags: &Flags,
     env: &Environment<'_>,
     default: Option<PathBuf>,
 ) -> Option<PathBuf> {
-    CACHE_DIR.path(flags.cache_dir.as_ref(), env).or(default)
+    CACHE_DIR.path(flags.cache_dir.as_ref(), env).ok()?.or(default)
 }
 
 /// The flags, or else the comma-separated variable.
@@ -675,6 +707,34 @@ mod tests {
     fn a_proxys_password_is_not_shown() {
         assert_eq!(without_userinfo("http://me:p@ss@proxy:3128/x"), "proxy:3128");
         assert_eq!(without_userinfo("proxy:3128"), "proxy:3128");
+    }
+
+    #[test]
+    fn a_leading_tilde_is_the_home_or_an_error() {
+        let under = |home: &'static str, path: &str| {
+            let env = |name: &str| (name == HOME).then(|| home.into());
+            match expanded(OsStr::new(path), &env) {
+                Ok(path) => path.display().to_string(),
+                Err(problem) => format!("`{path}` {problem}"),
+            }
+        };
+        let paths = ["~/a/b", "~", "~/", "~//a", "~/~", "~user/a", "~a.json", "./~/a", "a/~", ""];
+        let table = paths.map(|path| format!("{path} => {}", under("/home/me", path)));
+        let homeless = ["", "relative"].map(|home| under(home, "~/a"));
+        insta::assert_snapshot!(table.into_iter().chain(homeless).collect::<Vec<_>>().join("\n"), @"
+        ~/a/b => /home/me/a/b
+        ~ => /home/me/
+        ~/ => /home/me/
+        ~//a => /home/me/a
+        ~/~ => /home/me/~
+        ~user/a => `~user/a` begins with `~` and a name, which is not replaced by a home
+        ~a.json => `~a.json` begins with `~` and a name, which is not replaced by a home
+        ./~/a => ./~/a
+        a/~ => a/~
+         => 
+        `~/a` begins with `~/`, and there is no absolute `HOME`
+        `~/a` begins with `~/`, and there is no absolute `HOME`
+        ");
     }
 
     proptest! {

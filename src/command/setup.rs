@@ -172,7 +172,8 @@ impl Surroundings<'_> {
     /// The settings that were typed and that a helper needs later: flag, variable and value.
     fn typed(&self) -> Result<Vec<(&'static str, &'static str, String)>, Error> {
         let value = |name: &'static str, value: &OsString, is_path: bool| {
-            let absolute = is_path.then(|| std::path::absolute(value).ok()).flatten();
+            let path = || settings::expanded(value, self.env).ok();
+            let absolute = is_path.then(|| std::path::absolute(path()?).ok()).flatten();
             let value = absolute.map_or_else(|| value.clone(), PathBuf::into_os_string);
             let text = value.to_string_lossy().into_owned();
             // What is shown is what is written, and no tool's quoting is put to the test.

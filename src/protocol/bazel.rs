@@ -8,7 +8,7 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Hosts};
+use super::Host;
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -41,8 +41,7 @@ struct Headers<'a> {
 pub fn answer(
     verb: &str,
     input: impl Read,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
+    serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
 ) -> Result<Vec<u8>, Error> {
     if verb != "get" {
         return Err(super::unknown_verb(PROTOCOL, verb, "`get`"));
@@ -54,12 +53,9 @@ pub fn answer(
                 problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {}", error),
             }
         })?;
-    let is_ours =
-        Host::of_url(&request.uri, &["https", "grpcs"]).is_some_and(|host| hosts.contain(&host));
-    if !is_ours {
-        return Err(Error::NotOurs { protocol: PROTOCOL });
-    }
-    let credential = serve()?;
+    let host = Host::of_url(&request.uri, &["https", "grpcs"]);
+    let credential = host.map_or(Ok(None), |host| serve(&host))?;
+    let credential = credential.ok_or(Error::NotOurs { protocol: PROTOCOL })?;
     let header = Secret::new(format!("Bearer {}", credential.bearer.expose()));
     let reply = Reply {
         headers: Headers { authorization: [header.expose()] },
@@ -71,12 +67,11 @@ pub fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
     fn answered(verb: &str, request: &[u8]) -> String {
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
-        match answer(verb, request, &hosts, || Ok(credential())) {
+        match answer(verb, request, serve_for("ours.example")) {
             Ok(reply) => String::from_utf8(reply).unwrap(),
             Err(error) => error.to_string(),
         }
@@ -90,9 +85,8 @@ mod tests {
 
     #[test]
     fn a_token_without_expiry_leaves_the_field_out() {
-        let endless = || Ok(Credential { expires: None, ..credential() });
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
-        let reply = answer("get", br#"{"uri":"https://ours.example"}"#.as_slice(), &hosts, endless);
+        let endless = |_: &Host| Ok(Some(Credential { expires: None, ..credential() }));
+        let reply = answer("get", br#"{"uri":"https://ours.example"}"#.as_slice(), endless);
         insta::assert_snapshot!(String::from_utf8(reply.unwrap()).unwrap(), @r#"{"headers":{"Authorization":["Bearer a.b.c"]}}"#);
     }
 

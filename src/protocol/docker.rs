@@ -8,9 +8,9 @@ use std::io::Read;
 
 use serde::Serialize;
 
-use super::{Host, Hosts};
+use super::Host;
 use crate::error::Error;
-use crate::token::Credential;
+use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "docker";
 
@@ -26,7 +26,7 @@ struct Reply<'a> {
     secret: &'a str,
 }
 
-/// Answers one call of `docker-credential-astra VERB`. `forget` drops the cached token.
+/// Answers one call of `docker-credential-astra VERB`. `hosts` gives the hosts that `list` names.
 ///
 /// # Errors
 /// An unknown verb, an empty request, a `get` for a host that is not ours, or `serve` or `forget`
@@ -35,17 +35,15 @@ struct Reply<'a> {
 pub fn answer(
     verb: &str,
     input: impl Read,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
-    forget: impl FnOnce() -> Result<(), Error>,
+    hosts: impl FnOnce() -> Vec<Host>,
+    serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
+    forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
     match verb {
         "get" => {
             let server = server(input)?;
-            if !is_ours(&server, hosts) {
-                return Err(Error::NotOurs { protocol: PROTOCOL });
-            }
-            let credential = serve()?;
+            let credential = host_of(&server).map_or(Ok(None), |host| serve(&host))?;
+            let credential = credential.ok_or(Error::NotOurs { protocol: PROTOCOL })?;
             super::json_line(
                 PROTOCOL,
                 &Reply {
@@ -56,15 +54,13 @@ pub fn answer(
             )
         }
         "erase" => {
-            if is_ours(&server(input)?, hosts) {
-                forget()?;
-            }
-            Ok(Vec::new())
+            let host = host_of(&server(input)?);
+            host.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new())
         }
-        // What `docker login` hands over is what it got from here.
+        // `docker login` stores the token that it got from `get`: there is nothing to keep.
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
-            let names = hosts.0.iter().map(|host| (host.to_string(), USERNAME));
+            let names = hosts().into_iter().map(|host| (host.to_string(), USERNAME));
             super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
@@ -101,21 +97,20 @@ fn server(input: impl Read) -> Result<String, Error> {
     Ok(line.to_owned())
 }
 
-/// A server is named with or without scheme and path.
-fn is_ours(server: &str, hosts: &Hosts) -> bool {
+/// The host of a server, which Docker names with or without scheme and path.
+fn host_of(server: &str) -> Option<Host> {
     let url = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
-    Host::of_url(&url, &["https"]).is_some_and(|host| hosts.contain(&host))
+    Host::of_url(&url, &["https"])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::serve_for;
     use proptest::prelude::*;
 
     fn answered(request: &[u8]) -> Result<Vec<u8>, Error> {
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
-        answer("get", request, &hosts, || Ok(credential()), || Ok(()))
+        answer("get", request, Vec::new, serve_for("ours.example"), |_, _| Ok(()))
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use std::io::BufRead;
 
-use super::{Host, Hosts, LARGEST_REQUEST, read_request};
+use super::{Host, LARGEST_REQUEST, read_request};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -20,7 +20,7 @@ const USERNAME: &str = "token";
 /// The capability under which git understands `Bearer` (since 2.46).
 const AUTHTYPE: &str = "authtype";
 
-/// What a request says, as far as it matters.
+/// The parts of a request that the answer depends on.
 #[derive(Debug, Default)]
 struct Request {
     host: Option<Host>,
@@ -28,7 +28,7 @@ struct Request {
     password: Option<Secret>,
 }
 
-/// Answers one call of `git-credential-astra VERB`. `forget` drops the token it is given.
+/// Answers one call of `git-credential-astra VERB`.
 ///
 /// # Errors
 /// A malformed `get` or `erase`, or `serve` or `forget` fails.
@@ -36,29 +36,24 @@ struct Request {
 pub fn answer(
     verb: &str,
     input: impl BufRead,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
-    forget: impl FnOnce(Option<&Secret>) -> Result<(), Error>,
+    serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
+    forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
-    let is_ours = |request: &Request| request.host.as_ref().is_some_and(|host| hosts.contain(host));
     match verb {
         "capability" => Ok(format!("version 0\ncapability {AUTHTYPE}\n").into_bytes()),
         "get" => {
             let request = read(input)?;
-            if !is_ours(&request) {
-                return Ok(Vec::new());
-            }
-            Ok(reply(&serve()?, request.knows_authtype).into_bytes())
+            let credential = request.host.map_or(Ok(None), |host| serve(&host))?;
+            Ok(credential.map_or_else(Vec::new, |credential| {
+                reply(&credential, request.knows_authtype).into_bytes()
+            }))
         }
         "erase" => {
-            let request = read(input)?;
-            if is_ours(&request) {
-                forget(request.password.as_ref())?;
-            }
-            Ok(Vec::new())
+            let Request { host, password, .. } = read(input)?;
+            host.map_or(Ok(()), |host| forget(&host, password.as_ref())).map(|()| Vec::new())
         }
-        // What git approves of is what it got from here. `store`, and verbs to come, are read and
-        // met with silence.
+        // git stores the token that it got from `get`: there is nothing to keep. git's documentation
+        // wants an unknown verb ignored.
         _ => {
             let _ = read_request(PROTOCOL, input);
             Ok(Vec::new())
@@ -164,18 +159,19 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
-    /// The answer to `request`; what is asked for in between is in brackets.
+    /// The answer to `request`. An error, and a call of `forget` for our host, is in brackets.
     fn answered(verb: &str, request: &[u8]) -> String {
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
         let forgotten = std::cell::Cell::new(String::new());
-        let forget = |named: Option<&Secret>| {
-            forgotten.set(format!("[forget {:?}]", named.map(Secret::expose)));
+        let forget = |host: &Host, named: Option<&Secret>| {
+            if host.to_string() == "ours.example" {
+                forgotten.set(format!("[forget {:?}]", named.map(Secret::expose)));
+            }
             Ok(())
         };
-        match answer(verb, request, &hosts, || Ok(credential()), forget) {
+        match answer(verb, request, serve_for("ours.example"), forget) {
             Ok(reply) => String::from_utf8(reply).unwrap() + &forgotten.take(),
             Err(error) => format!("[{error}]"),
         }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Host;
 use crate::error::{Error, Shown};
 use crate::token::Credential;
 
@@ -43,12 +44,12 @@ struct Status<'a> {
 #[inline(never)]
 pub fn answer(
     exec_info: Option<&str>,
-    serve: impl FnOnce() -> Result<Credential, Error>,
+    serve: impl FnOnce(Option<&Host>) -> Result<Option<Credential>, Error>,
 ) -> Result<Vec<u8>, Error> {
     let api_version = exec_info
         .map_or(Ok(V1), version)
         .map_err(|problem| Error::Request { protocol: PROTOCOL, problem })?;
-    let credential = serve()?;
+    let credential = serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL })?;
     let reply = Reply {
         api_version,
         kind: "ExecCredential",
@@ -86,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn answered(exec_info: Option<&str>) -> String {
-        match answer(exec_info, || Ok(credential())) {
+        match answer(exec_info, |_| Ok(Some(credential()))) {
             Ok(reply) => String::from_utf8(reply).unwrap(),
             Err(error) => error.to_string(),
         }
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_token_without_expiry_leaves_the_field_out() {
-        let endless = || Ok(Credential { expires: None, ..credential() });
+        let endless = |_: Option<&Host>| Ok(Some(Credential { expires: None, ..credential() }));
         let reply = answer(None, endless).unwrap();
         insta::assert_snapshot!(String::from_utf8(reply).unwrap(), @r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"a.b.c"}}"#);
     }

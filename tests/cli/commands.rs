@@ -57,6 +57,24 @@ fn env_sets_the_variables_under_eval() {
     }
 }
 
+/// The expiry of the stand-in's tokens is ten hours away, and they are renewed minutes before it.
+#[test]
+fn the_variable_holds_the_expiry_of_the_token_and_json_the_instant_of_renewal() {
+    let world = World::new();
+    let variable = world.call("exec -- printenv ASTRA_API_TOKEN_EXPIRES_AT").run().quiet();
+    assert!(world.call("env").run().quiet().contains(&format!("'{}'", variable.trim_end())));
+    let status = world.call("status --json").run().stdout();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["token"]["expires_at"], variable.trim_end());
+    let json = world.call("token --format json").run().quiet();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["expires"], status["token"]["renewed_at"]);
+    assert_ne!(json["expires"], status["token"]["expires_at"]);
+    // A token that lives for less than is asked for too, which is renewed at once.
+    let wanting = "exec --min-valid 20h -- printenv ASTRA_API_TOKEN_EXPIRES_AT";
+    assert!(world.call(wanting).run().stdout() >= variable);
+}
+
 #[test]
 fn exec_gives_the_command_the_token_and_is_replaced_by_it() {
     let world = World::new();
