@@ -104,10 +104,12 @@ fn in_zsh(world: &World, line: &str) -> Vec<String> {
     offered.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
+/// What a shell offers for the last word of a line.
+type Ask = fn(&World, &str) -> Vec<String>;
+
 /// Asserts that each of the shells offers exactly these for the last word of the line.
 fn each_offers(world: &World, line: &str, expected: &[&str]) {
-    let shells: [(&str, fn(&World, &str) -> Vec<String>); 3] =
-        [("bash", in_bash), ("fish", in_fish), ("zsh", in_zsh)];
+    let shells: [(&str, Ask); 3] = [("bash", in_bash), ("fish", in_fish), ("zsh", in_zsh)];
     // Of `--flag=value`, some shells complete the whole word and some the value.
     let value = |word: &str| match word.split_once('=') {
         Some((flag, value)) if flag.starts_with("--") => value.to_owned(),
@@ -247,7 +249,9 @@ fn typed_in_bash(world: &World, line: &str) -> String {
     );
     let terminal = shell(world, "script").arg("-qec").arg("bash --rcfile $HOME/bashrc -i");
     let done = terminal.arg("/dev/null").input(format!("{line}\t\x07")).run();
-    fs::read_to_string(world.path("completed")).unwrap_or_else(|_| panic!("{done}"))
+    let completed = fs::read_to_string(world.path("completed"));
+    assert!(completed.is_ok(), "{done}");
+    completed.unwrap()
 }
 
 #[test]
