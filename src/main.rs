@@ -51,6 +51,7 @@ mod timestamp;
 mod token;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -62,6 +63,7 @@ use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::completion;
 use crate::command::doctor::{self, Patient};
 use crate::command::setup::{self, Surroundings};
 use crate::command::status::{self, Seen};
@@ -207,7 +209,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
             setup::store_account(path, default_folders().config.as_deref())
         }
-        Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
+        Task::Completions { shell, words } => Ok(completions(&settings, shell, words)),
         Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
@@ -260,7 +262,7 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
         flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
     let is_kept = matches!(error, Error::Exchange { .. });
     // Whoever looks or sets up sees what happens.
-    let is_seen = ["status", "doctor", "setup", "completions", "man"].contains(&command);
+    let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker asks for every registry there is.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
     if !(is_uncached || is_kept || is_seen || is_usual)
@@ -341,6 +343,17 @@ fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
 fn forget_all(settings: &Settings) -> Result<(), Error> {
     let cleared = settings.cache_dir.as_deref().map_or(Ok(()), cache::clear_all);
     cleared.map_err(|why| not_forgotten(settings, &why))
+}
+
+/// The completion script, or the candidates for the last of the words.
+#[inline(never)]
+fn completions(settings: &Settings, shell: &str, words: &[OsString]) -> Vec<u8> {
+    if words.is_empty() {
+        let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        return completion::script(shell, &called);
+    }
+    let hosts: Vec<_> = settings.hosts.0.iter().map(ToString::to_string).collect();
+    completion::answer(shell, words, cli::command(), &hosts)
 }
 
 fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
