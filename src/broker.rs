@@ -287,7 +287,7 @@ mod tests {
         fn is_fresh(&self, now: i64, min_valid: Option<i64>) -> bool {
             self.token.as_ref().is_some_and(|(_, life)| {
                 let (born, renew, dead) =
-                    (life.received_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
+                    (life.requested_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
                 let leeway = dead - renew;
                 let wanted = dead - min_valid.unwrap_or(0);
                 let wanted = if life.falls_short { wanted.max(born + leeway) } else { wanted };
@@ -298,7 +298,7 @@ mod tests {
         fn is_alive(&self, token: &str, now: i64) -> bool {
             let known = self.token.as_ref().filter(|(known, _)| known == token);
             known.is_some_and(|(_, life)| {
-                life.received_at.unix() <= now && now < life.expires_at.unix()
+                life.requested_at.unix() <= now && now < life.expires_at.unix()
             })
         }
     }

@@ -131,7 +131,8 @@ const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
 /// Names a folder of certificate authorities. It is used where the system's authorities are loaded.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+/// Names the home directory.
+pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 static ACCOUNT: Setting =
     Setting { flag: "--account", variable: "ASTRA_CREDENTIAL_ACCOUNT", wanted: wanted::ACCOUNT };
@@ -442,7 +443,7 @@ impl<'a> Configuration<'a> {
     }
 
     /// The names of the accounts: `default`, and those that have an entry.
-    fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let others = self.entries().map(|entry| entry.name.as_str());
         [DEFAULT_ACCOUNT].into_iter().chain(others.filter(|name| *name != DEFAULT_ACCOUNT))
     }

@@ -56,7 +56,7 @@ impl Api {
         if base.contains('?') {
             return Err("has a query");
         }
-        let host = Host::of_url(base, &["https"]).ok_or("is not a plain URL")?;
+        let host = Host::of_url(base, &["https"]).map_err(|_| "is not a plain URL")?;
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
