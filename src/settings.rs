@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Shown, harmless};
 use crate::protocol::{Host, Hosts};
+use crate::token::Secret;
 
 /// The settings as they were typed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -394,10 +395,10 @@ impl Settings {
         .into()
     }
 
-    /// The way to Astra: trouble on one says nothing of another.
-    pub fn route(&self) -> String {
-        let proxy = self.proxy.as_deref().map(without_userinfo);
-        format!("{} {:?}", proxy.unwrap_or_default(), self.ca_file)
+    /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
+    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    pub fn route(&self) -> Secret {
+        Secret::new(format!("{} {:?}", self.proxy.as_deref().unwrap_or_default(), self.ca_file))
     }
 }
 
