@@ -241,7 +241,7 @@ impl Call<'_> {
     /// Whether the token needs no exchange. `--refresh` wants one that was asked for after this call
     /// began; a clock that jumped back tells nothing of that.
     fn is_met_by(&self, cached: &CachedToken, now: Timestamp) -> bool {
-        let CachedToken { token: Token { validity, .. }, asked_at } = cached;
+        let CachedToken { token: Token { validity, .. }, asked_at, .. } = cached;
         if self.demand.refresh {
             *asked_at > self.began && asked_at.timestamp() <= now && validity.is_alive(now)
         } else {
@@ -363,7 +363,7 @@ fn without_token(
     let mut refusals = entry.refusals.clone();
     if let Some(host) = at {
         let earlier = refusals.iter().position(|refusal| refusal.host == host);
-        let age = now.since(cached.token.validity.received_at);
+        let age = now.since(cached.cached_at);
         let is_second = earlier.is_some() && (0..=REFUSAL).contains(&age);
         earlier.map(|at| refusals.remove(at));
         if refusals.len() == MOST_REFUSALS {
@@ -383,7 +383,7 @@ impl Entry {
     fn with_token(&self, token: &Token, asked_at: Moment, now: Timestamp) -> Self {
         let is_kept = |refusal: &&Refusal| self.token.is_none() || refusal.is_current(now);
         Self {
-            token: Some(CachedToken { token: token.clone(), asked_at }),
+            token: Some(CachedToken { token: token.clone(), asked_at, cached_at: now }),
             failure: None,
             // Of an entry that could not be read nothing is known that is on its way.
             epoch: Some(self.epoch.unwrap_or(u64::MAX)),
@@ -515,7 +515,7 @@ mod tests {
         fn is_fresh(&self, now: i64, min_valid: Option<i64>) -> bool {
             self.token.as_ref().is_some_and(|(_, life)| {
                 let (born, renew, dead) =
-                    (life.received_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
+                    (life.requested_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
                 let leeway = dead - renew;
                 let wanted = dead - min_valid.unwrap_or(0);
                 let wanted = if life.falls_short { wanted.max(born + leeway) } else { wanted };
@@ -526,7 +526,7 @@ mod tests {
         fn is_alive(&self, token: &str, now: i64) -> bool {
             let known = self.token.as_ref().filter(|(known, _)| known == token);
             known.is_some_and(|(_, life)| {
-                life.received_at.unix() <= now && now < life.expires_at.unix()
+                life.requested_at.unix() <= now && now < life.expires_at.unix()
             })
         }
     }
@@ -547,7 +547,8 @@ mod tests {
     /// A token that was asked for at this second and lives for an hour.
     fn cached(number: u32, asked_at: i64) -> CachedToken {
         let token = issue(3600, asked_at, number);
-        CachedToken { token, asked_at: Timestamp::from_unix(asked_at).into() }
+        let at = Timestamp::from_unix(asked_at);
+        CachedToken { token, asked_at: at.into(), cached_at: at }
     }
 
     /// What an exchange that began at second 100, with the token 1 of second 90 in the entry of epoch 7,

@@ -4,7 +4,7 @@
 //! The secret goes to the API base alone: `https` only, the certificate verified, no redirect
 //! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -65,6 +66,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A server that asks for more patience than this is remembered, not waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// Messages of one failure that are read.
+const MOST_MESSAGES: usize = 16;
+
 /// Characters of a server's message that are shown.
 const LONGEST_DETAIL: usize = 200;
 
@@ -84,10 +88,20 @@ struct Answer {
 }
 
 /// A failure's body: `{"errors":[{"ID":340012,"message":"…"}]}`.
+///
+/// The elements stay text until they are read one by one: as values, 1 MiB of `{"":0}` would take
+/// 100 MiB of memory.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Errors {
-    errors: Vec<Value>,
+struct Errors<'a> {
+    #[serde(borrow)]
+    errors: Vec<&'a RawValue>,
+}
+
+/// An element of [`Errors`] that is an object.
+#[derive(Deserialize)]
+struct Described {
+    message: String,
 }
 
 impl Exchange<'_> {
@@ -201,6 +215,8 @@ impl Exchange<'_> {
         account: &ServiceAccount,
     ) -> Result<Token, (ExchangeError, bool)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
+        // A token's life is counted from here, however late the answer is read.
+        let requested_at = Timestamp::now();
         let sent = agent
             .post(format!("{}/v2/authenticateServiceAccount", self.api))
             .config()
@@ -210,28 +226,33 @@ impl Exchange<'_> {
             .content_type("application/json")
             .header("accept", "application/json")
             .send(body);
-        let received_at = Timestamp::now();
         let (parts, mut body) = sent.map_err(|error| self.transport_trouble(&error))?.into_parts();
         let status = parts.status.as_u16();
         if status != 200 {
             // An unreadable body must not hide the status.
-            let text = read_text(&mut body).unwrap_or_default();
+            let (text, _) = read_text(&mut body);
             let mut trouble = self.trouble(kind_of(status), detail(&text, account));
-            trouble.retry_after = retry_after(&parts.headers, received_at);
+            trouble.retry_after = retry_after(&parts.headers, Timestamp::now());
             return Err((trouble, matches!(status, 429 | 502 | 503 | 504)));
         }
         let unusable = |what: String| (self.trouble(ExchangeErrorKind::Unusable, what), false);
-        let text = read_text(&mut body).map_err(|error| self.transport_trouble(&error))?;
+        let (text, read) = read_text(&mut body);
+        read.map_err(|error| self.transport_trouble(&error.into()))?;
         let Some(bearer) = token_in(&text) else {
             return Err(unusable(detail(&text, account)));
         };
         let validity = Validity::of(
             bearer.expose(),
             header(&parts.headers, DATE.as_str()).and_then(Timestamp::from_http_date),
-            received_at,
+            requested_at,
             seal::random() as u32,
         )
         .map_err(|ExpiredAtBirth| unusable("the token it gave had already expired".to_owned()))?;
+        // This process may have been stopped while the answer was on its way.
+        if validity.expires_at <= Timestamp::now() {
+            let late = "its token expired before the answer was read".to_owned();
+            return Err((self.trouble(ExchangeErrorKind::Unusable, late), true));
+        }
         Ok(Token { bearer, validity })
     }
 
@@ -370,10 +391,12 @@ fn kind_of(status: u16) -> ExchangeErrorKind {
     }
 }
 
-/// The body as text; what is not UTF-8 is in no token, and in no message worth showing.
-fn read_text(body: &mut Body) -> Result<Zeroizing<String>, ureq::Error> {
-    let bytes = Zeroizing::new(body.with_config().limit(LARGEST_BODY).read_to_vec()?);
-    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+/// The body as text, as far as it could be read, and whether that is the whole of it. What is not
+/// UTF-8 is in no token, and in no message worth showing.
+fn read_text(body: &mut Body) -> (Zeroizing<String>, io::Result<usize>) {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let read = body.with_config().limit(LARGEST_BODY).reader().read_to_end(&mut bytes);
+    (Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()), read)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -383,7 +406,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Seconds, or a date counted by the server's own clock (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
     let value = header(headers, RETRY_AFTER.as_str())?.trim();
-    value.parse().ok().filter(|seconds| *seconds >= 0).or_else(|| {
+    // More digits than a number can hold mean a long time, and not nothing.
+    let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(i64::MAX)).or_else(|| {
         let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
         let wait = Timestamp::from_http_date(value)?.since(date.unwrap_or(received_at));
         Some(wait.max(0))
@@ -411,20 +436,22 @@ fn token_in(text: &str) -> Option<Secret> {
 
 /// What a failure's body says, safe to show: its messages, or its text if that is not markup.
 fn detail(text: &str, account: &ServiceAccount) -> String {
-    let message = |value: &Value| match value {
-        Value::String(message) => Some(message.clone()),
-        Value::Object(fields) => Some(fields.get("message")?.as_str()?.to_owned()),
+    let message = |raw: &&RawValue| match raw.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(raw.get()).ok(),
+        b'{' => serde_json::from_str::<Described>(raw.get()).ok().map(|found| found.message),
         _ => None,
     };
-    let said = match serde_json::from_str::<Value>(text) {
-        Ok(Value::String(message)) => message,
-        Ok(body @ Value::Object(_)) => {
-            let Errors { errors } = serde_json::from_value(body).unwrap_or_default();
-            errors.iter().filter_map(message).collect::<Vec<_>>().join("; ")
+    let text = text.trim();
+    let said = match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
+        Some(b'{') => {
+            let Errors { errors } = serde_json::from_str(text).unwrap_or_default();
+            let messages = errors.iter().filter_map(message).take(MOST_MESSAGES);
+            messages.collect::<Vec<_>>().join("; ")
         }
-        Ok(_) => String::new(),
-        Err(_) if text.trim_start().starts_with(['<', '{', '[']) => String::new(),
-        Err(_) => text.to_owned(),
+        Some(b'<' | b'[') | None => String::new(),
+        Some(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => String::new(),
+        Some(_) => text.to_owned(),
     };
     clipped(&redacted(&said, account.client_secret.expose()))
 }
@@ -617,6 +644,13 @@ mod tests {
         assert_eq!(read("7", date), Some(7));
         assert_eq!(read("Fri, 24 Jul 2020 14:16:32 GMT", date), Some(10));
         assert_eq!(read("Fri, 24 Jul 2020 14:16:02 GMT", date), Some(0));
+        assert_eq!(read("Friday, 24-Jul-20 14:16:32 GMT", date), Some(10));
+        assert_eq!(read("Fri Jul 24 14:16:32 2020", date), Some(10));
+        assert_eq!(read("99999999999999999999", date), Some(i64::MAX));
+        assert_eq!(read(&"9".repeat(400), date), Some(i64::MAX));
+        assert_eq!(read("007", date), Some(7));
+        assert_eq!(read("", date), None);
+        assert_eq!(read("1.5", date), None);
         assert_eq!(read("-7", date), None);
         assert_eq!(read("soon", date), None);
     }

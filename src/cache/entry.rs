@@ -32,6 +32,8 @@ pub struct CachedToken {
     pub token: Token,
     /// When its exchange began.
     pub asked_at: Moment,
+    /// When it was written to the entry.
+    pub cached_at: Timestamp,
 }
 
 /// A failed exchange, and for how long Astra is not asked again.
@@ -83,15 +85,17 @@ struct WireToken<Bearer> {
     bearer: Bearer,
     validity: Validity,
     asked_at: Moment,
+    cached_at: Timestamp,
 }
 
 impl Entry {
     /// The plaintext; `None` if it cannot be written.
     pub fn to_json(&self) -> Option<Vec<u8>> {
         let Self { token, failure, epoch, refusals } = self;
-        let token = token.as_ref().map(|CachedToken { token, asked_at }| {
-            let Token { bearer, validity } = token;
-            WireToken { bearer: bearer.expose(), validity: *validity, asked_at: *asked_at }
+        let token = token.as_ref().map(|cached| {
+            let CachedToken { token: Token { bearer, validity }, asked_at, cached_at } = cached;
+            let (validity, asked_at, cached_at) = (*validity, *asked_at, *cached_at);
+            WireToken { bearer: bearer.expose(), validity, asked_at, cached_at }
         });
         let epoch = epoch.unwrap_or(FIRST_EPOCH);
         serde_json::to_vec(&Wire { token, failure, epoch, refusals }).ok()
@@ -101,9 +105,9 @@ impl Entry {
     pub fn from_json(json: &[u8]) -> Option<Self> {
         let Wire::<Secret, _, _> { token, failure, epoch, refusals } =
             serde_json::from_slice(json).ok()?;
-        let token = token.map(|WireToken { bearer, validity, asked_at }| {
-            let token = Token { bearer, validity };
-            CachedToken { token, asked_at }
+        let token = token.map(|wire| {
+            let WireToken { bearer, validity, asked_at, cached_at } = wire;
+            CachedToken { token: Token { bearer, validity }, asked_at, cached_at }
         });
         Some(Self { token, failure, epoch: Some(epoch), refusals })
     }

@@ -12,6 +12,7 @@ mod world;
 mod account;
 mod cache;
 mod commands;
+mod completion;
 mod curl;
 mod docker;
 mod doctor;

@@ -130,6 +130,8 @@ pub enum Reply {
     },
     /// These bytes in place of an HTTP message, then the end of the connection.
     Raw(Vec<u8>),
+    /// These bytes, then the end of the connection without a TLS goodbye.
+    Cut(Vec<u8>),
     /// No answer, until the client leaves or the server is dropped.
     Hang,
     /// The connection breaks off without an answer and without a TLS goodbye.
@@ -327,6 +329,11 @@ fn serve(
             }
         }
         Reply::Raw(bytes) => stream.write_all(&bytes)?,
+        Reply::Cut(bytes) => {
+            stream.write_all(&bytes)?;
+            stream.flush()?;
+            return leave(&stream.sock);
+        }
         Reply::Flood { status, headers, bytes } => {
             write_head(&mut stream, status, &headers)?;
             io::copy(&mut io::repeat(b'x').take(bytes), &mut stream)?;
@@ -357,9 +364,13 @@ fn still_there(stream: &mut Stream) -> bool {
 fn say_goodbye(mut stream: Stream) -> io::Result<()> {
     stream.conn.send_close_notify();
     stream.flush()?;
-    stream.sock.shutdown(Shutdown::Write)?;
-    stream.sock.set_read_timeout(Some(Duration::from_secs(2)))?;
-    io::copy(&mut (&stream.sock).take(LONGEST_BODY), &mut io::sink())?;
+    leave(&stream.sock)
+}
+
+fn leave(socket: &TcpStream) -> io::Result<()> {
+    socket.shutdown(Shutdown::Write)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    io::copy(&mut socket.take(LONGEST_BODY), &mut io::sink())?;
     Ok(())
 }
 
