@@ -165,7 +165,7 @@ fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, 
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,
-        problem: format!("unknown verb `{}`, known are {known}", crate::error::Shown(verb)),
+        problem: format!("unknown verb {}, known are {known}", crate::shown::quoted(verb)),
     }
 }
 
