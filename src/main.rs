@@ -32,7 +32,7 @@
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
 
-#![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
+#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
 mod account;
 mod broker;
@@ -46,12 +46,13 @@ mod protocol;
 mod seal;
 mod settings;
 mod shown;
-#[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+#[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
 mod token;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -63,6 +64,7 @@ use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::completion;
 use crate::command::doctor::{self, Patient};
 use crate::command::setup::{self, Surroundings};
 use crate::command::status::{self, Seen};
@@ -72,23 +74,32 @@ use crate::message::say;
 use crate::protocol::Host;
 use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
+#[cfg(all(target_os = "linux", not(test)))]
+use crate::start::arguments;
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
+#[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
     start().into()
 }
 
+/// The command line, from the program's own name on.
+#[cfg(not(all(target_os = "linux", not(test))))]
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    env::args_os()
+}
+
 /// The whole program; gives its exit code.
 fn start() -> u8 {
-    let line = match cli::parse(env::args_os()) {
+    let line = match cli::parse(arguments()) {
         Ok(line) => line,
         Err(message) => {
             if !message.use_stderr() {
-                return u8::from(message.print().is_err());
+                let written = write(message.to_string().as_bytes());
+                return written.map_or_else(|error| fail(&error), |()| 0);
             }
-            let (command, flags, error) = cli::mistake(env::args_os(), &message);
+            let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
             // Without any command the help is printed, which repeats no argument.
             if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -112,11 +123,14 @@ fn start() -> u8 {
             }
             1
         }
-        Err(error) => {
-            say(&format!("{error}\nhint: {}", error.hint()));
-            error.exit_code()
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Prints an error and its hint; gives its exit code.
+fn fail(error: &Error) -> u8 {
+    say(&format!("{error}\nhint: {}", error.hint()));
+    error.exit_code()
 }
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
@@ -191,7 +205,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
             setup::store_account(path, default_folders().config.as_deref())
         }
-        Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
+        Task::Completions { shell, words } => Ok(completions(&settings, shell, words)),
         Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
@@ -243,7 +257,7 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
         flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
     let is_kept = matches!(error, Error::Exchange { .. });
     // Whoever looks or sets up sees what happens.
-    let is_seen = ["status", "doctor", "setup", "completions", "man"].contains(&command);
+    let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker asks for every registry there is.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
     if !(is_uncached || is_kept || is_seen || is_usual)
@@ -326,6 +340,17 @@ fn forget_all(settings: &Settings) -> Result<(), Error> {
     cleared.map_err(|why| not_forgotten(settings, &why))
 }
 
+/// The completion script, or the candidates for the last of the words.
+#[inline(never)]
+fn completions(settings: &Settings, shell: &str, words: &[OsString]) -> Vec<u8> {
+    if words.is_empty() {
+        let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        return completion::script(shell, &called);
+    }
+    let hosts: Vec<_> = settings.hosts.0.iter().map(ToString::to_string).collect();
+    completion::answer(shell, words, cli::command(), &hosts)
+}
+
 fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
     Error::Forget { dir: settings.cache_dir.clone().unwrap_or_default(), why: why.to_string() }
 }
@@ -362,7 +387,7 @@ fn paths(name: &str) -> Vec<PathBuf> {
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
     env::current_exe().map_err(|why| {
-        let command = env::args().next().unwrap_or_default();
+        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
         Error::ToolFailed { command, why: why.to_string() }
     })
 }
@@ -389,7 +414,7 @@ fn default_folders() -> Folders {
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {
-    #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+    #[cfg(all(target_os = "linux", not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
         return Err(Error::Output("it is closed".to_owned()));
     }

@@ -709,6 +709,12 @@ fn an_answer_to_a_closed_stream_is_a_failure() {
     is_a_failure(">&-");
     is_a_failure(">&- 2>&-");
     is_a_failure(">&- 2>&- <&-");
+    let world = World::new();
+    for line in ["--help", "--version", "token --help"] {
+        let done = redirected(&world, line, ">&-");
+        assert_eq!(done.code(), 1, "{done}");
+        assert!(done.stderr().contains("standard output"), "{done}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod world;
 mod account;
 mod cache;
 mod commands;
+mod completion;
 mod curl;
 mod docker;
 mod doctor;

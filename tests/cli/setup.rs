@@ -614,7 +614,9 @@ fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
     let before = tree(&world);
     let [setup, undo] = ["setup docker --host a.example.com", "setup docker --undo"];
     let mut killed = 0;
-    for call in ["mkdir", "symlink", "openat", "write", "fsync", "rename", "unlink", "rmdir"] {
+    for call in
+        ["mkdir", "symlink", "?open", "openat", "write", "fsync", "rename", "unlink", "rmdir"]
+    {
         for when in 1..7 {
             let inject = format!("-qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
             for line in [setup, undo] {
