@@ -54,8 +54,8 @@ pub enum Task {
         /// An exchange too.
         online: bool,
     },
-    /// Print an ExecCredential.
-    Kubernetes,
+    /// Print an ExecCredential, in that version where the caller states none.
+    Kubernetes(Option<String>),
     /// Speak git's credential protocol: the verb.
     Git(String),
     /// Speak the JSON `get`: the verb.
@@ -307,7 +307,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         "doctor" => {
             Task::Doctor { json: found.contains_id("json"), online: found.contains_id("online") }
         }
-        "kubernetes" => Task::Kubernetes,
+        "kubernetes" => Task::Kubernetes(word("api-version")),
         "git" => Task::Git(word("verb").unwrap_or_default()),
         "bazel" => Task::Bazel(word("verb").unwrap_or_default()),
         "docker" => Task::Docker(word("verb").unwrap_or_default()),
@@ -348,7 +348,7 @@ fn usual(arguments: &[OsString]) -> Option<Line> {
     let (name, verb, None) = (words.next()??, words.next(), words.next()) else { return None };
     let task = match (name, verb) {
         ("token", None) => Task::Token(Format::Text),
-        ("kubernetes", None) => Task::Kubernetes,
+        ("kubernetes", None) => Task::Kubernetes(None),
         ("git", Some(Some("get"))) => Task::Git("get".to_owned()),
         ("bazel", Some(Some("get"))) => Task::Bazel("get".to_owned()),
         ("docker", Some(Some("get"))) => Task::Docker("get".to_owned()),
@@ -491,13 +491,16 @@ static NAMES: [Name; 16] = [
         command.args([switch("json", "Print JSON"), online]).after_help(DOCTOR)
     }),
     Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
-        command.after_help(KUBERNETES)
+        let help =
+            "The version of the answer, for a client\nthat does not state one [default: v1]\n";
+        let versions = &["v1", "v1beta1"];
+        command.arg(choice("api-version", "VERSION", help, versions)).after_help(KUBERNETES)
     })
     .or("exec-credential"),
     Name::new("git", "Speak git's credential protocol", |command| {
         command.arg(verb("get, store, erase or capability")).after_help(GIT)
     }),
-    Name::new("bazel", "Answer Bazel, uv and others with the JSON `get` protocol", |command| {
+    Name::new("bazel", "Answer Bazel and others with the JSON `get` protocol", |command| {
         command.arg(verb("get")).after_help(BAZEL)
     }),
     Name::new("docker", "Speak Docker's credential helper protocol", |command| {
@@ -683,7 +686,7 @@ mod tests {
         astra-credential --timeout 3 token: Token(Text) timeout Some("3") verbose false
         astra-credential token --timeout=3: Token(Text) timeout Some("3") verbose false
         astra-credential -v git --timeout 2 get --timeout 3: Git("get") timeout Some("3") verbose true
-        astra-credential exec-credential: Kubernetes timeout None verbose false
+        astra-credential exec-credential: Kubernetes(None) timeout None verbose false
         astra-credential bazel get: Bazel("get") timeout None verbose false
         astra-credential bazel: one or more required arguments were not provided
         astra-credential: 

@@ -96,6 +96,13 @@ pub enum Error {
     NotOurs {
         /// The protocol's name.
         protocol: &'static str,
+        /// The host, if the caller names one.
+        host: Option<String>,
+    },
+    /// Docker's configuration names this helper for a host that no account is for.
+    Unbound {
+        /// The server, as Docker names it.
+        server: String,
     },
     /// The caller's request is empty.
     EmptyRequest {
@@ -271,9 +278,17 @@ impl fmt::Display for Error {
                 write!(f, "cannot drop the token cached in {}: {why}", shown::path(dir))
             }
             Self::Request { protocol, problem } => write!(f, "{protocol}: {problem}"),
-            Self::NotOurs { protocol } => {
-                write!(f, "{protocol}: asked for a host that this credential is not for")
+            Self::NotOurs { protocol, host: Some(host) } => {
+                write!(f, "{protocol}: asked for `{host}`, a host that no account is for")
             }
+            Self::NotOurs { protocol, host: None } => {
+                write!(f, "{protocol}: asked for a host that no account is for")
+            }
+            Self::Unbound { server } => write!(
+                f,
+                "docker: the configuration names this helper for `{}`, a host that no account is for",
+                Shown(server)
+            ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
             Self::Command { program, why, is_missing: _ } => {
                 write!(f, "cannot run {}: {why}", shown::command(program))
@@ -372,7 +387,7 @@ impl Error {
             Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
             ),
-            Self::NotOurs { .. } => {
+            Self::NotOurs { .. } | Self::Unbound { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
                     .to_owned()
@@ -411,6 +426,7 @@ impl Error {
             | Self::Request { .. }
             | Self::EmptyRequest { .. }
             | Self::NotOurs { .. }
+            | Self::Unbound { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
             | Self::ToolFailed { .. }
@@ -571,7 +587,9 @@ mod tests {
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
-            Error::NotOurs { protocol: "bazel" },
+            Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
+            Error::NotOurs { protocol: "kubernetes", host: None },
+            Error::Unbound { server: "registry.example.com".to_owned() },
             Error::Command {
                 program: "tofu".to_owned(),
                 why: "no such file".to_owned(),
@@ -677,7 +695,13 @@ mod tests {
         docker: the request is empty
           hint: let the tool call this program itself; `astra-credential docker --help` shows how
           exit code 1
-        bazel: asked for a host that this credential is not for
+        bazel: asked for `cache.example.com`, a host that no account is for
+          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          exit code 1
+        kubernetes: asked for a host that no account is for
+          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          exit code 1
+        docker: the configuration names this helper for `registry.example.com`, a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
           exit code 1
         cannot run `tofu`: no such file

@@ -242,7 +242,7 @@ fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
 }
 
-const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 /// The path with a leading `~/` replaced by the home directory. No shell reads a kubeconfig, a
 /// systemd unit or an `.env` file, and a relative `~` would be another folder in each working directory.
@@ -410,7 +410,7 @@ impl Api {
         if base.contains('?') {
             return Err("has a query");
         }
-        let host = Host::of_url(base, &["https"]).ok_or("is not a plain URL")?;
+        let host = Host::of_url(base, &["https"]).map_err(|_| "is not a plain URL")?;
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
