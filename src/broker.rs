@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::cache::{self, Cache, CachedToken, Entry, FailedExchange, Hold, Refusal, Turn};
 use crate::error::{ExchangeError, ExchangeErrorKind, Remembered};
+use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret, Token};
 
@@ -89,7 +90,7 @@ pub fn serve(
         match queue.step() {
             Ok(Turn::Ask(hold)) => break hold,
             Ok(Turn::Wait) => queue.when_long(|holder| {
-                log::info!("waiting for {holder}, which is asking `{}`", demand.api);
+                log::info!("waiting for {holder}, which is asking {}", shown::quoted(demand.api));
             }),
             Ok(Turn::TooLate) => {
                 let (error, now) = (demand.error(ExchangeErrorKind::Waited), clock().timestamp());
@@ -117,7 +118,7 @@ pub fn serve(
         let error = demand.error(ExchangeErrorKind::TimedOut);
         return call.make_do(asked.entry.token.as_ref(), error, now).give(demand, now);
     }
-    log::debug!("asking `{}` for a token", demand.api);
+    log::debug!("asking {} for a token", shown::quoted(demand.api));
     let outcome = match hold.beat_during(demand.deadline, mint) {
         Ok(Token { bearer, validity }) => {
             Ok(Token { bearer, validity: validity.asked_for(demand.min_valid) })

@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 use self::claim::Claim;
 use self::file::Kind;
 use self::queue::Queue;
-use crate::error::Shown;
 use crate::seal::{self, Seal};
+use crate::shown;
 use crate::token::LARGEST_BEARER;
 
 pub use self::entry::{CachedToken, Entry, FIRST_EPOCH, FailedExchange, Refusal};
@@ -141,8 +141,8 @@ impl Cache {
 
     /// Prints in one line that the cache cannot be used; further errors are shown under `-v`.
     pub fn warn(&self, why: &io::Error) {
-        let dir = self.place.as_ref().map(|place| place.dir.to_string_lossy()).unwrap_or_default();
-        let line = format!("cannot use the cache `{}` ({why}); going on without it", Shown(&dir));
+        let dir = self.place.as_ref().map(|place| shown::path(&place.dir)).unwrap_or_default();
+        let line = format!("cannot use the cache {dir} ({why}); going on without it");
         if self.has_warned.replace(true) {
             log::debug!("{line}");
         } else {

@@ -45,6 +45,7 @@ mod message;
 mod protocol;
 mod seal;
 mod settings;
+mod shown;
 #[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
@@ -100,11 +101,11 @@ fn start() -> u8 {
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
-            // An account in place of an argument is not repeated.
-            if error::holds_account(&message.to_string()) {
-                say(&format!("{error}\nhint: {}", error.hint()));
-            } else {
+            // Without any command the help is printed, which repeats no argument.
+            if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = message.print();
+            } else {
+                say(&format!("{error}\nhint: {}", error.hint()));
             }
             return error.exit_code();
         }
@@ -248,7 +249,7 @@ fn serve(
     };
     let cache = cache(settings, &account);
     let mint = || {
-        let why = format!("waiting for `{}`", settings.api.base);
+        let why = format!("waiting for {}", shown::quoted(&settings.api.base));
         message::explain(why, || exchange.mint(&account))
     };
     let served = broker::serve(&cache, demand, Moment::now, mint);

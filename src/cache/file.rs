@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::retry_on_intr;
 use zeroize::Zeroizing;
 
-use crate::seal;
+use crate::{seal, shown};
 
 /// Takes the place of an identity in the name of the failure that belongs to no account.
 pub const UNNAMED: &str = "last";
@@ -221,6 +221,10 @@ fn set_mode(mode: u32, wanted: u32, set: impl FnOnce() -> io::Result<()>) -> io:
 pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
+    }
+    // Otherwise an account that was given in place of a path would become the name of a folder.
+    if !shown::is_usable_path(dir) {
+        return Err(io::Error::other("no folder of that name is made"));
     }
     if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_private_dir(above)?;
