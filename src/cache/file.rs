@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::retry_on_intr;
 use zeroize::Zeroizing;
 
-use crate::{seal, shown};
+use crate::seal;
+use crate::shown;
 
 /// Takes the place of an identity in the name of the failure that belongs to no account.
 pub const UNNAMED: &str = "last";
