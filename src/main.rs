@@ -45,6 +45,7 @@ mod message;
 mod protocol;
 mod seal;
 mod settings;
+mod shown;
 #[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
@@ -70,7 +71,7 @@ use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::message::say;
-use crate::protocol::Host;
+use crate::protocol::{Failed, Host};
 use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
 #[cfg(all(target_os = "linux", not(test)))]
@@ -100,29 +101,30 @@ fn start() -> u8 {
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
-            // An account in place of an argument is not repeated.
-            if error::holds_account(&message.to_string()) {
-                say(&format!("{error}\nhint: {}", error.hint()));
-            } else {
+            // Without any command the help is printed, which repeats no argument.
+            if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = message.print();
+            } else {
+                say(&format!("{error}\nhint: {}", error.hint()));
             }
             return error.exit_code();
         }
     };
-    let done = run(&line).and_then(|(answer, code)| write(&answer).map(|()| code));
-    match done.inspect_err(|error| keep(&line.name, &line.flags, error)) {
+    let done = run(&line).and_then(|(answer, code)| Ok(write(&answer).map(|()| code)?));
+    match done.inspect_err(|failed| keep(&line.name, &line.flags, &failed.error)) {
         Ok(code) => code,
-        // Docker reads what went wrong on standard output, and knows one exit code.
-        Err(error) if matches!(line.task, Task::Docker(_)) => {
-            let (sentence, is_for_people) = protocol::docker::failure(&error);
+        // Docker reads errors on standard output, and knows one exit code.
+        Err(Failed { error, stdout: _ }) if matches!(line.task, Task::Docker(_)) => {
+            let (sentence, message) = protocol::docker::failure(&error);
             let _ = write(sentence.as_bytes());
-            // Some of its commands keep that to themselves, and pass on what stands here.
-            if is_for_people {
-                say(sentence.trim_end());
-            }
+            message.inspect(|message| say(message));
             1
         }
-        Err(error) => fail(&error),
+        Err(Failed { error, stdout }) => {
+            let code = fail(&error);
+            let _ = write(stdout.as_bytes());
+            code
+        }
     }
 }
 
@@ -136,7 +138,7 @@ fn fail(error: &Error) -> u8 {
 ///
 /// What it calls is kept out of line where that takes much of the stack: all of it together would be three
 /// pages, and every call would touch each.
-fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
+fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
@@ -174,16 +176,20 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let (answer, code) = doctor(&settings, &env, *online, *json);
             return Ok((answer.into(), code));
         }
-        Task::Kubernetes => {
+        Task::Kubernetes(stated) => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
-            protocol::kubernetes::answer(exec_info.as_deref(), serve)
+            protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at),
+        Task::Git(verb) => {
+            let answer = protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at)?;
+            return Ok((answer.into(), 0));
+        }
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
             let hosts = || hosts.0.clone();
-            protocol::docker::answer(verb, io::stdin(), hosts, serve_at, forget_at)
+            let configuration = || std::fs::read(docker_configuration()?).ok();
+            protocol::docker::answer(verb, io::stdin(), hosts, configuration, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
@@ -208,6 +214,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
         Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
+    .map_err(Failed::from)
 }
 
 /// The one question of every adapter. A failure is kept as that of `command`.
@@ -235,7 +242,7 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     };
     let cache = cache(settings, &account);
     let mint = || {
-        let why = format!("waiting for `{}`", settings.api.base);
+        let why = format!("waiting for {}", shown::quoted(&settings.api.base));
         message::explain(why, || exchange.mint(&account))
     };
     let served = broker::serve(&cache, demand, Timestamp::now, mint);
@@ -258,7 +265,7 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
     // Whoever looks or sets up sees what happens.
     let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker asks for every registry there is.
-    let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
+    let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
     if !(is_uncached || is_kept || is_seen || is_usual)
         && let Some(dir) = settings::cache_dir(flags, &env, default_folders().cache)
     {
@@ -381,6 +388,13 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
 fn paths(name: &str) -> Vec<PathBuf> {
     let value = env::var_os(name).unwrap_or_default();
     env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// The configuration file of Docker's command line.
+fn docker_configuration() -> Option<PathBuf> {
+    let folder = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty());
+    let default = || env::var_os(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
+    Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
 }
 
 /// This program's own file.

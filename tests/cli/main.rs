@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod servers;
+mod spellings;
 mod stand_in;
 mod world;
 
