@@ -43,6 +43,7 @@ mod error;
 mod exchange;
 mod message;
 mod protocol;
+mod proxy;
 mod seal;
 mod settings;
 #[cfg(all(target_os = "linux", not(test)))]
@@ -228,6 +229,7 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     let exchange = Exchange {
         api: &settings.api.base,
         ca_file: settings.ca_file.as_deref(),
+        ca_folders: &settings.ca_folders,
         proxy: settings.proxy.as_deref(),
         deadline,
     };

@@ -33,3 +33,4 @@ mod terraform;
 mod tidy;
 mod token;
 mod waits;
+mod ways;
