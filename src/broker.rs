@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Entry, Turn, Verdict};
 use crate::error::{ExchangeError, ExchangeErrorKind, Remembered};
+use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret, Token};
 
@@ -62,7 +63,7 @@ pub fn serve(
         match queue.step() {
             Turn::Yours(slot) => break (slot, entry),
             Turn::Wait => queue.when_long(|holder| {
-                log::info!("waiting for {holder}, which is asking `{}`", demand.api);
+                log::info!("waiting for {holder}, which is asking {}", shown::quoted(demand.api));
             }),
             Turn::TooLate => return demand.make_do(entry.token, waited_for(demand.api), clock()),
         }
@@ -71,7 +72,7 @@ pub fn serve(
     if let Some(answer) = demand.answer(&entry, clock()) {
         return answer;
     }
-    log::debug!("asking `{}` for a token", demand.api);
+    log::debug!("asking {} for a token", shown::quoted(demand.api));
     match slot.hold(mint) {
         Ok(token) => {
             let validity = token.validity.asked_for(demand.min_valid);

@@ -28,9 +28,10 @@ use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::error::{ExchangeError, Shown};
+use crate::error::ExchangeError;
 use crate::message::LONG_WAIT;
 use crate::seal::{self, Seal};
+use crate::shown;
 use crate::timestamp::{self, Heartbeat, Timestamp};
 use crate::token::{LARGEST_BEARER, Secret, Token, Validity};
 
@@ -133,8 +134,8 @@ impl Cache {
 
     /// Says in one line that the cache cannot be used, and under `-v` whatever else is wrong.
     fn trouble(&self, place: &Place, why: &io::Error) {
-        let dir = place.dir.to_string_lossy();
-        let line = format!("cannot use the cache `{}` ({why}); going on without it", Shown(&dir));
+        let dir = shown::path(&place.dir);
+        let line = format!("cannot use the cache {dir} ({why}); going on without it");
         if self.has_warned.replace(true) {
             log::debug!("{line}");
         } else {
@@ -555,6 +556,10 @@ fn make_private(_: &File) -> io::Result<()> {
 fn make_private_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
+    }
+    // Otherwise an account that was given in place of a path would be the name of a folder.
+    if !shown::is_usable_path(dir) {
+        return Err(io::Error::other("no folder of that name is made"));
     }
     if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_private_dir(above)?;

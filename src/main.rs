@@ -23,7 +23,7 @@
 //! What is absent is kept so by `tests/cli/tidy.rs`:
 //! - only `main` and `settings` say `env::`;
 //! - only `timestamp` says `SystemTime`;
-//! - only `exchange` says `ureq` and `rustls`;
+//! - only `exchange`, with the files below it, says `ureq` and `rustls`;
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
 //! - only `start` says `unsafe`;
@@ -46,12 +46,14 @@ mod protocol;
 mod proxy;
 mod seal;
 mod settings;
+mod shown;
 #[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
 mod token;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -63,13 +65,14 @@ use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::completion;
 use crate::command::doctor::{self, Patient};
 use crate::command::setup::{self, Surroundings};
 use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::message::say;
-use crate::protocol::Host;
+use crate::protocol::{Failed, Host};
 use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
 #[cfg(all(target_os = "linux", not(test)))]
@@ -99,29 +102,30 @@ fn start() -> u8 {
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
-            // An account in place of an argument is not repeated.
-            if error::holds_account(&message.to_string()) {
-                say(&format!("{error}\nhint: {}", error.hint()));
-            } else {
+            // Without any command the help is printed, which repeats no argument.
+            if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = message.print();
+            } else {
+                say(&format!("{error}\nhint: {}", error.hint()));
             }
             return error.exit_code();
         }
     };
-    let done = run(&line).and_then(|(answer, code)| write(&answer).map(|()| code));
-    match done.inspect_err(|error| keep(&line.name, &line.flags, error)) {
+    let done = run(&line).and_then(|(answer, code)| Ok(write(&answer).map(|()| code)?));
+    match done.inspect_err(|failed| keep(&line.name, &line.flags, &failed.error)) {
         Ok(code) => code,
-        // Docker reads what went wrong on standard output, and knows one exit code.
-        Err(error) if matches!(line.task, Task::Docker(_)) => {
-            let (sentence, is_for_people) = protocol::docker::failure(&error);
+        // Docker reads errors on standard output, and knows one exit code.
+        Err(Failed { error, stdout: _ }) if matches!(line.task, Task::Docker(_)) => {
+            let (sentence, message) = protocol::docker::failure(&error);
             let _ = write(sentence.as_bytes());
-            // Some of its commands keep that to themselves, and pass on what stands here.
-            if is_for_people {
-                say(sentence.trim_end());
-            }
+            message.inspect(|message| say(message));
             1
         }
-        Err(error) => fail(&error),
+        Err(Failed { error, stdout }) => {
+            let code = fail(&error);
+            let _ = write(stdout.as_bytes());
+            code
+        }
     }
 }
 
@@ -135,7 +139,7 @@ fn fail(error: &Error) -> u8 {
 ///
 /// What it calls is kept out of line where that takes much of the stack: all of it together would be three
 /// pages, and every call would touch each.
-fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
+fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
@@ -173,16 +177,20 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let (answer, code) = doctor(&settings, &env, *online, *json);
             return Ok((answer.into(), code));
         }
-        Task::Kubernetes => {
+        Task::Kubernetes(stated) => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
-            protocol::kubernetes::answer(exec_info.as_deref(), serve)
+            protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at),
+        Task::Git(verb) => {
+            let answer = protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at)?;
+            return Ok((answer.into(), 0));
+        }
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
             let hosts = || hosts.0.clone();
-            protocol::docker::answer(verb, io::stdin(), hosts, serve_at, forget_at)
+            let configuration = || std::fs::read(docker_configuration()?).ok();
+            protocol::docker::answer(verb, io::stdin(), hosts, configuration, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
@@ -203,10 +211,11 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
             setup::store_account(path, default_folders().config.as_deref())
         }
-        Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
+        Task::Completions { shell, words } => Ok(completions(&settings, shell, words)),
         Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
+    .map_err(Failed::from)
 }
 
 /// The one question of every adapter. A failure is kept as that of `command`.
@@ -235,7 +244,7 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     };
     let cache = cache(settings, &account);
     let mint = || {
-        let why = format!("waiting for `{}`", settings.api.base);
+        let why = format!("waiting for {}", shown::quoted(&settings.api.base));
         message::explain(why, || exchange.mint(&account))
     };
     let served = broker::serve(&cache, demand, Timestamp::now, mint);
@@ -256,9 +265,9 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
         flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
     let is_kept = matches!(error, Error::Exchange { .. });
     // Whoever looks or sets up sees what happens.
-    let is_seen = ["status", "doctor", "setup", "completions", "man"].contains(&command);
+    let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker asks for every registry there is.
-    let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
+    let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
     if !(is_uncached || is_kept || is_seen || is_usual)
         && let Some(dir) = settings::cache_dir(flags, &env, default_folders().cache)
     {
@@ -339,6 +348,17 @@ fn forget_all(settings: &Settings) -> Result<(), Error> {
     cleared.map_err(|why| not_forgotten(settings, &why))
 }
 
+/// The completion script, or the candidates for the last of the words.
+#[inline(never)]
+fn completions(settings: &Settings, shell: &str, words: &[OsString]) -> Vec<u8> {
+    if words.is_empty() {
+        let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        return completion::script(shell, &called);
+    }
+    let hosts: Vec<_> = settings.hosts.0.iter().map(ToString::to_string).collect();
+    completion::answer(shell, words, cli::command(), &hosts)
+}
+
 fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
     Error::Forget { dir: settings.cache_dir.clone().unwrap_or_default(), why: why.to_string() }
 }
@@ -370,6 +390,13 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
 fn paths(name: &str) -> Vec<PathBuf> {
     let value = env::var_os(name).unwrap_or_default();
     env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// The configuration file of Docker's command line.
+fn docker_configuration() -> Option<PathBuf> {
+    let folder = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty());
+    let default = || env::var_os(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
+    Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
 }
 
 /// This program's own file.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::error::{Error, harmless};
 use crate::protocol::{Host, Hosts};
 use crate::proxy;
+use crate::shown;
 
 /// The settings as they were typed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -245,7 +246,7 @@ fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
 }
 
-const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 /// The path with a leading `~/` replaced by the home directory. No shell reads a kubeconfig, a
 /// systemd unit or an `.env` file, and a relative `~` would be another folder in each working directory.
@@ -336,7 +337,7 @@ impl Settings {
             setting.said(flag, env).map(|said| said.name)
         };
         let path = |path: &Option<PathBuf>, none: &str| {
-            path.as_deref().map_or(none.to_owned(), |path| path.to_string_lossy().into_owned())
+            path.as_deref().map_or(none.to_owned(), |path| harmless(&path.to_string_lossy()))
         };
         let seconds =
             |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
@@ -354,8 +355,8 @@ impl Settings {
                 (if self.allow_exposed { "allowed" } else { "refused" }).to_owned(),
                 heard(ALLOW_EXPOSED),
             ),
-            ("API base", self.api.base.clone(), said(&API_URL, flags.api_url.as_ref())),
-            ("hosts", hosts.join(", "), said(&HOST, flags.host.first())),
+            ("API base", harmless(&self.api.base), said(&API_URL, flags.api_url.as_ref())),
+            ("hosts", harmless(&hosts.join(", ")), said(&HOST, flags.host.first())),
             if self.no_cache {
                 let flag = flags.no_cache.then_some("--no-cache");
                 ("cache", "off".to_owned(), flag.or_else(|| heard(NO_CACHE)))
@@ -398,11 +399,7 @@ impl Settings {
                 ("verbose", (if is_on { "on" } else { "off" }).to_owned(), heard(LOG))
             },
         ]
-        .map(|(name, value, source)| Stated {
-            name,
-            value: harmless(&value),
-            source: source.unwrap_or("default"),
-        })
+        .map(|(name, value, source)| Stated { name, value, source: source.unwrap_or("default") })
         .into()
     }
 
@@ -425,7 +422,7 @@ impl Api {
         if base.contains('?') {
             return Err("has a query");
         }
-        let host = Host::of_url(base, &["https"]).ok_or("is not a plain URL")?;
+        let host = Host::of_url(base, &["https"]).map_err(|_| "is not a plain URL")?;
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
@@ -457,7 +454,8 @@ fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Vec<Host>,
         let name = HOST.flag;
         flags.iter().map(|value| Said { name, value: value.clone() }).collect()
     };
-    let host = |said| HOST.parse(said, |text| Host::parse(text).ok_or("is not a host"));
+    let host = |text: &str| Host::parse(text).filter(|_| shown::is_usable_host(text));
+    let host = |said| HOST.parse(said, |text| host(text).ok_or("is not a host"));
     said.into_iter().map(host).collect()
 }
 
@@ -661,8 +659,8 @@ mod tests {
         `ASTRA_API_URL` is `api.example.com`, which is not `https`
         `ASTRA_API_URL` is `https://`, which is not a plain URL
         `ASTRA_API_URL` is `https://…@h`, which is not a plain URL
-        `ASTRA_API_URL` is `https://h/?q`, which has a query
-        `ASTRA_API_URL` is `https://h/#f`, which is not a plain URL
+        `ASTRA_API_URL` is `https://h/?…`, which has a query
+        `ASTRA_API_URL` is `https://h/#…`, which is not a plain URL
         `ASTRA_CREDENTIAL_HOSTS` is `https://h`, which is not a host
         `ASTRA_CREDENTIAL_TIMEOUT` is `0`, which is not between 0 and a day
         `ASTRA_CREDENTIAL_TIMEOUT` is `-1`, which is not between 0 and a day

@@ -75,10 +75,7 @@ fn connect(
     })?;
     match status {
         200..=299 => Ok(()),
-        407 => Err(Failure::lasting(
-            ExchangeErrorKind::ProxyLogin,
-            refused_login(login.is_some(), lines),
-        )),
+        407 => Err(refused_login(login.is_some(), lines)),
         _ => Err(Failure::lasting(
             ExchangeErrorKind::Unreachable,
             format!("the proxy refuses to connect to it ({status})"),
@@ -119,7 +116,7 @@ fn status_of(line: &str) -> Option<u16> {
 }
 
 /// What is wrong with the login, by the schemes that the proxy takes.
-fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -> String {
+fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -> Failure {
     let schemes: Vec<_> = headers
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"))
@@ -129,16 +126,17 @@ fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) ->
         .collect();
     let takes_basic = schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));
     if !schemes.is_empty() && !takes_basic {
-        return format!(
-            "the proxy wants a login by {}, and only Basic is supported (407)",
-            schemes.join(" or ")
-        );
+        let schemes = schemes.join(" or ");
+        return refusal(&format!(
+            "the proxy wants a login by {schemes}, and this program knows only Basic (407)"
+        ));
     }
-    if has_login {
-        "the proxy refuses the user name and password in its URL (407)".to_owned()
+    let detail = if has_login {
+        "the proxy refuses the user name and password in its URL (407)"
     } else {
-        "the proxy wants a user name and a password (407)".to_owned()
-    }
+        "the proxy wants a user name and a password (407)"
+    };
+    Failure::lasting(ExchangeErrorKind::ProxyLogin, detail)
 }
 
 fn socks4(

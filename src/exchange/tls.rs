@@ -251,8 +251,8 @@ impl Tls {
                 None => Failure::lasting(
                     Kind::Untrusted,
                     format!(
-                        "no trusted certificate authority has signed it: one that is called \
-                         `{issuer}` too has, with another key{trusted}"
+                        "no trusted certificate authority has signed it: the one that has is \
+                         called `{issuer}` like one that is trusted, but has another key{trusted}"
                     ),
                 ),
             };

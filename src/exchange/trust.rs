@@ -17,8 +17,8 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 
-use crate::error::Shown;
 use crate::exchange::certificate::first_element;
+use crate::shown;
 
 /// Who is trusted.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Trust {
     ) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let named = if let Some(file) = file {
-            let shown = shown(file);
+            let shown = shown::path(file);
             let pem = std::fs::read(file).map_err(|why| format!("{shown}: {why}"))?;
             add(&mut roots, &pem, file)?;
             Some(shown)
@@ -73,7 +73,7 @@ impl Trust {
 
 /// Adds the certificates of a file that the user has named. One that cannot be used is worth a warning.
 fn add(roots: &mut RootCertStore, pem: &[u8], file: &Path) -> Result<(), String> {
-    let shown = shown(file);
+    let shown = shown::path(file);
     let Found { certificates, unreadable } = read(pem);
     let mut skipped: Vec<_> =
         unreadable.iter().map(|line| format!("the block at line {line} is damaged")).collect();
@@ -104,9 +104,9 @@ fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String,
     let mut unusable = Vec::new();
     for folder in folders {
         match add_folder(roots, folder) {
-            Ok(0) => unusable.push(format!("{}: it holds no PEM certificate", shown(folder))),
+            Ok(0) => unusable.push(format!("{}: it holds no PEM certificate", shown::path(folder))),
             Ok(_) => {}
-            Err(why) => unusable.push(format!("{}: {why}", shown(folder))),
+            Err(why) => unusable.push(format!("{}: {why}", shown::path(folder))),
         }
     }
     if roots.is_empty() {
@@ -115,7 +115,7 @@ fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String,
     for why in unusable {
         log::warn!("a folder of `SSL_CERT_DIR` is not used: {why}");
     }
-    Ok(folders.iter().map(|folder| shown(folder)).collect::<Vec<_>>().join(", "))
+    Ok(folders.iter().map(|folder| shown::path(folder)).collect::<Vec<_>>().join(", "))
 }
 
 /// Adds the certificates in the files of a folder; gives how many there were. Files of other kinds are
@@ -207,10 +207,6 @@ fn read(pem: &[u8]) -> Found {
     }
     found.unreadable.extend(block.map(|(at, ..)| at));
     found
-}
-
-fn shown(path: &Path) -> String {
-    format!("`{}`", Shown(&path.to_string_lossy()))
 }
 
 #[cfg(test)]

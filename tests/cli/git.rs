@@ -176,6 +176,8 @@ fn a_rejected_account_fails_with_our_reason_and_sends_nothing() {
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
     let said = ls_remote(&world, &repository).run().failure(128);
     assert!(said.contains("rejected"), "{said}");
+    // git does not go on to ask for a user name.
+    assert!(said.contains("told us to quit") && !said.contains("Username"), "{said}");
     assert_eq!(schemes(&repository), ["none 401"]);
     assert_eq!(world.astra.exchanges(), 1);
 }
