@@ -78,6 +78,13 @@ pub enum Error {
         /// The account file.
         account: PathBuf,
     },
+    /// A host has refused the last tokens, and gets none for a while.
+    Refused {
+        /// The host.
+        host: String,
+        /// Seconds until it gets a token again.
+        wait: i64,
+    },
     /// The cached token could not be dropped.
     Forget {
         /// The cache's folder.
@@ -164,8 +171,8 @@ pub enum Error {
     },
 }
 
-/// How long ago a verdict was passed, and how long it stands.
-#[derive(Clone, Copy, Debug)]
+/// How long ago an exchange failed, and for how long that is remembered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Remembered {
     /// Seconds since Astra was asked.
     pub ago: i64,
@@ -286,6 +293,11 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+            Self::Refused { host, wait } => write!(
+                f,
+                "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
+                Shown(host)
+            ),
             Self::Forget { dir, why } => {
                 write!(f, "cannot drop the token cached in {}: {why}", shown::path(dir))
             }
@@ -403,6 +415,11 @@ impl Error {
                     .to_owned()
             }
             Self::Exchange { trouble, account, .. } => trouble.hint(&shown::path(account)),
+            Self::Refused { .. } => {
+                "check that the account has access there, and that the host takes this kind of \
+                 login; `astra-credential forget` makes the next call try at once"
+                    .to_owned()
+            }
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in {} by hand", shown::path(dir))
             }
@@ -466,6 +483,7 @@ impl Error {
             | Self::AccountMalformed { .. }
             | Self::AccountKept { .. } => 3,
             Self::Exchange { trouble, .. } => trouble.exit_code(),
+            Self::Refused { .. } => 4,
         }
     }
 }
@@ -674,6 +692,7 @@ mod tests {
             trouble(ExchangeErrorKind::Unreachable, "connection refused", None),
             trouble(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
             trouble(ExchangeErrorKind::Waited, "", None),
+            Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
@@ -794,6 +813,9 @@ mod tests {
         another process is still waiting for `https://api.example.com`
           hint: try again, or give it longer with `--timeout SECONDS`
           exit code 5
+        `git.example.com:8443` refuses the tokens that Astra issues (it gets no other for another 29 s)
+          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget` makes the next call try at once
+          exit code 4
         cannot drop the token cached in `/cache`: permission denied
           hint: try again, or remove what is in `/cache` by hand
           exit code 1

@@ -4,7 +4,6 @@
 //! absent.
 
 use std::ffi::{OsStr, OsString};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::error::{Error, harmless};
 use crate::protocol::{Host, Hosts};
 use crate::proxy;
 use crate::shown;
+use crate::token::Secret;
 
 /// The settings as they were typed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -403,12 +403,11 @@ impl Settings {
         .into()
     }
 
-    /// The way to Astra: trouble on one says nothing of another.
-    pub fn route(&self) -> String {
-        // The whole URL, so that a corrected password is another way; hashed, so that it is not kept.
-        let mut proxy = DefaultHasher::new();
-        self.proxy.hash(&mut proxy);
-        format!("{:x} {:?} {:?}", proxy.finish(), self.ca_file, self.ca_folders)
+    /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
+    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    pub fn route(&self) -> Secret {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        Secret::new(format!("{proxy} {:?} {:?}", self.ca_file, self.ca_folders))
     }
 }
 

@@ -23,6 +23,7 @@ mod frugal;
 mod git;
 mod hostile;
 mod kubectl;
+mod kubernetes_fleet;
 mod network;
 mod packages;
 mod promises;
