@@ -295,7 +295,7 @@ fn weak_hash(algorithm: &[u8]) -> Option<&'static str> {
     const ECDSA_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
     match algorithm.strip_prefix(RSA) {
         Some([5]) => Some("SHA-1"),
-        Some([2 | 3 | 4]) => Some("MD5 or older"),
+        Some([2..=4]) => Some("MD5 or older"),
         _ if algorithm == ECDSA_SHA1 => Some("SHA-1"),
         _ => None,
     }
