@@ -37,3 +37,4 @@ mod terraform;
 mod tidy;
 mod token;
 mod waits;
+mod ways;
