@@ -542,7 +542,7 @@ impl ExchangeError {
             ),
             (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
-                 it to trust the system's"
+                 that and `SSL_CERT_DIR` to trust the system's"
                     .to_owned()
             }
             (ExchangeErrorKind::Proxy, _) => format!(
@@ -790,7 +790,7 @@ mod tests {
           hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
-          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
+          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
           exit code 1
         `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
           hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`

@@ -34,6 +34,7 @@ mod status;
 mod storm;
 mod terraform;
 mod tidy;
+mod tls;
 mod token;
 mod waits;
 mod ways;
