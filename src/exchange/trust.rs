@@ -250,7 +250,7 @@ mod tests {
             let ders: Vec<_> = certificates.into_iter().map(|(_, der)| der).collect();
             assert_eq!((ders, unreadable), (vec![der.clone()], vec![]), "{form}");
         }
-        let damaged = pem.replacen('A', "*", 1).replacen('B', "!", 2);
+        let damaged = pem.replacen(&text[..4], "MI*!", 1);
         let cut = pem.split("-----END").next().unwrap();
         let both = format!("{cut}{pem}");
         let after = cut.lines().count() + 1;
