@@ -362,7 +362,7 @@ impl fmt::Display for ExchangeError {
                 write!(f, "the certificate of {api} is not trusted")
             }
             ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
-                write!(f, "{api} cannot be spoken to")
+                write!(f, "TLS with {api} is not possible")
             }
             ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
@@ -783,10 +783,10 @@ mod tests {
         the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
           hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
           exit code 5
-        `https://api.example.com` cannot be spoken to: it wants a client certificate
+        TLS with `https://api.example.com` is not possible: it wants a client certificate
           hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
           exit code 5
-        `https://api.example.com` cannot be spoken to: it speaks only versions of TLS before 1.2
+        TLS with `https://api.example.com` is not possible: it speaks only versions of TLS before 1.2
           hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate

@@ -12,6 +12,7 @@ mod world;
 
 mod account;
 mod cache;
+mod clients;
 mod commands;
 mod completion;
 mod curl;

@@ -111,7 +111,7 @@ fn each_defect_of_a_certificate_is_said_as_what_it_is() {
         let server = Server::start(&world, &format!("-cert {name}.pem -key {name}.key {options}"));
         let done = server.refused(&world);
         assert!(done.stderr().contains(part), "{name}: {done}");
-        shown.push(done.stderr());
+        shown.push(done.stderr().replace(&*world.home.path().to_string_lossy(), "~"));
     };
     const OLD: &str = "-cipher DEFAULT@SECLEVEL=0";
     issue(&world, "sha1", "rsa:2048", Some(SERVER), "-sha1");
