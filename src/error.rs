@@ -135,6 +135,15 @@ pub enum Error {
         /// The host, if the caller names one.
         host: Option<String>,
     },
+    /// The caller's request has a URL of a form that gets no token, whatever its host.
+    Url {
+        /// The protocol's name.
+        protocol: &'static str,
+        /// The part of the request, such as "the URI".
+        part: &'static str,
+        /// What is wrong with it, as a predicate.
+        why: &'static str,
+    },
     /// Docker's configuration names this helper for a host that no account is for.
     Unbound {
         /// The server, as Docker names it.
@@ -441,6 +450,9 @@ impl fmt::Display for Error {
             Self::NotOurs { protocol, host: None } => {
                 write!(f, "{protocol}: asked for a host that no account is for")
             }
+            Self::Url { protocol, part, why } => {
+                write!(f, "{protocol}: {part} {why}, and gets no token")
+            }
             Self::Unbound { server } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
@@ -560,7 +572,7 @@ impl fmt::Display for ExchangeError {
                 write!(f, "the certificate of {api} is not trusted")
             }
             ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
-                write!(f, "{api} cannot be spoken to")
+                write!(f, "TLS with {api} is not possible")
             }
             ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
@@ -633,6 +645,9 @@ impl Error {
             Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
             ),
+            Self::Url { .. } => {
+                "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
+            }
             Self::NotOurs { .. } | Self::Unbound { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
@@ -672,6 +687,7 @@ impl Error {
             | Self::Request { .. }
             | Self::EmptyRequest { .. }
             | Self::NotOurs { .. }
+            | Self::Url { .. }
             | Self::Unbound { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
@@ -754,7 +770,7 @@ impl ExchangeError {
             ),
             (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
-                 it to trust the system's"
+                 that and `SSL_CERT_DIR` to trust the system's"
                     .to_owned()
             }
             (ExchangeErrorKind::Proxy, _) => format!(
@@ -974,6 +990,11 @@ mod tests {
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
             Error::NotOurs { protocol: "kubernetes", host: None },
+            Error::Url {
+                protocol: "bazel",
+                part: "the URI",
+                why: "names a user in front of the host",
+            },
             Error::Unbound { server: "registry.example.com".to_owned() },
             Error::Command {
                 program: "tofu".to_owned(),
@@ -1122,14 +1143,14 @@ mod tests {
         the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
           hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
           exit code 5
-        `https://api.example.com` cannot be spoken to: it wants a client certificate
+        TLS with `https://api.example.com` is not possible: it wants a client certificate
           hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
           exit code 5
-        `https://api.example.com` cannot be spoken to: it speaks only versions of TLS before 1.2
+        TLS with `https://api.example.com` is not possible: it speaks only versions of TLS before 1.2
           hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
-          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
+          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
           exit code 1
         `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
           hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
@@ -1169,6 +1190,9 @@ mod tests {
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          exit code 1
+        bazel: the URI names a user in front of the host, and gets no token
+          hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
         docker: the configuration names this helper for `registry.example.com`, a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
