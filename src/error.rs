@@ -362,7 +362,7 @@ impl fmt::Display for ExchangeError {
                 write!(f, "the certificate of {api} is not trusted")
             }
             ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
-                write!(f, "{api} cannot be spoken to")
+                write!(f, "TLS with {api} is not possible")
             }
             ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
@@ -542,7 +542,7 @@ impl ExchangeError {
             ),
             (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
-                 it to trust the system's"
+                 that and `SSL_CERT_DIR` to trust the system's"
                     .to_owned()
             }
             (ExchangeErrorKind::Proxy, _) => format!(
@@ -783,14 +783,14 @@ mod tests {
         the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
           hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
           exit code 5
-        `https://api.example.com` cannot be spoken to: it wants a client certificate
+        TLS with `https://api.example.com` is not possible: it wants a client certificate
           hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
           exit code 5
-        `https://api.example.com` cannot be spoken to: it speaks only versions of TLS before 1.2
+        TLS with `https://api.example.com` is not possible: it speaks only versions of TLS before 1.2
           hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
-          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
+          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
           exit code 1
         `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
           hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`

@@ -35,6 +35,7 @@ mod status;
 mod storm;
 mod terraform;
 mod tidy;
+mod tls;
 mod token;
 mod waits;
 mod ways;
