@@ -26,6 +26,7 @@ mod kubectl;
 mod kubernetes_fleet;
 mod network;
 mod packages;
+mod preempt;
 mod promises;
 mod protocols;
 mod secrets;

@@ -287,6 +287,15 @@ pub fn is_installed(client: &str) -> bool {
     is_there
 }
 
+/// Whether `strace` can change what a call of the binary comes to. If not, that is printed.
+pub fn can_inject() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
+    }
+    is_installed("strace") && is_root
+}
+
 /// Reads a child to its end.
 pub fn finish(child: Child) -> (i32, String, String) {
     let output = child.wait_with_output().expect("the process ends");
