@@ -29,6 +29,7 @@ mod packages;
 mod preempt;
 mod promises;
 mod protocols;
+mod races;
 mod secrets;
 mod setup;
 mod status;
