@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::stand_in::Reply;
-use crate::world::{Done, World, contents, finish, set_mode, transcript};
+use crate::world::{Done, World, contents, finish, is_installed, set_mode, transcript};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -109,7 +109,14 @@ fn a_late_loser_leaves_the_winners_token_and_serves_it() {
 #[test]
 fn sixty_waiters_behind_a_stopped_holder_cost_one_exchange_more() {
     let world = World::new();
-    world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
+    world.astra.set_answer(|_, number| {
+        if number == 1 {
+            return Some(Reply::Hang);
+        }
+        // Long enough for everybody to run out of patience with the holder.
+        thread::sleep(Duration::from_secs(1));
+        None
+    });
     let holder = Process::that_asks(&world, "token");
     holder.stop();
     let start = Instant::now();
@@ -124,7 +131,10 @@ fn waiters_behind_a_stopped_holder_share_a_passing_failure_too() {
     let world = World::new();
     world.astra.set_answer(|_, number| match number {
         1 => Reply::Hang,
-        _ => Reply::error(429, "slow down").with_header("Retry-After", "60"),
+        _ => {
+            thread::sleep(Duration::from_secs(1));
+            Reply::error(429, "slow down").with_header("Retry-After", "60")
+        }
     });
     let holder = Process::that_asks(&world, "token");
     holder.stop();
@@ -281,6 +291,9 @@ struct Coarse(std::path::PathBuf);
 impl Coarse {
     /// `None`, and said aloud, where that cannot be mounted.
     fn new(world: &World) -> Option<Self> {
+        if !is_installed("mkfs.ext4") {
+            return None;
+        }
         let (image, path) = (world.path("image"), world.path("coarse"));
         fs::create_dir(&path).unwrap();
         fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
