@@ -12,6 +12,7 @@ mod world;
 
 mod account;
 mod cache;
+mod clients;
 mod commands;
 mod completion;
 mod curl;
@@ -38,3 +39,4 @@ mod terraform;
 mod tidy;
 mod token;
 mod waits;
+mod ways;
