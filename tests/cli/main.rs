@@ -37,6 +37,7 @@ mod status;
 mod storm;
 mod terraform;
 mod tidy;
+mod tls;
 mod token;
 mod waits;
 mod ways;
