@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::stand_in::Astra;
+use crate::stand_in::{Astra, Reply};
 use crate::world::{Call, World, is_installed, set_mode, transcript};
 
 /// A world with a second account, `prod`, at a second API.
@@ -412,4 +412,101 @@ fn the_machines_file_lies_below_the_users() {
         let done = on_machine(host);
         assert!(done.quiet().contains(&other), "{done}");
     }
+}
+
+#[test]
+fn status_shows_every_account_in_a_line_and_one_in_full() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    world.token();
+    let cold = world.call("status").run();
+    assert_eq!(cold.code(), 1, "`prod` has no token: {cold}");
+    world.call("token --account prod").run().quiet();
+    let warm = world.call("status").run();
+    warm.quiet();
+    let one = world.call("status --account prod").run();
+    one.quiet();
+    let json: serde_json::Value =
+        serde_json::from_str(&world.call("status --json").run().quiet()).unwrap();
+    let names: Vec<_> =
+        json["accounts"].as_array().unwrap().iter().map(|account| &account["name"]).collect();
+    assert_eq!(names, ["default", "prod"]);
+    assert_eq!(json["accounts"][1]["settings"]["api_url"]["value"], two.prod.url());
+    assert_eq!(json["accounts"][1]["hosts"][1]["value"], PRODS);
+    assert_eq!(json["name"], "default");
+    // The first is the one that answers where no host is known.
+    let chosen = world.call("status").env("ASTRA_CREDENTIAL_ACCOUNT", "prod").run().quiet();
+    assert!(chosen.starts_with("ok       prod "), "{chosen}");
+    transcript!(cold, warm, one);
+}
+
+#[test]
+fn status_and_doctor_name_the_account_that_is_rejected() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    world.token();
+    two.prod.set_answer(|_, _| Reply::error(401, "no such client"));
+    world.call("token --account prod").run().failure(4);
+    let status = world.call("status").run();
+    let doctor = world.call("doctor").run();
+    assert_eq!((status.code(), doctor.code()), (1, 1));
+    let accounts = |done: &str| -> String {
+        let is_tool = |line: &&str| !line.contains("binary") && !line.contains("configured");
+        done.lines().filter(is_tool).map(|line| format!("{line}\n")).collect()
+    };
+    let told = accounts(&doctor.stdout());
+    for part in [
+        "failure  token",
+        "the account `prod`",
+        "(401)",
+        "since",
+        "not asked again until",
+        "astra-credential forget --account prod",
+    ] {
+        assert!(told.contains(part), "{part}: {doctor}");
+    }
+    let online = world.call("doctor --online").run().stdout();
+    assert!(
+        online.contains("ok       exchange      the account `default`: brought a token"),
+        "{online}"
+    );
+    assert!(online.contains("failure  exchange      the account `prod`: "), "{online}");
+    transcript!(status);
+}
+
+#[test]
+fn a_failure_before_the_last_success_is_marked() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number == 1).then(|| Reply::error(401, "no")));
+    world.call("token").run().failure(4);
+    assert!(!world.call("status").run().stdout().contains("succeeded since"));
+    // The failure and the success must not fall into one second.
+    let last = |world: &World| world.call("status").run().stdout();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !last(&world).contains("succeeded since") {
+        world.call("token --refresh").run().quiet();
+        assert!(Instant::now() < deadline, "{}", last(&world));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn doctor_names_the_variables_that_contradict_the_file() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let doctor = world
+        .call("doctor")
+        .env("ASTRA_SERVICE_ACCOUNT", two.prod_file())
+        .env("ASTRA_CREDENTIAL_HOSTS", format!("{DEFAULTS},{PRODS}"))
+        .run()
+        .stdout();
+    let told: Vec<_> = doctor.lines().filter(|line| line.starts_with("warning  config")).collect();
+    assert_eq!(told.len(), 3, "{doctor}");
+    for (line, variable) in
+        told.iter().zip(["ASTRA_SERVICE_ACCOUNT", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_API_URL"])
+    {
+        assert!(line.contains(variable), "{doctor}");
+    }
+    let none = world.call("doctor").run().stdout();
+    assert!(!none.contains("warning  config"), "{none}");
 }
