@@ -214,9 +214,8 @@ Examples:
   astra-credential setup git --host git.example.com
   astra-credential setup git --undo
 
-Settings that are given here are written into the tool's configuration where it
-takes arguments. What was done is kept in setup.json in the configuration
-folder, for --undo.";
+The hosts are bound to the account in config.json in the configuration folder.
+What was done is kept in setup.json there, for --undo.";
 
 /// Reads the command line, the program's own name included.
 ///
@@ -259,9 +258,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         "terraform" => Task::Terraform(word("verb").unwrap_or_default(), word("registry")),
         "setup" => {
             let tool = word("tool").and_then(|name| Tool::named(&name));
+            let api_version = word("api-version");
             let [undo, dry_run] = ["undo", "dry-run"].map(|switch| found.contains_id(switch));
             match tool {
-                Some(tool) => Task::Setup(Order { tool, undo, dry_run }),
+                Some(tool) => Task::Setup(Order { tool, undo, dry_run, api_version }),
                 None if undo || dry_run => return Err(not_for_account()),
                 None => Task::SetupAccount,
             }
@@ -412,7 +412,13 @@ static NAMES: [Name; 15] = [
             .required(true);
         let undo = switch("undo", "Take back what setup did for the tool, and nothing else");
         let dry_run = switch("dry-run", "Show what would be changed, and change nothing");
-        command.args([tool, undo, dry_run]).after_help(SETUP)
+        let api_version = choice(
+            "api-version",
+            "VERSION",
+            "The version of the answer, for kubectl's clients [default: v1]\n",
+            &["v1", "v1beta1"],
+        );
+        command.args([tool, undo, dry_run, api_version]).after_help(SETUP)
     }),
     Name::new("completions", "Print the completion script for a shell", |command| {
         let shell = Arg::new("shell").value_name("SHELL").help("For which shell\n").required(true);

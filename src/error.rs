@@ -128,7 +128,37 @@ pub enum Error {
         /// What is in it.
         problem: String,
         /// The tool that is set up.
-        tool: &'static str,
+        tool: String,
+    },
+    /// A host is to be bound to an account, and is bound to another.
+    HostBound {
+        /// The host.
+        host: String,
+        /// The account to which it is bound.
+        account: String,
+        /// The account to which it was to be bound.
+        named: String,
+        /// The configuration file that binds it.
+        path: PathBuf,
+    },
+    /// A flag is given to `setup` for a tool, and cannot be kept there.
+    NotKept {
+        /// The flag.
+        flag: &'static str,
+        /// Where its value can be kept.
+        fix: String,
+    },
+    /// Another set-up holds the lock.
+    SetupLocked {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// root is to set something up in the home of another user.
+    ForeignHome {
+        /// The home.
+        home: PathBuf,
+        /// Its owner.
+        owner: u32,
     },
     /// A tool's own command failed.
     ToolFailed {
@@ -278,6 +308,18 @@ impl fmt::Display for Error {
             Self::Taken { path, problem, tool: _ } => {
                 write!(f, "`{}` {}", shown(path), Shown(problem))
             }
+            Self::HostBound { host, account, named, path: _ } => {
+                write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
+            }
+            Self::NotKept { flag, fix: _ } => {
+                write!(f, "`{flag}` is not written into a tool's configuration")
+            }
+            Self::SetupLocked { path } => {
+                write!(f, "another `astra-credential setup` holds `{}`", shown(path))
+            }
+            Self::ForeignHome { home, owner } => {
+                write!(f, "`{}` belongs to another user (uid {owner}), not to root", shown(home))
+            }
             Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Shown(command)),
             Self::NotWritten { path, why } => write!(f, "cannot write `{}`: {why}", shown(path)),
             Self::AccountKept { path, fix: _ } => {
@@ -384,6 +426,17 @@ impl Error {
                 "run `astra-credential setup {tool} --undo` if that is an earlier set-up, else take \
                  it out by hand"
             ),
+            Self::HostBound { host, account, path, .. } => format!(
+                "name `--account {account}`, or take `{host}` out of its hosts in `{}` first",
+                shown(path)
+            ),
+            Self::NotKept { fix, .. } => fix.clone(),
+            Self::SetupLocked { .. } => {
+                "try again when it has ended, or give it longer with `--timeout SECONDS`".to_owned()
+            }
+            Self::ForeignHome { .. } => {
+                "run it without `sudo`, or with `HOME` set to root's own home".to_owned()
+            }
             Self::ToolFailed { .. } => {
                 "check that the tool is on `PATH`, and try the command by hand".to_owned()
             }
@@ -404,10 +457,16 @@ impl Error {
             | Self::NotOurs { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
+            | Self::SetupLocked { .. }
+            | Self::ForeignHome { .. }
             | Self::ToolFailed { .. }
             | Self::NotWritten { .. }
             | Self::Output(_) => 1,
-            Self::Usage { .. } | Self::Setting { .. } | Self::HostUnnamed { .. } => 2,
+            Self::Usage { .. }
+            | Self::Setting { .. }
+            | Self::HostBound { .. }
+            | Self::NotKept { .. }
+            | Self::HostUnnamed { .. } => 2,
             // As a shell says it.
             Self::Command { is_missing: true, .. } => 127,
             Self::Command { is_missing: false, .. } => 126,
@@ -612,8 +671,21 @@ mod tests {
             Error::Taken {
                 path: "/config.json".into(),
                 problem: "names `other` for `h`".to_owned(),
-                tool: "docker",
+                tool: "docker".to_owned(),
             },
+            Error::HostBound {
+                host: "git.example.com".to_owned(),
+                account: "default".to_owned(),
+                named: "prod".to_owned(),
+                path: "/config.json".into(),
+            },
+            Error::NotKept {
+                flag: "--min-valid",
+                fix: "keep it with the account: `astra-credential setup account --min-valid …`"
+                    .to_owned(),
+            },
+            Error::SetupLocked { path: "/setup.lock".into() },
+            Error::ForeignHome { home: "/home/me".into(), owner: 1000 },
             Error::ToolFailed {
                 command: "git config --global --list".to_owned(),
                 why: "no such file".to_owned(),

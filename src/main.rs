@@ -63,7 +63,7 @@ use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
 use crate::command::doctor::{self, Patient};
-use crate::command::setup::{self, Surroundings};
+use crate::command::setup;
 use crate::command::status::{self, Seen};
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -175,25 +175,41 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
         Task::Setup(order) => {
-            let around = Surroundings {
-                env: &env,
-                paths: &paths,
-                program: setup::as_found(program()?, &paths("PATH")),
-                config: default_folders().config,
-                account: settings.service_account.as_deref(),
-                flags: &line.flags,
-                hosts: &hosts.0[1..],
-            };
-            setup::run(*order, &around)
+            setup::refuse_flags(&line.flags)?;
+            let (context, folder) = setup_context(&settings, &line.flags, &env)?;
+            setup::run(order, context, &folder, Instant::now() + settings.timeout)
         }
         Task::SetupAccount => {
-            let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
-            setup::store_account(path, default_folders().config.as_deref())
+            let (context, folder) = setup_context(&settings, &line.flags, &env)?;
+            let order = setup::account_order(&settings, &line.flags, &folder);
+            setup::run_account(&order, &context, &folder, Instant::now() + settings.timeout)
         }
         Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
         Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
+}
+
+/// What `setup` works with, and the folder of its record.
+fn setup_context<'a>(
+    settings: &Settings,
+    flags: &Flags,
+    env: &'a Environment<'a>,
+) -> Result<(setup::Context<'a>, PathBuf), Error> {
+    let folder = default_folders().config;
+    let context = setup::Context {
+        env,
+        paths: &paths,
+        program: setup::as_found(program()?, &paths("PATH")),
+        config: folder.clone().unwrap_or_default().join("config.json"),
+        account: settings::DEFAULT_ACCOUNT.to_owned(),
+        account_file: settings.service_account.clone(),
+        api_version: None,
+        hosts: settings.hosts.0[1..].iter().filter(|_| !flags.host.is_empty()).cloned().collect(),
+        ours: Vec::new(),
+    };
+    let folder = folder.map_or_else(|| context.home(), Ok)?;
+    Ok((context, folder))
 }
 
 /// The one question of every adapter. A failure is kept as that of `command`.

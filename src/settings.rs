@@ -54,24 +54,6 @@ impl Flags {
     }
 }
 
-impl Flags {
-    /// What was typed and holds for a helper's later calls too: the setting, its value, and whether
-    /// that is a path. Hosts aside.
-    pub fn for_helpers(&self) -> impl Iterator<Item = (&'static Setting, &OsString, bool)> {
-        let typed = [
-            (&SERVICE_ACCOUNT, &self.service_account, true),
-            (&API_URL, &self.api_url, false),
-            (&CACHE_DIR, &self.cache_dir, true),
-            (&CA_FILE, &self.ca_file, true),
-            (&TIMEOUT, &self.timeout, false),
-            (&MIN_VALID, &self.min_valid, false),
-        ];
-        typed
-            .into_iter()
-            .filter_map(|(setting, said, is_path)| Some((setting, said.as_ref()?, is_path)))
-    }
-}
-
 /// Where files lie when nothing is said; each is `None` without a home.
 #[derive(Clone, Debug, Default)]
 pub struct Folders {
@@ -128,6 +110,8 @@ pub struct Api {
     pub host: Host,
 }
 
+/// The account that is used unless another is chosen.
+pub const DEFAULT_ACCOUNT: &str = "default";
 const DEFAULT_API: &str = "https://api.astra.datastax.com";
 /// Says that this program is to say what happens.
 pub const LOG: &str = "ASTRA_CREDENTIAL_LOG";

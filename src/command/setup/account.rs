@@ -1,24 +1,54 @@
-//! `setup account`: takes the account file's content from standard input or a prompt that does not
-//! echo, checks it, and stores it for its owner alone.
+//! `setup account`: reads the account file's content from standard input or a prompt without echo, and
+//! stores it for its owner alone.
 //!
-//! A new secret for the same account replaces the old one without more ado, since that is how
-//! secrets are rotated; another account's file is not touched.
+//! A new secret for the same account replaces the old one, since that is how secrets are rotated;
+//! another account's file is kept.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use zeroize::Zeroizing;
 
-use super::file;
+use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
-use crate::error::Error;
+use crate::error::{Error, Shown};
 
-/// Stores the account file at `path`; `own` is the folder that belongs to this program alone.
+/// What `setup account` is to do.
+pub struct AccountOrder {
+    /// The file in which the account is stored.
+    pub path: PathBuf,
+    /// `--service-account`: a file that holds the account already, and is used in the place of `path`.
+    pub file: Option<PathBuf>,
+    /// Whether that file is used even if others may read or change it.
+    pub allow_exposed: bool,
+    /// The settings that go into the account's entry: key and value.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+/// Checks the account in a file that is there already, and returns the line that says so. `fix` is the
+/// command that stores an account.
+pub fn found(
+    file: &Path,
+    order: &AccountOrder,
+    fix: &str,
+    deadline: Instant,
+) -> Result<String, Error> {
+    if !file.exists() {
+        // The usual hint would lead here again.
+        return Err(Error::AccountMissing { path: file.to_owned(), fix: fix.to_owned() });
+    }
+    let account = account::read(file, order.allow_exposed, deadline)?;
+    Ok(line("found", &account, "in", file))
+}
+
+/// Reads an account and stores it; returns the line that says what was done. `folder` is the
+/// configuration folder, which is made private.
 ///
 /// # Errors
-/// What was given is no account, another account is there, or it cannot be written.
-pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
+/// What was read is no account, another account is stored there, or it cannot be written.
+pub fn store(path: &Path, folder: &Path, deadline: Instant) -> Result<String, Error> {
     account::forbid_core_dump();
     let source = || PathBuf::from("standard input");
     let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
@@ -26,12 +56,10 @@ pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
-    let turn = path.parent().and_then(file::turn);
-    if turn.is_some() {
-        file::sweep(path);
-    }
+    let _lock = Lock::take(folder, deadline)?;
+    file::sweep(path);
     if let Ok(metadata) = fs::metadata(path) {
-        // It may keep its reader waiting, and is not to be moved away either.
+        // A pipe may keep its reader waiting, and is not to be moved away either.
         if !metadata.is_file() {
             return Err(file::not_written(path, &io::Error::other("it is not a regular file")));
         }
@@ -43,21 +71,29 @@ pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
         }
         let is_stored = kept.trim_ascii() == given.trim_ascii();
         if is_stored && is_private(path, 0o600) {
-            return Ok(b"nothing to do\n".to_vec());
+            return Ok(line("found", &new, "stored in", path));
         }
     }
     let mut content = Zeroizing::new(Vec::with_capacity(given.len() + 1));
     content.extend_from_slice(given.trim_ascii());
     content.push(b'\n');
-    let written = file::write(path, &content, Some(0o600)).and_then(|()| match own {
-        Some(own) if path.parent() == Some(own) && !is_private(own, 0o700) => close(own),
-        _ => Ok(()),
+    let written = file::write(path, &content, Some(0o600)).and_then(|()| {
+        if path.parent() == Some(folder) && !is_private(folder, 0o700) {
+            close(folder)
+        } else {
+            Ok(())
+        }
     });
     written.map_err(|why| file::not_written(path, &why))?;
-    Ok(format!("wrote {}\n", path.display()).into_bytes())
+    Ok(format!("wrote {}\n", Shown(&path.to_string_lossy())))
 }
 
-/// Whose account it is.
+fn line(verb: &str, account: &Account, place: &str, path: &Path) -> String {
+    let (kind, id) = (account.kind(), Shown(account.client_id()).to_string());
+    format!("{verb} {kind} {id} {place} {}\n", Shown(&path.to_string_lossy()))
+}
+
+/// The part of an account that stays when its secret is rotated.
 fn identity(account: &Account) -> &str {
     match account {
         Account::Service(account) => &account.client_id,
