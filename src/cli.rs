@@ -74,6 +74,13 @@ pub enum Task {
     Man(Option<String>),
 }
 
+impl Task {
+    /// Whether it is one of `setup`.
+    pub fn is_setup(&self) -> bool {
+        matches!(self, Self::Setup(_) | Self::SetupAccount)
+    }
+}
+
 const PROGRAM: &str = "astra-credential";
 
 /// The version, the commit if it is known, and the target.
@@ -107,7 +114,7 @@ a tool up by hand.
 Exit codes:
   0  the answer is on standard output
   1  anything else
-  2  the command line or a variable cannot be used
+  2  the command line, a variable or config.json cannot be used
   3  the account file is missing, malformed or open to others
   4  Astra rejected the service account
   5  Astra cannot be reached";
@@ -164,7 +171,7 @@ What a tool was told last night, when it kept that to itself:
 Exit codes:
   0  a valid token is cached, or the account file holds an application token
   1  there is none
-  2  the command line or a variable cannot be used
+  2  the command line, a variable or config.json cannot be used
   3  the account file is missing, malformed or open to others";
 
 const DOCTOR: &str = "\
@@ -493,7 +500,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).num_args(0).action(ArgAction::Append)
 }
 
-fn settings() -> [Arg; 10] {
+fn settings() -> [Arg; 12] {
     let value = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -502,6 +509,7 @@ fn settings() -> [Arg; 10] {
             .value_parser(ValueParser::os_string())
     };
     [
+        value("account", "NAME", "The account, by its name in the configuration\nfile [env: ASTRA_CREDENTIAL_ACCOUNT]\n[default: default]"),
         value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]\n[default: service-account.json in the\nconfiguration folder]"),
         value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL]\n[default: https://api.astra.datastax.com]"),
         Arg::new("host")
@@ -510,6 +518,7 @@ fn settings() -> [Arg; 10] {
             .help("A further host that the token is for; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
             .value_parser(ValueParser::os_string())
             .action(ArgAction::Append),
+        value("config", "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
         value("cache-dir", "DIR", "Where tokens are cached [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
         value("timeout", "SECONDS", "How long the whole call may take [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
@@ -523,7 +532,9 @@ fn settings() -> [Arg; 10] {
 fn flags(found: &mut ArgMatches) -> Flags {
     let mut value = |name| found.remove_one::<OsString>(name);
     Flags {
+        account: value("account"),
         service_account: value("service-account"),
+        config: value("config"),
         api_url: value("api-url"),
         cache_dir: value("cache-dir"),
         ca_file: value("ca-file"),

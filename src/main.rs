@@ -52,7 +52,7 @@ mod token;
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -65,12 +65,12 @@ use crate::command::Dialect;
 use crate::command::doctor::{self, Patient};
 use crate::command::setup;
 use crate::command::status::{self, Seen};
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::exchange::Exchange;
 use crate::message::say;
 use crate::protocol::Host;
 use crate::seal::Seal;
-use crate::settings::{Environment, Flags, Folders, Settings, Stated};
+use crate::settings::{Configuration, Environment, Flags, Folders, Settings, Sourced, Stated};
 use crate::timestamp::Timestamp;
 use crate::token::{Credential, Secret};
 
@@ -125,17 +125,41 @@ fn start() -> u8 {
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
-    let settings = Settings::resolve(&line.flags, &env, default_folders())?;
-    let hosts = &settings.hosts;
-    let serve_any = || serve(&settings, Some(&line.name));
-    // Helper calls: `None` for a host that no account is for.
-    let serve = |host: Option<&Host>| {
-        let is_ours = host.is_none_or(|host| hosts.contain(host));
-        if is_ours { serve_any().map(Some) } else { Ok(None) }
+    // A defect of the configuration does not matter to these two.
+    match &line.task {
+        Task::Completions(shell) => {
+            return Ok((command::completions(shell, cli::command()).into(), 0));
+        }
+        Task::Man(name) => return Ok((command::page(name.as_deref(), cli::command()).into(), 0)),
+        _ => {}
+    }
+    let folders = default_folders();
+    let files = match settings::read_files(&line.flags, &env, &folders) {
+        // `setup` makes the file that is named.
+        Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => Vec::new(),
+        files => files?,
     };
-    let serve_at = |host: &Host| serve(Some(host));
-    let forget_at = |host: &Host, named: Option<&Secret>| {
-        if hosts.contain(host) { forget(&settings, named) } else { Ok(()) }
+    let exists = |path: &Path| path.exists();
+    let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
+    let serve_any = || serve(&configuration.settings()?, Some(&line.name));
+    // `None` for a host that no account is for.
+    let serve_at = |host: &Host| match configuration.settings_for(host)? {
+        Some(settings) => serve(&settings, Some(&line.name)).map(Some),
+        None => Ok(None),
+    };
+    let serve = |host: Option<&Host>| host.map_or_else(|| serve_any().map(Some), serve_at);
+    let forget_at = |host: &Host, named: Option<&Secret>| match configuration.settings_for(host)? {
+        Some(settings) => forget(&settings, named),
+        None => Ok(()),
+    };
+    let context = |may_be_new| {
+        let world = setup::World {
+            env: &env,
+            paths: &paths,
+            program: program()?,
+            folders: default_folders(),
+        };
+        setup::Context::new(world, &line.flags, &configuration, may_be_new)
     };
     match &line.task {
         Task::Token(format) => {
@@ -150,14 +174,19 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
-        Task::Forget { all: false } => forget(&settings, None).map(|()| Vec::new()),
-        Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
+        Task::Forget { all: false } => {
+            forget(&configuration.settings()?, None).map(|()| Vec::new())
+        }
+        Task::Forget { all: true } => forget_all(&configuration.settings()?).map(|()| Vec::new()),
         Task::Status { json } => {
-            let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
+            let settings = configuration.settings()?;
+            let stated = settings.stated(&configuration.hosts_of(&settings)?);
+            let (answer, code) = status(&settings, stated, *json);
             return Ok((answer.into(), code));
         }
         Task::Doctor { json, online } => {
-            let (answer, code) = doctor(&settings, &env, *online, *json);
+            let settings = configuration.settings()?;
+            let (answer, code) = doctor(&configuration, &settings, &env, *online, *json);
             return Ok((answer.into(), code));
         }
         Task::Kubernetes => {
@@ -168,53 +197,22 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
         Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at),
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
-            let hosts = || hosts.0.clone();
+            let hosts = || configuration.hosts();
             protocol::docker::answer(verb, io::stdin(), hosts, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
-        Task::Setup(order) => {
-            setup::refuse_flags(&line.flags)?;
-            let (context, folder) = setup_context(&settings, &line.flags, &env)?;
-            setup::run(order, context, &folder, Instant::now() + settings.timeout)
-        }
-        Task::SetupAccount => {
-            let (context, folder) = setup_context(&settings, &line.flags, &env)?;
-            let order = setup::account_order(&settings, &line.flags, &folder);
-            setup::run_account(&order, &context, &folder, Instant::now() + settings.timeout)
-        }
-        Task::Completions(shell) => Ok(command::completions(shell, cli::command())),
-        Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
+        Task::Setup(order) => setup::run(order, context(order.undo)?, &line.flags),
+        Task::SetupAccount => setup::run_account(&context(true)?, &line.flags),
+        Task::Completions(_) | Task::Man(_) => Ok(Vec::new()),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
 }
 
-/// What `setup` works with, and the folder of its record.
-fn setup_context<'a>(
-    settings: &Settings,
-    flags: &Flags,
-    env: &'a Environment<'a>,
-) -> Result<(setup::Context<'a>, PathBuf), Error> {
-    let folder = default_folders().config;
-    let context = setup::Context {
-        env,
-        paths: &paths,
-        program: setup::as_found(program()?, &paths("PATH")),
-        config: folder.clone().unwrap_or_default().join("config.json"),
-        account: settings::DEFAULT_ACCOUNT.to_owned(),
-        account_file: settings.service_account.clone(),
-        api_version: None,
-        hosts: settings.hosts.0[1..].iter().filter(|_| !flags.host.is_empty()).cloned().collect(),
-        ours: Vec::new(),
-    };
-    let folder = folder.map_or_else(|| context.home(), Ok)?;
-    Ok((context, folder))
-}
-
 /// The one question of every adapter. A failure is kept as that of `command`.
 fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = Instant::now() + *settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
         Account::Application(bearer) => {
@@ -224,7 +222,7 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     };
     let demand = Demand {
         refresh: settings.refresh,
-        min_valid: settings.min_valid,
+        min_valid: *settings.min_valid,
         timeout: deadline.saturating_duration_since(Instant::now()),
         api: &settings.api.base,
         route: &settings.route(),
@@ -262,26 +260,29 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
     // Docker asks for every registry there is.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
     if !(is_uncached || is_kept || is_seen || is_usual)
-        && let Some(dir) = settings::cache_dir(flags, &env, default_folders().cache)
+        && let folders = default_folders()
+        && let files = settings::read_files(flags, &env, &folders).unwrap_or_default()
+        && let Ok(Sourced { value: Some(dir), .. }) =
+            settings::cache_dir(flags, &env, &folders, &files)
     {
         LastFailure::of(error, command).keep(&dir);
     }
 }
 
 fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, u8) {
-    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let account = account(settings, Instant::now() + *settings.timeout).map(|(_, account)| account);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(settings, account),
         _ => Cache::none(),
     };
-    let dir = settings.cache_dir.as_deref().filter(|_| !settings.no_cache);
+    let dir = settings.cache_dir.as_deref().filter(|_| !*settings.no_cache);
     let unnamed = dir.and_then(LastFailure::read);
     let seen = Seen {
         settings: stated,
         account: account.as_ref(),
         entry: cache.read(),
         last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
-        min_valid: settings.min_valid,
+        min_valid: *settings.min_valid,
         route: settings.route(),
         now: Timestamp::now(),
     };
@@ -289,17 +290,19 @@ fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, 
 }
 
 fn doctor(
+    configuration: &Configuration<'_>,
     settings: &Settings,
     env: &Environment<'_>,
     is_online: bool,
     is_json: bool,
 ) -> (Vec<u8>, u8) {
-    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let account = account(settings, Instant::now() + *settings.timeout).map(|(_, account)| account);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(settings, account),
         _ => Cache::none(),
     };
     let patient = Patient {
+        configuration,
         settings,
         account: account.as_ref(),
         cache: &cache,
@@ -321,12 +324,12 @@ fn doctor(
 
 /// Drops the cached token if it is `named` or none is.
 fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = Instant::now() + *settings.timeout;
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
     let cache = cache(settings, &account);
-    let forgotten = broker::forget(&cache, named, settings.timeout);
+    let forgotten = broker::forget(&cache, named, *settings.timeout);
     message::wipe();
     if named.is_none() {
         cache.remove_failure();
@@ -342,21 +345,24 @@ fn forget_all(settings: &Settings) -> Result<(), Error> {
 }
 
 fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
-    Error::Forget { dir: settings.cache_dir.clone().unwrap_or_default(), why: why.to_string() }
+    Error::Forget {
+        dir: settings.cache_dir.value.clone().unwrap_or_default(),
+        why: why.to_string(),
+    }
 }
 
 fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {
-    let path = settings.service_account.clone().ok_or(Error::AccountUnnamed)?;
-    let account = account::read(&path, settings.allow_exposed, deadline);
+    let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
+    let account = account::read(&path, *settings.allow_exposed, deadline);
     message::wipe();
     Ok((path, account?))
 }
 
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
-    if settings.no_cache {
+    if *settings.no_cache {
         return Cache::none();
     }
-    let Some(dir) = settings.cache_dir.clone() else {
+    let Some(dir) = settings.cache_dir.value.clone() else {
         log::warn!(
             "no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`"
         );

@@ -23,15 +23,11 @@ pub mod terraform;
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
     name: String,
     port: u16,
 }
-
-/// The hosts that the account's token is for.
-#[derive(Clone, Debug)]
-pub struct Hosts(pub Vec<Host>);
 
 impl Host {
     /// Reads `HOST[:PORT]`; the port is 443 when absent.
@@ -117,13 +113,6 @@ impl fmt::Display for Host {
             443 => f.write_str(&self.name),
             port => write!(f, "{}:{port}", self.name),
         }
-    }
-}
-
-impl Hosts {
-    /// Whether the token is for `host`.
-    pub fn contain(&self, host: &Host) -> bool {
-        self.0.contains(host)
     }
 }
 

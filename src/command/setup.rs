@@ -23,8 +23,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use self::account::AccountOrder;
-pub use self::context::{Context, as_found};
+pub use self::context::{Context, World};
 use self::edit::json::{self, Item, Syntax};
 use self::edit::{Edit, Made};
 use self::file::Lock;
@@ -32,7 +31,7 @@ use self::plan::{Plan, Stop};
 use self::record::Record;
 use crate::error::{Error, Shown};
 use crate::protocol::Host;
-use crate::settings::{DEFAULT_ACCOUNT, Flags, Settings};
+use crate::settings::{self, DEFAULT_ACCOUNT, Flags, NamedAccount};
 
 /// Attempts to do something while other programs change the files.
 const MOST_ATTEMPTS: usize = 10;
@@ -95,29 +94,24 @@ pub struct Order {
     pub api_version: Option<String>,
 }
 
-/// Does what `order` says, and returns the lines that say what was done. The record and the lock are
-/// in `folder`.
+/// Does what `order` says, and returns the lines that say what was done.
 ///
 /// # Errors
 /// Something cannot be done. Then nothing is, unless it adds to an earlier set-up of that tool and a
 /// file or command fails in the doing.
-pub fn run(
-    order: &Order,
-    mut context: Context<'_>,
-    folder: &Path,
-    deadline: Instant,
-) -> Result<Vec<u8>, Error> {
+pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
     context.refuse_foreign_home()?;
-    context.api_version.clone_from(&order.api_version);
     let name = order.tool.name();
-    let named = std::mem::take(&mut context.hosts);
-    let job = Job { name, folder, deadline, dry_run: order.dry_run };
+    let (folder, deadline) = (context.folder.clone(), context.deadline);
+    let job = Job { name, folder: &folder, deadline, dry_run: order.dry_run };
     if order.undo {
         return job.undo();
     }
+    refuse_flags(flags)?;
+    context.api_version.clone_from(&order.api_version);
     job.perform(|record, view| {
         context.ours = record.of(name).to_vec();
-        context.hosts.clone_from(&named);
+        context.hosts.clone_from(&context.named);
         for host in context.ours.iter().filter_map(|edit| Host::parse(edit.name())) {
             if !context.hosts.contains(&host) {
                 context.hosts.push(host);
@@ -126,20 +120,15 @@ pub fn run(
         if order.tool != Tool::Kubectl && context.hosts.is_empty() {
             return Err(Error::HostUnnamed { tool: name });
         }
-        let mut edits = bindings(&context, &named, view)?;
+        let mut edits = bindings(&context, view)?;
         edits.extend(order.tool.edits(&context, view)?);
-        if context.account_file.as_deref().is_some_and(|file| !file.exists()) {
-            view.notes.push(format!("remains: `{}`", account_command(&context.account)));
-        }
+        view.notes.extend(account_notes(&context));
         Ok(edits)
     })
 }
 
 /// Refuses the flags that a set-up of a tool cannot keep.
-///
-/// # Errors
-/// [`Error::NotKept`] says where the value can be kept.
-pub fn refuse_flags(flags: &Flags) -> Result<(), Error> {
+fn refuse_flags(flags: &Flags) -> Result<(), Error> {
     let of_account = |flag: &str, value: &str| {
         format!("keep it with the account: `astra-credential setup account {flag} {value}`")
     };
@@ -160,26 +149,6 @@ pub fn refuse_flags(flags: &Flags) -> Result<(), Error> {
     }
 }
 
-/// What `setup account` is to do, by the flags that were typed.
-pub fn account_order(settings: &Settings, flags: &Flags, folder: &Path) -> AccountOrder {
-    let text =
-        |value: &Option<OsString>| value.as_ref().map(|value| value.to_string_lossy().into_owned());
-    let path =
-        |path: &Option<PathBuf>| path.as_deref().and_then(|path| std::path::absolute(path).ok());
-    let ca_file = path(&settings.ca_file).filter(|_| flags.ca_file.is_some());
-    let typed = [
-        ("api_url", text(&flags.api_url)),
-        ("ca_file", ca_file.map(|file| file.to_string_lossy().into_owned())),
-        ("min_valid", text(&flags.min_valid)),
-    ];
-    AccountOrder {
-        path: folder.join("service-account.json"),
-        file: path(&settings.service_account).filter(|_| flags.service_account.is_some()),
-        allow_exposed: settings.allow_exposed,
-        settings: typed.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-    }
-}
-
 /// The command that stores an account.
 fn account_command(account: &str) -> String {
     match account {
@@ -188,36 +157,59 @@ fn account_command(account: &str) -> String {
     }
 }
 
-/// Stores an account, or finds it in the file that `order` names, and enters its settings in the
+/// What remains to be done about the account.
+fn account_notes(context: &Context<'_>) -> Vec<String> {
+    let NamedAccount { name, file, other_file, .. } = &context.account;
+    let mut notes = Vec::new();
+    if file.as_deref().is_some_and(|file| !file.exists()) {
+        notes.push(format!("remains: `{}`", account_command(name)));
+    }
+    if other_file.is_some() && other_file != file {
+        let variable = "`ASTRA_SERVICE_ACCOUNT` names another file";
+        notes.push(format!("{variable}: these hosts get the token of the account `{name}`"));
+    }
+    notes
+}
+
+/// Stores an account, or finds it in the file of `--service-account`, and enters its settings in the
 /// configuration file. Returns the lines that say what was done.
 ///
 /// # Errors
 /// There is no usable account, or something cannot be written.
-pub fn run_account(
-    order: &AccountOrder,
-    context: &Context<'_>,
-    folder: &Path,
-    deadline: Instant,
-) -> Result<Vec<u8>, Error> {
+pub fn run_account(context: &Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
     context.refuse_foreign_home()?;
-    let mut settings = order.settings.clone();
-    let mut done = match &order.file {
-        Some(file) => {
-            settings.insert(0, ("file", Context::written(file)?));
-            account::found(file, order, &account_command(&context.account), deadline)?
-        }
-        None => account::store(&order.path, folder, deadline)?,
+    let path = |value: &OsString| {
+        let expanded = settings::expanded(value, context.env).unwrap_or_else(|_| value.into());
+        std::path::absolute(&expanded).unwrap_or(expanded)
     };
-    if !settings.is_empty() {
-        let job = Job { name: "account", folder, deadline, dry_run: false };
+    let text = |value: &OsString| value.to_string_lossy().into_owned();
+    let ca_file = flags.ca_file.as_ref().map(|file| Context::written(&path(file))).transpose()?;
+    let entered = [
+        ("api_url", flags.api_url.as_ref().map(text)),
+        ("ca_file", ca_file),
+        ("min_valid", flags.min_valid.as_ref().map(text)),
+    ];
+    let mut entered: Vec<_> =
+        entered.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let mut done = match &flags.service_account {
+        Some(file) => {
+            let file = path(file);
+            entered.insert(0, ("file", Context::written(&file)?));
+            account::found(&file, context, &account_command(&context.account.name))?
+        }
+        None => account::store(context)?,
+    };
+    if !entered.is_empty() {
+        let Context { folder, deadline, .. } = context;
+        let job = Job { name: "account", folder, deadline: *deadline, dry_run: false };
         let entered = job.perform(|_, view| {
             check_config(context, view)?;
-            Ok(entries(context, &settings))
+            Ok(entries(context, &entered))
         })?;
         done += &match entered.as_slice() {
             b"nothing to do\n" => {
                 let file = Shown(&context.config.to_string_lossy()).to_string();
-                format!("found the account `{}` in {file}\n", context.account)
+                format!("found the account `{}` in {file}\n", context.account.name)
             }
             entered => String::from_utf8_lossy(entered).into_owned(),
         };
@@ -346,8 +338,8 @@ fn report(done: String, plan: &Plan) -> Vec<u8> {
 }
 
 /// The edits that bind hosts to the account in the configuration file.
-fn bindings(context: &Context<'_>, hosts: &[Host], view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let file = &context.config;
+fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let (file, named) = (&context.config, &context.account.name);
     let text = check_config(context, view)?;
     let list = |account: &str| ["accounts", account, "hosts"].map(str::to_owned).to_vec();
     let accounts = json::keys(&text, Syntax::Jsonc, &["accounts".to_owned()]);
@@ -357,27 +349,34 @@ fn bindings(context: &Context<'_>, hosts: &[Host], view: &mut Plan) -> Result<Ve
         item: Item { path: list(account), key: None, value },
     };
     let mut edits = Vec::new();
-    for host in hosts {
+    for host in &context.named {
         let bound = accounts.iter().find_map(|account| {
             let mut hosts = json::strings(&text, Syntax::Jsonc, &list(account)).into_iter();
             let spelling = hosts.find(|bound| Host::parse(bound).as_ref() == Some(host))?;
-            Some((account, spelling))
+            Some((account, entry(account, spelling)))
         });
-        match bound {
-            Some((account, spelling)) if *account == context.account => {
-                edits.push(entry(account, spelling));
+        let refused = |account: &str, path: &Path| Error::HostBound {
+            host: host.to_string(),
+            account: account.to_owned(),
+            named: named.clone(),
+            path: path.to_owned(),
+        };
+        match (bound, context.account.place) {
+            (Some((account, edit)), _) if account == named => edits.push(edit),
+            (Some((account, edit)), _) if !context.ours.contains(&edit) => {
+                return Err(refused(account, file));
             }
-            Some((account, spelling))
-                if !context.ours.contains(&entry(account, spelling.clone())) =>
-            {
-                return Err(Error::HostBound {
-                    host: host.to_string(),
-                    account: account.clone(),
-                    named: context.account.clone(),
-                    path: file.clone(),
-                });
+            // An entry in the user's file would take the place of the machine's.
+            (_, Some(place)) if place != file && !accounts.contains(named) => {
+                if context.owner_of(host) != Some(named) {
+                    return Err(Error::MachineAccount {
+                        name: named.clone(),
+                        host: host.to_string(),
+                        path: place.to_owned(),
+                    });
+                }
             }
-            _ => edits.push(entry(&context.account, host.to_string())),
+            _ => edits.push(entry(named, host.to_string())),
         }
     }
     Ok(edits)
@@ -396,7 +395,7 @@ fn entries(context: &Context<'_>, values: &[(&str, String)]) -> Vec<Edit> {
         file: context.config.clone(),
         syntax: Syntax::Jsonc,
         item: Item {
-            path: vec!["accounts".to_owned(), context.account.clone()],
+            path: vec!["accounts".to_owned(), context.account.name.clone()],
             key: Some((*key).to_owned()),
             value: value.clone(),
         },

@@ -35,7 +35,7 @@ struct Reply<'a> {
 pub fn answer(
     verb: &str,
     input: impl Read,
-    hosts: impl FnOnce() -> Vec<Host>,
+    hosts: impl FnOnce() -> Result<Vec<Host>, Error>,
     serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
     forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
@@ -60,7 +60,7 @@ pub fn answer(
         // `docker login` stores the token that it got from `get`: there is nothing to keep.
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
-            let names = hosts().into_iter().map(|host| (host.to_string(), USERNAME));
+            let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
             super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
@@ -110,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn answered(request: &[u8]) -> Result<Vec<u8>, Error> {
-        answer("get", request, Vec::new, serve_for("ours.example"), |_, _| Ok(()))
+        answer("get", request, || Ok(Vec::new()), serve_for("ours.example"), |_, _| Ok(()))
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn without_a_cache_nothing_is_kept() {
     // Nor is what was kept shown there.
     world.call("token").run().failure(3);
     let done = world.call("status --no-cache").run();
-    assert!(done.stdout().contains("last failure     none"), "{done}");
+    assert!(done.stdout().contains("last failure  none"), "{done}");
 }
 
 #[test]

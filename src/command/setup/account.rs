@@ -7,48 +7,32 @@
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use zeroize::Zeroizing;
 
+use super::context::Context;
 use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::{Error, Shown};
 
-/// What `setup account` is to do.
-pub struct AccountOrder {
-    /// The file in which the account is stored.
-    pub path: PathBuf,
-    /// `--service-account`: a file that holds the account already, and is used in the place of `path`.
-    pub file: Option<PathBuf>,
-    /// Whether that file is used even if others may read or change it.
-    pub allow_exposed: bool,
-    /// The settings that go into the account's entry: key and value.
-    pub settings: Vec<(&'static str, String)>,
-}
-
 /// Checks the account in a file that is there already, and returns the line that says so. `fix` is the
 /// command that stores an account.
-pub fn found(
-    file: &Path,
-    order: &AccountOrder,
-    fix: &str,
-    deadline: Instant,
-) -> Result<String, Error> {
+pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Error> {
     if !file.exists() {
         // The usual hint would lead here again.
         return Err(Error::AccountMissing { path: file.to_owned(), fix: fix.to_owned() });
     }
-    let account = account::read(file, order.allow_exposed, deadline)?;
+    let account = account::read(file, context.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
 }
 
-/// Reads an account and stores it; returns the line that says what was done. `folder` is the
-/// configuration folder, which is made private.
+/// Reads an account and stores it; returns the line that says what was done.
 ///
 /// # Errors
 /// What was read is no account, another account is stored there, or it cannot be written.
-pub fn store(path: &Path, folder: &Path, deadline: Instant) -> Result<String, Error> {
+pub fn store(context: &Context<'_>) -> Result<String, Error> {
+    let folder = context.folder.as_path();
+    let path = context.account.file.as_deref().ok_or(Error::AccountUnnamed)?;
     account::forbid_core_dump();
     let source = || PathBuf::from("standard input");
     let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
@@ -56,7 +40,7 @@ pub fn store(path: &Path, folder: &Path, deadline: Instant) -> Result<String, Er
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
-    let _lock = Lock::take(folder, deadline)?;
+    let _lock = Lock::take(folder, context.deadline)?;
     file::sweep(path);
     if let Ok(metadata) = fs::metadata(path) {
         // A pipe may keep its reader waiting, and is not to be moved away either.

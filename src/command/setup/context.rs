@@ -1,33 +1,95 @@
 //! What a tool's edits are made from: the user's folders, this program's path, the hosts and the account.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::edit::Edit;
 use super::file;
 use crate::error::{Error, Shown};
 use crate::protocol::Host;
+use crate::settings::{
+    self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
+};
+
+/// The process's surroundings.
+pub struct World<'a> {
+    /// Looks a variable up.
+    pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
+    /// This program's own file.
+    pub program: PathBuf,
+    /// The default folders.
+    pub folders: Folders,
+}
 
 /// What a tool's edits are made from.
 pub struct Context<'a> {
     /// Looks a variable up.
-    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    pub env: &'a Environment<'a>,
     /// Looks a list of paths up.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file, [`as_found`].
+    /// This program's own file, as `PATH` finds it.
     pub program: PathBuf,
+    /// The folder of the record and of the lock.
+    pub folder: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
-    /// The name of the account.
-    pub account: String,
-    /// The account's file.
-    pub account_file: Option<PathBuf>,
+    /// The account.
+    pub account: NamedAccount<'a>,
+    /// The configuration as it was when this process started.
+    configuration: &'a Configuration<'a>,
+    /// Whether an account file is used even if others may read or change it.
+    pub allow_exposed: bool,
     /// The version of the Kubernetes API, if it was named.
     pub api_version: Option<String>,
-    /// The hosts that were named, then those for which setup has set the tool up before.
+    /// The hosts that were named.
+    pub named: Vec<Host>,
+    /// The same, and those for which setup has set the tool up before.
     pub hosts: Vec<Host>,
     /// The edits that setup has done for the tool before.
     pub ours: Vec<Edit>,
+    /// The end of the time that the whole call may take.
+    pub deadline: Instant,
+}
+
+impl<'a> Context<'a> {
+    /// Puts it together. The account may be one that does not exist yet if `may_be_new` says so.
+    ///
+    /// # Errors
+    /// There is no such account, or no home.
+    pub fn new(
+        world: World<'a>,
+        flags: &Flags,
+        configuration: &'a Configuration<'a>,
+        may_be_new: bool,
+    ) -> Result<Self, Error> {
+        let World { env, paths, program, folders } = world;
+        let named = match &configuration.further_hosts() {
+            Sourced { value, source: Source::Flag(_) } => value.clone(),
+            _ => Vec::new(),
+        };
+        let context = Self {
+            env,
+            paths,
+            program: as_found(program, &paths("PATH")),
+            folder: PathBuf::new(),
+            config: PathBuf::new(),
+            account: configuration.named_account(may_be_new)?,
+            configuration,
+            allow_exposed: configuration.allows_exposed(),
+            api_version: None,
+            hosts: Vec::new(),
+            named,
+            ours: Vec::new(),
+            deadline: Instant::now() + configuration.timeout(),
+        };
+        let folder = folders.config.map_or_else(|| context.home(), Ok)?;
+        let config = settings::named_file(flags, env)?.map(|named| named.value);
+        let config = config.and_then(|config| std::path::absolute(config).ok());
+        let config = config.unwrap_or_else(|| folder.join("config.json"));
+        Ok(Self { folder, config, ..context })
+    }
 }
 
 impl Context<'_> {
@@ -48,6 +110,11 @@ impl Context<'_> {
     #[cfg(not(unix))]
     pub fn refuse_foreign_home(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// The account to which a configuration file binds the host.
+    pub fn owner_of(&self, host: &Host) -> Option<&str> {
+        self.configuration.owner_of(host)
     }
 
     /// The user's home.
@@ -130,7 +197,7 @@ impl Context<'_> {
 
 /// A program as `PATH` finds it, else by its own path: an update may put it elsewhere, and a link to it
 /// in the old one's place.
-pub fn as_found(program: PathBuf, folders: &[PathBuf]) -> PathBuf {
+fn as_found(program: PathBuf, folders: &[PathBuf]) -> PathBuf {
     let name = if cfg!(windows) { "astra-credential.exe" } else { "astra-credential" };
     let mut places = folders.iter().map(|folder| folder.join(name));
     let found = places.find(|place| place.is_absolute() && file::leads_to(place, &program));

@@ -15,9 +15,9 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     let command = Context::written(&context.program)?;
     let mut arguments = vec!["kubernetes".to_owned()];
     let mut name = "astra".to_owned();
-    if context.account != DEFAULT_ACCOUNT {
-        name = format!("astra-{}", context.account);
-        arguments.extend(["--account".to_owned(), context.account.clone()]);
+    if context.account.name != DEFAULT_ACCOUNT {
+        name = format!("astra-{}", context.account.name);
+        arguments.extend(["--account".to_owned(), context.account.name.clone()]);
     }
     let file = file(context)?;
     let known = context.ours.iter().filter_map(|edit| match edit {
