@@ -1157,6 +1157,21 @@ mod tests {
         `/config.json` names `other` for `h`
           hint: run `astra-credential setup docker --undo` if that is an earlier set-up, else take it out by hand
           exit code 1
+        `git.example.com` is bound to the account `default`, not to `prod`
+          hint: name `--account default`, or take `git.example.com` out of its hosts in `/config.json` first
+          exit code 2
+        the account `prod` is the whole machine's, from `/etc/astra-credential/config.json`, and an entry of your own would replace it
+          hint: have `git.example.com` added to the hosts of `prod` in `/etc/astra-credential/config.json`
+          exit code 2
+        `--min-valid` is not written into a tool's configuration
+          hint: keep it with the account: `astra-credential setup account --min-valid …`
+          exit code 2
+        another `astra-credential setup` holds `/setup.lock`
+          hint: try again when it has ended, or give it longer with `--timeout SECONDS`
+          exit code 1
+        `/home/me` belongs to another user (uid 1000), not to root
+          hint: run it without `sudo`, or with `HOME` set to root's own home
+          exit code 1
         `git config --global --list` failed: no such file
           hint: check that the tool is on `PATH`, and try the command by hand
           exit code 1

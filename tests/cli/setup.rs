@@ -9,12 +9,14 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::servers::{container_registry, git_repository, kubernetes, module_registry};
-use crate::world::{BINARY, Call, Done, World, finish, is_installed, mode, set_mode, transcript};
+use crate::world::{
+    BINARY, Call, Done, World, finish, is_installed, mode, path, set_mode, transcript,
+};
 
 /// The tool's own call, once the user has done what remained.
 fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
     let bin = world.path(".local/bin");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", bin.display(), path());
     let call = world.call_as("timeout", &format!("60 {line}")).env("PATH", path);
     call.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0")
 }

@@ -170,14 +170,14 @@ impl Context<'_> {
             let edit = Edit::Link { at: found.clone(), to: self.program.clone() };
             return Ok((found, self.ours.contains(&edit).then_some(edit)));
         }
-        let is_on_path = |folder: &Path| {
-            folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
-        };
         // Every user's `PATH` has this folder, and so has that of a service.
         let system = Some(PathBuf::from("/usr/local/bin")).filter(|_| is_searched && cfg!(unix));
-        let usable = |folder: &PathBuf| is_on_path(folder) && file::may_write(folder);
+        let usable = |folder: &PathBuf| self.is_on_path(folder) && file::may_write(folder);
         let folder = system.into_iter().chain(beside).find(usable);
-        let at = match (recorded, folder) {
+        let is_found = |at: &&PathBuf| {
+            !is_searched || at.parent().is_some_and(|folder| self.is_on_path(folder))
+        };
+        let at = match (recorded.filter(is_found), folder) {
             (Some(at), _) => at.clone(),
             (None, Some(folder)) => folder.join(&name),
             (None, None) => self.home()?.join(".local/bin").join(&name),

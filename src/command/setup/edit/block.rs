@@ -76,7 +76,7 @@ impl Block<'_> {
 /// The line end of the first line, and the other.
 fn line_ends(text: &[u8]) -> [&'static str; 2] {
     let first = text.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-    if first.ends_with(b"\r\n") { ["\r\n", "\n"] } else { ["\n", "\r\n"] }
+    if first.ends_with(b"\r\n") || first.ends_with(b"\r") { ["\r\n", "\n"] } else { ["\n", "\r\n"] }
 }
 
 /// The end of the head's line, in a block that begins at `start`.

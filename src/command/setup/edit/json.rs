@@ -316,6 +316,12 @@ impl Node {
         let before = || at.checked_sub(1).map(|at| skip(text, items[at].end)).filter(is_comma);
         let comma = behind.or_else(before);
         let blank = text[..start].trim_ascii_end().len();
+        // The first item leaves its place to the next one.
+        if let (0, Some(comma), Some(next)) = (at, behind, items.get(1))
+            && text[comma + 1..next.start].trim_ascii().is_empty()
+        {
+            return text.replace_range(start..next.start, "");
+        }
         let without = |from: usize| {
             let mut parts = vec![from..end];
             parts.extend(comma.map(|at| at..at + 1));
@@ -469,7 +475,40 @@ mod tests {
         let table: Vec<_> = texts
             .map(|text| format!("{text:?}\n  {:?}", there_and_back(text, Syntax::Json, &items)))
             .into();
-        insta::assert_snapshot!(table.join("\n"), @"");
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        ""
+          "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n"
+        "\n"
+          "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n\n"
+        "{}"
+          "{\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+        "{\n}\n"
+          "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n"
+        "{\"a\":1}"
+          "{\"a\":1,\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+        "{ \"a\": [1, {}] }"
+          "{ \"a\": [1, {}], \"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"} }"
+        "{\r\n  \"a\": \"}\\\"\"\r\n}"
+          "{\r\n  \"a\": \"}\\\"\",\r\n  \"credHelpers\": {\r\n    \"h:5000\": \"astra\",\r\n    \"i\": \"astra\"\r\n  }\r\n}"
+        "{\n    \"credHelpers\": {\"x\": \"y\"},\n    \"b\": {}\n}\n"
+          "{\n    \"credHelpers\": {\"x\": \"y\",\"h:5000\": \"astra\",\"i\": \"astra\"},\n    \"b\": {}\n}\n"
+        "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\"\n\t}\n}"
+          "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\",\n\t\t\"h:5000\": \"astra\"\n\t}\n}"
+        "{\"credHelpers\": {}}"
+          "{\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+        "{\"credHelpers\": {\"i\": \"other\"}}"
+          "Other(\"other\")"
+        "{\"credHelpers\": null}"
+          "Err(has a `credHelpers` that is not an object)"
+        "{\"a\":1,\"A\":2}"
+          "Err(has the key `A` twice)"
+        "{\"a\":1,}"
+          "Err(is not JSON at line 1, column 7)"
+        "// no\n{}"
+          "Err(is not JSON at line 1, column 1)"
+        "[]"
+          "Err(is not a JSON object)"
+        "#);
     }
 
     #[test]
@@ -492,7 +531,124 @@ mod tests {
         let table: Vec<_> = texts
             .map(|text| format!("{text}\n=>\n{}\n", there_and_back(text, Syntax::Jsonc, &items)))
             .into();
-        insta::assert_snapshot!(table.join("\n"), @"");
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        =>
+        {
+        	"accounts": {
+        		"prod": {
+        			"hosts": ["h", "i"]
+        		}
+        	}
+        }
+
+
+        // mine
+        {}
+
+        =>
+        // mine
+        {"accounts": {"prod": {"hosts": ["h", "i"]}}}
+
+
+        { // none yet
+        }
+        =>
+        { // none yet
+        	"accounts": {
+        		"prod": {
+        			"hosts": ["h", "i"]
+        		}
+        	}
+        }
+
+        { /* none */ }
+        =>
+        { /* none */"accounts": {"prod": {"hosts": ["h", "i"]}} }
+
+        {
+          "timeout": "10s", // short
+        }
+
+        =>
+        {
+          "timeout": "10s", // short
+          "accounts": {
+            "prod": {
+              "hosts": ["h", "i"]
+            }
+          },
+        }
+
+
+        {
+          "timeout": "10s" // short
+          // more
+        }
+
+        =>
+        {
+          "timeout": "10s", // short
+          // more
+          "accounts": {
+            "prod": {
+              "hosts": ["h", "i"]
+            }
+          }
+        }
+
+
+        {
+          "accounts": {
+            "prod": { "hosts": ["a"] },
+          },
+        }
+
+        =>
+        {
+          "accounts": {
+            "prod": { "hosts": ["a", "h", "i"] },
+          },
+        }
+
+
+        {
+          "accounts": {
+            "prod": { "hosts": [
+              "a", // b
+            ] }
+          }
+        }
+
+        =>
+        {
+          "accounts": {
+            "prod": { "hosts": [
+              "a", // b
+              "h",
+              "i",
+            ] }
+          }
+        }
+
+
+        {"accounts":{"prod":{"hosts":["a",],},},}
+        =>
+        {"accounts":{"prod":{"hosts":["a", "h", "i",],},},}
+
+        {"accounts":{"prod":{"hosts":[] // x
+        }}}
+        =>
+        {"accounts":{"prod":{"hosts":["h", "i"] // x
+        }}}
+
+        {"accounts":{"prod":{"hosts":"a"}}}
+        =>
+        Err(has a `accounts.prod.hosts` that is not an object)
+
+        {"accounts":[]}
+        =>
+        Err(has a `accounts` that is not an object)
+        "#);
     }
 
     #[test]
