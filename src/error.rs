@@ -156,8 +156,6 @@ pub enum Error {
         path: PathBuf,
         /// What is in it.
         problem: String,
-        /// The tool that is set up.
-        tool: String,
     },
     /// A host is to be bound to an account, and is bound to another.
     HostBound {
@@ -447,7 +445,7 @@ impl fmt::Display for Error {
             Self::Unparsable { path, defect } => {
                 write!(f, "`{}` {}, and is left as it is", shown(path), Shown(defect))
             }
-            Self::Taken { path, problem, tool: _ } => {
+            Self::Taken { path, problem } => {
                 write!(f, "`{}` {}", shown(path), Shown(problem))
             }
             Self::HostBound { host, account, named, path: _ } => {
@@ -644,10 +642,10 @@ impl Error {
                     .to_owned()
             }
             Self::Unparsable { .. } => "mend it or move it away, and try again".to_owned(),
-            Self::Taken { tool, .. } => format!(
-                "run `astra-credential setup {tool} --undo` if that is an earlier set-up, else take \
-                 it out by hand"
-            ),
+            Self::Taken { .. } => {
+                "`setup` replaces only what it wrote itself: take it out by hand, and try again"
+                    .to_owned()
+            }
             Self::HostBound { host, account, path, .. } => format!(
                 "name `--account {account}`, or take `{host}` out of its hosts in `{}` first",
                 shown(path)
@@ -964,7 +962,6 @@ mod tests {
             Error::Taken {
                 path: "/config.json".into(),
                 problem: "names `other` for `h`".to_owned(),
-                tool: "docker".to_owned(),
             },
             Error::HostBound {
                 host: "git.example.com".to_owned(),
@@ -1155,7 +1152,7 @@ mod tests {
           hint: mend it or move it away, and try again
           exit code 1
         `/config.json` names `other` for `h`
-          hint: run `astra-credential setup docker --undo` if that is an earlier set-up, else take it out by hand
+          hint: `setup` replaces only what it wrote itself: take it out by hand, and try again
           exit code 1
         `git.example.com` is bound to the account `default`, not to `prod`
           hint: name `--account default`, or take `git.example.com` out of its hosts in `/config.json` first

@@ -32,7 +32,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
             Ok(Some(other)) if other == helper => {}
             Ok(Some(other)) => {
                 let problem = format!("names `{other}` for `{name}`");
-                return Err(Error::Taken { path: rc, problem, tool: "bazel".to_owned() });
+                return Err(Error::Taken { path: rc, problem });
             }
             Err(defect) => return Err(file::unusable(&rc, defect)),
         }

@@ -27,7 +27,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         }
         if let Some(other) = found.iter().find(|found| runs_us(found)) {
             let problem = format!("has `{other}` for `{key}`");
-            return Err(Error::Taken { path: file, problem, tool: "git".to_owned() });
+            return Err(Error::Taken { path: file, problem });
         }
         // The empty helper keeps out those that stand earlier: they would be asked first, and `store`
         // would write the token to the disk.

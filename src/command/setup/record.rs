@@ -49,7 +49,12 @@ impl Record {
         let is_ours = self.done.values().flatten().any(|known| *known == edit);
         let is_old = |known: &&Edit| **known != edit && known.is_for_the_place_of(&edit);
         let olds: Vec<_> = self.of(name).iter().filter(is_old).cloned().collect();
-        if !edit.is_done(plan)? {
+        // The tool has found no block by its own reading, so that one in a comment does not count.
+        let is_done = (is_ours || !matches!(edit, Edit::Block { .. })) && edit.is_done(plan)?;
+        if is_done && !is_ours {
+            return Ok(());
+        }
+        if !is_done {
             let mut old = None;
             for known in &olds {
                 if known.is_done(plan)? {
@@ -62,11 +67,9 @@ impl Record {
                 Applied::Same => {}
                 Applied::Taken(problem) => {
                     let path = edit.place().to_owned();
-                    return Err(Error::Taken { path, problem, tool: name.to_owned() });
+                    return Err(Error::Taken { path, problem });
                 }
             }
-        } else if !is_ours {
-            return Ok(());
         }
         // Another tool may rely on the same edit.
         for edits in self.done.values_mut() {
@@ -154,13 +157,16 @@ impl Record {
         Ok(folders)
     }
 
-    /// Innermost first; a folder that is not empty stays.
+    /// Removes the folders that are empty, innermost first, and forgets the rest of what was made in
+    /// files without an edit.
     fn remove_folders(&mut self) {
         let mut kept = Vec::new();
         while let Some(made) = self.made.pop() {
             let is_gone = match &made {
                 Made::Folder(folder) => fs::remove_dir(folder).is_ok() || !folder.exists(),
-                Made::File(file) | Made::Object { file, .. } => !file.exists(),
+                Made::File(file) | Made::Object { file, .. } => {
+                    !self.done.values().flatten().any(|edit| edit.place() == file)
+                }
             };
             if !is_gone {
                 kept.push(made);

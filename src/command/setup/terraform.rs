@@ -54,7 +54,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     let here = (!found.is_empty()).then(|| rc.clone());
     if let Some(path) = here.or_else(|| further.into_iter().find(|path| names_a_helper(path))) {
         let problem = format!("has a `{BLOCK}` already, and Terraform allows one");
-        return Err(Error::Taken { path, problem, tool: "terraform".to_owned() });
+        return Err(Error::Taken { path, problem });
     }
     Ok(vec![link, block])
 }

@@ -8,6 +8,8 @@ use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::{Deserialize, Serialize};
 
+use crate::error::json_defect;
+
 /// What the file's own reader accepts.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,6 +89,9 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
         around.insert(text, &value, &unit);
         return Ok(Added::New { made_from });
     };
+    if !matches!(around.kind, Kind::Object(_)) {
+        return Err(format!("has {} that is not an object", shown(&item.path)));
+    }
     match around.find(key, syntax) {
         Some((_, node)) if node.is_text(&item.value) => Ok(Added::Same),
         Some((_, node)) => Ok(Added::Other(text[node.range.clone()].to_owned())),
@@ -173,6 +178,11 @@ enum Kind {
 impl Node {
     fn whole(text: &str, syntax: Syntax) -> Result<Self, Defect> {
         let is_loose = syntax == Syntax::Jsonc;
+        if !is_loose {
+            // The stricter reader, as Docker's own.
+            let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
+            read.map_err(|error| format!("is {}", json_defect(&error)))?;
+        }
         let options = ParseOptions {
             allow_comments: is_loose,
             allow_trailing_commas: is_loose,
