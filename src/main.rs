@@ -32,7 +32,7 @@
 //! The warm path is the product: read the account file, derive the seal, read the entry, write the
 //! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
 
-#![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
+#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
 mod account;
 mod broker;
@@ -45,12 +45,14 @@ mod message;
 mod protocol;
 mod seal;
 mod settings;
-#[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+mod shown;
+#[cfg(all(target_os = "linux", not(test)))]
 mod start;
 mod timestamp;
 mod token;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -62,73 +64,87 @@ use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
+use crate::command::completion::{self, Known};
 use crate::command::doctor::{self, Patient};
 use crate::command::setup;
 use crate::command::status::{self, Seen};
 use crate::error::{Defect, Error};
 use crate::exchange::Exchange;
 use crate::message::say;
-use crate::protocol::Host;
+use crate::protocol::{Failed, Host};
 use crate::seal::Seal;
 use crate::settings::{Configuration, Environment, Flags, Folders, Settings, Sourced, Stated};
-use crate::timestamp::Timestamp;
+#[cfg(all(target_os = "linux", not(test)))]
+use crate::start::arguments;
+use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
+#[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
     start().into()
 }
 
+/// The command line, from the program's own name on.
+#[cfg(not(all(target_os = "linux", not(test))))]
+fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+    env::args_os()
+}
+
 /// The whole program; gives its exit code.
 fn start() -> u8 {
-    let line = match cli::parse(env::args_os()) {
+    let line = match cli::parse(arguments()) {
         Ok(line) => line,
         Err(message) => {
             if !message.use_stderr() {
-                return u8::from(message.print().is_err());
+                let written = write(message.to_string().as_bytes());
+                return written.map_or_else(|error| fail(&error), |()| 0);
             }
-            let (command, flags, error) = cli::mistake(env::args_os(), &message);
+            let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
-            // An account in place of an argument is not repeated.
-            if error::holds_account(&message.to_string()) {
-                say(&format!("{error}\nhint: {}", error.hint()));
-            } else {
+            // Without any command the help is printed, which repeats no argument.
+            if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = message.print();
+            } else {
+                say(&format!("{error}\nhint: {}", error.hint()));
             }
             return error.exit_code();
         }
     };
-    let done = run(&line).and_then(|(answer, code)| write(&answer).map(|()| code));
-    match done.inspect_err(|error| keep(&line.name, &line.flags, error)) {
+    let done = run(&line).and_then(|(answer, code)| Ok(write(&answer).map(|()| code)?));
+    match done.inspect_err(|failed| keep(&line.name, &line.flags, &failed.error)) {
         Ok(code) => code,
-        // Docker reads what went wrong on standard output, and knows one exit code.
-        Err(error) if matches!(line.task, Task::Docker(_)) => {
-            let (sentence, is_for_people) = protocol::docker::failure(&error);
+        // Docker reads errors on standard output, and knows one exit code.
+        Err(Failed { error, stdout: _ }) if matches!(line.task, Task::Docker(_)) => {
+            let (sentence, message) = protocol::docker::failure(&error);
             let _ = write(sentence.as_bytes());
-            // Some of its commands keep that to themselves, and pass on what stands here.
-            if is_for_people {
-                say(sentence.trim_end());
-            }
+            message.inspect(|message| say(message));
             1
         }
-        Err(error) => {
-            say(&format!("{error}\nhint: {}", error.hint()));
-            error.exit_code()
+        Err(Failed { error, stdout }) => {
+            let code = fail(&error);
+            let _ = write(stdout.as_bytes());
+            code
         }
     }
+}
+
+/// Prints an error and its hint; gives its exit code.
+fn fail(error: &Error) -> u8 {
+    say(&format!("{error}\nhint: {}", error.hint()));
+    error.exit_code()
 }
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
 ///
 /// What it calls is kept out of line where that takes much of the stack: all of it together would be three
 /// pages, and every call would touch each.
-fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
+fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     // A defect of the configuration does not matter to these two.
     match &line.task {
-        Task::Completions(shell) => {
-            return Ok((command::completions(shell, cli::command()).into(), 0));
+        Task::Completions { shell, words } => {
+            return Ok((completions(&line.flags, shell, words).into(), 0));
         }
         Task::Man(name) => return Ok((command::page(name.as_deref(), cli::command()).into(), 0)),
         _ => {}
@@ -141,15 +157,15 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
     };
     let exists = |path: &Path| path.exists();
     let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
-    let serve_any = || serve(&configuration.settings()?, Some(&line.name));
+    let serve_any = || serve(&configuration.settings()?, Some(&line.name), None);
     // `None` for a host that no account is for.
     let serve_at = |host: &Host| match configuration.settings_for(host)? {
-        Some(settings) => serve(&settings, Some(&line.name)).map(Some),
+        Some(settings) => serve(&settings, Some(&line.name), Some(host)).map(Some),
         None => Ok(None),
     };
     let serve = |host: Option<&Host>| host.map_or_else(|| serve_any().map(Some), serve_at);
     let forget_at = |host: &Host, named: Option<&Secret>| match configuration.settings_for(host)? {
-        Some(settings) => forget(&settings, named),
+        Some(settings) => forget(&settings, named, Some(host)),
         None => Ok(()),
     };
     let context = |may_be_new| {
@@ -175,7 +191,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
         Task::Forget { all: false } => {
-            forget(&configuration.settings()?, None).map(|()| Vec::new())
+            forget(&configuration.settings()?, None, None).map(|()| Vec::new())
         }
         Task::Forget { all: true } => forget_all(&configuration.settings()?).map(|()| Vec::new()),
         Task::Status { json } => {
@@ -189,29 +205,39 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Error> {
             let (answer, code) = doctor(&configuration, &settings, &env, *online, *json);
             return Ok((answer.into(), code));
         }
-        Task::Kubernetes => {
+        Task::Kubernetes(stated) => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
-            protocol::kubernetes::answer(exec_info.as_deref(), serve)
+            protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
         }
-        Task::Git(verb) => protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at),
+        Task::Git(verb) => {
+            let answer = protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at)?;
+            return Ok((answer.into(), 0));
+        }
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
             let hosts = || configuration.hosts();
-            protocol::docker::answer(verb, io::stdin(), hosts, serve_at, forget_at)
+            let tools = || std::fs::read(docker_configuration()?).ok();
+            protocol::docker::answer(verb, io::stdin(), hosts, tools, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
         Task::Setup(order) => setup::run(order, context(order.undo)?, &line.flags),
-        Task::SetupAccount => setup::run_account(&context(true)?, &line.flags),
-        Task::Completions(_) | Task::Man(_) => Ok(Vec::new()),
+        Task::SetupAccount => setup::run_account(&context(true)?),
+        Task::Completions { .. } | Task::Man(_) => Ok(Vec::new()),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
+    .map_err(Failed::from)
 }
 
-/// The one question of every adapter. A failure is kept as that of `command`.
-fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error> {
+/// The one question of every adapter: a credential, for `host` if the caller names one. A failure is kept
+/// as that of `command`.
+fn serve(
+    settings: &Settings,
+    command: Option<&str>,
+    host: Option<&Host>,
+) -> Result<Credential, Error> {
     let deadline = Instant::now() + *settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
@@ -220,10 +246,12 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
         }
         Account::Service(account) => account,
     };
+    let host = host.map(ToString::to_string);
     let demand = Demand {
         refresh: settings.refresh,
         min_valid: *settings.min_valid,
-        timeout: deadline.saturating_duration_since(Instant::now()),
+        deadline,
+        host: host.as_deref(),
         api: &settings.api.base,
         route: &settings.route(),
     };
@@ -235,13 +263,18 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
     };
     let cache = cache(settings, &account);
     let mint = || {
-        let why = format!("waiting for `{}`", settings.api.base);
+        let why = format!("waiting for {}", shown::quoted(&settings.api.base));
         message::explain(why, || exchange.mint(&account))
     };
-    let served = broker::serve(&cache, demand, Timestamp::now, mint);
+    let served = broker::serve(&cache, demand, Moment::now, mint);
     message::wipe();
-    served.map_err(|Failure { trouble, remembered }| {
-        let error = Error::Exchange { trouble, remembered, account: path };
+    served.map_err(|failure| {
+        let error = match failure {
+            Failure::Exchange { error, remembered } => {
+                Error::Exchange { trouble: error, remembered, account: path }
+            }
+            Failure::Refused { host, wait } => Error::Refused { host, wait },
+        };
         if let Some(command) = command {
             cache.keep_failure(&LastFailure::of(&error, command));
         }
@@ -254,11 +287,11 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
     let env = |name: &str| env::var_os(name);
     let is_uncached =
         flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
-    let is_kept = matches!(error, Error::Exchange { .. });
+    let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
     // Whoever looks or sets up sees what happens.
-    let is_seen = ["status", "doctor", "setup", "completions", "man"].contains(&command);
+    let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker asks for every registry there is.
-    let is_usual = matches!(error, Error::NotOurs { protocol: "docker" });
+    let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
     if !(is_uncached || is_kept || is_seen || is_usual)
         && let folders = default_folders()
         && let files = settings::read_files(flags, &env, &folders).unwrap_or_default()
@@ -283,7 +316,8 @@ fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, 
         entry: cache.read(),
         last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
         min_valid: *settings.min_valid,
-        route: settings.route(),
+        route: cache.digest(settings.route().expose()),
+        timeout: *settings.timeout,
         now: Timestamp::now(),
     };
     status::report(seen, is_json)
@@ -311,7 +345,7 @@ fn doctor(
         binary: program().ok(),
     };
     let anew = Settings { refresh: true, ..settings.clone() };
-    let exchange = is_online.then_some(|| serve(&anew, None));
+    let exchange = is_online.then_some(|| serve(&anew, None, None));
     // <https://no-color.org>
     let is_coloured = io::stdout().is_terminal()
         && env("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -322,16 +356,19 @@ fn doctor(
     answer
 }
 
-/// Drops the cached token if it is `named` or none is.
-fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
+/// Drops the cached token if it is `named` or none is; with a host, because that refused it.
+fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
-    let cache = cache(settings, &account);
-    let forgotten = broker::forget(&cache, named, *settings.timeout);
+    // Without the cache a call neither reads nor writes a token; forgetting one is another matter.
+    let cache =
+        cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
+    let at_host = at.map(ToString::to_string);
+    let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
     message::wipe();
-    if named.is_none() {
+    if named.is_none() && at.is_none() {
         cache.remove_failure();
         settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
     }
@@ -340,8 +377,28 @@ fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
 
 /// Drops what is cached for every account.
 fn forget_all(settings: &Settings) -> Result<(), Error> {
-    let cleared = settings.cache_dir.as_deref().map_or(Ok(()), cache::clear_all);
-    cleared.map_err(|why| not_forgotten(settings, &why))
+    let deadline = Instant::now() + *settings.timeout;
+    let dir = settings.cache_dir.as_deref();
+    let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
+    forgotten.map_err(|why| not_forgotten(settings, &why))
+}
+
+/// The completion script, or the candidates for the last of the words.
+#[inline(never)]
+fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
+    if words.is_empty() {
+        let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        return completion::script(shell, &called);
+    }
+    let env = |name: &str| env::var_os(name);
+    let exists = |path: &Path| path.exists();
+    let folders = default_folders();
+    let known = settings::read_files(flags, &env, &folders).and_then(|files| {
+        let configuration = Configuration::new(flags, &env, folders, files, &exists)?;
+        let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
+        Ok(Known { hosts, accounts: configuration.names().map(str::to_owned).collect() })
+    });
+    completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }
 
 fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
@@ -380,10 +437,17 @@ fn paths(name: &str) -> Vec<PathBuf> {
     env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
+/// The configuration file of Docker's command line.
+fn docker_configuration() -> Option<PathBuf> {
+    let folder = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty());
+    let default = || env::var_os(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
+    Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
+}
+
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
     env::current_exe().map_err(|why| {
-        let command = env::args().next().unwrap_or_default();
+        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
         Error::ToolFailed { command, why: why.to_string() }
     })
 }
@@ -410,7 +474,7 @@ fn default_folders() -> Folders {
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {
-    #[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+    #[cfg(all(target_os = "linux", not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
         return Err(Error::Output("it is closed".to_owned()));
     }

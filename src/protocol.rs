@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::net::Ipv6Addr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,43 +30,72 @@ pub struct Host {
     port: u16,
 }
 
+/// A failed call of an adapter.
+#[derive(Debug)]
+pub struct Failed {
+    /// The error, for standard error.
+    pub error: Error,
+    /// The protocol's answer to it, for standard output.
+    pub stdout: &'static str,
+}
+
 impl Host {
     /// Reads `HOST[:PORT]`; the port is 443 when absent.
     ///
     /// `None` for anything that two parsers might read differently: userinfo, a trailing dot, an
     /// empty or padded port, percent-encoding, letters outside ASCII.
     pub fn parse(authority: &str) -> Option<Self> {
+        Self::read(authority).ok()
+    }
+
+    /// The same; the error is a predicate, such as "names a user".
+    fn read(authority: &str) -> Result<Self, &'static str> {
+        if authority.contains('@') {
+            return Err("names a user in front of the host");
+        }
         let (name, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (address, port) = rest.split_once(']')?;
-                address.parse::<std::net::Ipv6Addr>().ok()?;
-                (&authority[..address.len() + 2], port)
+                let end = rest.find(']').filter(|end| rest[..*end].parse::<Ipv6Addr>().is_ok());
+                authority.split_at(end.ok_or("has brackets without an IPv6 address")? + 2)
             }
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
-            Some(digits) => port_number(digits)?,
-            None if port.is_empty() => 443,
-            None => return None,
+            Some(digits) => port_number(digits),
+            None => port.is_empty().then_some(443),
         };
+        let port = port.ok_or("has a port that is not a plain number from 1 to 65535")?;
         let is_label = |label: &str| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
             !label.is_empty() && label.bytes().all(plain)
         };
-        let is_name = name.starts_with('[') || name.split('.').all(is_label);
-        is_name.then(|| Self { name: name.to_ascii_lowercase(), port })
+        match name {
+            "" => Err("names no host"),
+            _ if name.starts_with('[') || name.split('.').all(is_label) => {
+                Ok(Self { name: name.to_ascii_lowercase(), port })
+            }
+            _ if name.ends_with('.') => Err("has a dot at the end of the host's name"),
+            _ => Err("has a host's name with other characters than letters, digits, `-` and `_`"),
+        }
     }
 
     /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
-    pub fn of_url(url: &str, schemes: &[&str]) -> Option<Self> {
-        // A request has no fragment, and browsers take a backslash for a slash.
-        if url.bytes().any(|b| matches!(b, b'#' | b'\\') || !b.is_ascii_graphic()) {
-            return None;
+    ///
+    /// # Errors
+    /// What is wrong with the URL, as a predicate: "names a user in front of the host".
+    pub fn of_url(url: &str, schemes: &[&str]) -> Result<Self, &'static str> {
+        if !url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme)) {
+            return Err("does not begin with `https://`");
         }
-        let (scheme, _) = url.split_once("://")?;
-        schemes.contains(&scheme).then_some(())?;
-        let uri: http::Uri = url.parse().ok()?;
-        Self::parse(uri.authority()?.as_str())
+        // Browsers take a backslash for a slash.
+        if url.bytes().any(|b| b == b'\\' || !b.is_ascii_graphic()) {
+            return Err("has a backslash, a space or another character that no URL has");
+        }
+        if url.contains('#') {
+            return Err("has a fragment, which no request has");
+        }
+        let uri: http::Uri = url.parse().map_err(|_| "is malformed")?;
+        Self::read(uri.authority().map_or("", http::uri::Authority::as_str))
     }
 }
 
@@ -116,6 +146,12 @@ impl fmt::Display for Host {
     }
 }
 
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, stdout: "" }
+    }
+}
+
 /// Reads a request to its end.
 fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Error> {
     let problem = |problem: String| Error::Request { protocol, problem };
@@ -150,11 +186,16 @@ fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, 
     Ok(line)
 }
 
+/// A host that no account is for, for the protocols that call it a failure.
+fn not_ours(protocol: &'static str, host: &Host) -> Error {
+    Error::NotOurs { protocol, host: Some(host.to_string()) }
+}
+
 /// An unknown verb, for the protocols that call it a failure.
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,
-        problem: format!("unknown verb `{}`, known are {known}", crate::error::Shown(verb)),
+        problem: format!("unknown verb {}, known are {known}", crate::shown::quoted(verb)),
     }
 }
 
@@ -259,6 +300,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_1_mib_is_read_and_a_larger_one_refused() {
+        let length = |bytes| read_request("docker", std::io::repeat(b'x').take(bytes));
+        assert_eq!(length(1_048_576).unwrap().len(), 1_048_576);
+        let error = length(1_048_577).unwrap_err().to_string();
+        assert_eq!(error, "docker: the request is larger than 1 MiB");
+    }
+
+    #[test]
     fn the_host_of_a_url_is_the_one_it_is_sent_to() {
         let cases = [
             "https://ours",
@@ -292,8 +341,8 @@ mod tests {
         ];
         let table: Vec<_> = cases
             .map(|case| match Host::of_url(case, &["https", "grpcs"]) {
-                Some(host) => format!("{case:?} goes to {} port {}", host.name, host.port),
-                None => format!("{case:?} is refused"),
+                Ok(host) => format!("{case:?} goes to {} port {}", host.name, host.port),
+                Err(why) => format!("{case:?} {why}"),
             })
             .into();
         insta::assert_snapshot!(table.join("\n"), @r#"
@@ -302,36 +351,36 @@ mod tests {
         "https://OURS:443/p?q=1" goes to ours port 443
         "https://ours/@scope/x" goes to ours port 443
         "grpcs://ours" goes to ours port 443
-        "http://ours/" is refused
-        "HTTPS://ours/" is refused
-        "ours" is refused
-        "//ours/" is refused
-        "https:ours" is refused
-        "https:///ours" is refused
-        "https://ours@evil/" is refused
-        "https://evil@ours/" is refused
-        "https://evil/#@ours" is refused
-        "https://ours#@evil/" is refused
+        "http://ours/" does not begin with `https://`
+        "HTTPS://ours/" does not begin with `https://`
+        "ours" does not begin with `https://`
+        "//ours/" does not begin with `https://`
+        "https:ours" does not begin with `https://`
+        "https:///ours" is malformed
+        "https://ours@evil/" names a user in front of the host
+        "https://evil@ours/" names a user in front of the host
+        "https://evil/#@ours" has a fragment, which no request has
+        "https://ours#@evil/" has a fragment, which no request has
         "https://evil/?ours" goes to evil port 443
         "https://evil?@ours/" goes to evil port 443
-        "https://evil\\@ours/" is refused
-        "https://ours\\.evil/" is refused
-        "https://ours%2eevil/" is refused
+        "https://evil\\@ours/" has a backslash, a space or another character that no URL has
+        "https://ours\\.evil/" has a backslash, a space or another character that no URL has
+        "https://ours%2eevil/" is malformed
         "https://ours.evil/" goes to ours.evil port 443
         "https://evil.ours/" goes to evil.ours port 443
         "https://ours:444/" goes to ours port 444
-        "https://ours./" is refused
-        "https://ours :443/" is refused
-        " https://ours/" is refused
-        "https://ours/\n" is refused
-        "https://öurs/" is refused
+        "https://ours./" has a dot at the end of the host's name
+        "https://ours :443/" has a backslash, a space or another character that no URL has
+        " https://ours/" does not begin with `https://`
+        "https://ours/\n" has a backslash, a space or another character that no URL has
+        "https://öurs/" has a backslash, a space or another character that no URL has
         "#);
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic_or_yields_an_odd_host(text in "\\PC*|[a-z@:/.\\[\\]#?]{1,30}") {
-            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"])].into_iter().flatten() {
+            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"]).ok()].into_iter().flatten() {
                 let odd = |b: u8| b"@/?#%\\ ".contains(&b) || b.is_ascii_uppercase() || !b.is_ascii_graphic();
                 prop_assert!(!host.name.bytes().any(odd) && host.port > 0);
             }

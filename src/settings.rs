@@ -42,8 +42,10 @@ pub use self::sourced::{Source, Sourced};
 pub use self::values::Api;
 pub use self::values::DEFAULT_ACCOUNT;
 use self::values::{DEFAULT_API, wanted};
-use crate::error::{Defect, Error, harmless};
+use crate::error::{Defect, Error};
 use crate::protocol::Host;
+use crate::shown::{self, harmless};
+use crate::token::Secret;
 
 /// The default folders; each is `None` without a home.
 #[derive(Clone, Debug, Default)]
@@ -132,7 +134,8 @@ const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
 /// Names a folder of certificate authorities. It is used where the system's authorities are loaded.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+/// Names the home directory.
+pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 static ACCOUNT: Setting =
     Setting { flag: "--account", variable: "ASTRA_CREDENTIAL_ACCOUNT", wanted: wanted::ACCOUNT };
@@ -454,7 +457,7 @@ impl<'a> Configuration<'a> {
     }
 
     /// The names of the accounts: `default`, and those that have an entry.
-    fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let others = self.entries().map(|entry| entry.name.as_str());
         [DEFAULT_ACCOUNT].into_iter().chain(others.filter(|name| *name != DEFAULT_ACCOUNT))
     }
@@ -686,10 +689,11 @@ fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Ve
 }
 
 impl Settings {
-    /// The way to Astra: a failure on one way says nothing about another.
-    pub fn route(&self) -> String {
-        let proxy = self.proxy.as_deref().map(without_userinfo);
-        format!("{} {:?}", proxy.unwrap_or_default(), self.ca_file.value)
+    /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
+    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    pub fn route(&self) -> Secret {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        Secret::new(format!("{proxy} {:?}", self.ca_file.value))
     }
 }
 
@@ -698,7 +702,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => write!(f, "the account `{name}`"),
-            Self::File(path) => write!(f, "`{}`", harmless(&path.to_string_lossy())),
+            Self::File(path) => f.write_str(&shown::path(path)),
         }
     }
 }
@@ -799,6 +803,40 @@ impl Configuration<'_> {
         })
     }
 
+    /// The flags that belong into an account's entry: key and value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a value cannot be used.
+    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        let Self { flags, env, .. } = self;
+        let text = |said: &Said| said.value.to_string_lossy().into_owned();
+        let mut entered = Vec::new();
+        if let Some(said) = API_URL.flag(flags.api_url.as_ref()) {
+            let value = text(&said);
+            API_URL.parse(said, Api::parse)?;
+            entered.push(("api_url", value));
+        }
+        for (key, setting, flag) in [
+            ("file", &SERVICE_ACCOUNT, &flags.service_account),
+            ("ca_file", &CA_FILE, &flags.ca_file),
+        ] {
+            let Some(said) = setting.flag(flag.as_ref()) else { continue };
+            let value = said.value.clone();
+            let path = setting.path(said, env)?.value;
+            let path = std::path::absolute(&path).ok().filter(|path| shown::is_usable_path(path));
+            let path = path.and_then(|path| path.to_str().map(str::to_owned));
+            let path =
+                path.ok_or_else(|| setting.unusable(setting.flag, &value, "is no usable path"));
+            entered.push((key, path?));
+        }
+        if let Some(said) = MIN_VALID.flag(flags.min_valid.as_ref()) {
+            let value = text(&said);
+            MIN_VALID.parse(said, values::whole_seconds)?;
+            entered.push(("min_valid", value));
+        }
+        Ok(entered)
+    }
+
     /// How long the whole call may take.
     pub fn timeout(&self) -> Duration {
         *self.common.timeout
@@ -839,11 +877,10 @@ impl Configuration<'_> {
                 !entry.hosts.is_empty() && chosen.value != Who::Named(entry.name.clone())
             })
         {
-            let place = entry.place.to_string_lossy();
             let says = format!(
-                "names {}, which answers for no host that `{}` binds to another account",
+                "names {}, which answers for no host that {} binds to another account",
                 chosen.value,
-                harmless(&place)
+                shown::path(&entry.place)
             );
             found.push((name, says));
         }
@@ -854,10 +891,9 @@ impl Configuration<'_> {
             if let Some(bound) = self.binding(host)
                 && by_variable != Who::Named(bound.name.to_owned())
             {
-                let place = bound.place.to_string_lossy();
                 let says = format!(
-                    "names `{host}`, which `{}` binds to the account `{}`",
-                    harmless(&place),
+                    "names `{host}`, which {} binds to the account `{}`",
+                    shown::path(bound.place),
                     bound.name
                 );
                 found.push((HOST.variable, says));
@@ -869,10 +905,9 @@ impl Configuration<'_> {
             && let Some(said) = API_URL.variable(self.env)
             && API_URL.parse(said, Api::parse).is_ok_and(|said| said.value != *api)
         {
-            let place = entry.place.to_string_lossy();
             let says = format!(
-                "does not count for the account `{name}`, whose `api_url` in `{}` is `{}`",
-                harmless(&place),
+                "does not count for the account `{name}`, whose `api_url` in {} is `{}`",
+                shown::path(&entry.place),
                 api.base
             );
             found.push((API_URL.variable, says));
@@ -884,27 +919,27 @@ impl Configuration<'_> {
 impl Settings {
     /// Every setting, in the order of the configuration file.
     pub fn stated(&self, hosts: &[Sourced<Host>]) -> Vec<Stated> {
-        let stated = |name, value: String, source: &Source| Stated {
-            name,
-            value: harmless(&value),
-            source: source.clone(),
-        };
+        let stated =
+            |name, value: String, source: &Source| Stated { name, value, source: source.clone() };
         let path = |name, path: &Sourced<Option<PathBuf>>, none: &str| {
-            let text = path.as_deref().map(|path| path.to_string_lossy().into_owned());
+            let text = path.as_deref().map(|path| harmless(&path.to_string_lossy()));
             stated(name, text.unwrap_or_else(|| none.to_owned()), &path.source)
         };
         let seconds = |seconds: u64| humantime::format_duration(Duration::from_secs(seconds));
         let min_valid = self.min_valid.and_then(|wanted| u64::try_from(wanted).ok());
         let min_valid =
             min_valid.map_or("the leeway".to_owned(), |wanted| seconds(wanted).to_string());
-        let proxy = self.proxy.as_deref().map_or("none".to_owned(), without_userinfo);
+        let proxy =
+            self.proxy.as_deref().map_or("none".to_owned(), |url| harmless(&without_userinfo(url)));
         let allowed = if *self.allow_exposed { "allowed" } else { "refused" };
         let timeout = humantime::format_duration(*self.timeout).to_string();
         let mut all = vec![
             path("file", &self.service_account, "none"),
-            stated("api_url", self.api.base.clone(), &self.api.source),
+            stated("api_url", harmless(&self.api.base), &self.api.source),
         ];
-        all.extend(hosts.iter().map(|host| stated("hosts", host.to_string(), &host.source)));
+        all.extend(
+            hosts.iter().map(|host| stated("hosts", harmless(&host.to_string()), &host.source)),
+        );
         all.push(if *self.no_cache {
             stated("cache_dir", "off".to_owned(), &self.no_cache.source)
         } else {
@@ -1065,8 +1100,8 @@ mod tests {
         `ASTRA_API_URL` is `api.example.com`, which is not `https`
         `ASTRA_API_URL` is `https://`, which is not a plain URL
         `ASTRA_API_URL` is `https://…@h`, which is not a plain URL
-        `ASTRA_API_URL` is `https://h/?q`, which has a query
-        `ASTRA_API_URL` is `https://h/#f`, which is not a plain URL
+        `ASTRA_API_URL` is `https://h/?…`, which has a query
+        `ASTRA_API_URL` is `https://h/#…`, which is not a plain URL
         `ASTRA_CREDENTIAL_HOSTS` is `https://h`, which is not a host
         `ASTRA_CREDENTIAL_TIMEOUT` is `0`, which is not between 0 and a day
         `ASTRA_CREDENTIAL_TIMEOUT` is `-1`, which is not between 0 and a day

@@ -1,15 +1,17 @@
 //! The entry point on Linux, in place of the runtime's own.
 //!
-//! That one reads `/proc/self/maps` at every start to find the guard page of its stack, for the sake of
-//! a better message on overflow: a tenth of a warm call. What else it does and this program needs is
-//! done here, and one thing better: a closed standard output is noticed.
+//! The runtime of the standard library reads `/proc/self/maps` at every start, to find the guard page of
+//! its stack for a better message on overflow. That is a tenth of a warm call. This module does the rest
+//! of the runtime's work that the program needs, and also records whether standard output is closed.
 //!
-//! The only unsafe code: a symbol's name and the disposition of a signal.
+//! All `unsafe` code is here: a symbol's name, the disposition of a signal, and the argument vector.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt as _;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_getfd;
@@ -17,16 +19,21 @@ use rustix::io::fcntl_getfd;
 /// Whether standard output was closed at the start.
 static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
+/// The argument vector. Without the runtime, `std::env::args` is empty on musl.
+static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
+
 #[unsafe(no_mangle)]
-extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
+extern "C" fn main(_count: c_int, arguments: *mut *const c_char) -> c_int {
+    ARGUMENTS.store(arguments, Ordering::Relaxed);
     hold_standard_streams();
-    // SAFETY: no handler is installed, and no other thread runs yet. A reader that leaves early is
-    // then an error of writing. `exec` hands the default on to its command.
+    // SAFETY: no handler is installed, and no other thread runs yet. With the signal ignored, a reader
+    // that closes early causes a write error. `exec` gives its command the default disposition back.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     c_int::from(crate::start())
 }
 
-/// Keeps the numbers 0, 1 and 2 from files that are opened later, which a token might end up in.
+/// Opens `/dev/null` for each standard stream that is closed. Otherwise a file that is opened later, such
+/// as a cache entry, would get the number 0, 1 or 2, and the token might be written to it.
 fn hold_standard_streams() {
     let is_closed = [
         fcntl_getfd(rustix::stdio::stdin()).is_err(),
@@ -35,14 +42,30 @@ fn hold_standard_streams() {
     ];
     IS_OUTPUT_CLOSED.store(is_closed[1], Ordering::Relaxed);
     for _ in is_closed.into_iter().filter(|is_closed| *is_closed) {
-        // Takes the lowest number that is free.
+        // The kernel assigns the lowest free number.
         if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
             std::mem::forget(null);
         }
     }
 }
 
-/// Whether an answer has nowhere to go.
+/// Whether standard output was closed at the start.
 pub fn is_output_closed() -> bool {
     IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
+}
+
+/// The command line, from the program's own name on.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    let vector = ARGUMENTS.load(Ordering::Relaxed);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        // SAFETY: `main` stored the vector before anything else ran. It ends with a null pointer, which
+        // `at` never passes. It and its strings stay in place until the process ends.
+        let argument = unsafe {
+            let argument = *vector.add(at);
+            (!argument.is_null()).then(|| CStr::from_ptr(argument))?
+        };
+        at += 1;
+        Some(OsStr::from_bytes(argument.to_bytes()).to_owned())
+    })
 }

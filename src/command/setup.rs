@@ -19,7 +19,6 @@ mod plan;
 mod record;
 pub mod terraform;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -29,9 +28,10 @@ use self::edit::{Edit, Made};
 use self::file::Lock;
 use self::plan::{Plan, Stop};
 use self::record::Record;
-use crate::error::{Error, Shown};
+use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, DEFAULT_ACCOUNT, Flags, NamedAccount};
+use crate::settings::{DEFAULT_ACCOUNT, Flags, NamedAccount};
+use crate::shown::Shown;
 
 /// Attempts to do something while other programs change the files.
 const MOST_ATTEMPTS: usize = 10;
@@ -176,26 +176,14 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 ///
 /// # Errors
 /// There is no usable account, or something cannot be written.
-pub fn run_account(context: &Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
+pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
     context.refuse_foreign_home()?;
-    let path = |value: &OsString| {
-        let expanded = settings::expanded(value, context.env).unwrap_or_else(|_| value.into());
-        std::path::absolute(&expanded).unwrap_or(expanded)
-    };
-    let text = |value: &OsString| value.to_string_lossy().into_owned();
-    let ca_file = flags.ca_file.as_ref().map(|file| Context::written(&path(file))).transpose()?;
-    let entered = [
-        ("api_url", flags.api_url.as_ref().map(text)),
-        ("ca_file", ca_file),
-        ("min_valid", flags.min_valid.as_ref().map(text)),
-    ];
-    let mut entered: Vec<_> =
-        entered.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    let mut done = match &flags.service_account {
-        Some(file) => {
-            let file = path(file);
-            entered.insert(0, ("file", Context::written(&file)?));
-            account::found(&file, context, &account_command(&context.account.name))?
+    let entered = context.entered()?;
+    let file = entered.iter().find(|(key, _)| *key == "file");
+    let mut done = match file {
+        Some((_, file)) => {
+            let fix = account_command(&context.account.name);
+            account::found(Path::new(file), context, &fix)?
         }
         None => account::store(context)?,
     };

@@ -1,4 +1,4 @@
-//! The JSON `get` of Bazel and uv, EngFlow's credential-helper specification:
+//! The JSON `get` of Bazel, EngFlow's credential-helper specification:
 //! <https://github.com/EngFlow/credential-helper-spec/blob/main/spec.md>.
 //!
 //! Bazel calls once for each distinct URI, in parallel, and gives up after 10 s. It drops a whole
@@ -53,9 +53,11 @@ pub fn answer(
                 problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {}", error),
             }
         })?;
-    let host = Host::of_url(&request.uri, &["https", "grpcs"]);
-    let credential = host.map_or(Ok(None), |host| serve(&host))?;
-    let credential = credential.ok_or(Error::NotOurs { protocol: PROTOCOL })?;
+    let host = Host::of_url(&request.uri, &["https", "grpcs"]).map_err(|why| Error::Request {
+        protocol: PROTOCOL,
+        problem: format!("the URI gets no token, since it {why}"),
+    })?;
+    let credential = serve(&host)?.ok_or_else(|| super::not_ours(PROTOCOL, &host))?;
     let header = Secret::new(format!("Bearer {}", credential.bearer.expose()));
     let reply = Reply {
         headers: Headers { authorization: [header.expose()] },
@@ -96,7 +98,13 @@ mod tests {
         let cases = [
             ("get", r#"{"uri":"https://evil.example/?ours.example"}"#),
             ("get", r#"{"uri":"https://ours.example@evil.example/"}"#),
+            ("get", r#"{"uri":"https://ours.example:444/"}"#),
             ("get", r#"{"uri":"http://ours.example/"}"#),
+            ("get", r#"{"uri":"https://me@ours.example/"}"#),
+            ("get", r#"{"uri":"https://ours.example:0443/"}"#),
+            ("get", r#"{"uri":"https://ours.example./"}"#),
+            ("get", r#"{"uri":"https://ours.example/#x"}"#),
+            ("get", r#"{"uri":"https://ours.example/a b"}"#),
             ("get", r#"{"uri":"ours.example"}"#),
             ("get", r#"{"uri":"https://ours.example","uri":"https://ours.example"}"#),
             ("get", r#"{"uri":"https://ours.example"} x"#),
@@ -108,10 +116,16 @@ mod tests {
         ];
         let table: Vec<_> = cases.map(|(verb, request)| answered(verb, request.as_bytes())).into();
         insta::assert_snapshot!(table.join("\n"), @r#"
-        bazel: asked for a host that this credential is not for
-        bazel: asked for a host that this credential is not for
-        bazel: asked for a host that this credential is not for
-        bazel: asked for a host that this credential is not for
+        bazel: asked for `evil.example`, a host that no account is for
+        bazel: the URI gets no token, since it names a user in front of the host
+        bazel: asked for `ours.example:444`, a host that no account is for
+        bazel: the URI gets no token, since it does not begin with `https://`
+        bazel: the URI gets no token, since it names a user in front of the host
+        bazel: the URI gets no token, since it has a port that is not a plain number from 1 to 65535
+        bazel: the URI gets no token, since it has a dot at the end of the host's name
+        bazel: the URI gets no token, since it has a fragment, which no request has
+        bazel: the URI gets no token, since it has a backslash, a space or another character that no URL has
+        bazel: the URI gets no token, since it does not begin with `https://`
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 35
         bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 32
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 11

@@ -59,7 +59,8 @@ pub fn answer(
             let _: BTreeMap<String, String> = super::json_object(&query).map_err(|error| {
                 problem(format!("the query is not a JSON object of strings: {}", error))
             })?;
-            let credential = serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL })?;
+            let credential =
+                serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL, host: None })?;
             let token = Some(credential.bearer.expose());
             let expires = credential.expires.map(|instant| instant.to_string());
             super::json_line(PROTOCOL, &Reply { token, expires })

@@ -1,7 +1,7 @@
 //! The proxy for a host, chosen from the environment as curl chooses it.
 
-use crate::error::Shown;
 use crate::protocol::Host;
+use crate::shown::Shown;
 
 /// The variables that name a proxy, in the order in which they count. Lower case comes first,
 /// `ALL_PROXY` last, and `HTTP_PROXY` is not used at all.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::Shown;
+use crate::shown::Shown;
 
 /// A value, and where it was set.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::Host;
+use crate::shown;
 
 /// The base URL of the DevOps API: `https`, without userinfo, query, fragment or trailing slash.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +57,7 @@ impl Api {
         if base.contains('?') {
             return Err("has a query");
         }
-        let host = Host::of_url(base, &["https"]).ok_or("is not a plain URL")?;
+        let host = Host::of_url(base, &["https"]).map_err(|_| "is not a plain URL")?;
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
@@ -68,7 +69,7 @@ impl Api {
 
 /// Reads `HOST[:PORT]`.
 pub fn host(text: &str) -> Result<Host, &'static str> {
-    Host::parse(text).ok_or("is not a host")
+    Host::parse(text).filter(|_| shown::is_usable_host(text)).ok_or("is not a host")
 }
 
 /// Reads a path: a leading `~/` is replaced by the home directory. No shell reads a kubeconfig, a

@@ -172,7 +172,7 @@ fn is_as_new(world: &World, what: &str) -> usize {
     cost
 }
 
-/// One entry and its lock, each for this user alone, and nothing else.
+/// One entry and its locks, each for this user alone, and nothing else.
 fn is_tidy(world: &World, what: &str) {
     for folder in [world.path(".cache"), world.cache_dir()] {
         assert_eq!(mode(&folder), 0o700, "{what}: {}", folder.display());
@@ -183,6 +183,7 @@ fn is_tidy(world: &World, what: &str) {
         kinds.push(path.extension().unwrap().to_owned());
     }
     kinds.sort();
+    kinds.dedup();
     assert_eq!(kinds, ["entry", "lock"], "{what}");
 }
 
@@ -709,6 +710,12 @@ fn an_answer_to_a_closed_stream_is_a_failure() {
     is_a_failure(">&-");
     is_a_failure(">&- 2>&-");
     is_a_failure(">&- 2>&- <&-");
+    let world = World::new();
+    for line in ["--help", "--version", "token --help"] {
+        let done = redirected(&world, line, ">&-");
+        assert_eq!(done.code(), 1, "{done}");
+        assert!(done.stderr().contains("standard output"), "{done}");
+    }
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn a_revoked_token_costs_one_failure_because_git_erases_it() {
         let said = run().failure(128);
         assert!(said.contains("Authentication failed") || said.contains("401"), "{said}");
         assert_eq!(repository.asked().pop().unwrap().status, 401);
-        assert!(world.cached("entry").is_empty());
+        assert_eq!(world.call("status").run().code(), 1, "a token is left");
         run().quiet();
         assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
         assert_eq!(world.astra.exchanges(), 2);
@@ -176,6 +176,8 @@ fn a_rejected_account_fails_with_our_reason_and_sends_nothing() {
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
     let said = ls_remote(&world, &repository).run().failure(128);
     assert!(said.contains("rejected"), "{said}");
+    // git does not go on to ask for a user name.
+    assert!(said.contains("told us to quit") && !said.contains("Username"), "{said}");
     assert_eq!(schemes(&repository), ["none 401"]);
     assert_eq!(world.astra.exchanges(), 1);
 }

@@ -43,58 +43,6 @@ fn help_fits_a_terminal_of_80_columns() {
 }
 
 #[test]
-fn completions_are_scripts_that_their_shells_can_read() {
-    let world = World::new();
-    for (shell, check) in
-        [("bash", "-n"), ("zsh", "-n"), ("fish", "-n"), ("powershell", ""), ("elvish", "")]
-    {
-        let script = world.call(&format!("completions {shell}")).run().quiet();
-        for name in commands(&world) {
-            assert!(script.contains(&name), "{shell}: no `{name}`");
-        }
-        assert!(script.contains("min-valid"), "{shell}");
-        if check.is_empty() || !is_installed(shell) {
-            continue;
-        }
-        let file = world.write(shell, &script);
-        let read = Command::new(shell).arg(check).arg(file).output().unwrap();
-        assert!(read.status.success() && read.stderr.is_empty(), "{shell}: {read:?}");
-    }
-    world.call("completions tcsh").run().failure(2);
-    world.call("completions").run().failure(2);
-}
-
-#[test]
-fn bash_and_fish_complete_commands_flags_and_values() {
-    let world = World::new();
-    let script = world.call("completions bash").run().quiet();
-    let file = world.write("completions", script);
-    world.write("fish", world.call("completions fish").run().quiet());
-    let complete = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-        function=$(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/')
-        "$function" "$1" "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[@]}""#;
-    for (line, expected) in [
-        ("astra-credential tok", "token"),
-        ("astra-credential token --for", "--format"),
-        ("astra-credential token --format js", "json"),
-        ("astra-credential man git-", "git-credential-astra"),
-        ("astra-credential setup ku", "kubectl"),
-        ("astra-credential completions fi", "fish"),
-    ] {
-        let call = world.call_as("bash", "-c").arg(complete).arg(&file);
-        let done = line.split(' ').fold(call, |call, word| call.arg(word)).run();
-        assert_eq!(done.stdout().trim_end(), expected, "{done}");
-        if is_installed("fish") {
-            let complete = format!("source $HOME/fish; complete -C '{line}'");
-            let done = world.call_as("fish", "--no-config -c").arg(complete).run();
-            let offered = done.stdout();
-            let words: Vec<_> = offered.lines().map(|line| line.split('\t').next()).collect();
-            assert_eq!(words, [Some(expected)], "{done}");
-        }
-    }
-}
-
-#[test]
 fn manual_pages_are_there_for_every_name_and_are_well_formed() {
     let world = World::new();
     let program = world.call("man").run().quiet();
@@ -122,6 +70,61 @@ fn manual_pages_are_there_for_every_name_and_are_well_formed() {
         }
     }
     world.call("man kubectl").run().failure(2);
+}
+
+#[test]
+fn a_manual_page_fits_80_columns() {
+    if !is_installed("man") || !is_installed("mandoc") {
+        return;
+    }
+    let world = World::new();
+    for name in ["astra-credential"].into_iter().chain(LINKS) {
+        let page = world.write("page.1", world.call(&format!("man {name}")).run().quiet());
+        let man = world.call_as("man", "-l").arg(&page).env("MANWIDTH", "80");
+        let mandoc = world.call_as("mandoc", "-T utf8 -O width=78").arg(&page);
+        for (tool, call) in [("man", man), ("mandoc", mandoc)] {
+            let text = call.env("LC_ALL", "C.UTF-8").run().quiet();
+            assert!(text.lines().count() > 20, "{tool}: {text}");
+            // Bold is a letter, a backspace and the letter again.
+            let width = |line: &&str| {
+                line.chars().count() - 2 * line.chars().filter(|c| *c == '\u{8}').count()
+            };
+            let wide: Vec<_> = text.lines().filter(|line| width(line) > 80).collect();
+            assert!(wide.is_empty(), "{tool} {name}: {wide:#?}");
+        }
+    }
+}
+
+#[test]
+fn help_of_a_command_is_what_the_command_says_of_itself() {
+    let world = World::new();
+    for name in commands(&world) {
+        let help = world.call(&format!("help {name}")).run().quiet();
+        assert_eq!(help, world.call(&format!("{name} --help")).run().quiet());
+    }
+    assert_eq!(world.call("help").run().quiet(), world.call("--help").run().quiet());
+    assert_eq!(
+        world.call("help exec-credential").run().quiet(),
+        world.call("help kubernetes").run().quiet()
+    );
+    assert!(world.call("help forgot").run().failure(2).contains("'forget'"));
+    assert!(!world.cache_dir().exists());
+}
+
+#[test]
+fn help_names_the_command_that_deletes_a_revoked_token() {
+    let world = World::new();
+    for name in ["forget", "status", "kubernetes", "git", "bazel", "docker", "terraform"] {
+        let help = world.call(&format!("help {name}")).run().quiet();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["only its server knows that it is revoked", "astra-credential forget"] {
+            assert!(words.contains(part), "{help}");
+        }
+    }
+    for page in ["kubectl", "git", "bazel", "docker", "terraform"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
+        assert!(fs::read_to_string(path).unwrap().contains("`astra-credential forget`"), "{page}");
+    }
 }
 
 #[test]

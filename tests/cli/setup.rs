@@ -592,7 +592,9 @@ fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
     let before = tree(&world);
     let [setup, undo] = ["setup docker --host a.example.com", "setup docker --undo"];
     let mut killed = 0;
-    for call in ["mkdir", "symlink", "openat", "write", "fsync", "rename", "unlink", "rmdir"] {
+    for call in
+        ["mkdir", "symlink", "?open", "openat", "write", "fsync", "rename", "unlink", "rmdir"]
+    {
         for when in 1..7 {
             let inject = format!("-qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
             for line in [setup, undo] {
@@ -811,13 +813,13 @@ fn the_account_is_checked_and_stored_privately() {
     let said: Vec<_> = bad_and_other.iter().map(Done::stderr).collect();
     let home = world.home.path().to_string_lossy().into_owned();
     insta::assert_snapshot!(said.join("\n").replace(&home, "~"), @"
-    astra-credential: the account file `standard input` has no `clientName`
+    astra-credential: the account file `/dev/stdin` has no `clientName`
     hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
 
     astra-credential: `~/.config/astra-credential/service-account.json` is not the file of the same account, and is kept
     hint: move it away first: `mv ~/.config/astra-credential/service-account.json ~/.config/astra-credential/service-account.json.old`
 
-    astra-credential: the account file `standard input` is empty
+    astra-credential: the account file `/dev/stdin` is empty
     hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
     ");
 }

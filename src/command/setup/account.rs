@@ -13,11 +13,15 @@ use zeroize::Zeroizing;
 use super::context::Context;
 use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
-use crate::error::{Error, Shown};
+use crate::error::Error;
+use crate::shown::{self, Shown};
 
 /// Checks the account in a file that is there already, and returns the line that says so. `fix` is the
 /// command that stores an account.
 pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Error> {
+    if !shown::is_usable_path(file) {
+        return Err(Error::AccountInline);
+    }
     if !file.exists() {
         // The usual hint would lead here again.
         return Err(Error::AccountMissing { path: file.to_owned(), fix: fix.to_owned() });
@@ -34,7 +38,7 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
     let folder = context.folder.as_path();
     let path = context.account.file.as_deref().ok_or(Error::AccountUnnamed)?;
     account::forbid_core_dump();
-    let source = || PathBuf::from("standard input");
+    let source = || PathBuf::from("/dev/stdin");
     let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
     let given =
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;

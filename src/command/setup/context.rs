@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::edit::Edit;
 use super::file;
-use crate::error::{Error, Shown};
+use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{
     self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
 };
+use crate::shown::Shown;
 
 /// The process's surroundings.
 pub struct World<'a> {
@@ -110,6 +111,11 @@ impl Context<'_> {
     #[cfg(not(unix))]
     pub fn refuse_foreign_home(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// The flags that belong into the account's entry: key and value.
+    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        self.configuration.entered()
     }
 
     /// The account to which a configuration file binds the host.

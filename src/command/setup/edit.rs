@@ -14,7 +14,8 @@ use self::json::{Added, Item, Syntax};
 use self::user::{Found, User};
 use super::file;
 use super::plan::Plan;
-use crate::error::{Error, Shown};
+use crate::error::Error;
+use crate::shown::Shown;
 
 /// One thing that setup does.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

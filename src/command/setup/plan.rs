@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use super::file::{self, Failure};
 use crate::account::quoted;
-use crate::error::{Error, Shown};
+use crate::error::Error;
+use crate::shown::Shown;
 
 /// Characters that are shown of a command's complaint.
 const LONGEST_COMPLAINT: usize = 300;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::command::setup::plan::{self, Plan};
-use crate::error::{Error, Shown};
+use crate::error::Error;
+use crate::shown::Shown;
 
 /// A user whose token comes from a command.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
