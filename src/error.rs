@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::shown::Shown;
 use crate::shown::{self, NOT_SHOWN};
-pub use crate::shown::{Shown, harmless};
 
 /// Everything that can keep the program from answering.
 #[derive(Debug)]

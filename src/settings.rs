@@ -405,6 +405,14 @@ impl<'a> Configuration<'a> {
         }
     }
 
+    /// The settings of the account of that name.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting cannot be used.
+    pub fn settings_of(&self, name: &str) -> Result<Settings, Error> {
+        self.resolve(Sourced::default_of(Who::Named(name.to_owned())))
+    }
+
     /// The account to which a configuration file binds `host`, whatever flags and variables say.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         self.binding(host).map(|bound| bound.name)

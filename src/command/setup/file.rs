@@ -145,7 +145,7 @@ impl Lock {
                 }
             }
             let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
-            match opened.and_then(|file| Ok((file.try_lock(), file))) {
+            match opened.map(|file| (file.try_lock(), file)) {
                 Ok((Ok(()), file)) if is_at(&file, &path) => {
                     if is_told {
                         message::wipe();

@@ -333,8 +333,8 @@ impl Node {
             return text.replace_range(start..next.start, "");
         }
         let without = |from: usize| {
-            let mut parts = vec![from..end];
-            parts.extend(comma.map(|at| at..at + 1));
+            let comma = comma.map(|at| at..at + 1);
+            let mut parts: Vec<_> = comma.into_iter().chain([from..end]).collect();
             parts.sort_by_key(|part| std::cmp::Reverse(part.start));
             let mut cut = text.clone();
             parts.into_iter().for_each(|part| cut.replace_range(part, ""));
@@ -513,7 +513,7 @@ mod tests {
         "{\"a\":1,\"A\":2}"
           "Err(has the key `A` twice)"
         "{\"a\":1,}"
-          "Err(is not JSON at line 1, column 7)"
+          "Err(is not JSON at line 1, column 8)"
         "// no\n{}"
           "Err(is not JSON at line 1, column 1)"
         "[]"
