@@ -487,7 +487,7 @@ fn account_in(arguments: &str) -> Option<Option<String>> {
         return Some(words.get(at + 1).map(|name| (*name).to_owned()));
     }
     let names = |word: &&str| word.starts_with("--host") || word.starts_with("--service-account");
-    words.iter().any(|word| names(&word)).then_some(None)
+    words.iter().any(names).then_some(None)
 }
 
 /// The version of another program of this name, or of the one to which a link leads.

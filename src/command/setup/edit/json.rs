@@ -333,11 +333,15 @@ impl Node {
             return text.replace_range(start..next.start, "");
         }
         let without = |from: usize| {
-            let comma = comma.map(|at| at..at + 1);
-            let mut parts: Vec<_> = comma.into_iter().chain([from..end]).collect();
-            parts.sort_by_key(|part| std::cmp::Reverse(part.start));
             let mut cut = text.clone();
-            parts.into_iter().for_each(|part| cut.replace_range(part, ""));
+            // The later part goes first.
+            if let Some(at) = comma.filter(|at| *at >= end) {
+                cut.remove(at);
+            }
+            cut.replace_range(from..end, "");
+            if let Some(at) = comma.filter(|at| *at < from) {
+                cut.remove(at);
+            }
             cut
         };
         let tidy = without(blank);
