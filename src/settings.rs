@@ -37,7 +37,6 @@ use self::file::Entry;
 pub use self::file::File;
 pub use self::flags::Flags;
 use self::proxy::proxy_for;
-pub use self::proxy::without_userinfo;
 pub use self::sourced::{Source, Sourced};
 pub use self::values::Api;
 pub use self::values::DEFAULT_ACCOUNT;
@@ -103,6 +102,8 @@ pub struct Settings {
     pub cache_dir: Sourced<Option<PathBuf>>,
     /// The certificate authorities to trust; `None` for the system's.
     pub ca_file: Sourced<Option<PathBuf>>,
+    /// The folders of certificate authorities to trust if no file is named; none for the system's.
+    pub ca_folders: Vec<PathBuf>,
     /// The proxy for the API, as a URL.
     pub proxy: Sourced<Option<String>>,
     /// How long the whole call may take.
@@ -131,7 +132,7 @@ pub const LOG: &str = "ASTRA_CREDENTIAL_LOG";
 /// The variable that switches the cache off.
 pub const NO_CACHE: &str = "ASTRA_CREDENTIAL_NO_CACHE";
 const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
-/// Names a folder of certificate authorities. It is used where the system's authorities are loaded.
+/// The folders of certificate authorities to trust, if no file is named.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Names the home directory.
@@ -545,10 +546,11 @@ impl<'a> Configuration<'a> {
         let ca_file = match (CA_FILE.flag(flags.ca_file.as_ref()), in_entry) {
             (Some(said), _) => CA_FILE.path(said, env)?.map(Some),
             (None, Some(file)) => file.map(Some),
-            (None, None) => match CA_FILE.variable(env) {
-                Some(said) => CA_FILE.path(said, env)?.map(Some),
-                None => from_files(files, |file| file.ca_file.clone())
-                    .map_or_else(|| self.system_authorities(), |file| file.map(Some)),
+            (None, None) => match (CA_FILE.variable(env), variable(env, CA_FOLDER)) {
+                (Some(said), _) => CA_FILE.path(said, env)?.map(Some),
+                (None, Some(_)) => Sourced::new(None, Source::Variable(CA_FOLDER)),
+                (None, None) => from_files(files, |file| file.ca_file.clone())
+                    .map_or(Sourced::default_of(None), |file| file.map(Some)),
             },
         };
         let in_entry = entry.and_then(|entry| Some(Sourced::new(entry.min_valid?, place(entry))));
@@ -571,6 +573,7 @@ impl<'a> Configuration<'a> {
             api,
             cache_dir,
             ca_file,
+            ca_folders: ca_folders(env),
             proxy,
             timeout,
             min_valid,
@@ -618,13 +621,6 @@ impl<'a> Configuration<'a> {
                 self.account_of_variables()?.is_some_and(|chosen| chosen.value == *named)
             }
         })
-    }
-
-    fn system_authorities(&self) -> Sourced<Option<PathBuf>> {
-        match variable(self.env, CA_FOLDER) {
-            Some(_) => Sourced::new(None, Source::Variable(CA_FOLDER)),
-            None => Sourced::default_of(None),
-        }
     }
 }
 
@@ -676,6 +672,12 @@ pub fn cache_dir(
     Ok(in_file.map_or_else(|| Sourced::default_of(folders.cache.clone()), |path| path.map(Some)))
 }
 
+/// The folders in `SSL_CERT_DIR`, which OpenSSL separates as `PATH` does.
+fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
+    let listed = variable(env, CA_FOLDER).unwrap_or_default();
+    std::env::split_paths(&listed).filter(|folder| !folder.as_os_str().is_empty()).collect()
+}
+
 /// The hosts of the flags, or else those of the comma-separated variable.
 fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Vec<Host>>, Error> {
     let parse = |value: OsString, source: Source| {
@@ -701,7 +703,7 @@ impl Settings {
     /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
     pub fn route(&self) -> Secret {
         let proxy = self.proxy.as_deref().unwrap_or_default();
-        Secret::new(format!("{proxy} {:?}", self.ca_file.value))
+        Secret::new(format!("{proxy} {:?} {:?}", self.ca_file.value, self.ca_folders))
     }
 }
 
@@ -937,8 +939,7 @@ impl Settings {
         let min_valid = self.min_valid.and_then(|wanted| u64::try_from(wanted).ok());
         let min_valid =
             min_valid.map_or("the leeway".to_owned(), |wanted| seconds(wanted).to_string());
-        let proxy =
-            self.proxy.as_deref().map_or("none".to_owned(), |url| harmless(&without_userinfo(url)));
+        let proxy = self.proxy.as_deref().map_or("none".to_owned(), crate::proxy::shown);
         let allowed = if *self.allow_exposed { "allowed" } else { "refused" };
         let timeout = humantime::format_duration(*self.timeout).to_string();
         let mut all = vec![
@@ -953,7 +954,14 @@ impl Settings {
         } else {
             path("cache_dir", &self.cache_dir, "none")
         });
-        all.push(path("ca_file", &self.ca_file, "the system's"));
+        let folders = self.ca_folders.iter().map(|folder| harmless(&folder.to_string_lossy()));
+        all.push(match (&self.ca_file.value, self.ca_folders.is_empty()) {
+            (None, false) => {
+                let folders = folders.collect::<Vec<_>>().join(", ");
+                stated("ca_file", folders, &self.ca_file.source)
+            }
+            _ => path("ca_file", &self.ca_file, "the system's"),
+        });
         all.push(stated("proxy", proxy, &self.proxy.source));
         all.push(stated("timeout", timeout, &self.timeout.source));
         all.push(stated("min_valid", min_valid, &self.min_valid.source));

@@ -1,7 +1,6 @@
 //! The proxy for a host, chosen from the environment as curl chooses it.
 
 use crate::protocol::Host;
-use crate::shown::Shown;
 
 /// The variables that name a proxy, in the order in which they count. Lower case comes first,
 /// `ALL_PROXY` last, and `HTTP_PROXY` is not used at all.
@@ -27,14 +26,6 @@ pub fn proxy_for(
         }
     }
     Some((Some(proxy), variable))
-}
-
-/// A URL without what may be secret in it, for messages: `host:port`.
-pub fn without_userinfo(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    Shown(host).to_string()
 }
 
 #[cfg(test)]
@@ -82,11 +73,5 @@ mod tests {
         HTTPS_PROXY=a NO_PROXY=api.example.com:443 => direct
         HTTPS_PROXY=a NO_PROXY=api.example.com:444 => a
         ");
-    }
-
-    #[test]
-    fn a_proxys_password_is_not_shown() {
-        assert_eq!(without_userinfo("http://me:p@ss@proxy:3128/x"), "proxy:3128");
-        assert_eq!(without_userinfo("proxy:3128"), "proxy:3128");
     }
 }
