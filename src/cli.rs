@@ -375,7 +375,8 @@ pub fn mistake(
     let flags =
         Flags { no_cache: words.iter().any(|word| word == "--no-cache"), ..Flags::default() };
     let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
-    let help = command.map_or(String::new(), |command| format!(" {}", command.name));
+    let helped = command.filter(|command| command.name != "help");
+    let help = helped.map_or(String::new(), |command| format!(" {}", command.name));
     let help = format!("{PROGRAM}{help} --help");
     let name = command.map_or(PROGRAM, |command| command.name);
     (name.to_owned(), flags, Error::Usage { problem: problem(message), help })
