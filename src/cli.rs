@@ -530,7 +530,7 @@ static NAMES: [Name; 16] = [
         let api_version = choice(
             "api-version",
             "VERSION",
-            "The version that kubectl's clients expect [default: v1]\n",
+            "The version that the clients expect [default: v1]\n",
             &["v1", "v1beta1"],
         );
         command.args([tool, undo, dry_run, api_version]).after_help(SETUP)

@@ -193,6 +193,18 @@ impl Patient<'_> {
 
     /// The command that mends an entry. `obstacle` is in the way, and has to go first.
     fn setup_hint(&self, tool: &str, entry: &Entry, obstacle: Option<&Path>) -> String {
+        // `setup` writes a path into git's configuration, and keeps a helper that it has not written.
+        if tool == "git"
+            && !entry.program.is_absolute()
+            && let Some(own) = self.binary.as_deref()
+        {
+            let folders = (self.paths)("PATH");
+            let beside =
+                folders.into_iter().find(|folder| self.is_this(&folder.join("astra-credential")));
+            let link = beside.unwrap_or("/usr/local/bin".into()).join(&entry.program);
+            let [own, link] = [own, &link].map(|path| quoted(&path.to_string_lossy()));
+            return format!("run `ln -sf {own} {link}`");
+        }
         let mut setup = format!("astra-credential setup {tool}");
         // Bazel names a host without its port.
         let host = entry.host.as_deref().and_then(Host::parse).map(|host| {
