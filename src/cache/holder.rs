@@ -1,4 +1,5 @@
-//! Who holds a lock, as far as Linux tells (proc_locks(5)). Elsewhere it is somebody.
+//! Finds the process that holds a lock, from /proc/locks (proc_locks(5)). On other systems than Linux the
+//! holder is unknown.
 
 use std::fmt;
 use std::fs::File;
@@ -58,7 +59,7 @@ impl Cache {
 }
 
 impl Process {
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn holding(lock: &File) -> Option<Self> {
         use rustix::fs::{major, minor};
         use std::os::unix::fs::MetadataExt as _;
@@ -82,7 +83,7 @@ impl Process {
         Some(Self { id, is_stopped, parent })
     }
 
-    #[cfg(not(unix))]
+    #[cfg(not(target_os = "linux"))]
     fn holding(_: &File) -> Option<Self> {
         None
     }
