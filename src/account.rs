@@ -15,6 +15,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Shown, json_defect};
+use crate::shown;
 use crate::token::{self, Secret};
 
 /// What the account file holds.
@@ -66,6 +67,7 @@ pub const LARGEST_FILE: usize = 64 * 1024;
 /// pipe stays silent until `deadline`; or a regular file is open to others, unless `allow_exposed`.
 pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, Error> {
     let unreadable = |why: io::Error| match why.kind() {
+        _ if !shown::is_path(path) => Error::AccountInline,
         io::ErrorKind::NotFound => {
             let quoted = quoted(&path.to_string_lossy());
             let fix = format!("astra-credential setup account --service-account {quoted}");
@@ -73,9 +75,6 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
         }
         _ => Error::AccountUnreadable { path: path.to_owned(), why: why.to_string() },
     };
-    if is_account(path) {
-        return Err(Error::AccountInline);
-    }
     let mut file = open(path).map_err(unreadable)?;
     // From here on this process may hold the secret.
     forbid_core_dump();
@@ -93,12 +92,6 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     let await_input = |file: &File| await_input(file, path, deadline);
     let bytes = read_to_end(&mut file, length, await_input).map_err(unreadable)?;
     parse(&bytes).map_err(|defect| Error::AccountMalformed { path: path.to_owned(), defect })
-}
-
-/// Whether somebody gave the account itself for its path, which then must not be shown.
-fn is_account(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.trim_start().starts_with('{') || text.contains("AstraCS:")
 }
 
 /// Opens without waiting for a pipe's writer; the wait is bounded later.
@@ -216,7 +209,7 @@ fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
         return Ok(());
     }
     if soon < deadline {
-        log::info!("waiting for an account from `{}`", Shown(&path.to_string_lossy()));
+        log::info!("waiting for an account from {}", shown::path(path));
         if is_ready(deadline)? {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, ValueParser};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::command::setup::{Order, Tool};
@@ -357,8 +357,9 @@ fn usual(arguments: &[OsString]) -> Option<Line> {
     Some(Line { name: name.to_owned(), flags: Flags::default(), task })
 }
 
-/// A refused line as a failure to be kept: the command called, its setting of the cache as far as it can
-/// be told, and what kind of mistake it is in which flag. No word that may be a value stays in it.
+/// Turns clap's error into an [`Error`] that may be shown and kept: the subcommand, whether `--no-cache`
+/// was given, the kind of mistake, and the names that the grammar knows. Arguments are dropped, since
+/// one may be a secret; only a flag that looks like one is named.
 pub fn mistake(
     arguments: impl IntoIterator<Item = OsString>,
     message: &clap::Error,
@@ -367,28 +368,67 @@ pub fn mistake(
     let flags =
         Flags { no_cache: words.iter().any(|word| word == "--no-cache"), ..Flags::default() };
     let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
-    let argument = match message.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) => Some(argument.as_str()),
-        Some(ContextValue::Strings(missing)) => missing.first().map(String::as_str),
-        _ => None,
-    };
-    let is_grammars = |argument: &&str| argument.starts_with("--") || argument.starts_with('<');
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "-<>_".contains(c);
-    let argument = argument.filter(is_grammars).map(|argument| {
-        let end = argument.find(|c| !is_part(c)).unwrap_or(argument.len());
-        format!(": `{}`", &argument[..end])
-    });
-    let problem = message.kind().as_str().unwrap_or("it names no command");
-    let problem = format!("{problem}{}", argument.unwrap_or_default());
     let help = command.map_or(String::new(), |command| format!(" {}", command.name));
     let help = format!("{PROGRAM}{help} --help");
     let name = command.map_or(PROGRAM, |command| command.name);
-    (name.to_owned(), flags, Error::Usage { problem, help })
+    (name.to_owned(), flags, Error::Usage { problem: problem(message), help })
+}
+
+/// The kind of a mistake, the argument, and the words of the grammar that are close to it.
+fn problem(message: &clap::Error) -> String {
+    let strings = |kind| match message.get(kind) {
+        Some(ContextValue::String(word)) => std::slice::from_ref(word),
+        Some(ContextValue::Strings(words)) => words.as_slice(),
+        _ => &[],
+    };
+    let listed = |words: &[String]| -> String {
+        words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    };
+    let kind = message.kind();
+    // The error that this file makes itself; its text has no context.
+    if kind == ErrorKind::ArgumentConflict && message.context().next().is_none() {
+        return message.to_string().trim_start_matches("error: ").trim_end().to_owned();
+    }
+    let arguments: Vec<_> =
+        strings(ContextKind::InvalidArg).iter().filter_map(|word| grammars_name(word)).collect();
+    let argument = listed(&arguments);
+    let close = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
+    let close = close.map(|kind| listed(strings(kind))).concat();
+    let close = if close.is_empty() { close } else { format!("; close to it is {close}") };
+    let choices = listed(strings(ContextKind::ValidValue));
+    match kind {
+        ErrorKind::UnknownArgument if argument.is_empty() => {
+            format!("it has an argument too many{close}")
+        }
+        ErrorKind::UnknownArgument => format!("there is no {argument} here{close}"),
+        ErrorKind::InvalidSubcommand => format!("there is no such command{close}"),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "it names no command".to_owned()
+        }
+        ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
+        ErrorKind::InvalidValue if !choices.is_empty() => format!("{argument} is one of {choices}"),
+        ErrorKind::InvalidValue => format!("{argument} has no value"),
+        _ => kind.as_str().unwrap_or("it does not follow the grammar").to_owned(),
+    }
+}
+
+/// A flag or the name of a value, without the value that follows it: `--timeout <SECONDS>` is `--timeout`.
+fn grammars_name(argument: &str) -> Option<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
+    let is_value = |c: char| c.is_ascii_uppercase() || "<>_".contains(c);
+    if let Some(flag) = argument.strip_prefix("--") {
+        let flag = &flag[..flag.find([' ', '=']).unwrap_or(flag.len())];
+        let is_flag = (1..=20).contains(&flag.len()) && flag.chars().all(is_part);
+        return is_flag.then(|| format!("--{flag}"));
+    }
+    let end = argument.find('>').map_or(argument.len(), |end| end + 1);
+    let name = &argument[..end];
+    (name.starts_with('<') && name.chars().all(is_value)).then(|| name.to_owned())
 }
 
 fn not_for_account() -> clap::Error {
     let message = "`--undo` and `--dry-run` are for tools; the account file is yours to remove\n";
-    clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message)
+    clap::Error::raw(ErrorKind::ArgumentConflict, message)
 }
 
 fn matches(grammar: Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {

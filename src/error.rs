@@ -9,6 +9,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown::{self, NOT_SHOWN};
+pub use crate::shown::{Shown, harmless};
+
 /// Everything that can keep the program from answering.
 #[derive(Debug)]
 pub enum Error {
@@ -33,7 +36,8 @@ pub enum Error {
     },
     /// No account file is named, and there is no home to look in.
     AccountUnnamed,
-    /// The account itself stands where its path belongs; not shown, since it is the secret.
+    /// The path of the account file names no file and is not certainly a path: it may be the account
+    /// itself.
     AccountInline,
     /// The account file does not exist.
     AccountMissing {
@@ -73,6 +77,13 @@ pub enum Error {
         remembered: Option<Remembered>,
         /// The account file.
         account: PathBuf,
+    },
+    /// A host has refused the last tokens, and gets none for a while.
+    Refused {
+        /// The host.
+        host: String,
+        /// Seconds until it gets a token again.
+        wait: i64,
     },
     /// The cached token could not be dropped.
     Forget {
@@ -160,8 +171,8 @@ pub enum Error {
     },
 }
 
-/// How long ago a verdict was passed, and how long it stands.
-#[derive(Clone, Copy, Debug)]
+/// How long ago an exchange failed, and for how long that is remembered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Remembered {
     /// Seconds since Astra was asked.
     pub ago: i64,
@@ -236,25 +247,29 @@ impl fmt::Display for Error {
                 write!(f, "the command line cannot be used: {problem}")
             }
             Self::Setting { name, value, problem, wanted: _ } => {
-                write!(f, "`{name}` is `{}`, which {problem}", harmless(value))
+                match shown::value(value) {
+                    Some(value) => write!(f, "`{name}` is `{value}`, which {problem}"),
+                    None => write!(f, "`{name}` has a value that {problem} {NOT_SHOWN}"),
+                }
             }
             Self::AccountUnnamed => f.write_str(
                 "no account file: none is named, and without an absolute `HOME` there is no default",
             ),
-            Self::AccountInline => {
-                f.write_str("no account file: the account itself stands where its path belongs")
-            }
+            Self::AccountInline => f.write_str(
+                "no account file: the path given for it (not shown: it is not certainly a path) names \
+                 no file, and may be the account itself",
+            ),
             Self::AccountMissing { path, fix: _ } => {
-                write!(f, "no account file: `{}` does not exist", shown(path))
+                write!(f, "no account file: {} does not exist", shown::path(path))
             }
             Self::AccountUnreadable { path, why } => {
-                write!(f, "cannot read the account file `{}`: {why}", shown(path))
+                write!(f, "cannot read the account file {}: {why}", shown::path(path))
             }
             Self::AccountExposed { path, exposure, fix: _ } => {
-                write!(f, "the account file `{}` {exposure}", shown(path))
+                write!(f, "the account file {} {exposure}", shown::path(path))
             }
             Self::AccountMalformed { path, defect } => {
-                write!(f, "the account file `{}` {defect}", shown(path))
+                write!(f, "the account file {} {defect}", shown::path(path))
             }
             Self::Exchange { trouble, remembered, account: _ } => {
                 trouble.fmt(f)?;
@@ -266,8 +281,13 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+            Self::Refused { host, wait } => write!(
+                f,
+                "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
+                Shown(host)
+            ),
             Self::Forget { dir, why } => {
-                write!(f, "cannot drop the token cached in `{}`: {why}", shown(dir))
+                write!(f, "cannot drop the token cached in {}: {why}", shown::path(dir))
             }
             Self::Request { protocol, problem } => write!(f, "{protocol}: {problem}"),
             Self::NotOurs { protocol, host: Some(host) } => {
@@ -283,20 +303,20 @@ impl fmt::Display for Error {
             ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
             Self::Command { program, why, is_missing: _ } => {
-                write!(f, "cannot run `{}`: {why}", Shown(program))
+                write!(f, "cannot run {}: {why}", shown::command(program))
             }
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
             Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
             Self::Unparsable { path, defect } => {
-                write!(f, "`{}` {}, and is left as it is", shown(path), Shown(defect))
+                write!(f, "{} {}, and is left as it is", shown::path(path), Shown(defect))
             }
             Self::Taken { path, problem, tool: _ } => {
-                write!(f, "`{}` {}", shown(path), Shown(problem))
+                write!(f, "{} {}", shown::path(path), Shown(problem))
             }
             Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Shown(command)),
-            Self::NotWritten { path, why } => write!(f, "cannot write `{}`: {why}", shown(path)),
+            Self::NotWritten { path, why } => write!(f, "cannot write {}: {why}", shown::path(path)),
             Self::AccountKept { path, fix: _ } => {
-                write!(f, "`{}` is not the file of the same account, and is kept", shown(path))
+                write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
             }
         }
     }
@@ -305,34 +325,35 @@ impl fmt::Display for Error {
 impl fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, api, detail, proxy, retry_after: _ } = self;
+        let api = shown::quoted(api);
         match kind {
             ExchangeErrorKind::Rejected(status) => {
-                write!(f, "`{api}` rejected the service account ({status})")
+                write!(f, "{api} rejected the service account ({status})")
             }
             ExchangeErrorKind::Gone(status) => {
-                write!(f, "`{api}` has no `/v2/authenticateServiceAccount` ({status})")
+                write!(f, "{api} has no `/v2/authenticateServiceAccount` ({status})")
             }
             ExchangeErrorKind::Redirected(status) => {
-                write!(f, "`{api}` answered with a redirect ({status}), which is never followed")
+                write!(f, "{api} answered with a redirect ({status}), which is never followed")
             }
             ExchangeErrorKind::Unavailable(status) => {
-                write!(f, "`{api}` cannot answer now ({status})")
+                write!(f, "{api} cannot answer now ({status})")
             }
             ExchangeErrorKind::Unexpected(status) => {
-                write!(f, "`{api}` gave an unexpected answer ({status})")
+                write!(f, "{api} gave an unexpected answer ({status})")
             }
-            ExchangeErrorKind::Unusable => write!(f, "`{api}` answered without a usable token"),
-            ExchangeErrorKind::Untrusted => write!(f, "the certificate of `{api}` is not trusted"),
+            ExchangeErrorKind::Unusable => write!(f, "{api} answered without a usable token"),
+            ExchangeErrorKind::Untrusted => write!(f, "the certificate of {api} is not trusted"),
             ExchangeErrorKind::Authorities => {
-                write!(f, "the certificate authorities for `{api}` cannot be used")
+                write!(f, "the certificate authorities for {api} cannot be used")
             }
-            ExchangeErrorKind::Proxy => write!(f, "`{api}` cannot be asked"),
-            ExchangeErrorKind::TimedOut => write!(f, "`{api}` did not answer in time"),
-            ExchangeErrorKind::Unreachable => write!(f, "`{api}` cannot be reached"),
-            ExchangeErrorKind::Waited => write!(f, "another process is still waiting for `{api}`"),
+            ExchangeErrorKind::Proxy => write!(f, "{api} cannot be asked"),
+            ExchangeErrorKind::TimedOut => write!(f, "{api} did not answer in time"),
+            ExchangeErrorKind::Unreachable => write!(f, "{api} cannot be reached"),
+            ExchangeErrorKind::Waited => write!(f, "another process is still waiting for {api}"),
         }?;
         if let Some(proxy) = proxy {
-            write!(f, " through the proxy `{proxy}`")?;
+            write!(f, " through the proxy {}", shown::quoted(proxy))?;
         }
         if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
     }
@@ -371,9 +392,14 @@ impl Error {
                  application token (`AstraCS:…`) from Astra's dashboard anew"
                     .to_owned()
             }
-            Self::Exchange { trouble, account, .. } => trouble.hint(&shown(account)),
+            Self::Exchange { trouble, account, .. } => trouble.hint(&shown::path(account)),
+            Self::Refused { .. } => {
+                "check that the account has access there, and that the host takes this kind of \
+                 login; `astra-credential forget` makes the next call try at once"
+                    .to_owned()
+            }
             Self::Forget { dir, .. } => {
-                format!("try again, or remove what is in `{}` by hand", shown(dir))
+                format!("try again, or remove what is in {} by hand", shown::path(dir))
             }
             Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
@@ -435,6 +461,7 @@ impl Error {
             | Self::AccountMalformed { .. }
             | Self::AccountKept { .. } => 3,
             Self::Exchange { trouble, .. } => trouble.exit_code(),
+            Self::Refused { .. } => 4,
         }
     }
 }
@@ -443,12 +470,12 @@ impl ExchangeError {
     fn hint(&self, account: &str) -> String {
         match (self.kind, &self.proxy) {
             (ExchangeErrorKind::Rejected(_), _) => format!(
-                "check in Astra's dashboard that the service account in `{account}` still exists, and \
+                "check in Astra's dashboard that the service account in {account} still exists, and \
                  that the organisation's IP access list admits this machine"
             ),
             (ExchangeErrorKind::Gone(_), _) => format!(
                 "check `--api-url` (the base without `/v2`); if it is right, create an application \
-                 token in Astra's dashboard and put it into `{account}`"
+                 token in Astra's dashboard and put it into {account}"
             ),
             (ExchangeErrorKind::Redirected(_) | ExchangeErrorKind::Unexpected(_) | ExchangeErrorKind::Unusable, _) => {
                 "check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or \
@@ -504,48 +531,10 @@ impl ExchangeError {
     }
 }
 
-/// A setting's value, safe to show and to keep: a URL may bring a user name and a password along, and
-/// somebody may have put the account itself where its file belongs.
-pub fn harmless(value: &str) -> String {
-    if holds_account(value) {
-        return "(an account)".to_owned();
-    }
-    match value.split_once("://").zip(value.rsplit_once('@')) {
-        Some(((scheme, _), (_, host))) => Shown(&format!("{scheme}://…@{host}")).to_string(),
-        None => Shown(value).to_string(),
-    }
-}
-
-/// Whether a text looks as if an account stood in it.
-pub fn holds_account(text: &str) -> bool {
-    text.contains("AstraCS:") || text.contains("ecret\"")
-}
-
 /// Where in a JSON text an error lies; serde's own words may quote the text.
 pub fn json_defect(error: &serde_json::Error) -> String {
     let what = if error.is_data() { "not of this form" } else { "not JSON" };
     format!("{what} at line {}, column {}", error.line(), error.column())
-}
-
-/// A path made safe to show.
-fn shown(path: &std::path::Path) -> String {
-    Shown(&path.to_string_lossy()).to_string()
-}
-
-/// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
-pub struct Shown<'a>(pub &'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        self.0.chars().try_for_each(|c| {
-            if c.is_control() || turns(c) {
-                write!(f, "{}", c.escape_default())
-            } else {
-                write!(f, "{c}")
-            }
-        })
-    }
 }
 
 #[cfg(test)]
@@ -613,6 +602,7 @@ mod tests {
             trouble(ExchangeErrorKind::Unreachable, "connection refused", None),
             trouble(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
             trouble(ExchangeErrorKind::Waited, "", None),
+            Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
@@ -655,7 +645,7 @@ mod tests {
         no account file: none is named, and without an absolute `HOME` there is no default
           hint: name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
           exit code 3
-        no account file: the account itself stands where its path belongs
+        no account file: the path given for it (not shown: it is not certainly a path) names no file, and may be the account itself
           hint: put the account into a file for this user alone and name that file, or name `/dev/stdin` and pipe it in
           exit code 3
         no account file: `/account.json` does not exist
@@ -715,6 +705,9 @@ mod tests {
         another process is still waiting for `https://api.example.com`
           hint: try again, or give it longer with `--timeout SECONDS`
           exit code 5
+        `git.example.com:8443` refuses the tokens that Astra issues (it gets no other for another 29 s)
+          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget` makes the next call try at once
+          exit code 4
         cannot drop the token cached in `/cache`: permission denied
           hint: try again, or remove what is in `/cache` by hand
           exit code 1
@@ -758,18 +751,5 @@ mod tests {
           hint: move it away first: `mv /account.json /account.json.old`
           exit code 3
         ");
-    }
-
-    #[test]
-    fn an_account_in_place_of_a_setting_is_not_shown() {
-        for slip in [r#"{"clientId":"i","clientSecret":"hush"}"#, "AstraCS:i:hush"] {
-            assert_eq!(harmless(slip), "(an account)");
-        }
-    }
-
-    #[test]
-    fn foreign_text_cannot_steer_a_terminal() {
-        let shown = Shown("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
-        assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
     }
 }

@@ -28,6 +28,7 @@ use crate::account::ServiceAccount;
 use crate::error::{ExchangeError, ExchangeErrorKind, Shown};
 use crate::seal;
 use crate::settings::without_userinfo;
+use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 
@@ -157,8 +158,8 @@ impl Exchange<'_> {
     fn agent(&self) -> Result<Agent, ExchangeError> {
         let roots = match self.ca_file {
             Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(|why| {
-                let path = path.to_string_lossy();
-                self.trouble(ExchangeErrorKind::Authorities, format!("`{}`: {why}", Shown(&path)))
+                let detail = format!("{}: {why}", shown::path(path));
+                self.trouble(ExchangeErrorKind::Authorities, detail)
             })?)),
             None => system_bundle().map_or(RootCerts::PlatformVerifier, |bundle| {
                 RootCerts::Specific(Arc::new(bundle))

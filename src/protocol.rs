@@ -206,7 +206,7 @@ fn not_ours(protocol: &'static str, host: &Host) -> Error {
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,
-        problem: format!("unknown verb `{}`, known are {known}", crate::error::Shown(verb)),
+        problem: format!("unknown verb {}, known are {known}", crate::shown::quoted(verb)),
     }
 }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Shown, harmless};
 use crate::protocol::{Host, Hosts};
+use crate::shown;
+use crate::token::Secret;
 
 /// The settings as they were typed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -331,7 +333,7 @@ impl Settings {
             setting.said(flag, env).map(|said| said.name)
         };
         let path = |path: &Option<PathBuf>, none: &str| {
-            path.as_deref().map_or(none.to_owned(), |path| path.to_string_lossy().into_owned())
+            path.as_deref().map_or(none.to_owned(), |path| harmless(&path.to_string_lossy()))
         };
         let seconds =
             |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
@@ -349,8 +351,8 @@ impl Settings {
                 (if self.allow_exposed { "allowed" } else { "refused" }).to_owned(),
                 heard(ALLOW_EXPOSED),
             ),
-            ("API base", self.api.base.clone(), said(&API_URL, flags.api_url.as_ref())),
-            ("hosts", hosts.join(", "), said(&HOST, flags.host.first())),
+            ("API base", harmless(&self.api.base), said(&API_URL, flags.api_url.as_ref())),
+            ("hosts", harmless(&hosts.join(", ")), said(&HOST, flags.host.first())),
             if self.no_cache {
                 let flag = flags.no_cache.then_some("--no-cache");
                 ("cache", "off".to_owned(), flag.or_else(|| heard(NO_CACHE)))
@@ -364,7 +366,9 @@ impl Settings {
                 said(&CA_FILE, flags.ca_file.as_ref()).or_else(|| heard(CA_FOLDER)),
             ),
             match self.proxy.as_deref() {
-                Some(url) => ("proxy", without_userinfo(url), PROXIES.into_iter().find_map(heard)),
+                Some(url) => {
+                    ("proxy", harmless(&without_userinfo(url)), PROXIES.into_iter().find_map(heard))
+                }
                 None => ("proxy", "none".to_owned(), exempt()),
             },
             (
@@ -386,18 +390,14 @@ impl Settings {
                 ("verbose", (if is_on { "on" } else { "off" }).to_owned(), heard(LOG))
             },
         ]
-        .map(|(name, value, source)| Stated {
-            name,
-            value: harmless(&value),
-            source: source.unwrap_or("default"),
-        })
+        .map(|(name, value, source)| Stated { name, value, source: source.unwrap_or("default") })
         .into()
     }
 
-    /// The way to Astra: trouble on one says nothing of another.
-    pub fn route(&self) -> String {
-        let proxy = self.proxy.as_deref().map(without_userinfo);
-        format!("{} {:?}", proxy.unwrap_or_default(), self.ca_file)
+    /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
+    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    pub fn route(&self) -> Secret {
+        Secret::new(format!("{} {:?}", self.proxy.as_deref().unwrap_or_default(), self.ca_file))
     }
 }
 
@@ -443,7 +443,8 @@ fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Vec<Host>,
         let name = HOST.flag;
         flags.iter().map(|value| Said { name, value: value.clone() }).collect()
     };
-    let host = |said| HOST.parse(said, |text| Host::parse(text).ok_or("is not a host"));
+    let host = |text: &str| Host::parse(text).filter(|_| shown::is_usable_host(text));
+    let host = |said| HOST.parse(said, |text| host(text).ok_or("is not a host"));
     said.into_iter().map(host).collect()
 }
 
@@ -647,8 +648,8 @@ mod tests {
         `ASTRA_API_URL` is `api.example.com`, which is not `https`
         `ASTRA_API_URL` is `https://`, which is not a plain URL
         `ASTRA_API_URL` is `https://…@h`, which is not a plain URL
-        `ASTRA_API_URL` is `https://h/?q`, which has a query
-        `ASTRA_API_URL` is `https://h/#f`, which is not a plain URL
+        `ASTRA_API_URL` is `https://h/?…`, which has a query
+        `ASTRA_API_URL` is `https://h/#…`, which is not a plain URL
         `ASTRA_CREDENTIAL_HOSTS` is `https://h`, which is not a host
         `ASTRA_CREDENTIAL_TIMEOUT` is `0`, which is not between 0 and a day
         `ASTRA_CREDENTIAL_TIMEOUT` is `-1`, which is not between 0 and a day

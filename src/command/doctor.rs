@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use crate::account::{Account, quoted};
 use crate::cache::{self, Cache};
-use crate::error::{Error, ExchangeError, harmless};
+use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
 use crate::settings::{Environment, Settings, without_userinfo};
+use crate::shown;
 use crate::token::Credential;
 
 /// Who is examined.
@@ -129,9 +130,9 @@ impl Patient<'_> {
                 "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
             ),
             Ok(account) => {
-                let path = path.map(|path| harmless(&path.to_string_lossy())).unwrap_or_default();
+                let path = path.map(shown::path).unwrap_or_default();
                 let (kind, id) = (account.kind(), account.client_id());
-                Finding::ok(CHECK, format!("`{path}` holds {kind} {id}"))
+                Finding::ok(CHECK, format!("{path} holds {kind} {id}"))
             }
         }];
         findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
@@ -153,19 +154,19 @@ impl Patient<'_> {
             let detail = "there is none without an absolute `HOME`: each call costs an exchange";
             return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
         };
-        let shown = harmless(&dir.to_string_lossy());
+        let shown = shown::path(dir);
         let locks = match cache::try_out(dir) {
             Ok(locks) => locks,
             Err(error) => {
-                let detail = format!("`{shown}` cannot be used: {error}");
+                let detail = format!("{shown} cannot be used: {error}");
                 return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
             }
         };
-        let private = || Finding::ok(CHECK, format!("`{shown}` is private and can be written"));
+        let private = || Finding::ok(CHECK, format!("{shown} is private and can be written"));
         let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
         findings.extend(open_above(CHECK, dir));
         findings.extend(network_file_system(dir).map(|kind| {
-            let detail = format!("`{shown}` is on {kind}, where locks are slow and may not hold");
+            let detail = format!("{shown} is on {kind}, where locks are slow and may not hold");
             Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
         }));
         findings.push(match locks {
@@ -177,11 +178,11 @@ impl Patient<'_> {
             ),
         });
         findings.extend(self.cache.closed_lock().map(|(lock, why)| {
-            let lock = harmless(&lock.to_string_lossy());
+            let lock = shown::path(&lock);
             Finding::failure(
                 "lock",
-                format!("`{lock}` cannot be opened ({why}): calls go on without the cache"),
-                format!("remove `{lock}`, which a call under `sudo` may have left"),
+                format!("{lock} cannot be opened ({why}): calls go on without the cache"),
+                format!("remove {lock}, which a call under `sudo` may have left"),
             )
         }));
         findings.extend(self.cache.holder().map(|holder| {
@@ -201,16 +202,19 @@ impl Patient<'_> {
         let proxy_host = proxy.as_deref().map(without_userinfo);
         let mut findings = vec![Finding::ok(
             "proxy",
-            proxy_host.as_ref().map_or("none".to_owned(), |host| format!("`{host}`")),
+            proxy_host.as_ref().map_or("none".to_owned(), |host| shown::quoted(host)),
         )];
         // What is behind a proxy is looked up by the proxy.
         let host = proxy_host.map_or_else(|| api.host.with_port(), with_port);
         match exchange::addresses(&host, deadline()) {
             Ok(addresses) => {
-                findings.push(Finding::ok("name", format!("`{host}` is {}", addresses.join(", "))));
+                findings.push(Finding::ok(
+                    "name",
+                    format!("{} is {}", shown::quoted(&host), addresses.join(", ")),
+                ));
             }
             Err(why) => {
-                let detail = format!("`{host}` is not known here: {why}");
+                let detail = format!("{} is not known here: {why}", shown::quoted(&host));
                 let hint = if proxy.is_some() {
                     "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the API's host in \
                      `NO_PROXY`"
@@ -235,8 +239,8 @@ impl Patient<'_> {
             }
             Ok(look) => {
                 let detail = format!(
-                    "`{}` is trusted, and answered in {} ms",
-                    api.base,
+                    "{} is trusted, and answered in {} ms",
+                    shown::quoted(&api.base),
                     look.took.as_millis()
                 );
                 findings.push(Finding::ok("server", detail));
@@ -303,16 +307,16 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
     path.ancestors().skip(1).find_map(|folder| {
         let metadata = folder.metadata().ok()?;
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        let shown = harmless(&folder.to_string_lossy());
+        let shown = shown::path(folder);
         // A group of the user's own, by the custom that gives it the same number, is nobody else.
         let group = if metadata.gid() == caller { 0 } else { 0o020 };
         if owner != caller && owner != 0 {
             let detail =
-                format!("the folder `{shown}` above it belongs to another user (uid {owner})");
+                format!("the folder {shown} above it belongs to another user (uid {owner})");
             Some(Finding::warning(check, detail, "keep it in a folder of your own"))
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
-                format!("the folder `{shown}` above it may be changed by others (mode {mode:04o})");
+                format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
             let fix = format!("`chmod go-w {}`", quoted(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
@@ -340,13 +344,13 @@ fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Findi
     use std::os::unix::fs::MetadataExt as _;
     let metadata = dir.metadata().ok()?;
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    let shown = harmless(&dir.to_string_lossy());
+    let shown = shown::path(dir);
     if owner != rustix::process::geteuid().as_raw() {
-        let detail = format!("`{shown}` belongs to another user (uid {owner})");
+        let detail = format!("{shown} belongs to another user (uid {owner})");
         let hint = format!("run this as that user, or {elsewhere}");
         return Some(Finding::warning(check, detail, hint));
     }
-    let detail = format!("others may look into `{shown}` (mode {mode:04o})");
+    let detail = format!("others may look into {shown} (mode {mode:04o})");
     let hint = format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy()));
     (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }

@@ -27,6 +27,7 @@ use crate::account::quoted;
 use crate::error::{Error, Shown};
 use crate::protocol::Host;
 use crate::settings::{self, Flags};
+use crate::shown;
 
 /// A tool that can be set up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -173,6 +174,15 @@ impl Surroundings<'_> {
     fn typed(&self) -> Result<Vec<(&'static str, &'static str, String)>, Error> {
         let value = |name: &'static str, value: &OsString, is_path: bool| {
             let path = || settings::expanded(value, self.env).ok();
+            // An account that was given in place of a path must not be written into a configuration.
+            if is_path && !path().is_some_and(|path| shown::is_usable_path(&path)) {
+                return Err(Error::Setting {
+                    name,
+                    value: value.to_string_lossy().into_owned(),
+                    problem: "is not certainly a path".to_owned(),
+                    wanted: "the absolute path of a file or folder",
+                });
+            }
             let absolute = is_path.then(|| std::path::absolute(path()?).ok()).flatten();
             let value = absolute.map_or_else(|| value.clone(), PathBuf::into_os_string);
             let text = value.to_string_lossy().into_owned();

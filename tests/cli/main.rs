@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod servers;
+mod spellings;
 mod stand_in;
 mod world;
 
@@ -22,6 +23,7 @@ mod frugal;
 mod git;
 mod hostile;
 mod kubectl;
+mod kubernetes_fleet;
 mod network;
 mod packages;
 mod promises;

@@ -18,6 +18,7 @@ use crate::account::quoted;
 use crate::command::setup::{bazel, terraform};
 use crate::error::{Shown, harmless};
 use crate::protocol::Host;
+use crate::shown;
 
 /// How long another program may take for a question, and how many bytes it may say.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
@@ -175,7 +176,10 @@ impl Patient<'_> {
             let url = name.strip_prefix("credential.")?.strip_suffix("helper")?;
             let authority = url.split("://").nth(1).unwrap_or_default().trim_end_matches('.');
             Some(Configured {
-                place: format!("`{}`", harmless(name)),
+                place: match url.trim_end_matches('.') {
+                    "" => "`credential.helper`".to_owned(),
+                    url => format!("`credential.{}.helper`", harmless(url)),
+                },
                 program: helper_of_git(value)?.into(),
                 hosts: Host::parse(authority).map(|host| host.to_string()).into_iter().collect(),
                 is_mute: false,
@@ -281,7 +285,7 @@ fn text(file: &Path) -> Option<String> {
 }
 
 fn shown(path: &Path) -> String {
-    harmless(&path.to_string_lossy())
+    shown::file(path)
 }
 
 /// What a program says on standard output, if it does so in time.

@@ -13,14 +13,18 @@ use zeroize::Zeroizing;
 use super::file;
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
+use crate::shown;
 
 /// Stores the account file at `path`; `own` is the folder that belongs to this program alone.
 ///
 /// # Errors
 /// What was given is no account, another account is there, or it cannot be written.
 pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
+    if !shown::is_usable_path(path) {
+        return Err(Error::AccountInline);
+    }
     account::forbid_core_dump();
-    let source = || PathBuf::from("standard input");
+    let source = || PathBuf::from("/dev/stdin");
     let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
     let given =
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
