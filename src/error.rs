@@ -106,6 +106,15 @@ pub enum Error {
         /// The host, if the caller names one.
         host: Option<String>,
     },
+    /// The caller's request has a URL of a form that gets no token, whatever its host.
+    Url {
+        /// The protocol's name.
+        protocol: &'static str,
+        /// The part of the request, such as "the URI".
+        part: &'static str,
+        /// What is wrong with it, as a predicate.
+        why: &'static str,
+    },
     /// Docker's configuration names this helper for a host that no account is for.
     Unbound {
         /// The server, as Docker names it.
@@ -222,6 +231,18 @@ pub enum ExchangeErrorKind {
     Unreachable,
     /// Another process has been asking Astra for as long as this one was willing to wait.
     Waited,
+    /// The proxy wants a user name and a password, or others than it was given.
+    ProxyLogin,
+    /// The server's certificate has expired, or is not valid yet.
+    Expired,
+    /// The server's certificate is for another host.
+    WrongHost,
+    /// The server's certificate is of a kind that is not accepted from anybody.
+    UnfitCertificate,
+    /// The server wants a client certificate.
+    ClientCertificate,
+    /// The server speaks TLS only in ways that are no longer accepted.
+    OldTls,
 }
 
 impl ExchangeError {
@@ -296,6 +317,9 @@ impl fmt::Display for Error {
             Self::NotOurs { protocol, host: None } => {
                 write!(f, "{protocol}: asked for a host that no account is for")
             }
+            Self::Url { protocol, part, why } => {
+                write!(f, "{protocol}: {part} {why}, and gets no token")
+            }
             Self::Unbound { server } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
@@ -343,13 +367,23 @@ impl fmt::Display for ExchangeError {
                 write!(f, "{api} gave an unexpected answer ({status})")
             }
             ExchangeErrorKind::Unusable => write!(f, "{api} answered without a usable token"),
-            ExchangeErrorKind::Untrusted => write!(f, "the certificate of {api} is not trusted"),
+            ExchangeErrorKind::Untrusted
+            | ExchangeErrorKind::Expired
+            | ExchangeErrorKind::WrongHost
+            | ExchangeErrorKind::UnfitCertificate => {
+                write!(f, "the certificate of {api} is not trusted")
+            }
+            ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
+                write!(f, "TLS with {api} is not possible")
+            }
             ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
             }
             ExchangeErrorKind::Proxy => write!(f, "{api} cannot be asked"),
             ExchangeErrorKind::TimedOut => write!(f, "{api} did not answer in time"),
-            ExchangeErrorKind::Unreachable => write!(f, "{api} cannot be reached"),
+            ExchangeErrorKind::Unreachable | ExchangeErrorKind::ProxyLogin => {
+                write!(f, "{api} cannot be reached")
+            }
             ExchangeErrorKind::Waited => write!(f, "another process is still waiting for {api}"),
         }?;
         if let Some(proxy) = proxy {
@@ -404,6 +438,9 @@ impl Error {
             Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
             ),
+            Self::Url { .. } => {
+                "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
+            }
             Self::NotOurs { .. } | Self::Unbound { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
@@ -443,6 +480,7 @@ impl Error {
             | Self::Request { .. }
             | Self::EmptyRequest { .. }
             | Self::NotOurs { .. }
+            | Self::Url { .. }
             | Self::Unbound { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
@@ -483,19 +521,51 @@ impl ExchangeError {
                     .to_owned()
             }
             (ExchangeErrorKind::Untrusted, _) => {
-                "name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, \
-                 and check this machine's clock"
+                "put the certificate of the authority that issued it into a PEM file and name that \
+                 with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the \
+                 authority is your company's"
                     .to_owned()
             }
+            (ExchangeErrorKind::Expired, _) => {
+                "have it renewed at the server or the gateway in between, unless this machine's \
+                 clock is wrong"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::WrongHost, _) => {
+                "check the host in `--api-url` or `ASTRA_API_URL`, and that nothing answers in its \
+                 place; else have a certificate issued for it"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::UnfitCertificate, _) => {
+                "have another one issued for the server or the gateway in between: X.509 version 3, \
+                 the host among its subject alternative names, a key of ECDSA or of RSA with 2048 \
+                 bits, signed with SHA-256, by an authority but not for one"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::ClientCertificate, _) => {
+                "this program has none to show: have the server or the gateway in between ask for \
+                 none, or name another API base with `--api-url`"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::OldTls, _) => {
+                "have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher \
+                 suites that use ECDHE and AES-GCM or ChaCha20"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::ProxyLogin, _) => format!(
+                "write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as \
+                 `http://USER:PASSWORD@HOST:PORT`, {ENCODED}"
+            ),
             (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
-                 it to trust the system's"
+                 that and `SSL_CERT_DIR` to trust the system's"
                     .to_owned()
             }
-            (ExchangeErrorKind::Proxy, _) => {
-                "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`"
-                    .to_owned()
-            }
+            (ExchangeErrorKind::Proxy, _) => format!(
+                "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as \
+                 `http://proxy.example.com:3128`; a user name and password stand before the host as \
+                 `USER:PASSWORD@`, {ENCODED}"
+            ),
             (ExchangeErrorKind::TimedOut | ExchangeErrorKind::Unreachable, Some(_)) => {
                 "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`"
                     .to_owned()
@@ -524,12 +594,22 @@ impl ExchangeError {
             ExchangeErrorKind::Rejected(_) => 4,
             ExchangeErrorKind::Unavailable(_)
             | ExchangeErrorKind::Untrusted
+            | ExchangeErrorKind::ProxyLogin
+            | ExchangeErrorKind::Expired
+            | ExchangeErrorKind::WrongHost
+            | ExchangeErrorKind::UnfitCertificate
+            | ExchangeErrorKind::ClientCertificate
+            | ExchangeErrorKind::OldTls
             | ExchangeErrorKind::TimedOut
             | ExchangeErrorKind::Unreachable
             | ExchangeErrorKind::Waited => 5,
         }
     }
 }
+
+/// How the user name and password in a proxy's URL are written.
+const ENCODED: &str =
+    "with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`";
 
 /// Where in a JSON text an error lies; serde's own words may quote the text.
 pub fn json_defect(error: &serde_json::Error) -> String {
@@ -594,9 +674,35 @@ mod tests {
             trouble(ExchangeErrorKind::Unavailable(503), "down", None),
             trouble(ExchangeErrorKind::Unexpected(418), "", None),
             trouble(ExchangeErrorKind::Unusable, "", None),
-            trouble(ExchangeErrorKind::Untrusted, "it has expired", None),
+            trouble(
+                ExchangeErrorKind::Untrusted,
+                "no trusted certificate authority has signed it; it was issued by `Corp CA`",
+                None,
+            ),
+            trouble(
+                ExchangeErrorKind::Expired,
+                "it expired on 2021-01-01T00:00:00Z; it is for `api`, issued by `Corp CA`",
+                None,
+            ),
+            trouble(ExchangeErrorKind::WrongHost, "it is for `other`, issued by `Corp CA`", None),
+            trouble(
+                ExchangeErrorKind::UnfitCertificate,
+                "it names no host among its subject alternative names",
+                None,
+            ),
+            trouble(ExchangeErrorKind::ClientCertificate, "it wants a client certificate", None),
+            trouble(ExchangeErrorKind::OldTls, "it speaks only versions of TLS before 1.2", None),
             trouble(ExchangeErrorKind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
-            trouble(ExchangeErrorKind::Proxy, "its address cannot be used", Some("proxy:3128")),
+            trouble(
+                ExchangeErrorKind::Proxy,
+                "the proxy's URL has a port that is not a number",
+                None,
+            ),
+            trouble(
+                ExchangeErrorKind::ProxyLogin,
+                "the proxy wants a user name and a password (407)",
+                Some("proxy:3128"),
+            ),
             trouble(ExchangeErrorKind::TimedOut, "", None),
             trouble(ExchangeErrorKind::TimedOut, "", Some("proxy:3128")),
             trouble(ExchangeErrorKind::Unreachable, "connection refused", None),
@@ -608,6 +714,11 @@ mod tests {
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
             Error::NotOurs { protocol: "kubernetes", host: None },
+            Error::Url {
+                protocol: "bazel",
+                part: "the URI",
+                why: "names a user in front of the host",
+            },
             Error::Unbound { server: "registry.example.com".to_owned() },
             Error::Command {
                 program: "tofu".to_owned(),
@@ -681,15 +792,33 @@ mod tests {
         `https://api.example.com` answered without a usable token
           hint: check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or gateway answers in its place
           exit code 1
-        the certificate of `https://api.example.com` is not trusted: it has expired
-          hint: name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, and check this machine's clock
+        the certificate of `https://api.example.com` is not trusted: no trusted certificate authority has signed it; it was issued by `Corp CA`
+          hint: put the certificate of the authority that issued it into a PEM file and name that with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the authority is your company's
+          exit code 5
+        the certificate of `https://api.example.com` is not trusted: it expired on 2021-01-01T00:00:00Z; it is for `api`, issued by `Corp CA`
+          hint: have it renewed at the server or the gateway in between, unless this machine's clock is wrong
+          exit code 5
+        the certificate of `https://api.example.com` is not trusted: it is for `other`, issued by `Corp CA`
+          hint: check the host in `--api-url` or `ASTRA_API_URL`, and that nothing answers in its place; else have a certificate issued for it
+          exit code 5
+        the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
+          hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
+          exit code 5
+        TLS with `https://api.example.com` is not possible: it wants a client certificate
+          hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
+          exit code 5
+        TLS with `https://api.example.com` is not possible: it speaks only versions of TLS before 1.2
+          hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
-          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
+          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
           exit code 1
-        `https://api.example.com` cannot be asked through the proxy `proxy:3128`: its address cannot be used
-          hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`
+        `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
+          hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
           exit code 1
+        `https://api.example.com` cannot be reached through the proxy `proxy:3128`: the proxy wants a user name and a password (407)
+          hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+          exit code 5
         `https://api.example.com` did not answer in time
           hint: try again later, or give it longer with `--timeout SECONDS`
           exit code 5
@@ -722,6 +851,9 @@ mod tests {
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          exit code 1
+        bazel: the URI names a user in front of the host, and gets no token
+          hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
         docker: the configuration names this helper for `registry.example.com`, a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra

@@ -23,7 +23,7 @@
 //! What is absent is kept so by `tests/cli/tidy.rs`:
 //! - only `main` and `settings` say `env::`;
 //! - only `timestamp` says `SystemTime`;
-//! - only `exchange` says `ureq` and `rustls`;
+//! - only `exchange`, with the files below it, says `ureq` and `rustls`;
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
 //! - only `start` says `unsafe`;
@@ -43,6 +43,7 @@ mod error;
 mod exchange;
 mod message;
 mod protocol;
+mod proxy;
 mod seal;
 mod settings;
 mod shown;
@@ -244,6 +245,7 @@ fn serve(
     let exchange = Exchange {
         api: &settings.api.base,
         ca_file: settings.ca_file.as_deref(),
+        ca_folders: &settings.ca_folders,
         proxy: settings.proxy.as_deref(),
         deadline,
     };

@@ -48,6 +48,11 @@ impl Timestamp {
         metadata.modified().ok().map(Self::from)
     }
 
+    /// Reads what RFC 3339 writes.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        humantime::parse_rfc3339(text).ok().map(Self::from)
+    }
+
     /// Reads an HTTP date (RFC 9110, section 5.6.7), in any of its three forms.
     pub fn from_http_date(text: &str) -> Option<Self> {
         httpdate::parse_http_date(text).ok().map(Self::from)

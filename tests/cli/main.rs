@@ -12,6 +12,7 @@ mod world;
 
 mod account;
 mod cache;
+mod clients;
 mod commands;
 mod completion;
 mod curl;
@@ -34,5 +35,7 @@ mod status;
 mod storm;
 mod terraform;
 mod tidy;
+mod tls;
 mod token;
 mod waits;
+mod ways;
