@@ -135,6 +135,15 @@ pub enum Error {
         /// The host, if the caller names one.
         host: Option<String>,
     },
+    /// The caller's request has a URL of a form that gets no token, whatever its host.
+    Url {
+        /// The protocol's name.
+        protocol: &'static str,
+        /// The part of the request, such as "the URI".
+        part: &'static str,
+        /// What is wrong with it, as a predicate.
+        why: &'static str,
+    },
     /// Docker's configuration names this helper for a host that no account is for.
     Unbound {
         /// The server, as Docker names it.
@@ -478,6 +487,9 @@ impl fmt::Display for Error {
             Self::NotOurs { protocol, host: None } => {
                 write!(f, "{protocol}: asked for a host that no account is for")
             }
+            Self::Url { protocol, part, why } => {
+                write!(f, "{protocol}: {part} {why}, and gets no token")
+            }
             Self::Unbound { server } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
@@ -688,6 +700,9 @@ impl Error {
             Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
             ),
+            Self::Url { .. } => {
+                "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
+            }
             Self::NotOurs { .. } | Self::Unbound { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
@@ -741,6 +756,7 @@ impl Error {
             | Self::Request { .. }
             | Self::EmptyRequest { .. }
             | Self::NotOurs { .. }
+            | Self::Url { .. }
             | Self::Unbound { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
@@ -1048,6 +1064,11 @@ mod tests {
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
             Error::NotOurs { protocol: "kubernetes", host: None },
+            Error::Url {
+                protocol: "bazel",
+                part: "the URI",
+                why: "names a user in front of the host",
+            },
             Error::Unbound { server: "registry.example.com".to_owned() },
             Error::Command {
                 program: "tofu".to_owned(),
@@ -1260,6 +1281,9 @@ mod tests {
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          exit code 1
+        bazel: the URI names a user in front of the host, and gets no token
+          hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
         docker: the configuration names this helper for `registry.example.com`, a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra

@@ -469,7 +469,8 @@ fn default_folders() -> Folders {
     directories::ProjectDirs::from("", "", "astra-credential").map_or_else(
         Folders::default,
         |folders| Folders {
-            config: Some(folders.config_dir().to_owned()),
+            // On Windows neither a secret nor a path belongs into a profile that roams.
+            config: Some(folders.config_local_dir().to_owned()),
             cache: Some(folders.cache_dir().to_owned()),
         },
     )
