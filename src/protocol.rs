@@ -25,7 +25,7 @@ pub mod terraform;
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
     name: String,
     port: u16,
@@ -39,10 +39,6 @@ pub struct Failed {
     /// The protocol's answer to it, for standard output.
     pub stdout: &'static str,
 }
-
-/// The hosts that the account's token is for.
-#[derive(Clone, Debug)]
-pub struct Hosts(pub Vec<Host>);
 
 impl Host {
     /// Reads `HOST[:PORT]`; the port is 443 when absent.
@@ -175,13 +171,6 @@ impl fmt::Display for Host {
             443 => f.write_str(&self.name),
             port => write!(f, "{}:{port}", self.name),
         }
-    }
-}
-
-impl Hosts {
-    /// Whether the token is for `host`.
-    pub fn contain(&self, host: &Host) -> bool {
-        self.0.contains(host)
     }
 }
 

@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::account::{Account, quoted};
+use crate::account::Account;
 use crate::cache::{self, Cache};
 use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
 use crate::proxy::Proxy;
-use crate::settings::{Environment, Settings};
+use crate::settings::{Configuration, Environment, Settings};
 use crate::shown;
 use crate::token::Credential;
 
 /// Who is examined.
 pub struct Patient<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration<'a>,
     /// The settings.
     pub settings: &'a Settings,
     /// What the account file holds, or why it cannot be used.
@@ -69,8 +71,9 @@ pub fn report(
     is_coloured: bool,
 ) -> (Vec<u8>, u8) {
     let findings: Vec<Finding> = patient
-        .account_file()
+        .configuration()
         .into_iter()
+        .chain(patient.account_file())
         .chain(patient.cache())
         .chain(patient.network())
         .chain([patient.exchange(exchange)])
@@ -120,12 +123,30 @@ impl Finding {
 }
 
 impl Patient<'_> {
+    /// The configuration files, and the variables that contradict them.
+    fn configuration(&self) -> Vec<Finding> {
+        const CHECK: &str = "config";
+        let files: Vec<_> = self.configuration.files().map(shown::path).collect();
+        let mut findings = vec![Finding::ok(
+            CHECK,
+            if files.is_empty() { "no file".to_owned() } else { files.join(", then ") },
+        )];
+        match self.configuration.contradictions() {
+            Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
+                let hint = format!("unset `{variable}` where the tools are started from");
+                Finding::warning(CHECK, format!("`{variable}` {says}"), hint)
+            })),
+            Err(error) => findings.push(Finding::failure(CHECK, error.to_string(), error.hint())),
+        }
+        findings
+    }
+
     fn account_file(&self) -> Vec<Finding> {
         const CHECK: &str = "account";
         let path = self.settings.service_account.as_deref();
         let mut findings = vec![match self.account {
             Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
-            Ok(_) if self.settings.allow_exposed => Finding::warning(
+            Ok(_) if *self.settings.allow_exposed => Finding::warning(
                 CHECK,
                 "its file's permissions are not checked",
                 "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
@@ -144,7 +165,7 @@ impl Patient<'_> {
         const CHECK: &str = "cache";
         const ELSEWHERE: &str =
             "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
-        if self.settings.no_cache {
+        if *self.settings.no_cache {
             return vec![Finding::warning(
                 CHECK,
                 "it is switched off: each call costs an exchange",
@@ -163,7 +184,9 @@ impl Patient<'_> {
                 return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
             }
         };
-        let private = || Finding::ok(CHECK, format!("{shown} is private and can be written"));
+        // The access list that Windows keeps is not looked at, so nothing is said of it.
+        let is_private = if cfg!(unix) { "is private and" } else { "exists and" };
+        let private = || Finding::ok(CHECK, format!("{shown} {is_private} can be written"));
         let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
         findings.extend(open_above(CHECK, dir));
         findings.extend(network_file_system(dir).map(|kind| {
@@ -199,7 +222,7 @@ impl Patient<'_> {
 
     fn network(&self) -> Vec<Finding> {
         let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = self.settings;
-        let deadline = Instant::now() + LONGEST_LOOK.min(*timeout);
+        let deadline = Instant::now() + LONGEST_LOOK.min(timeout.value);
         let exchange = Exchange {
             api: &api.base,
             ca_file: ca_file.as_deref(),
@@ -298,7 +321,7 @@ impl Patient<'_> {
 
     /// The trouble in the words of the catalogue.
     fn error(&self, trouble: ExchangeError) -> Error {
-        let account = self.settings.service_account.clone().unwrap_or_default();
+        let account = self.settings.service_account.value.clone().unwrap_or_default();
         Error::Exchange { trouble, remembered: None, account }
     }
 }
@@ -323,7 +346,7 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
-            let fix = format!("`chmod go-w {}`", quoted(&folder.to_string_lossy()));
+            let fix = format!("`chmod go-w {}`", crate::account::quoted(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
@@ -357,7 +380,7 @@ fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Findi
         return Some(Finding::warning(check, detail, hint));
     }
     let detail = format!("others may look into {shown} (mode {mode:04o})");
-    let hint = format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy()));
+    let hint = format!("run `chmod 700 {}`", crate::account::quoted(&dir.to_string_lossy()));
     (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 

@@ -293,6 +293,15 @@ pub fn is_installed(client: &str) -> bool {
     is_there
 }
 
+/// Whether `strace` can change what a call of the binary comes to. If not, that is printed.
+pub fn can_inject() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
+    }
+    is_installed("strace") && is_root
+}
+
 /// Announces that a client is missing, and fails the test under `CI=true`.
 pub fn is_missing<T>(client: &str) -> Option<T> {
     assert!(std::env::var_os("CI").is_none(), "`{client}` is not installed, and CI needs it");

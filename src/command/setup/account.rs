@@ -157,19 +157,30 @@ fn read_keys(mut terminal: &fs::File) -> io::Result<Option<Zeroizing<Vec<u8>>>> 
     }
 }
 
-#[cfg(unix)]
 const PROMPT: &str = "\
 Paste the service account or application token copied from Astra's dashboard, then press Enter.
 It is not shown: ";
 
 /// Whether a line's end ends it all: JSON may have more lines.
-#[cfg(unix)]
 fn is_whole(bytes: &[u8]) -> bool {
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
     !bytes.trim_ascii_start().starts_with(b"{") || !parsed.is_err_and(|error| error.is_eof())
 }
 
+/// Asks at the console, which does not show what is typed.
 #[cfg(not(unix))]
 fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
-    Err(io::Error::other("it is a terminal, which would show it"))
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE));
+    let mut line = Zeroizing::new(rpassword::prompt_password(PROMPT)?);
+    loop {
+        if bytes.len() + line.len() >= LARGEST_FILE {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(line.as_bytes());
+        if is_whole(&bytes) {
+            return Ok(bytes);
+        }
+        bytes.push(b'\n');
+        line = Zeroizing::new(rpassword::read_password()?);
+    }
 }
