@@ -164,6 +164,40 @@ fn the_version_says_where_it_comes_from() {
     }
 }
 
+#[test]
+fn an_old_glibc_is_not_linked_statically() {
+    let world = World::new();
+    let script = world.path("build-script");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let compile = Command::new(rustc).arg("-o").arg(&script).arg(source).output().unwrap();
+    assert!(compile.status.success(), "{compile:?}");
+    let bin = world.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let built = |version: &str, features: &str, target: &str| {
+        let getconf = world.write("bin/getconf", format!("#!/bin/sh\necho '{version}'\n"));
+        crate::world::set_mode(&getconf, 0o700);
+        let call = world.call_as(&script, "").env("PATH", format!("{}:/bin", bin.display()));
+        let call = call.env("CARGO_CFG_TARGET_OS", "linux").env("CARGO_CFG_TARGET_ENV", "gnu");
+        let call = call.env("HOST", "x86_64-unknown-linux-gnu").env("TARGET", target);
+        call.env("CARGO_CFG_TARGET_FEATURE", features).run()
+    };
+    let own = "x86_64-unknown-linux-gnu";
+    for (version, features, target, is_refused) in [
+        ("glibc 2.33", "crt-static,fxsr", own, true),
+        ("glibc 2.31", "fxsr,crt-static", own, true),
+        ("glibc 2.34", "crt-static", own, false),
+        ("glibc 2.40.9000", "crt-static", own, false),
+        ("glibc 2.31", "fxsr", own, false),
+        ("glibc 2.31", "crt-static", "aarch64-unknown-linux-gnu", false),
+        ("something else", "crt-static", own, false),
+    ] {
+        let done = built(version, features, target);
+        assert_eq!(done.output.status.success(), !is_refused, "{version}, {features}: {done}");
+        assert_eq!(done.stderr().contains("RUSTFLAGS="), is_refused, "{done}");
+    }
+}
+
 fn documentation() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = fs::read_dir(root.join("docs")).unwrap().map(|page| page.unwrap().path());
