@@ -11,7 +11,7 @@
 //!                               │           account     queue.step ─▶ read ─ fresh ──┤
 //!                               │                          │ stale, under the lock   │
 //!                               │                          ▼                         │
-//!                               │                       exchange.mint ─▶ slot.fill   │
+//!                               │             exchange.mint ─▶ cache.update(rule)    │
 //!                               ▼                                              ▼     ▼
 //! stdout ◀─────────────────── render ◀──────────────────────────────────── Credential
 //! ```
@@ -63,9 +63,8 @@ use zeroize::Zeroizing;
 use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
 use crate::command::completion::{self, Known};
-use crate::command::setup::{self, Surroundings};
-use crate::command::{Colour, Dialect, Look, doctor, status};
-use crate::error::Error;
+use crate::command::{Colour, Dialect, Look, doctor, setup, status};
+use crate::error::{Defect, Error};
 use crate::message::say;
 use crate::protocol::{Failed, Host};
 use crate::settings::{Configuration, Flags, Folders, Sourced};
@@ -144,7 +143,11 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         _ => {}
     }
     let folders = default_folders();
-    let files = settings::read_files(&line.flags, &env, &folders)?;
+    let files = match settings::read_files(&line.flags, &env, &folders) {
+        // `setup` makes the file that is named.
+        Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => Vec::new(),
+        files => files?,
+    };
     let exists = |path: &Path| path.exists();
     let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
     let serve_any = || service::serve(&configuration.settings()?, Some(&line.name), None);
@@ -167,6 +170,15 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             true => Look::Json,
             false => Look::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
         }
+    };
+    let context = |may_be_new| {
+        let world = setup::World {
+            env: &env,
+            paths: &paths,
+            program: program()?,
+            folders: default_folders(),
+        };
+        setup::Context::new(world, &line.flags, &configuration, may_be_new)
     };
     match &line.task {
         Task::Token(format) => {
@@ -216,24 +228,8 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
-        Task::Setup(order) => {
-            let account = configuration.settings()?.service_account;
-            let around = Surroundings {
-                env: &env,
-                paths: &paths,
-                program: setup::as_found(program()?, &paths("PATH")),
-                config: default_folders().config,
-                account: account.as_deref(),
-                flags: &line.flags,
-                hosts: configuration.further_hosts(),
-            };
-            setup::run(*order, &around)
-        }
-        Task::SetupAccount => {
-            let path = configuration.settings()?.service_account.value;
-            let path = path.ok_or(Error::AccountUnnamed)?;
-            setup::store_account(&path, default_folders().config.as_deref())
-        }
+        Task::Setup(order) => setup::run(order, context(order.undo)?, &line.flags),
+        Task::SetupAccount => setup::run_account(&context(true)?),
         Task::Completions { .. } | Task::Man(_) => Ok(Vec::new()),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
@@ -325,7 +321,8 @@ fn default_folders() -> Folders {
     directories::ProjectDirs::from("", "", "astra-credential").map_or_else(
         Folders::default,
         |folders| Folders {
-            config: Some(folders.config_dir().to_owned()),
+            // On Windows neither a secret nor a path belongs into a profile that roams.
+            config: Some(folders.config_local_dir().to_owned()),
             cache: Some(folders.cache_dir().to_owned()),
         },
     )
