@@ -560,7 +560,9 @@ impl<'a> Configuration<'a> {
                 .or_else(|| from_files(files, |file| file.min_valid))
                 .map_or(Sourced::default_of(None), |seconds| seconds.map(Some)),
         };
-        let text = |name: &str| variable(env, name)?.into_string().ok();
+        // A proxy whose URL is not UTF-8 is an error later, and not the same as none.
+        let text =
+            |name: &str| variable(env, name).map(|value| value.to_string_lossy().into_owned());
         let proxy = proxy_for(&api.host, text)
             .map_or(Sourced::default_of(None), |(proxy, variable)| {
                 Sourced::new(proxy, Source::Variable(variable))
