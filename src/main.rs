@@ -212,7 +212,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
         }
         Task::Git(verb) => {
-            let answer = protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at)?;
+            let is_ours = |host: &Host| configuration.is_ours(host);
+            let input = io::stdin().lock();
+            let answer = protocol::git::answer(verb, input, is_ours, serve_at, forget_at)?;
             return Ok((answer.into(), 0));
         }
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
