@@ -46,7 +46,7 @@ mod protocol;
 mod seal;
 mod settings;
 mod shown;
-#[cfg(all(target_os = "linux", not(test)))]
+#[cfg(all(unix, not(test)))]
 mod start;
 mod timestamp;
 mod token;
@@ -81,6 +81,8 @@ use crate::token::{Credential, Secret};
 
 #[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
+    #[cfg(all(unix, not(test)))]
+    start::ignore_signals();
     start().into()
 }
 
@@ -101,6 +103,9 @@ fn start() -> u8 {
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
+            if let Some(shell) = cli::shell_of_env(arguments()) {
+                fail_under_eval(shell);
+            }
             // Without any command the help is printed, which repeats no argument.
             if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = message.print();
@@ -122,9 +127,19 @@ fn start() -> u8 {
         }
         Err(Failed { error, stdout }) => {
             let code = fail(&error);
+            if let Task::Env(shell) = line.task {
+                fail_under_eval(shell);
+            }
             let _ = write(stdout.as_bytes());
             code
         }
+    }
+}
+
+/// Prints the statements that make `eval "$(astra-credential env)"` fail. A terminal evaluates nothing.
+fn fail_under_eval(shell: Dialect) {
+    if !io::stdout().is_terminal() {
+        let _ = write(command::no_environment(shell).as_bytes());
     }
 }
 
@@ -159,9 +174,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         }
         Task::Header => serve_any().map(|credential| command::header(&credential).into()),
         Task::Env(shell) => {
-            let guessed = || Dialect::named(&env("SHELL").unwrap_or_default().to_string_lossy());
-            let shell = shell.unwrap_or_else(guessed);
-            serve_any().map(|credential| command::environment(shell, &credential).into())
+            serve_any().map(|credential| command::environment(*shell, &credential).into())
         }
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
