@@ -78,6 +78,13 @@ pub enum Error {
         /// The account file.
         account: PathBuf,
     },
+    /// A host has refused the last tokens, and gets none for a while.
+    Refused {
+        /// The host.
+        host: String,
+        /// Seconds until it gets a token again.
+        wait: i64,
+    },
     /// The cached token could not be dropped.
     Forget {
         /// The cache's folder.
@@ -164,8 +171,8 @@ pub enum Error {
     },
 }
 
-/// How long ago a verdict was passed, and how long it stands.
-#[derive(Clone, Copy, Debug)]
+/// How long ago an exchange failed, and for how long that is remembered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Remembered {
     /// Seconds since Astra was asked.
     pub ago: i64,
@@ -215,6 +222,18 @@ pub enum ExchangeErrorKind {
     Unreachable,
     /// Another process has been asking Astra for as long as this one was willing to wait.
     Waited,
+    /// The proxy wants a user name and a password, or others than it was given.
+    ProxyLogin,
+    /// The server's certificate has expired, or is not valid yet.
+    Expired,
+    /// The server's certificate is for another host.
+    WrongHost,
+    /// The server's certificate is of a kind that is not accepted from anybody.
+    UnfitCertificate,
+    /// The server wants a client certificate.
+    ClientCertificate,
+    /// The server speaks TLS only in ways that are no longer accepted.
+    OldTls,
 }
 
 impl ExchangeError {
@@ -274,6 +293,11 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+            Self::Refused { host, wait } => write!(
+                f,
+                "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
+                Shown(host)
+            ),
             Self::Forget { dir, why } => {
                 write!(f, "cannot drop the token cached in {}: {why}", shown::path(dir))
             }
@@ -331,13 +355,23 @@ impl fmt::Display for ExchangeError {
                 write!(f, "{api} gave an unexpected answer ({status})")
             }
             ExchangeErrorKind::Unusable => write!(f, "{api} answered without a usable token"),
-            ExchangeErrorKind::Untrusted => write!(f, "the certificate of {api} is not trusted"),
+            ExchangeErrorKind::Untrusted
+            | ExchangeErrorKind::Expired
+            | ExchangeErrorKind::WrongHost
+            | ExchangeErrorKind::UnfitCertificate => {
+                write!(f, "the certificate of {api} is not trusted")
+            }
+            ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
+                write!(f, "{api} cannot be spoken to")
+            }
             ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
             }
             ExchangeErrorKind::Proxy => write!(f, "{api} cannot be asked"),
             ExchangeErrorKind::TimedOut => write!(f, "{api} did not answer in time"),
-            ExchangeErrorKind::Unreachable => write!(f, "{api} cannot be reached"),
+            ExchangeErrorKind::Unreachable | ExchangeErrorKind::ProxyLogin => {
+                write!(f, "{api} cannot be reached")
+            }
             ExchangeErrorKind::Waited => write!(f, "another process is still waiting for {api}"),
         }?;
         if let Some(proxy) = proxy {
@@ -381,6 +415,11 @@ impl Error {
                     .to_owned()
             }
             Self::Exchange { trouble, account, .. } => trouble.hint(&shown::path(account)),
+            Self::Refused { .. } => {
+                "check that the account has access there, and that the host takes this kind of \
+                 login; `astra-credential forget` makes the next call try at once"
+                    .to_owned()
+            }
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in {} by hand", shown::path(dir))
             }
@@ -444,6 +483,7 @@ impl Error {
             | Self::AccountMalformed { .. }
             | Self::AccountKept { .. } => 3,
             Self::Exchange { trouble, .. } => trouble.exit_code(),
+            Self::Refused { .. } => 4,
         }
     }
 }
@@ -465,19 +505,51 @@ impl ExchangeError {
                     .to_owned()
             }
             (ExchangeErrorKind::Untrusted, _) => {
-                "name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, \
-                 and check this machine's clock"
+                "put the certificate of the authority that issued it into a PEM file and name that \
+                 with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the \
+                 authority is your company's"
                     .to_owned()
             }
+            (ExchangeErrorKind::Expired, _) => {
+                "have it renewed at the server or the gateway in between, unless this machine's \
+                 clock is wrong"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::WrongHost, _) => {
+                "check the host in `--api-url` or `ASTRA_API_URL`, and that nothing answers in its \
+                 place; else have a certificate issued for it"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::UnfitCertificate, _) => {
+                "have another one issued for the server or the gateway in between: X.509 version 3, \
+                 the host among its subject alternative names, a key of ECDSA or of RSA with 2048 \
+                 bits, signed with SHA-256, by an authority but not for one"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::ClientCertificate, _) => {
+                "this program has none to show: have the server or the gateway in between ask for \
+                 none, or name another API base with `--api-url`"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::OldTls, _) => {
+                "have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher \
+                 suites that use ECDHE and AES-GCM or ChaCha20"
+                    .to_owned()
+            }
+            (ExchangeErrorKind::ProxyLogin, _) => format!(
+                "write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as \
+                 `http://USER:PASSWORD@HOST:PORT`, {ENCODED}"
+            ),
             (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
                  it to trust the system's"
                     .to_owned()
             }
-            (ExchangeErrorKind::Proxy, _) => {
-                "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`"
-                    .to_owned()
-            }
+            (ExchangeErrorKind::Proxy, _) => format!(
+                "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as \
+                 `http://proxy.example.com:3128`; a user name and password stand before the host as \
+                 `USER:PASSWORD@`, {ENCODED}"
+            ),
             (ExchangeErrorKind::TimedOut | ExchangeErrorKind::Unreachable, Some(_)) => {
                 "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`"
                     .to_owned()
@@ -506,12 +578,22 @@ impl ExchangeError {
             ExchangeErrorKind::Rejected(_) => 4,
             ExchangeErrorKind::Unavailable(_)
             | ExchangeErrorKind::Untrusted
+            | ExchangeErrorKind::ProxyLogin
+            | ExchangeErrorKind::Expired
+            | ExchangeErrorKind::WrongHost
+            | ExchangeErrorKind::UnfitCertificate
+            | ExchangeErrorKind::ClientCertificate
+            | ExchangeErrorKind::OldTls
             | ExchangeErrorKind::TimedOut
             | ExchangeErrorKind::Unreachable
             | ExchangeErrorKind::Waited => 5,
         }
     }
 }
+
+/// How the user name and password in a proxy's URL are written.
+const ENCODED: &str =
+    "with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`";
 
 /// Where in a JSON text an error lies; serde's own words may quote the text.
 pub fn json_defect(error: &serde_json::Error) -> String {
@@ -576,14 +658,41 @@ mod tests {
             trouble(ExchangeErrorKind::Unavailable(503), "down", None),
             trouble(ExchangeErrorKind::Unexpected(418), "", None),
             trouble(ExchangeErrorKind::Unusable, "", None),
-            trouble(ExchangeErrorKind::Untrusted, "it has expired", None),
+            trouble(
+                ExchangeErrorKind::Untrusted,
+                "no trusted certificate authority has signed it; it was issued by `Corp CA`",
+                None,
+            ),
+            trouble(
+                ExchangeErrorKind::Expired,
+                "it expired on 2021-01-01T00:00:00Z; it is for `api`, issued by `Corp CA`",
+                None,
+            ),
+            trouble(ExchangeErrorKind::WrongHost, "it is for `other`, issued by `Corp CA`", None),
+            trouble(
+                ExchangeErrorKind::UnfitCertificate,
+                "it names no host among its subject alternative names",
+                None,
+            ),
+            trouble(ExchangeErrorKind::ClientCertificate, "it wants a client certificate", None),
+            trouble(ExchangeErrorKind::OldTls, "it speaks only versions of TLS before 1.2", None),
             trouble(ExchangeErrorKind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
-            trouble(ExchangeErrorKind::Proxy, "its address cannot be used", Some("proxy:3128")),
+            trouble(
+                ExchangeErrorKind::Proxy,
+                "the proxy's URL has a port that is not a number",
+                None,
+            ),
+            trouble(
+                ExchangeErrorKind::ProxyLogin,
+                "the proxy wants a user name and a password (407)",
+                Some("proxy:3128"),
+            ),
             trouble(ExchangeErrorKind::TimedOut, "", None),
             trouble(ExchangeErrorKind::TimedOut, "", Some("proxy:3128")),
             trouble(ExchangeErrorKind::Unreachable, "connection refused", None),
             trouble(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
             trouble(ExchangeErrorKind::Waited, "", None),
+            Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
@@ -662,15 +771,33 @@ mod tests {
         `https://api.example.com` answered without a usable token
           hint: check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or gateway answers in its place
           exit code 1
-        the certificate of `https://api.example.com` is not trusted: it has expired
-          hint: name your company's certificate authority with `--ca-file FILE` or `SSL_CERT_FILE`, and check this machine's clock
+        the certificate of `https://api.example.com` is not trusted: no trusted certificate authority has signed it; it was issued by `Corp CA`
+          hint: put the certificate of the authority that issued it into a PEM file and name that with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the authority is your company's
+          exit code 5
+        the certificate of `https://api.example.com` is not trusted: it expired on 2021-01-01T00:00:00Z; it is for `api`, issued by `Corp CA`
+          hint: have it renewed at the server or the gateway in between, unless this machine's clock is wrong
+          exit code 5
+        the certificate of `https://api.example.com` is not trusted: it is for `other`, issued by `Corp CA`
+          hint: check the host in `--api-url` or `ASTRA_API_URL`, and that nothing answers in its place; else have a certificate issued for it
+          exit code 5
+        the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
+          hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
+          exit code 5
+        `https://api.example.com` cannot be spoken to: it wants a client certificate
+          hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
+          exit code 5
+        `https://api.example.com` cannot be spoken to: it speaks only versions of TLS before 1.2
+          hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
           hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
           exit code 1
-        `https://api.example.com` cannot be asked through the proxy `proxy:3128`: its address cannot be used
-          hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`
+        `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
+          hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
           exit code 1
+        `https://api.example.com` cannot be reached through the proxy `proxy:3128`: the proxy wants a user name and a password (407)
+          hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+          exit code 5
         `https://api.example.com` did not answer in time
           hint: try again later, or give it longer with `--timeout SECONDS`
           exit code 5
@@ -686,6 +813,9 @@ mod tests {
         another process is still waiting for `https://api.example.com`
           hint: try again, or give it longer with `--timeout SECONDS`
           exit code 5
+        `git.example.com:8443` refuses the tokens that Astra issues (it gets no other for another 29 s)
+          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget` makes the next call try at once
+          exit code 4
         cannot drop the token cached in `/cache`: permission denied
           hint: try again, or remove what is in `/cache` by hand
           exit code 1

@@ -1,34 +1,37 @@
 //! Mint: post the service account to `/v2/authenticateServiceAccount` and read the token out of the
-//! answer. The only place that talks to the network.
+//! answer. With the files in `exchange/`, the only place that talks to the network.
 //!
 //! The secret goes to the API base alone: `https` only, the certificate verified, no redirect
 //! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
 
+mod certificate;
+mod connection;
+mod failure;
+mod handshake;
+mod tls;
+mod trust;
+
 use std::io::{self, Read as _};
-use std::net::ToSocketAddrs as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use crate::account::ServiceAccount;
 use crate::error::{ExchangeError, ExchangeErrorKind, Shown};
+use crate::exchange::connection::{Dialer, NoResolver};
+use crate::exchange::failure::Failure;
+use crate::exchange::tls::Tls;
+use crate::exchange::trust::Trust;
+use crate::proxy::Proxy;
 use crate::seal;
-use crate::settings::without_userinfo;
-use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 
@@ -38,6 +41,8 @@ pub struct Exchange<'a> {
     pub api: &'a str,
     /// The PEM certificates to trust; `None` for the system's.
     pub ca_file: Option<&'a Path>,
+    /// The folders of certificates to trust, in place of the system's, if there is no such file.
+    pub ca_folders: &'a [PathBuf],
     /// The proxy, as a URL.
     pub proxy: Option<&'a str>,
     /// When to give up.
@@ -55,8 +60,8 @@ pub struct Look {
 /// Bytes of an answer that are read, after decompression.
 const LARGEST_BODY: u64 = 1024 * 1024;
 
-/// A connection that takes longer than this will not come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How this program calls itself to Astra and to a proxy.
+const USER_AGENT: &str = concat!("astra-credential/", env!("CARGO_PKG_VERSION"));
 
 /// Attempts within the deadline, the first included.
 const ATTEMPTS: u32 = 3;
@@ -156,43 +161,26 @@ impl Exchange<'_> {
     }
 
     fn agent(&self) -> Result<Agent, ExchangeError> {
-        let roots = match self.ca_file {
-            Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(|why| {
-                let detail = format!("{}: {why}", shown::path(path));
-                self.trouble(ExchangeErrorKind::Authorities, detail)
-            })?)),
-            None => system_bundle().map_or(RootCerts::PlatformVerifier, |bundle| {
-                RootCerts::Specific(Arc::new(bundle))
-            }),
-        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let proxy = match self.proxy {
-            Some(url) => Some(Proxy::new(url).map_err(|error| {
-                self.trouble(
-                    ExchangeErrorKind::Proxy,
-                    format!("its address cannot be used: {error}"),
-                )
-            })?),
-            None => None,
-        };
+        let tls = Trust::of(self.ca_file, self.ca_folders, &provider)
+            .and_then(|trust| Tls::new(trust, provider))
+            .map_err(|why| self.trouble(ExchangeErrorKind::Authorities, why))?;
+        let proxy = self.proxy.map(Proxy::parse).transpose();
+        let proxy = proxy.map_err(|why| {
+            self.trouble(ExchangeErrorKind::Proxy, format!("the proxy's URL {why}"))
+        })?;
         let config = Agent::config_builder()
             .https_only(true)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(concat!("astra-credential/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls)
-            .proxy(proxy)
-            // ureq clears 128 KiB each. A header of more than the 64 that it takes has to fit in to
-            // be told as such; what is sent is an account.
-            .input_buffer_size(80 * 1024)
-            .output_buffer_size(16 * 1024)
+            .user_agent(USER_AGENT)
+            // The dialer knows the proxy; ureq would read variables for one.
+            .proxy(None)
             .build();
-        Ok(Agent::with_parts(config, DefaultConnector::default(), Lookup))
+        let (deadline, tls) = (self.deadline, Arc::new(tls));
+        let dialer = Dialer { proxy, deadline, tls, user_agent: USER_AGENT };
+        Ok(Agent::with_parts(config, dialer, NoResolver))
     }
 
     /// The request's bytes, in memory that is zeroed and large enough not to move.
@@ -222,7 +210,6 @@ impl Exchange<'_> {
             .post(format!("{}/v2/authenticateServiceAccount", self.api))
             .config()
             .timeout_global(Some(left))
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(left)))
             .build()
             .content_type("application/json")
             .header("accept", "application/json")
@@ -262,124 +249,36 @@ impl Exchange<'_> {
             kind,
             api: self.api.to_owned(),
             detail,
-            proxy: self.proxy.map(without_userinfo),
+            proxy: self.proxy.and_then(|url| Proxy::parse(url).ok()).map(|proxy| proxy.to_string()),
             retry_after: None,
         }
     }
 
     fn transport_trouble(&self, error: &ureq::Error) -> (ExchangeError, bool) {
         use ureq::Error as E;
-        let (kind, detail, is_worth_another) = match error {
-            E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                (ExchangeErrorKind::Unreachable, "no connection in time".to_owned(), true)
-            }
-            E::Timeout(_) => (ExchangeErrorKind::TimedOut, String::new(), false),
-            E::Rustls(error) => tls_trouble(error),
-            E::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(error) => tls_trouble(error),
-                None => (ExchangeErrorKind::Unreachable, error.to_string(), true),
+        let failure = match error {
+            E::Timeout(_) => Failure::lasting(ExchangeErrorKind::TimedOut, ""),
+            E::Other(inner) => match inner.downcast_ref::<Failure>() {
+                Some(failure) => failure.clone(),
+                None => Failure::unreachable(inner.to_string()),
             },
-            E::HostNotFound => {
-                (ExchangeErrorKind::Unreachable, "there is no such host".to_owned(), true)
-            }
-            E::ConnectionFailed => {
-                (ExchangeErrorKind::Unreachable, "the connection failed".to_owned(), true)
-            }
-            E::ConnectProxyFailed(why) => {
-                (ExchangeErrorKind::Unreachable, format!("the proxy refuses: {why}"), false)
-            }
-            other => (ExchangeErrorKind::Unusable, other.to_string(), false),
+            E::Io(error) => Failure::of_connecting(error),
+            other => Failure::lasting(ExchangeErrorKind::Unusable, other.to_string()),
         };
-        (self.trouble(kind, clipped(&detail)), is_worth_another)
+        (self.trouble(failure.kind, clipped(&failure.detail)), failure.may_pass)
     }
 }
 
-/// The addresses of `host:port`, where the system finds them before `deadline`.
+/// The addresses of `host`, where the system finds them before `deadline`.
 ///
 /// # Errors
 /// The system's reason.
 pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
-    let (tell, told) = channel();
-    let host = host.to_owned();
-    // A system's resolver knows no deadline: who is late is left behind.
-    let resolve = move || tell.send(host.to_socket_addrs());
-    thread::Builder::new().spawn(resolve).map_err(|error| error.to_string())?;
-    match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(Ok(found)) => {
-            let mut addresses: Vec<_> = found.map(|address| address.ip().to_string()).collect();
-            addresses.dedup();
-            Ok(addresses)
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
-    }
-}
-
-/// The system's authorities, where one file holds them all: the platform's verifier would read every
-/// file in the folder next to it as well. `None` where `SSL_CERT_DIR` names a folder, and where the
-/// verifier is the operating system's own.
-fn system_bundle() -> Option<Vec<Certificate<'static>>> {
-    #[cfg(all(unix, not(target_vendor = "apple")))]
-    {
-        let found = openssl_probe::probe();
-        let is_folder_named = found.cert_dir.len() > openssl_probe::candidate_cert_dirs().count();
-        found.cert_file.filter(|_| !is_folder_named).and_then(|file| certificates(&file).ok())
-    }
-    #[cfg(not(all(unix, not(target_vendor = "apple"))))]
-    None
-}
-
-/// Looks a host up in a thread, so that the wait has an end; where there is no thread to be had, in
-/// this one. ureq's own way would panic.
-#[derive(Debug)]
-struct Lookup;
-
-impl Resolver for Lookup {
-    fn resolve(
-        &self,
-        uri: &ureq::http::Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let has_threads = thread::Builder::new().spawn(|| ()).is_ok();
-        let timeout = if has_threads { timeout } else { NextTimeout::default() };
-        DefaultResolver::default().resolve(uri, config, timeout)
-    }
-}
-
-/// The certificates in a PEM file.
-fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
-    let pem = std::fs::read(path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .filter_map(Result::ok)
-        .map(|der| Certificate::from_der(&der).to_owned())
-        .collect();
-    if certificates.is_empty() {
-        return Err(io::Error::other("it holds no PEM certificate"));
-    }
-    Ok(certificates)
-}
-
-fn tls_trouble(error: &rustls::Error) -> (ExchangeErrorKind, String, bool) {
-    use rustls::{CertificateError as C, Error as E};
-    let kind = match error {
-        E::InvalidCertificate(_) => ExchangeErrorKind::Untrusted,
-        _ => ExchangeErrorKind::Unreachable,
-    };
-    let detail = match error {
-        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "it has expired".to_owned(),
-        E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "it is not valid yet".to_owned()
-        }
-        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            "it is for another host".to_owned()
-        }
-        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
-            "no trusted certificate authority has signed it".to_owned()
-        }
-        other => other.to_string(),
-    };
-    (kind, detail, false)
+    // Any port serves to look a name up.
+    let found = connection::addresses(host, 443, deadline).map_err(|failure| failure.detail)?;
+    let mut addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
+    addresses.dedup();
+    Ok(addresses)
 }
 
 fn kind_of(status: u16) -> ExchangeErrorKind {

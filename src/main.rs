@@ -23,7 +23,7 @@
 //! What is absent is kept so by `tests/cli/tidy.rs`:
 //! - only `main` and `settings` say `env::`;
 //! - only `timestamp` says `SystemTime`;
-//! - only `exchange` says `ureq` and `rustls`;
+//! - only `exchange`, with the files below it, says `ureq` and `rustls`;
 //! - only `cache` says `fs2`;
 //! - only `seal` says `ring`;
 //! - only `start` says `unsafe`;
@@ -43,6 +43,7 @@ mod error;
 mod exchange;
 mod message;
 mod protocol;
+mod proxy;
 mod seal;
 mod settings;
 mod shown;
@@ -76,7 +77,7 @@ use crate::seal::Seal;
 use crate::settings::{Environment, Flags, Folders, Settings, Stated};
 #[cfg(all(target_os = "linux", not(test)))]
 use crate::start::arguments;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
 
 #[cfg(not(all(target_os = "linux", not(test))))]
@@ -158,15 +159,15 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
     let settings = Settings::resolve(&line.flags, &env, default_folders())?;
     let hosts = &settings.hosts;
-    let serve_any = || serve(&settings, Some(&line.name));
+    let serve_any = || serve(&settings, Some(&line.name), None);
     // Helper calls: `None` for a host that no account is for.
     let serve = |host: Option<&Host>| {
         let is_ours = host.is_none_or(|host| hosts.contain(host));
-        if is_ours { serve_any().map(Some) } else { Ok(None) }
+        if is_ours { serve(&settings, Some(&line.name), host).map(Some) } else { Ok(None) }
     };
     let serve_at = |host: &Host| serve(Some(host));
     let forget_at = |host: &Host, named: Option<&Secret>| {
-        if hosts.contain(host) { forget(&settings, named) } else { Ok(()) }
+        if hosts.contain(host) { forget(&settings, named, Some(host)) } else { Ok(()) }
     };
     match &line.task {
         Task::Token(format) => {
@@ -179,7 +180,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
-        Task::Forget { all: false } => forget(&settings, None).map(|()| Vec::new()),
+        Task::Forget { all: false } => forget(&settings, None, None).map(|()| Vec::new()),
         Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
         Task::Status { json } => {
             let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
@@ -230,8 +231,13 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     .map_err(Failed::from)
 }
 
-/// The one question of every adapter. A failure is kept as that of `command`.
-fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error> {
+/// The one question of every adapter: a credential, for `host` if the caller names one. A failure is kept
+/// as that of `command`.
+fn serve(
+    settings: &Settings,
+    command: Option<&str>,
+    host: Option<&Host>,
+) -> Result<Credential, Error> {
     let deadline = Instant::now() + settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
@@ -240,16 +246,19 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
         }
         Account::Service(account) => account,
     };
+    let host = host.map(ToString::to_string);
     let demand = Demand {
         refresh: settings.refresh,
         min_valid: settings.min_valid,
-        timeout: deadline.saturating_duration_since(Instant::now()),
+        deadline,
+        host: host.as_deref(),
         api: &settings.api.base,
         route: &settings.route(),
     };
     let exchange = Exchange {
         api: &settings.api.base,
         ca_file: settings.ca_file.as_deref(),
+        ca_folders: &settings.ca_folders,
         proxy: settings.proxy.as_deref(),
         deadline,
     };
@@ -258,10 +267,15 @@ fn serve(settings: &Settings, command: Option<&str>) -> Result<Credential, Error
         let why = format!("waiting for {}", shown::quoted(&settings.api.base));
         message::explain(why, || exchange.mint(&account))
     };
-    let served = broker::serve(&cache, demand, Timestamp::now, mint);
+    let served = broker::serve(&cache, demand, Moment::now, mint);
     message::wipe();
-    served.map_err(|Failure { trouble, remembered }| {
-        let error = Error::Exchange { trouble, remembered, account: path };
+    served.map_err(|failure| {
+        let error = match failure {
+            Failure::Exchange { error, remembered } => {
+                Error::Exchange { trouble: error, remembered, account: path }
+            }
+            Failure::Refused { host, wait } => Error::Refused { host, wait },
+        };
         if let Some(command) = command {
             cache.keep_failure(&LastFailure::of(&error, command));
         }
@@ -274,7 +288,7 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
     let env = |name: &str| env::var_os(name);
     let is_uncached =
         flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
-    let is_kept = matches!(error, Error::Exchange { .. });
+    let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
     // Whoever looks or sets up sees what happens.
     let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker asks for every registry there is.
@@ -300,7 +314,8 @@ fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, 
         entry: cache.read(),
         last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
         min_valid: settings.min_valid,
-        route: settings.route(),
+        route: cache.digest(settings.route().expose()),
+        timeout: settings.timeout,
         now: Timestamp::now(),
     };
     status::report(seen, is_json)
@@ -326,7 +341,7 @@ fn doctor(
         binary: program().ok(),
     };
     let anew = Settings { refresh: true, ..settings.clone() };
-    let exchange = is_online.then_some(|| serve(&anew, None));
+    let exchange = is_online.then_some(|| serve(&anew, None, None));
     // <https://no-color.org>
     let is_coloured = io::stdout().is_terminal()
         && env("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -337,16 +352,18 @@ fn doctor(
     answer
 }
 
-/// Drops the cached token if it is `named` or none is.
-fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
+/// Drops the cached token if it is `named` or none is; with a host, because that refused it.
+fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
     let deadline = Instant::now() + settings.timeout;
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
-    let cache = cache(settings, &account);
-    let forgotten = broker::forget(&cache, named, settings.timeout);
+    // Without the cache a call neither reads nor writes a token; forgetting one is another matter.
+    let cache = cache(&Settings { no_cache: false, ..settings.clone() }, &account);
+    let at_host = at.map(ToString::to_string);
+    let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
     message::wipe();
-    if named.is_none() {
+    if named.is_none() && at.is_none() {
         cache.remove_failure();
         settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
     }
@@ -355,8 +372,10 @@ fn forget(settings: &Settings, named: Option<&Secret>) -> Result<(), Error> {
 
 /// Drops what is cached for every account.
 fn forget_all(settings: &Settings) -> Result<(), Error> {
-    let cleared = settings.cache_dir.as_deref().map_or(Ok(()), cache::clear_all);
-    cleared.map_err(|why| not_forgotten(settings, &why))
+    let deadline = Instant::now() + settings.timeout;
+    let dir = settings.cache_dir.as_deref();
+    let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
+    forgotten.map_err(|why| not_forgotten(settings, &why))
 }
 
 /// The completion script, or the candidates for the last of the words.

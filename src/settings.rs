@@ -7,9 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, Shown, harmless};
+use crate::error::{Error, harmless};
 use crate::protocol::{Host, Hosts};
+use crate::proxy;
 use crate::shown;
+use crate::token::Secret;
 
 /// The settings as they were typed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -97,6 +99,8 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// The certificate authorities to trust; `None` for the system's.
     pub ca_file: Option<PathBuf>,
+    /// The folders of certificate authorities to trust if no file is named; none for the system's.
+    pub ca_folders: Vec<PathBuf>,
     /// The proxy for the API, as a URL.
     pub proxy: Option<String>,
     /// How long the whole call may take.
@@ -138,7 +142,7 @@ pub const NO_CACHE: &str = "ASTRA_CREDENTIAL_NO_CACHE";
 /// Each in the order in which they count.
 const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
-/// Heard where the system's authorities are looked up.
+/// The folders of certificate authorities to trust, if no file is named.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Past this a time-out is no time-out.
@@ -315,6 +319,7 @@ impl Settings {
             hosts: Hosts(hosts),
             cache_dir: CACHE_DIR.path(flags.cache_dir.as_ref(), env)?.or(folders.cache),
             ca_file: CA_FILE.path(flags.ca_file.as_ref(), env)?,
+            ca_folders: ca_folders(env),
             timeout,
             min_valid,
             refresh: flags.refresh,
@@ -361,13 +366,18 @@ impl Settings {
             },
             (
                 "trust",
-                path(&self.ca_file, "the system's"),
+                match (&self.ca_file, self.ca_folders.as_slice()) {
+                    (None, []) => "the system's".to_owned(),
+                    (None, folders) => {
+                        let shown = folders.iter().map(|folder| folder.to_string_lossy());
+                        shown.collect::<Vec<_>>().join(", ")
+                    }
+                    (file, _) => path(file, ""),
+                },
                 said(&CA_FILE, flags.ca_file.as_ref()).or_else(|| heard(CA_FOLDER)),
             ),
             match self.proxy.as_deref() {
-                Some(url) => {
-                    ("proxy", harmless(&without_userinfo(url)), PROXIES.into_iter().find_map(heard))
-                }
+                Some(url) => ("proxy", proxy::shown(url), PROXIES.into_iter().find_map(heard)),
                 None => ("proxy", "none".to_owned(), exempt()),
             },
             (
@@ -393,10 +403,11 @@ impl Settings {
         .into()
     }
 
-    /// The way to Astra: trouble on one says nothing of another.
-    pub fn route(&self) -> String {
-        let proxy = self.proxy.as_deref().map(without_userinfo);
-        format!("{} {:?}", proxy.unwrap_or_default(), self.ca_file)
+    /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
+    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    pub fn route(&self) -> Secret {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        Secret::new(format!("{proxy} {:?} {:?}", self.ca_file, self.ca_folders))
     }
 }
 
@@ -477,12 +488,10 @@ fn proxy_for(host: &Host, env: &Environment<'_>) -> Option<String> {
     (!is_exempt).then_some(proxy)
 }
 
-/// A URL without what may be secret in it, for messages: `host:port`.
-pub fn without_userinfo(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    Shown(host).to_string()
+/// The folders in `SSL_CERT_DIR`, which OpenSSL separates as `PATH` does.
+fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
+    let listed = variable(env, CA_FOLDER).unwrap_or_default();
+    std::env::split_paths(&listed).filter(|folder| !folder.as_os_str().is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -534,6 +543,7 @@ mod tests {
                 "/home/x/.cache/astra-credential",
             ),
             ca_file: None,
+            ca_folders: [],
             proxy: None,
             timeout: 30s,
             min_valid: None,
@@ -609,6 +619,7 @@ mod tests {
             ca_file: Some(
                 "/ca.pem",
             ),
+            ca_folders: [],
             proxy: Some(
                 "http://proxy:3128",
             ),
@@ -700,40 +711,6 @@ mod tests {
         HTTPS_PROXY=a NO_PROXY=ample.com,api.example.com.evil => a
         HTTPS_PROXY=a NO_PROXY=api.example.com:443 => direct
         HTTPS_PROXY=a NO_PROXY=api.example.com:444 => a
-        ");
-    }
-
-    #[test]
-    fn a_proxys_password_is_not_shown() {
-        assert_eq!(without_userinfo("http://me:p@ss@proxy:3128/x"), "proxy:3128");
-        assert_eq!(without_userinfo("proxy:3128"), "proxy:3128");
-    }
-
-    #[test]
-    fn a_leading_tilde_is_the_home_or_an_error() {
-        let under = |home: &'static str, path: &str| {
-            let env = |name: &str| (name == HOME).then(|| home.into());
-            match expanded(OsStr::new(path), &env) {
-                Ok(path) => path.display().to_string(),
-                Err(problem) => format!("`{path}` {problem}"),
-            }
-        };
-        let paths = ["~/a/b", "~", "~/", "~//a", "~/~", "~user/a", "~a.json", "./~/a", "a/~", ""];
-        let table = paths.map(|path| format!("{path} => {}", under("/home/me", path)));
-        let homeless = ["", "relative"].map(|home| under(home, "~/a"));
-        insta::assert_snapshot!(table.into_iter().chain(homeless).collect::<Vec<_>>().join("\n"), @"
-        ~/a/b => /home/me/a/b
-        ~ => /home/me/
-        ~/ => /home/me/
-        ~//a => /home/me/a
-        ~/~ => /home/me/~
-        ~user/a => `~user/a` begins with `~` and a name, which is not replaced by a home
-        ~a.json => `~a.json` begins with `~` and a name, which is not replaced by a home
-        ./~/a => ./~/a
-        a/~ => a/~
-         => 
-        `~/a` begins with `~/`, and there is no absolute `HOME`
-        `~/a` begins with `~/`, and there is no absolute `HOME`
         ");
     }
 

@@ -8,6 +8,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+pub use self::linux::resolve_without_modules;
 #[cfg(target_os = "linux")]
 pub use self::linux::{arguments, is_output_closed};
 
@@ -116,5 +118,21 @@ mod linux {
             at += 1;
             Some(OsStr::from_bytes(argument.to_bytes()).to_owned())
         })
+    }
+
+    /// Keeps the resolver of a static C library to /etc/hosts and to DNS. For any other source in
+    /// nsswitch.conf it would load a module of the system's own C library, which is another version and
+    /// crashes the process.
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+    pub fn resolve_without_modules() {
+        unsafe extern "C" {
+            fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
+        }
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        // SAFETY: both arguments are strings with a NUL at their end, and live for ever. Every lookup comes
+        // after this, so that no other thread reads what it sets.
+        ONCE.call_once(|| unsafe {
+            __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr());
+        });
     }
 }

@@ -14,7 +14,8 @@ use crate::account::{Account, quoted};
 use crate::cache::{self, Cache};
 use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
-use crate::settings::{Environment, Settings, without_userinfo};
+use crate::proxy::Proxy;
+use crate::settings::{Environment, Settings};
 use crate::shown;
 use crate::token::Credential;
 
@@ -197,24 +198,41 @@ impl Patient<'_> {
     }
 
     fn network(&self) -> Vec<Finding> {
-        let Settings { api, proxy, ca_file, timeout, .. } = self.settings;
-        let deadline = || Instant::now() + LONGEST_LOOK.min(*timeout);
-        let proxy_host = proxy.as_deref().map(without_userinfo);
-        let mut findings = vec![Finding::ok(
-            "proxy",
-            proxy_host.as_ref().map_or("none".to_owned(), |host| shown::quoted(host)),
-        )];
-        // What is behind a proxy is looked up by the proxy.
-        let host = proxy_host.map_or_else(|| api.host.with_port(), with_port);
-        match exchange::addresses(&host, deadline()) {
+        let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = self.settings;
+        let deadline = Instant::now() + LONGEST_LOOK.min(*timeout);
+        let exchange = Exchange {
+            api: &api.base,
+            ca_file: ca_file.as_deref(),
+            ca_folders,
+            proxy: proxy.as_deref(),
+            deadline,
+        };
+        let mut findings = Vec::new();
+        let (host, named) = match proxy.as_deref().map(Proxy::parse) {
+            None => {
+                findings.push(Finding::ok("proxy", "none"));
+                (api.host.name().to_owned(), api.host.with_port())
+            }
+            // With a proxy, the proxy resolves the API's name, so only its own is resolved here.
+            Some(Ok(proxy)) => {
+                findings.push(Finding::ok("proxy", shown::quoted(&proxy.to_string())));
+                (proxy.host.clone(), proxy.to_string())
+            }
+            Some(Err(_)) => {
+                let error = exchange.look().err().map(|trouble| self.error(trouble));
+                findings.extend(
+                    error.map(|error| Finding::failure("proxy", error.to_string(), error.hint())),
+                );
+                return findings;
+            }
+        };
+        match exchange::addresses(&host, deadline) {
             Ok(addresses) => {
-                findings.push(Finding::ok(
-                    "name",
-                    format!("{} is {}", shown::quoted(&host), addresses.join(", ")),
-                ));
+                let detail = format!("{} is {}", shown::quoted(&named), addresses.join(", "));
+                findings.push(Finding::ok("name", detail));
             }
             Err(why) => {
-                let detail = format!("{} is not known here: {why}", shown::quoted(&host));
+                let detail = format!("{} is not known here: {why}", shown::quoted(&named));
                 let hint = if proxy.is_some() {
                     "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the API's host in \
                      `NO_PROXY`"
@@ -226,12 +244,6 @@ impl Patient<'_> {
                 return findings;
             }
         }
-        let exchange = Exchange {
-            api: &api.base,
-            ca_file: ca_file.as_deref(),
-            proxy: proxy.as_deref(),
-            deadline: deadline(),
-        };
         match exchange.look() {
             Err(trouble) => {
                 let error = self.error(trouble);
@@ -289,12 +301,6 @@ impl Patient<'_> {
         let account = self.settings.service_account.clone().unwrap_or_default();
         Error::Exchange { trouble, remembered: None, account }
     }
-}
-
-/// A proxy's address may leave its port out; to find the host any will do.
-fn with_port(host: String) -> String {
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    if port.is_some() { host } else { format!("{host}:80") }
 }
 
 /// A folder above `path` that somebody else may change, and so put another file in its place.

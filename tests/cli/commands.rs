@@ -269,8 +269,12 @@ fn forget_drops_this_accounts_token_or_all() {
     let foreign = world.cache_dir().join("notes.entry");
     std::fs::write(&foreign, "mine").unwrap();
     assert_eq!(world.call("forget --all").run().quiet(), "");
-    assert_eq!(world.cached("entry"), [foreign]);
+    assert_eq!(std::fs::read(&foreign).unwrap(), b"mine");
     assert_eq!(world.cached("lock").len(), 2);
+    let exchanges = world.astra.exchanges();
+    world.astra.set_secret("00000000-fake-4000-8000-secret000000");
+    assert_ne!(world.token(), first);
+    assert_eq!(world.astra.exchanges(), exchanges + 1);
 }
 
 #[test]

@@ -454,7 +454,7 @@ fn what_a_call_as_root_left_behind_is_named() {
     assert!(!lock.exists());
     std::os::unix::fs::chown(world.cache_dir(), Some(12345), None).unwrap();
     let owned = doctor(&world, "").run();
-    assert_eq!(owned.code(), 0);
+    assert_eq!(owned.code(), 1);
     let name = lock.file_stem().unwrap().to_str().unwrap();
     let closed = closed.to_string().replace(name, "<identity>");
     let at = closed.find("failure  lock").unwrap();

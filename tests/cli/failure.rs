@@ -181,7 +181,10 @@ fn forget_removes_it() {
         world.write_account(&String::from_utf8(account).unwrap());
         assert_eq!(world.cached("failure").len(), 2);
         world.call(line).run().quiet();
-        assert_eq!((world.cached("failure").len(), world.cached("entry").len()), (0, 0), "{line}");
+        assert_eq!(world.cached("failure").len(), 0, "{line}");
+        let shown = world.call("status").run();
+        assert!(shown.stdout().contains("verdict          none"), "{shown}");
+        assert_eq!(last(&world), serde_json::Value::Null, "{line}");
     }
 }
 

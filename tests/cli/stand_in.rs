@@ -132,6 +132,8 @@ pub enum Reply {
     Raw(Vec<u8>),
     /// These bytes, then the end of the connection without a TLS goodbye.
     Cut(Vec<u8>),
+    /// These bytes again and again, one each 100 ms, until the client leaves.
+    Drip(Vec<u8>),
     /// No answer, until the client leaves or the server is dropped.
     Hang,
     /// The connection breaks off without an answer and without a TLS goodbye.
@@ -337,6 +339,16 @@ fn serve(
         Reply::Flood { status, headers, bytes } => {
             write_head(&mut stream, status, &headers)?;
             io::copy(&mut io::repeat(b'x').take(bytes), &mut stream)?;
+        }
+        Reply::Drip(bytes) => {
+            for byte in bytes.iter().cycle() {
+                if counters.stopped.load(Ordering::SeqCst) {
+                    break;
+                }
+                stream.write_all(&[*byte])?;
+                stream.flush()?;
+                thread::sleep(TICK);
+            }
         }
         Reply::Close => return Ok(()),
         Reply::Hang => {
