@@ -380,7 +380,8 @@ pub fn mistake(
     let flags =
         Flags { no_cache: words.iter().any(|word| word == "--no-cache"), ..Flags::default() };
     let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
-    let help = command.map_or(String::new(), |command| format!(" {}", command.name));
+    let helped = command.filter(|command| command.name != "help");
+    let help = helped.map_or(String::new(), |command| format!(" {}", command.name));
     let help = format!("{PROGRAM}{help} --help");
     let name = command.map_or(PROGRAM, |command| command.name);
     (name.to_owned(), flags, Error::Usage { problem: problem(message), help })
@@ -643,7 +644,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).num_args(0).action(ArgAction::Append)
 }
 
-fn settings() -> [Arg; 10] {
+fn settings() -> [Arg; 12] {
     let value = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -652,6 +653,7 @@ fn settings() -> [Arg; 10] {
             .value_parser(ValueParser::os_string())
     };
     [
+        value("account", "NAME", "The account, by its name in the configuration\nfile [env: ASTRA_CREDENTIAL_ACCOUNT]\n[default: default]"),
         value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]\n[default: service-account.json in the\nconfiguration folder]"),
         value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL]\n[default: https://api.astra.datastax.com]"),
         Arg::new("host")
@@ -660,6 +662,7 @@ fn settings() -> [Arg; 10] {
             .help("Another host that may get the token; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
             .value_parser(ValueParser::os_string())
             .action(ArgAction::Append),
+        value("config", "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
         value("cache-dir", "DIR", "The folder for cached tokens [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
         value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
@@ -673,7 +676,9 @@ fn settings() -> [Arg; 10] {
 fn flags(found: &mut ArgMatches) -> Flags {
     let mut value = |name| found.remove_one::<OsString>(name);
     Flags {
+        account: value("account"),
         service_account: value("service-account"),
+        config: value("config"),
         api_url: value("api-url"),
         cache_dir: value("cache-dir"),
         ca_file: value("ca-file"),

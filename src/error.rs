@@ -34,6 +34,35 @@ pub enum Error {
         /// What would be right.
         wanted: &'static str,
     },
+    /// The configuration file cannot be used.
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// The place of the defect.
+        at: Option<Position>,
+        /// What is wrong with it.
+        defect: Defect,
+    },
+    /// The account that was named does not exist.
+    AccountUnknown {
+        /// Its name.
+        name: String,
+        /// The flag or variable that named it.
+        source: String,
+        /// An account with a similar name.
+        nearest: Option<String>,
+    },
+    /// The configuration file binds the host to another account than the one that was named.
+    Bound {
+        /// The host.
+        host: String,
+        /// The account that the host is bound to.
+        owner: String,
+        /// The account that was named.
+        named: String,
+        /// The configuration file that binds it.
+        path: PathBuf,
+    },
     /// No account file is named, and there is no home to look in.
     AccountUnnamed,
     /// The path of the account file names no file and is not certainly a path: it may be the account
@@ -106,6 +135,15 @@ pub enum Error {
         /// The host, if the caller names one.
         host: Option<String>,
     },
+    /// The caller's request has a URL of a form that gets no token, whatever its host.
+    Url {
+        /// The protocol's name.
+        protocol: &'static str,
+        /// The part of the request, such as "the URI".
+        part: &'static str,
+        /// What is wrong with it, as a predicate.
+        why: &'static str,
+    },
     /// Docker's configuration names this helper for a host that no account is for.
     Unbound {
         /// The server, as Docker names it.
@@ -169,6 +207,97 @@ pub enum Error {
         /// The command that moves it away.
         fix: String,
     },
+}
+
+/// What is wrong with a configuration file. It holds no value from the file, since one may be a secret.
+#[derive(Debug)]
+pub enum Defect {
+    /// It was named and does not exist.
+    Missing,
+    /// It cannot be read, for the system's reason.
+    Unreadable(String),
+    /// It is a folder, a pipe or a device.
+    NotRegular,
+    /// Others may change it.
+    Exposed {
+        /// What is open: `may be changed by everybody (mode 0666)`.
+        exposure: String,
+        /// The command that closes it.
+        fix: String,
+    },
+    /// It is larger than any configuration.
+    TooLarge,
+    /// It is not UTF-8.
+    NotText,
+    /// It holds nothing.
+    Empty,
+    /// It does not follow the grammar of JSON with comments.
+    NotJson,
+    /// It is JSON, but not an object.
+    NotObject,
+    /// A key that has no meaning there.
+    UnknownKey {
+        /// The key, if it is safe to show.
+        key: Option<String>,
+        /// The key that is most likely meant.
+        nearest: Option<&'static str>,
+        /// The keys that have a meaning there.
+        known: &'static [&'static str],
+    },
+    /// A key stands twice in one object.
+    KeyTwice {
+        /// The key, if it is safe to show.
+        key: Option<String>,
+    },
+    /// A value has the wrong type.
+    WrongType {
+        /// Its key.
+        key: String,
+        /// The right type.
+        wanted: &'static str,
+    },
+    /// A value has the right type and cannot be used.
+    Value {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What would be right.
+        wanted: &'static str,
+    },
+    /// An account's name cannot be used.
+    Name {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// One host is bound to two accounts.
+    HostTwice {
+        /// The host.
+        host: String,
+        /// The two accounts.
+        accounts: [String; 2],
+    },
+}
+
+/// A place in a text, counted from 1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+impl Position {
+    /// The place of the byte at `offset`.
+    pub fn in_text(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            line: 1 + before.matches('\n').count(),
+            column: 1 + before[line_start..].chars().count(),
+        }
+    }
 }
 
 /// How long ago an exchange failed, and for how long that is remembered.
@@ -264,6 +393,19 @@ impl fmt::Display for Error {
                     None => write!(f, "`{name}` has a value that {problem} {NOT_SHOWN}"),
                 }
             }
+            Self::Config { path, at, defect } => {
+                write!(f, "the configuration file {} {defect}", shown::path(path))?;
+                at.map_or(Ok(()), |Position { line, column }| {
+                    write!(f, " at line {line}, column {column}")
+                })
+            }
+            Self::AccountUnknown { name, source, nearest: _ } => {
+                write!(f, "there is no account {}, which `{source}` names", shown::quoted(name))
+            }
+            Self::Bound { host, owner, named, path: _ } => write!(
+                f,
+                "the host `{host}` is bound to the account `{owner}` and gets no token of {named}"
+            ),
             Self::AccountUnnamed => f.write_str(
                 "no account file: none is named, and without an absolute `HOME` there is no default",
             ),
@@ -308,6 +450,9 @@ impl fmt::Display for Error {
             Self::NotOurs { protocol, host: None } => {
                 write!(f, "{protocol}: asked for a host that no account is for")
             }
+            Self::Url { protocol, part, why } => {
+                write!(f, "{protocol}: {part} {why}, and gets no token")
+            }
             Self::Unbound { server } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
@@ -330,6 +475,71 @@ impl fmt::Display for Error {
             Self::AccountKept { path, fix: _ } => {
                 write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
             }
+        }
+    }
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("does not exist"),
+            Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
+            Self::NotRegular => f.write_str("is not a regular file"),
+            Self::Exposed { exposure, fix: _ } => f.write_str(exposure),
+            Self::TooLarge => f.write_str("is larger than 1 MiB"),
+            Self::NotText => f.write_str("is not UTF-8"),
+            Self::Empty => f.write_str("is empty"),
+            Self::NotJson => f.write_str("is not JSON"),
+            Self::NotObject => f.write_str("is not a JSON object"),
+            Self::UnknownKey { key: Some(key), .. } => write!(f, "has the unknown key `{key}`"),
+            Self::UnknownKey { key: None, .. } => f.write_str("has an unknown key"),
+            Self::KeyTwice { key: Some(key) } => write!(f, "has the key `{key}` twice"),
+            Self::KeyTwice { key: None } => f.write_str("has a key twice"),
+            Self::WrongType { key, wanted: _ } => {
+                write!(f, "has a value of the wrong type for `{key}`")
+            }
+            Self::Value { key, problem, wanted: _ } => {
+                write!(f, "has a value for `{key}` that {problem}")
+            }
+            Self::Name { problem } => write!(f, "has an account whose name {problem}"),
+            Self::HostTwice { host, accounts: [one, other] } => {
+                write!(f, "binds the host `{host}` to the accounts `{one}` and `{other}`")
+            }
+        }
+    }
+}
+
+impl Defect {
+    fn hint(&self) -> String {
+        match self {
+            Self::Missing => {
+                "name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`"
+                    .to_owned()
+            }
+            Self::Unreadable(_) => "let this user read it".to_owned(),
+            Self::NotRegular => "put a regular file in its place".to_owned(),
+            Self::Exposed { exposure: _, fix } => format!("run `{fix}`"),
+            Self::TooLarge => "remove from it what is no configuration".to_owned(),
+            Self::NotText => "save it as UTF-8".to_owned(),
+            Self::Empty => "write `{}` into it, or remove it".to_owned(),
+            Self::NotJson => {
+                "correct it there: JSON, in which comments and trailing commas are allowed"
+                    .to_owned()
+            }
+            Self::NotObject => "make it an object: `{ \"accounts\": { … } }`".to_owned(),
+            Self::UnknownKey { key: Some(key), .. }
+                if ["clientId", "clientName", "clientSecret"].contains(&key.as_str()) =>
+            {
+                "keep the account in a file of its own, with `astra-credential setup account`"
+                    .to_owned()
+            }
+            Self::UnknownKey { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
+            Self::UnknownKey { known, .. } => format!("use one of `{}`", known.join("`, `")),
+            Self::KeyTwice { .. } => "remove one of the two".to_owned(),
+            Self::WrongType { key: _, wanted } => format!("make it {wanted}"),
+            Self::Value { wanted, .. } => format!("set it to {wanted}"),
+            Self::Name { .. } => "rename it, and its account file `NAME.json` too".to_owned(),
+            Self::HostTwice { .. } => "leave it with one of the two".to_owned(),
         }
     }
 }
@@ -362,7 +572,7 @@ impl fmt::Display for ExchangeError {
                 write!(f, "the certificate of {api} is not trusted")
             }
             ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
-                write!(f, "{api} cannot be spoken to")
+                write!(f, "TLS with {api} is not possible")
             }
             ExchangeErrorKind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
@@ -389,6 +599,15 @@ impl Error {
                 format!("compare what is typed, or configured in the tool, with `{help}`")
             }
             Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
+            Self::Config { defect, .. } => defect.hint(),
+            Self::AccountUnknown { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
+            Self::AccountUnknown { name, .. } => {
+                format!("run `astra-credential setup account --account {}`", shown::harmless(name))
+            }
+            Self::Bound { path, .. } => format!(
+                "leave the account out, or bind the host to the other account in {}",
+                shown::path(path)
+            ),
             Self::AccountUnnamed => {
                 "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`".to_owned()
             }
@@ -426,6 +645,9 @@ impl Error {
             Self::Request { protocol, .. } | Self::EmptyRequest { protocol } => format!(
                 "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
             ),
+            Self::Url { .. } => {
+                "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
+            }
             Self::NotOurs { .. } | Self::Unbound { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
@@ -465,13 +687,19 @@ impl Error {
             | Self::Request { .. }
             | Self::EmptyRequest { .. }
             | Self::NotOurs { .. }
+            | Self::Url { .. }
             | Self::Unbound { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
             | Self::ToolFailed { .. }
             | Self::NotWritten { .. }
             | Self::Output(_) => 1,
-            Self::Usage { .. } | Self::Setting { .. } | Self::HostUnnamed { .. } => 2,
+            Self::Usage { .. }
+            | Self::Setting { .. }
+            | Self::Config { .. }
+            | Self::AccountUnknown { .. }
+            | Self::Bound { .. }
+            | Self::HostUnnamed { .. } => 2,
             // As a shell says it.
             Self::Command { is_missing: true, .. } => 127,
             Self::Command { is_missing: false, .. } => 126,
@@ -542,7 +770,7 @@ impl ExchangeError {
             ),
             (ExchangeErrorKind::Authorities, _) => {
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
-                 it to trust the system's"
+                 that and `SSL_CERT_DIR` to trust the system's"
                     .to_owned()
             }
             (ExchangeErrorKind::Proxy, _) => format!(
@@ -619,6 +847,15 @@ mod tests {
         }
     }
 
+    fn config(defect: Defect) -> Error {
+        Error::Config { path: "/config.json".into(), at: None, defect }
+    }
+
+    fn config_at(defect: Defect) -> Error {
+        let at = Some(Position { line: 3, column: 5 });
+        Error::Config { path: "/config.json".into(), at, defect }
+    }
+
     /// Every message with its hint and its exit code, to be read as prose.
     #[test]
     fn the_catalogue() {
@@ -637,6 +874,61 @@ mod tests {
                 value: "soon".to_owned(),
                 problem: "is not a number".to_owned(),
                 wanted: "seconds, such as `30`",
+            },
+            config(Defect::Missing),
+            config(Defect::Unreadable("permission denied".to_owned())),
+            config(Defect::NotRegular),
+            config(Defect::Exposed {
+                exposure: "may be changed by everybody (mode 0666)".to_owned(),
+                fix: "chmod go-w /config.json".to_owned(),
+            }),
+            config(Defect::TooLarge),
+            config(Defect::NotText),
+            config(Defect::Empty),
+            config_at(Defect::NotJson),
+            config_at(Defect::NotObject),
+            config_at(Defect::UnknownKey {
+                key: Some("host".to_owned()),
+                nearest: Some("hosts"),
+                known: &["file", "hosts"],
+            }),
+            config_at(Defect::UnknownKey { key: None, nearest: None, known: &["file", "hosts"] }),
+            config_at(Defect::UnknownKey {
+                key: Some("clientSecret".to_owned()),
+                nearest: None,
+                known: &["file", "hosts"],
+            }),
+            config_at(Defect::KeyTwice { key: Some("hosts".to_owned()) }),
+            config_at(Defect::KeyTwice { key: None }),
+            config_at(Defect::WrongType {
+                key: "hosts".to_owned(),
+                wanted: "a list of strings: `[\"git.example.com\"]`",
+            }),
+            config_at(Defect::Value {
+                key: "api_url",
+                problem: "is not `https`",
+                wanted: "the API's base without `/v2`",
+            }),
+            config_at(Defect::Name { problem: "is not 1 to 64 letters, digits, `-` and `_`" }),
+            config_at(Defect::HostTwice {
+                host: "git.example.com".to_owned(),
+                accounts: ["default".to_owned(), "prod".to_owned()],
+            }),
+            Error::AccountUnknown {
+                name: "prd".to_owned(),
+                source: "--account".to_owned(),
+                nearest: Some("prod".to_owned()),
+            },
+            Error::AccountUnknown {
+                name: "test".to_owned(),
+                source: "ASTRA_CREDENTIAL_ACCOUNT".to_owned(),
+                nearest: None,
+            },
+            Error::Bound {
+                host: "git.example.com".to_owned(),
+                owner: "prod".to_owned(),
+                named: "the account `default`".to_owned(),
+                path: "/config.json".into(),
             },
             Error::AccountUnnamed,
             Error::AccountInline,
@@ -698,6 +990,11 @@ mod tests {
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
             Error::NotOurs { protocol: "kubernetes", host: None },
+            Error::Url {
+                protocol: "bazel",
+                part: "the URI",
+                why: "names a user in front of the host",
+            },
             Error::Unbound { server: "registry.example.com".to_owned() },
             Error::Command {
                 program: "tofu".to_owned(),
@@ -725,12 +1022,75 @@ mod tests {
         let lines = catalogue.map(|error| {
             format!("{error}\n  hint: {}\n  exit code {}", error.hint(), error.exit_code())
         });
-        insta::assert_snapshot!(lines.join("\n"), @"
+        insta::assert_snapshot!(lines.join("\n"), @r#"
         the command line cannot be used: unexpected argument found: `--hst`
           hint: compare what is typed, or configured in the tool, with `astra-credential git --help`
           exit code 2
         `--timeout` is `soon`, which is not a number
           hint: set `--timeout` to seconds, such as `30`
+          exit code 2
+        the configuration file `/config.json` does not exist
+          hint: name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`
+          exit code 2
+        the configuration file `/config.json` cannot be read: permission denied
+          hint: let this user read it
+          exit code 2
+        the configuration file `/config.json` is not a regular file
+          hint: put a regular file in its place
+          exit code 2
+        the configuration file `/config.json` may be changed by everybody (mode 0666)
+          hint: run `chmod go-w /config.json`
+          exit code 2
+        the configuration file `/config.json` is larger than 1 MiB
+          hint: remove from it what is no configuration
+          exit code 2
+        the configuration file `/config.json` is not UTF-8
+          hint: save it as UTF-8
+          exit code 2
+        the configuration file `/config.json` is empty
+          hint: write `{}` into it, or remove it
+          exit code 2
+        the configuration file `/config.json` is not JSON at line 3, column 5
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+          exit code 2
+        the configuration file `/config.json` is not a JSON object at line 3, column 5
+          hint: make it an object: `{ "accounts": { … } }`
+          exit code 2
+        the configuration file `/config.json` has the unknown key `host` at line 3, column 5
+          hint: write `hosts`
+          exit code 2
+        the configuration file `/config.json` has an unknown key at line 3, column 5
+          hint: use one of `file`, `hosts`
+          exit code 2
+        the configuration file `/config.json` has the unknown key `clientSecret` at line 3, column 5
+          hint: keep the account in a file of its own, with `astra-credential setup account`
+          exit code 2
+        the configuration file `/config.json` has the key `hosts` twice at line 3, column 5
+          hint: remove one of the two
+          exit code 2
+        the configuration file `/config.json` has a key twice at line 3, column 5
+          hint: remove one of the two
+          exit code 2
+        the configuration file `/config.json` has a value of the wrong type for `hosts` at line 3, column 5
+          hint: make it a list of strings: `["git.example.com"]`
+          exit code 2
+        the configuration file `/config.json` has a value for `api_url` that is not `https` at line 3, column 5
+          hint: set it to the API's base without `/v2`
+          exit code 2
+        the configuration file `/config.json` has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 3, column 5
+          hint: rename it, and its account file `NAME.json` too
+          exit code 2
+        the configuration file `/config.json` binds the host `git.example.com` to the accounts `default` and `prod` at line 3, column 5
+          hint: leave it with one of the two
+          exit code 2
+        there is no account `prd`, which `--account` names
+          hint: write `prod`
+          exit code 2
+        there is no account `test`, which `ASTRA_CREDENTIAL_ACCOUNT` names
+          hint: run `astra-credential setup account --account test`
+          exit code 2
+        the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
+          hint: leave the account out, or bind the host to the other account in `/config.json`
           exit code 2
         no account file: none is named, and without an absolute `HOME` there is no default
           hint: name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
@@ -783,14 +1143,14 @@ mod tests {
         the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
           hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
           exit code 5
-        `https://api.example.com` cannot be spoken to: it wants a client certificate
+        TLS with `https://api.example.com` is not possible: it wants a client certificate
           hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
           exit code 5
-        `https://api.example.com` cannot be spoken to: it speaks only versions of TLS before 1.2
+        TLS with `https://api.example.com` is not possible: it speaks only versions of TLS before 1.2
           hint: have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher suites that use ECDHE and AES-GCM or ChaCha20
           exit code 5
         the certificate authorities for `https://api.example.com` cannot be used: `/ca.pem`: it holds no PEM certificate
-          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset it to trust the system's
+          hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
           exit code 1
         `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
           hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
@@ -831,6 +1191,9 @@ mod tests {
         kubernetes: asked for a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
           exit code 1
+        bazel: the URI names a user in front of the host, and gets no token
+          hint: write it as `https://HOST[:PORT]/…` where the tool is configured
+          exit code 1
         docker: the configuration names this helper for `registry.example.com`, a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
           exit code 1
@@ -858,6 +1221,6 @@ mod tests {
         `/account.json` is not the file of the same account, and is kept
           hint: move it away first: `mv /account.json /account.json.old`
           exit code 3
-        ");
+        "#);
     }
 }

@@ -55,7 +55,7 @@ mod token;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ use crate::broker::{Demand, Failure};
 use crate::cache::{Cache, LastFailure};
 use crate::cli::{Line, Task};
 use crate::command::Dialect;
-use crate::command::completion;
+use crate::command::completion::{self, Known};
 use crate::command::doctor::{self, Patient};
 use crate::command::setup::{self, Surroundings};
 use crate::command::status::{self, Seen};
@@ -74,7 +74,7 @@ use crate::exchange::Exchange;
 use crate::message::say;
 use crate::protocol::{Failed, Host};
 use crate::seal::Seal;
-use crate::settings::{Environment, Flags, Folders, Settings, Stated};
+use crate::settings::{Configuration, Environment, Flags, Folders, Settings, Sourced, Stated};
 #[cfg(all(target_os = "linux", not(test)))]
 use crate::start::arguments;
 use crate::timestamp::{Moment, Timestamp};
@@ -157,17 +157,28 @@ fn fail(error: &Error) -> u8 {
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
-    let settings = Settings::resolve(&line.flags, &env, default_folders())?;
-    let hosts = &settings.hosts;
-    let serve_any = || serve(&settings, Some(&line.name), None);
-    // Helper calls: `None` for a host that no account is for.
-    let serve = |host: Option<&Host>| {
-        let is_ours = host.is_none_or(|host| hosts.contain(host));
-        if is_ours { serve(&settings, Some(&line.name), host).map(Some) } else { Ok(None) }
+    // A defect of the configuration does not matter to these two.
+    match &line.task {
+        Task::Completions { shell, words } => {
+            return Ok((completions(&line.flags, shell, words).into(), 0));
+        }
+        Task::Man(name) => return Ok((command::page(name.as_deref(), cli::command()).into(), 0)),
+        _ => {}
+    }
+    let folders = default_folders();
+    let files = settings::read_files(&line.flags, &env, &folders)?;
+    let exists = |path: &Path| path.exists();
+    let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
+    let serve_any = || serve(&configuration.settings()?, Some(&line.name), None);
+    // `None` for a host that no account is for.
+    let serve_at = |host: &Host| match configuration.settings_for(host)? {
+        Some(settings) => serve(&settings, Some(&line.name), Some(host)).map(Some),
+        None => Ok(None),
     };
-    let serve_at = |host: &Host| serve(Some(host));
-    let forget_at = |host: &Host, named: Option<&Secret>| {
-        if hosts.contain(host) { forget(&settings, named, Some(host)) } else { Ok(()) }
+    let serve = |host: Option<&Host>| host.map_or_else(|| serve_any().map(Some), serve_at);
+    let forget_at = |host: &Host, named: Option<&Secret>| match configuration.settings_for(host)? {
+        Some(settings) => forget(&settings, named, Some(host)),
+        None => Ok(()),
     };
     match &line.task {
         Task::Token(format) => {
@@ -180,14 +191,19 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
-        Task::Forget { all: false } => forget(&settings, None, None).map(|()| Vec::new()),
-        Task::Forget { all: true } => forget_all(&settings).map(|()| Vec::new()),
+        Task::Forget { all: false } => {
+            forget(&configuration.settings()?, None, None).map(|()| Vec::new())
+        }
+        Task::Forget { all: true } => forget_all(&configuration.settings()?).map(|()| Vec::new()),
         Task::Status { json } => {
-            let (answer, code) = status(&settings, settings.stated(&line.flags, &env), *json);
+            let settings = configuration.settings()?;
+            let stated = settings.stated(&configuration.hosts_of(&settings)?);
+            let (answer, code) = status(&settings, stated, *json);
             return Ok((answer.into(), code));
         }
         Task::Doctor { json, online } => {
-            let (answer, code) = doctor(&settings, &env, *online, *json);
+            let settings = configuration.settings()?;
+            let (answer, code) = doctor(&configuration, &settings, &env, *online, *json);
             return Ok((answer.into(), code));
         }
         Task::Kubernetes(stated) => {
@@ -201,31 +217,32 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         }
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
-            let hosts = || hosts.0.clone();
-            let configuration = || std::fs::read(docker_configuration()?).ok();
-            protocol::docker::answer(verb, io::stdin(), hosts, configuration, serve_at, forget_at)
+            let hosts = || configuration.hosts();
+            let tools = || std::fs::read(docker_configuration()?).ok();
+            protocol::docker::answer(verb, io::stdin(), hosts, tools, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
         Task::Setup(order) => {
+            let account = configuration.settings()?.service_account;
             let around = Surroundings {
                 env: &env,
                 paths: &paths,
                 program: setup::as_found(program()?, &paths("PATH")),
                 config: default_folders().config,
-                account: settings.service_account.as_deref(),
+                account: account.as_deref(),
                 flags: &line.flags,
-                hosts: &hosts.0[1..],
+                hosts: configuration.further_hosts(),
             };
             setup::run(*order, &around)
         }
         Task::SetupAccount => {
-            let path = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
-            setup::store_account(path, default_folders().config.as_deref())
+            let path = configuration.settings()?.service_account.value;
+            let path = path.ok_or(Error::AccountUnnamed)?;
+            setup::store_account(&path, default_folders().config.as_deref())
         }
-        Task::Completions { shell, words } => Ok(completions(&settings, shell, words)),
-        Task::Man(name) => Ok(command::page(name.as_deref(), cli::command())),
+        Task::Completions { .. } | Task::Man(_) => Ok(Vec::new()),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
     .map_err(Failed::from)
@@ -238,7 +255,7 @@ fn serve(
     command: Option<&str>,
     host: Option<&Host>,
 ) -> Result<Credential, Error> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = Instant::now() + *settings.timeout;
     let (path, account) = account(settings, deadline)?;
     let account = match account {
         Account::Application(bearer) => {
@@ -249,7 +266,7 @@ fn serve(
     let host = host.map(ToString::to_string);
     let demand = Demand {
         refresh: settings.refresh,
-        min_valid: settings.min_valid,
+        min_valid: *settings.min_valid,
         deadline,
         host: host.as_deref(),
         api: &settings.api.base,
@@ -294,45 +311,50 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
     // Docker asks for every registry there is.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
     if !(is_uncached || is_kept || is_seen || is_usual)
-        && let Some(dir) = settings::cache_dir(flags, &env, default_folders().cache)
+        && let folders = default_folders()
+        && let files = settings::read_files(flags, &env, &folders).unwrap_or_default()
+        && let Ok(Sourced { value: Some(dir), .. }) =
+            settings::cache_dir(flags, &env, &folders, &files)
     {
         LastFailure::of(error, command).keep(&dir);
     }
 }
 
 fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, u8) {
-    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let account = account(settings, Instant::now() + *settings.timeout).map(|(_, account)| account);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(settings, account),
         _ => Cache::none(),
     };
-    let dir = settings.cache_dir.as_deref().filter(|_| !settings.no_cache);
+    let dir = settings.cache_dir.as_deref().filter(|_| !*settings.no_cache);
     let unnamed = dir.and_then(LastFailure::read);
     let seen = Seen {
         settings: stated,
         account: account.as_ref(),
         entry: cache.read(),
         last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
-        min_valid: settings.min_valid,
+        min_valid: *settings.min_valid,
         route: cache.digest(settings.route().expose()),
-        timeout: settings.timeout,
+        timeout: *settings.timeout,
         now: Timestamp::now(),
     };
     status::report(seen, is_json)
 }
 
 fn doctor(
+    configuration: &Configuration<'_>,
     settings: &Settings,
     env: &Environment<'_>,
     is_online: bool,
     is_json: bool,
 ) -> (Vec<u8>, u8) {
-    let account = account(settings, Instant::now() + settings.timeout).map(|(_, account)| account);
+    let account = account(settings, Instant::now() + *settings.timeout).map(|(_, account)| account);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(settings, account),
         _ => Cache::none(),
     };
     let patient = Patient {
+        configuration,
         settings,
         account: account.as_ref(),
         cache: &cache,
@@ -354,12 +376,13 @@ fn doctor(
 
 /// Drops the cached token if it is `named` or none is; with a host, because that refused it.
 fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = Instant::now() + *settings.timeout;
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
     // Without the cache a call neither reads nor writes a token; forgetting one is another matter.
-    let cache = cache(&Settings { no_cache: false, ..settings.clone() }, &account);
+    let cache =
+        cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
     let at_host = at.map(ToString::to_string);
     let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
     message::wipe();
@@ -372,7 +395,7 @@ fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Res
 
 /// Drops what is cached for every account.
 fn forget_all(settings: &Settings) -> Result<(), Error> {
-    let deadline = Instant::now() + settings.timeout;
+    let deadline = Instant::now() + *settings.timeout;
     let dir = settings.cache_dir.as_deref();
     let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
     forgotten.map_err(|why| not_forgotten(settings, &why))
@@ -380,31 +403,41 @@ fn forget_all(settings: &Settings) -> Result<(), Error> {
 
 /// The completion script, or the candidates for the last of the words.
 #[inline(never)]
-fn completions(settings: &Settings, shell: &str, words: &[OsString]) -> Vec<u8> {
+fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     if words.is_empty() {
         let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
         return completion::script(shell, &called);
     }
-    let hosts: Vec<_> = settings.hosts.0.iter().map(ToString::to_string).collect();
-    completion::answer(shell, words, cli::command(), &hosts)
+    let env = |name: &str| env::var_os(name);
+    let exists = |path: &Path| path.exists();
+    let folders = default_folders();
+    let known = settings::read_files(flags, &env, &folders).and_then(|files| {
+        let configuration = Configuration::new(flags, &env, folders, files, &exists)?;
+        let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
+        Ok(Known { hosts, accounts: configuration.names().map(str::to_owned).collect() })
+    });
+    completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }
 
 fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
-    Error::Forget { dir: settings.cache_dir.clone().unwrap_or_default(), why: why.to_string() }
+    Error::Forget {
+        dir: settings.cache_dir.value.clone().unwrap_or_default(),
+        why: why.to_string(),
+    }
 }
 
 fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {
-    let path = settings.service_account.clone().ok_or(Error::AccountUnnamed)?;
-    let account = account::read(&path, settings.allow_exposed, deadline);
+    let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
+    let account = account::read(&path, *settings.allow_exposed, deadline);
     message::wipe();
     Ok((path, account?))
 }
 
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
-    if settings.no_cache {
+    if *settings.no_cache {
         return Cache::none();
     }
-    let Some(dir) = settings.cache_dir.clone() else {
+    let Some(dir) = settings.cache_dir.value.clone() else {
         log::warn!(
             "no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`"
         );

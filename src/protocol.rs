@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::net::IpAddr;
 use std::net::Ipv6Addr;
 
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub mod terraform;
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
     name: String,
     port: u16,
@@ -38,10 +39,6 @@ pub struct Failed {
     /// The protocol's answer to it, for standard output.
     pub stdout: &'static str,
 }
-
-/// The hosts that the account's token is for.
-#[derive(Clone, Debug)]
-pub struct Hosts(pub Vec<Host>);
 
 impl Host {
     /// Reads `HOST[:PORT]`; the port is 443 when absent.
@@ -109,7 +106,8 @@ impl Host {
         &self.name
     }
 
-    /// Whether an entry of `NO_PROXY`, in lower case, names this host or a domain above it.
+    /// Whether an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
+    /// (`10.0.0.0/8`) that it is an address of.
     pub fn is_exempt_by(&self, entry: &str) -> bool {
         if entry == "*" {
             return true;
@@ -120,11 +118,37 @@ impl Host {
             }
             _ => (entry, None),
         };
-        let domain = domain.trim_start_matches("*.").trim_start_matches('.');
         let bare = self.name.trim_start_matches('[').trim_end_matches(']');
-        let is_below = || bare.strip_suffix(domain).is_some_and(|above| above.ends_with('.'));
-        let is_named = bare == domain.trim_start_matches('[').trim_end_matches(']') || is_below();
-        !domain.is_empty() && is_named && port.is_none_or(|port| port == self.port.to_string())
+        let is_named = match bare.parse() {
+            Ok(address) => is_in_network(address, domain),
+            Err(_) => {
+                let domain = domain.trim_start_matches("*.").trim_start_matches('.');
+                let above = bare.strip_suffix(domain).filter(|_| !domain.is_empty());
+                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+            }
+        };
+        is_named && port.is_none_or(|port| port == self.port.to_string())
+    }
+}
+
+/// Whether `network`, an address or `ADDRESS/BITS`, has `address` in it.
+fn is_in_network(address: IpAddr, network: &str) -> bool {
+    let (first, bits) = match network.split_once('/') {
+        Some((first, bits)) => (first, bits.parse::<u32>().ok()),
+        None => (network, Some(u32::MAX)),
+    };
+    let first = first.trim_start_matches('[').trim_end_matches(']');
+    match (address, first.parse(), bits) {
+        (_, Ok(first), Some(u32::MAX)) => address == first,
+        (IpAddr::V4(address), Ok(IpAddr::V4(first)), Some(bits @ 0..=32)) => {
+            let differs = address.to_bits() ^ first.to_bits();
+            differs.checked_shr(32 - bits).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(address), Ok(IpAddr::V6(first)), Some(bits @ 0..=128)) => {
+            let differs = address.to_bits() ^ first.to_bits();
+            differs.checked_shr(128 - bits).unwrap_or(0) == 0
+        }
+        _ => false,
     }
 }
 
@@ -147,13 +171,6 @@ impl fmt::Display for Host {
             443 => f.write_str(&self.name),
             port => write!(f, "{}:{port}", self.name),
         }
-    }
-}
-
-impl Hosts {
-    /// Whether the token is for `host`.
-    pub fn contain(&self, host: &Host) -> bool {
-        self.0.contains(host)
     }
 }
 
@@ -316,6 +333,61 @@ mod tests {
         assert_eq!(length(1_048_576).unwrap().len(), 1_048_576);
         let error = length(1_048_577).unwrap_err().to_string();
         assert_eq!(error, "docker: the request is larger than 1 MiB");
+    }
+
+    #[test]
+    fn no_proxy_names_hosts_domains_addresses_and_networks() {
+        let exempt = |host: &str, entries: &[&str]| {
+            let host = Host::parse(host).unwrap();
+            let is_exempt = |entry: &&&str| host.is_exempt_by(entry);
+            entries.iter().filter(is_exempt).copied().collect::<Vec<_>>().join(" ")
+        };
+        let names =
+            ["*", "example.com", ".example.com", "*.example.com", "ample.com", "", ".", ":443"];
+        assert_eq!(exempt("api.example.com", &names), "* example.com .example.com *.example.com");
+        let ports = ["api.example.com:443", "example.com:8443", "api.example.com:0443"];
+        assert_eq!(exempt("api.example.com", &ports), "api.example.com:443");
+        let networks = [
+            "10.1.2.3",
+            "10.1.2.3:443",
+            "10.1.2.3:444",
+            "10.1.2.3/32",
+            "10.1.2.2/31",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "10.1.2.2/32",
+            "10.1.2.4/31",
+            "11.0.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0/x",
+            "10.0.0.0/",
+            "10.1.2.0",
+            "0.3",
+            "3",
+            "::/0",
+            "example.com/8",
+        ];
+        insta::assert_snapshot!(exempt("10.1.2.3", &networks), @"10.1.2.3 10.1.2.3:443 10.1.2.3/32 10.1.2.2/31 10.0.0.0/8 0.0.0.0/0");
+        let networks = [
+            "fd00::1:2",
+            "[fd00::1:2]",
+            "[fd00::1:2]:443",
+            "[fd00::1:2]:444",
+            "fd00:0:0::1:2",
+            "fd00::1:2/128",
+            "fd00::1:3/127",
+            "[fd00::]/8",
+            "fd00::/8",
+            "::/0",
+            "fd00::1:0/127",
+            "fe00::/8",
+            "fd00::/129",
+            "fd00::1",
+            "2",
+            "1:2",
+            "10.0.0.0/0",
+        ];
+        insta::assert_snapshot!(exempt("[fd00::1:2]", &networks), @"fd00::1:2 [fd00::1:2] [fd00::1:2]:443 fd00:0:0::1:2 fd00::1:2/128 fd00::1:3/127 [fd00::]/8 fd00::/8 ::/0");
     }
 
     #[test]

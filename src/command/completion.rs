@@ -34,8 +34,17 @@ pub fn script(shell: &str, called: &Path) -> Vec<u8> {
     script.replace("NAMES", &names.join(separator)).replace("PROGRAM", &quoted).into_bytes()
 }
 
+/// What is configured.
+#[derive(Default)]
+pub struct Known {
+    /// The hosts that get a token.
+    pub hosts: Vec<String>,
+    /// The names of the accounts.
+    pub accounts: Vec<String>,
+}
+
 /// The answer to a script.
-pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, hosts: &[String]) -> Vec<u8> {
+pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, known: &Known) -> Vec<u8> {
     let words = cli::spelled_out(words.iter().cloned());
     let mut words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     // Windows PowerShell drops an empty argument: its script adds a space to the last word.
@@ -46,7 +55,7 @@ pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, hosts: &[St
     }
     grammar.build();
     let last = words.last().map_or("", String::as_str);
-    match offer(&words, &grammar, hosts) {
+    match offer(&words, &grammar, known) {
         Offer::Values(candidates) => {
             // The other shells choose among the candidates themselves, in the way that the user has set.
             let is_chosen_here = ["bash", "powershell"].contains(&shell);
@@ -74,7 +83,7 @@ enum Offer {
 }
 
 /// Follows the words through the grammar; the last one is to be completed.
-fn offer(words: &[String], grammar: &Command, hosts: &[String]) -> Offer {
+fn offer(words: &[String], grammar: &Command, known: &Known) -> Offer {
     let nothing = Offer::Values(Vec::new());
     let [_, before @ .., last] = words else { return nothing };
     let mut command = grammar;
@@ -98,12 +107,12 @@ fn offer(words: &[String], grammar: &Command, hosts: &[String]) -> Offer {
         }
     }
     if let Some(flag) = waiting {
-        return values(command, flag, "", hosts);
+        return values(command, flag, "", known);
     }
     if !are_flags_over && last.starts_with('-') {
         let Some((flag, _)) = last.split_once('=') else { return Offer::Values(flags(command)) };
         let named = flag_with_value(command, flag.trim_start_matches('-'));
-        return named.map_or(nothing, |named| values(command, named, &format!("{flag}="), hosts));
+        return named.map_or(nothing, |named| values(command, named, &format!("{flag}="), known));
     }
     match positional(command, positionals) {
         _ if command.has_subcommands() => Offer::Values(
@@ -113,19 +122,20 @@ fn offer(words: &[String], grammar: &Command, hosts: &[String]) -> Offer {
                 .collect(),
         ),
         Some(argument) if is_command_line(argument) => Offer::CommandLine(words.len() - 1),
-        Some(argument) => values(command, argument, "", hosts),
+        Some(argument) => values(command, argument, "", known),
         None if are_flags_over => nothing,
         None => Offer::Values(flags(command)),
     }
 }
 
 /// What can stand for the argument, with `prefix` before each value.
-fn values(command: &Command, argument: &Arg, prefix: &str, hosts: &[String]) -> Offer {
+fn values(command: &Command, argument: &Arg, prefix: &str, known: &Known) -> Offer {
     let possible = argument.get_possible_values();
     let values: Vec<&str> = match argument.get_id().as_str() {
-        "service-account" | "ca-file" => return Offer::File,
+        "service-account" | "config" | "ca-file" => return Offer::File,
         "cache-dir" => return Offer::Directory,
-        "host" | "registry" => hosts.iter().map(String::as_str).collect(),
+        "host" | "registry" => known.hosts.iter().map(String::as_str).collect(),
+        "account" => known.accounts.iter().map(String::as_str).collect(),
         "timeout" => vec!["5", "10", "30", "60"],
         "min-valid" => vec!["5m", "30m", "1h", "2h"],
         "verb" => {

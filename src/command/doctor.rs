@@ -15,12 +15,14 @@ use crate::cache::{self, Cache};
 use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
 use crate::proxy::Proxy;
-use crate::settings::{Environment, Settings};
+use crate::settings::{Configuration, Environment, Settings};
 use crate::shown;
 use crate::token::Credential;
 
 /// Who is examined.
 pub struct Patient<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration<'a>,
     /// The settings.
     pub settings: &'a Settings,
     /// What the account file holds, or why it cannot be used.
@@ -69,8 +71,9 @@ pub fn report(
     is_coloured: bool,
 ) -> (Vec<u8>, u8) {
     let findings: Vec<Finding> = patient
-        .account_file()
+        .configuration()
         .into_iter()
+        .chain(patient.account_file())
         .chain(patient.cache())
         .chain(patient.network())
         .chain([patient.exchange(exchange)])
@@ -120,12 +123,30 @@ impl Finding {
 }
 
 impl Patient<'_> {
+    /// The configuration files, and the variables that contradict them.
+    fn configuration(&self) -> Vec<Finding> {
+        const CHECK: &str = "config";
+        let files: Vec<_> = self.configuration.files().map(shown::path).collect();
+        let mut findings = vec![Finding::ok(
+            CHECK,
+            if files.is_empty() { "no file".to_owned() } else { files.join(", then ") },
+        )];
+        match self.configuration.contradictions() {
+            Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
+                let hint = format!("unset `{variable}` where the tools are started from");
+                Finding::warning(CHECK, format!("`{variable}` {says}"), hint)
+            })),
+            Err(error) => findings.push(Finding::failure(CHECK, error.to_string(), error.hint())),
+        }
+        findings
+    }
+
     fn account_file(&self) -> Vec<Finding> {
         const CHECK: &str = "account";
         let path = self.settings.service_account.as_deref();
         let mut findings = vec![match self.account {
             Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
-            Ok(_) if self.settings.allow_exposed => Finding::warning(
+            Ok(_) if *self.settings.allow_exposed => Finding::warning(
                 CHECK,
                 "its file's permissions are not checked",
                 "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
@@ -144,7 +165,7 @@ impl Patient<'_> {
         const CHECK: &str = "cache";
         const ELSEWHERE: &str =
             "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
-        if self.settings.no_cache {
+        if *self.settings.no_cache {
             return vec![Finding::warning(
                 CHECK,
                 "it is switched off: each call costs an exchange",
@@ -199,7 +220,7 @@ impl Patient<'_> {
 
     fn network(&self) -> Vec<Finding> {
         let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = self.settings;
-        let deadline = Instant::now() + LONGEST_LOOK.min(*timeout);
+        let deadline = Instant::now() + LONGEST_LOOK.min(timeout.value);
         let exchange = Exchange {
             api: &api.base,
             ca_file: ca_file.as_deref(),
@@ -298,7 +319,7 @@ impl Patient<'_> {
 
     /// The trouble in the words of the catalogue.
     fn error(&self, trouble: ExchangeError) -> Error {
-        let account = self.settings.service_account.clone().unwrap_or_default();
+        let account = self.settings.service_account.value.clone().unwrap_or_default();
         Error::Exchange { trouble, remembered: None, account }
     }
 }

@@ -48,7 +48,7 @@ struct Status {
 #[derive(Serialize)]
 struct SettingStatus {
     value: String,
-    source: &'static str,
+    source: String,
 }
 
 #[derive(Serialize)]
@@ -169,7 +169,9 @@ impl Known<'_> {
             },
             settings: settings
                 .into_iter()
-                .map(|Stated { name, value, source }| (key(name), SettingStatus { value, source }))
+                .map(|Stated { name, value, source }| {
+                    (key(name), SettingStatus { value, source: source.to_string() })
+                })
                 .collect(),
             token: TokenStatus {
                 state,

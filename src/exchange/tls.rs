@@ -290,13 +290,15 @@ fn bare_name(name: &str) -> String {
     format!("`{}`", Shown(inner.trim_matches('"')))
 }
 
+/// The hash of a signature algorithm that is too weak. The algorithm is what a certificate holds: an
+/// object identifier and its parameters, in DER.
 fn weak_hash(algorithm: &[u8]) -> Option<&'static str> {
-    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
-    const ECDSA_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+    const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+    const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
     match algorithm.strip_prefix(RSA) {
-        Some([5]) => Some("SHA-1"),
-        Some([2..=4]) => Some("MD5 or older"),
-        _ if algorithm == ECDSA_SHA1 => Some("SHA-1"),
+        Some([5, ..]) => Some("SHA-1"),
+        Some([2..=4, ..]) => Some("MD5 or older"),
+        _ if algorithm.starts_with(ECDSA_SHA1) => Some("SHA-1"),
         _ => None,
     }
 }

@@ -34,7 +34,8 @@ pub struct Trust {
 /// The blocks of a PEM file that may hold a trusted certificate.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Found {
-    certificates: Vec<Vec<u8>>,
+    /// Each with the line at which its block begins.
+    certificates: Vec<(usize, Vec<u8>)>,
     /// The line at which each block begins that cannot be read.
     unreadable: Vec<usize>,
 }
@@ -78,9 +79,9 @@ fn add(roots: &mut RootCertStore, pem: &[u8], file: &Path) -> Result<(), String>
     let mut skipped: Vec<_> =
         unreadable.iter().map(|line| format!("the block at line {line} is damaged")).collect();
     let before = roots.len();
-    for (at, der) in certificates.into_iter().enumerate() {
+    for (line, der) in certificates {
         if roots.add(CertificateDer::from(der)).is_err() {
-            skipped.push(format!("certificate {} is not one that can be used", at + 1));
+            skipped.push(format!("the block at line {line} holds no X.509 certificate"));
         }
     }
     if roots.len() > before {
@@ -127,7 +128,7 @@ fn add_folder(roots: &mut RootCertStore, folder: &Path) -> std::io::Result<usize
         if path.is_file()
             && let Ok(pem) = std::fs::read(&path)
         {
-            ders.extend(read(&pem).certificates);
+            ders.extend(read(&pem).certificates.into_iter().map(|(_, der)| der));
         }
     }
     // OpenSSL's folders hold each certificate under its name and, as a link, under its hash.
@@ -145,7 +146,7 @@ fn system(
     _: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, String> {
     if let Some(pem) = openssl_probe::probe().cert_file.and_then(|file| std::fs::read(file).ok()) {
-        let ders = read(&pem).certificates.into_iter().map(CertificateDer::from);
+        let ders = read(&pem).certificates.into_iter().map(|(_, der)| CertificateDer::from(der));
         roots.add_parsable_certificates(ders);
     }
     if roots.is_empty() {
@@ -197,7 +198,7 @@ fn read(pem: &[u8]) -> Found {
                 let der = BASE64.decode(text).ok().filter(|_| label == end);
                 // What OpenSSL writes behind a trusted certificate says what it is trusted for.
                 match der.as_deref().and_then(first_element) {
-                    Some(der) => found.certificates.push(der.to_vec()),
+                    Some(der) => found.certificates.push((at, der.to_vec())),
                     None => found.unreadable.push(at),
                 }
             } else if let Some((_, _, text)) = &mut block {
@@ -227,7 +228,6 @@ mod tests {
     fn certificates_are_found_in_every_form_that_curl_reads_and_damage_is_located() {
         let (der, text) = block(&[7; 200]);
         let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
-        let one = Found { certificates: vec![der.clone()], unreadable: vec![] };
         let trusted =
             base64::prelude::BASE64_STANDARD.encode([&der[..], &[0x30, 2, 5, 0]].concat());
         let forms = [
@@ -246,13 +246,17 @@ mod tests {
             format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n{pem}"),
         ];
         for form in forms {
-            assert_eq!(read(form.as_bytes()), one, "{form}");
+            let Found { certificates, unreadable } = read(form.as_bytes());
+            let ders: Vec<_> = certificates.into_iter().map(|(_, der)| der).collect();
+            assert_eq!((ders, unreadable), (vec![der.clone()], vec![]), "{form}");
         }
-        let damaged = pem.replacen('A', "*", 1).replacen('B', "!", 2);
+        let damaged = pem.replacen(&text[..4], "MI*!", 1);
         let cut = pem.split("-----END").next().unwrap();
         let both = format!("{cut}{pem}");
-        assert_eq!(read(both.as_bytes()), Found { certificates: vec![der], unreadable: vec![1] });
-        assert_eq!(read(damaged.as_bytes()).certificates, Vec::<Vec<u8>>::new());
+        let after = cut.lines().count() + 1;
+        let found = Found { certificates: vec![(after, der)], unreadable: vec![1] };
+        assert_eq!(read(both.as_bytes()), found);
+        assert_eq!(read(damaged.as_bytes()), Found { certificates: vec![], unreadable: vec![1] });
         assert_eq!(read(cut.as_bytes()).unreadable, [1]);
         assert_eq!(read(b"nothing"), Found::default());
     }
@@ -268,7 +272,9 @@ mod tests {
             let (der, text) = block(&content);
             let pem = format!("{before}-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----{after}");
             let found = read(pem.replace('\n', &end).as_bytes());
-            prop_assert_eq!(found, Found { certificates: vec![der], unreadable: vec![] });
+            let line = before.matches('\n').count() + 1;
+            let line = if end == "\r" { 1 } else { line };
+            prop_assert_eq!(found, Found { certificates: vec![(line, der)], unreadable: vec![] });
         }
 
         #[test]

@@ -53,9 +53,10 @@ pub fn answer(
                 problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {}", error),
             }
         })?;
-    let host = Host::of_url(&request.uri, &["https", "grpcs"]).map_err(|why| Error::Request {
+    let host = Host::of_url(&request.uri, &["https", "grpcs"]).map_err(|why| Error::Url {
         protocol: PROTOCOL,
-        problem: format!("the URI gets no token, since it {why}"),
+        part: "the URI",
+        why,
     })?;
     let credential = serve(&host)?.ok_or_else(|| super::not_ours(PROTOCOL, &host))?;
     let header = Secret::new(format!("Bearer {}", credential.bearer.expose()));
@@ -117,15 +118,15 @@ mod tests {
         let table: Vec<_> = cases.map(|(verb, request)| answered(verb, request.as_bytes())).into();
         insta::assert_snapshot!(table.join("\n"), @r#"
         bazel: asked for `evil.example`, a host that no account is for
-        bazel: the URI gets no token, since it names a user in front of the host
+        bazel: the URI names a user in front of the host, and gets no token
         bazel: asked for `ours.example:444`, a host that no account is for
-        bazel: the URI gets no token, since it does not begin with `https://`
-        bazel: the URI gets no token, since it names a user in front of the host
-        bazel: the URI gets no token, since it has a port that is not a plain number from 1 to 65535
-        bazel: the URI gets no token, since it has a dot at the end of the host's name
-        bazel: the URI gets no token, since it has a fragment, which no request has
-        bazel: the URI gets no token, since it has a backslash, a space or another character that no URL has
-        bazel: the URI gets no token, since it does not begin with `https://`
+        bazel: the URI does not begin with `https://`, and gets no token
+        bazel: the URI names a user in front of the host, and gets no token
+        bazel: the URI has a port that is not a plain number from 1 to 65535, and gets no token
+        bazel: the URI has a dot at the end of the host's name, and gets no token
+        bazel: the URI has a fragment, which no request has, and gets no token
+        bazel: the URI has a backslash, a space or another character that no URL has, and gets no token
+        bazel: the URI does not begin with `https://`, and gets no token
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 35
         bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 32
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 11

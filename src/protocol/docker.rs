@@ -49,7 +49,7 @@ struct Configuration {
 pub fn answer(
     verb: &str,
     input: impl Read,
-    hosts: impl FnOnce() -> Vec<Host>,
+    hosts: impl FnOnce() -> Result<Vec<Host>, Error>,
     configuration: impl FnOnce() -> Option<Vec<u8>>,
     serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
     forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
@@ -82,7 +82,7 @@ pub fn answer(
         // `docker login` stores the token that it got from `get`: there is nothing to keep.
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
-            let names = hosts().into_iter().map(|host| (host.to_string(), USERNAME));
+            let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
             super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
@@ -147,7 +147,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn answered(request: &[u8]) -> Result<Vec<u8>, Error> {
-        answer("get", request, Vec::new, || None, serve_for("ours.example"), |_, _| Ok(()))
+        let hosts = || Ok(Vec::new());
+        answer("get", request, hosts, || None, serve_for("ours.example"), |_, _| Ok(()))
     }
 
     #[test]
@@ -178,7 +179,8 @@ mod tests {
         let table = cases.map(|(server, json)| {
             let json = || Some(json.clone().into_bytes());
             let serve = serve_for("ours.example");
-            let done = answer("get", server.as_bytes(), Vec::new, json, serve, |_, _| Ok(()));
+            let hosts = || Ok(Vec::new());
+            let done = answer("get", server.as_bytes(), hosts, json, serve, |_, _| Ok(()));
             let (stdout, stderr) = failure(&done.unwrap_err());
             assert_eq!(stdout, "credentials not found in native keychain\n");
             format!("{server:?}: {}", stderr.as_deref().unwrap_or("silence"))

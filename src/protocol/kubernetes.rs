@@ -62,8 +62,11 @@ pub fn answer(
     stated: Option<&str>,
     serve: impl FnOnce(Option<&Host>) -> Result<Option<Credential>, Error>,
 ) -> Result<Vec<u8>, Error> {
-    let (api_version, host) = read(exec_info, stated)
+    let (api_version, cluster) = read(exec_info, stated)
         .map_err(|problem| Error::Request { protocol: PROTOCOL, problem })?;
+    let host = cluster.map(|cluster| Host::of_url(&cluster.server, &["https"])).transpose();
+    let part = "the server of the cluster";
+    let host = host.map_err(|why| Error::Url { protocol: PROTOCOL, part, why })?;
     let credential = serve(host.as_ref())?.ok_or_else(|| Error::NotOurs {
         protocol: PROTOCOL,
         host: host.map(|host| host.to_string()),
@@ -79,11 +82,11 @@ pub fn answer(
     super::json_line(PROTOCOL, &reply)
 }
 
-/// The version of the answer, and the host of the cluster if the request names one.
+/// The version of the answer, and the cluster if the request names one.
 fn read(
     exec_info: Option<&str>,
     stated: Option<&str>,
-) -> Result<(&'static str, Option<Host>), String> {
+) -> Result<(&'static str, Option<Cluster>), String> {
     let stated = match stated {
         None => None,
         Some("v1") => Some(V1),
@@ -116,14 +119,11 @@ fn read(
     };
     if let Some(stated) = stated.filter(|stated| *stated != asked) {
         return Err(format!(
-            "the client asks in `{asked}`, and `--api-version` says `{stated}`; write the same into \
-             the kubeconfig, or leave `--api-version` out"
+            "the client asks for `{asked}`, and `--api-version` says `{stated}`; leave it out, or write \
+             the same into the kubeconfig"
         ));
     }
-    let cluster = request.spec.and_then(|spec| spec.cluster);
-    let host = cluster.map(|cluster| Host::of_url(&cluster.server, &["https"])).transpose();
-    let host = host.map_err(|why| format!("the cluster gets no token, since its server {why}"))?;
-    Ok((asked, host))
+    Ok((asked, request.spec.and_then(|spec| spec.cluster)))
 }
 
 #[cfg(test)]
@@ -173,8 +173,8 @@ mod tests {
         });
         assert!(table[0][0].contains("a.b.c") && table[1][1].contains("a.b.c"));
         insta::assert_snapshot!([table[0][1].as_str(), &table[1][0]].join("\n"), @"
-        kubernetes: the client asks in `client.authentication.k8s.io/v1beta1`, and `--api-version` says `client.authentication.k8s.io/v1`; write the same into the kubeconfig, or leave `--api-version` out
-        kubernetes: the client asks in `client.authentication.k8s.io/v1`, and `--api-version` says `client.authentication.k8s.io/v1beta1`; write the same into the kubeconfig, or leave `--api-version` out
+        kubernetes: the client asks for `client.authentication.k8s.io/v1beta1`, and `--api-version` says `client.authentication.k8s.io/v1`; leave it out, or write the same into the kubeconfig
+        kubernetes: the client asks for `client.authentication.k8s.io/v1`, and `--api-version` says `client.authentication.k8s.io/v1beta1`; leave it out, or write the same into the kubeconfig
         ");
     }
 
@@ -221,15 +221,15 @@ mod tests {
         "cluster":{"server":"https://ours.example"}
           kubernetes: asked for `ours.example`, a host that no account is for
         "cluster":{"server":"https://ours.example:6443@evil.example"}
-          kubernetes: the cluster gets no token, since its server names a user in front of the host
+          kubernetes: the server of the cluster names a user in front of the host, and gets no token
         "cluster":{"server":"http://ours.example:6443"}
-          kubernetes: the cluster gets no token, since its server does not begin with `https://`
+          kubernetes: the server of the cluster does not begin with `https://`, and gets no token
         "cluster":{"server":"ours.example:6443"}
-          kubernetes: the cluster gets no token, since its server does not begin with `https://`
+          kubernetes: the server of the cluster does not begin with `https://`, and gets no token
         "cluster":{"server":"https://ours.example.:6443"}
-          kubernetes: the cluster gets no token, since its server has a dot at the end of the host's name
+          kubernetes: the server of the cluster has a dot at the end of the host's name, and gets no token
         "cluster":{"server":""}
-          kubernetes: the cluster gets no token, since its server does not begin with `https://`
+          kubernetes: the server of the cluster does not begin with `https://`, and gets no token
         "cluster":{"server":null}
           kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 104
         "cluster":{}

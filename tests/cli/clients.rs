@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::servers::{
-    Resource, container_registry, git_repository_with_password, kubernetes, lfs_store, webdav,
+    Resource, closed_lfs_store, container_registry, git_repository_with_password, kubernetes,
+    lfs_store, webdav,
 };
 use crate::world::{BINARY, Call, Done, World, is_installed, is_missing};
 
@@ -247,4 +248,23 @@ fn rclone_with_a_bearer_token_command_fails_until_forget() {
             .arg(format!("--webdav-bearer-token-command={BINARY} token"))
             .run()
     });
+}
+
+#[test]
+fn git_lfs_ends_by_itself_at_a_host_that_refuses_every_token() {
+    if !is_installed("git-lfs") {
+        return;
+    }
+    let world = World::new();
+    let (store, oid) = closed_lfs_store(&world.authority, &world.astra);
+    let refused = format!("`localhost:{}` refuses", store.port());
+    for _ in 0..3 {
+        let done = git_lfs(&world, &store, &oid).run();
+        assert!(done.code() == 2 && done.stderr().contains(&refused), "{done}");
+        // Both in the first run. The next ones find the refusal remembered.
+        assert_eq!(world.astra.exchanges(), 2, "{done}");
+    }
+    // A refusal at one host says nothing of another.
+    let request = format!("protocol=https\nhost=localhost:{}\n", world.astra.port());
+    assert!(world.call("git get").input(request).run().quiet().contains("password="));
 }

@@ -154,9 +154,11 @@ fn a_commands_own_flags_stand_before_the_settings() {
             "--undo",
             "--dry-run",
             "--help",
+            "--account",
             "--service-account",
             "--api-url",
             "--host",
+            "--config",
             "--cache-dir",
             "--ca-file",
             "--timeout",
@@ -208,6 +210,18 @@ fn configured_hosts_are_offered() {
         "astra-credential setup git --host registry.example.com:5",
         &["registry.example.com:5000"],
     );
+}
+
+#[test]
+fn accounts_are_offered() {
+    let world = world();
+    let config = r#"{ "accounts": { "prod": { "hosts": ["git.prod.example"] }, "test": {} } }"#;
+    world.write(".config/astra-credential/config.json", config);
+    each_offers(&world, "astra-credential token --account ", &["default", "prod", "test"]);
+    each_offers(&world, "astra-credential git --host git.p", &["git.prod.example"]);
+    // A defect costs the candidates, and no error disturbs the line.
+    world.write(".config/astra-credential/config.json", "{");
+    each_offers(&world, "astra-credential token --account ", &[]);
 }
 
 #[test]

@@ -109,7 +109,13 @@ fn a_registry_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
     let port = registry.port();
     for hosts in [String::new(), "localhost".into(), format!("xlocalhost:{port}")] {
         let done = inspect(&world, &registry).env("ASTRA_CREDENTIAL_HOSTS", hosts).run();
-        assert!(done.failure(1).contains("no basic auth credentials"), "{done}");
+        let said = done.failure(1);
+        assert!(said.contains("no basic auth credentials"), "{done}");
+        // Docker's configuration names the helper for that host.
+        assert!(said.contains(&format!("names this helper for `localhost:{port}`")), "{done}");
+        let status = world.call("status").run().stdout();
+        assert!(status.contains("a host that no account is for"), "{status}");
+        world.call("forget").run().quiet();
     }
     assert!(!registry.asked().is_empty());
     assert!(registry.asked().iter().all(|asked| asked.request.header("authorization").is_none()));

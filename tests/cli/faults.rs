@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::Reply;
-use crate::world::{BINARY, Done, World, contents, finish, is_installed, mode, set_mode};
+use crate::world::{BINARY, Done, World, can_inject, contents, finish, mode, set_mode};
 
 /// The call that everything happens to. It takes a token of ten hours, but none of one.
 const CALL: &str = "token --min-valid 2h --timeout 10";
@@ -68,15 +68,6 @@ struct Site {
     number: usize,
     /// As `strace` shows it.
     shown: String,
-}
-
-/// Whether `strace` can inject here; said aloud when not.
-fn can_inject() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
-    }
-    is_installed("strace") && is_root
 }
 
 /// Runs `line` under `strace` with these options; gives the trace too.

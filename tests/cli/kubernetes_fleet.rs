@@ -535,10 +535,18 @@ fn the_token_is_in_no_argument_and_in_no_file_that_others_can_read() {
 
 #[test]
 fn the_job_may_read_and_change_one_secret_and_nothing_else() {
-    let Some((world, _cluster)) = filled() else { return };
+    let Some((world, cluster)) = filled() else { return };
     let ask = |arguments: &str| {
         kubectl(&world, arguments).env("KUBECONFIG", world.path("job.kubeconfig")).run()
     };
+    let rule = json!({
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": ["astra-token"],
+        "verbs": ["get", "patch"],
+    });
+    let role = cluster.state().objects[&path("roles", "astra-token")].clone();
+    assert_eq!(role["rules"], json!([rule]));
     assert_eq!(ask("get secret astra-token --output name").quiet(), "secret/astra-token\n");
     for refused in [
         "get secrets",

@@ -107,7 +107,9 @@ fn help_of_a_command_is_what_the_command_says_of_itself() {
         world.call("help exec-credential").run().quiet(),
         world.call("help kubernetes").run().quiet()
     );
-    assert!(world.call("help forgot").run().failure(2).contains("'forget'"));
+    let said = world.call("help forgot").run().failure(2);
+    assert!(said.contains("close to it is `forget`"), "{said}");
+    assert!(said.contains("`astra-credential --help`"), "{said}");
     assert!(!world.cache_dir().exists());
 }
 
@@ -279,4 +281,102 @@ fn the_page_about_fleets_quotes_the_simulation() {
     let (_, page) = documentation().into_iter().find(|(name, _)| name == "fleet.md").unwrap();
     let report = fleet::report();
     assert!(page.contains(report.trim_end()), "docs/fleet.md is to quote:\n{report}");
+}
+
+fn root(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The archives of a release by the workflow's matrix, each with a checksum of its own.
+fn checksums() -> Vec<(String, String)> {
+    let workflow = fs::read_to_string(root(".github/workflows/release.yml")).unwrap();
+    let targets =
+        workflow.lines().filter_map(|line| line.split_once(", target: ")?.1.strip_suffix(" }"));
+    let archive = |(number, target): (usize, &str)| {
+        let suffix = if target.contains("windows") { "zip" } else { "tar.gz" };
+        let name = format!("astra-credential-v{}-{target}.{suffix}", env!("CARGO_PKG_VERSION"));
+        (format!("{:064x}", number + 0xabc), name)
+    };
+    targets.enumerate().map(archive).collect()
+}
+
+/// Fills the templates from these checksums; gives the folder in the world's home.
+fn filled<'a>(world: &'a World, sums: &[(String, String)]) -> crate::world::Done<'a> {
+    let text: String = sums.iter().map(|(sum, name)| format!("{sum}  {name}\n")).collect();
+    let sums = world.write("SHA256SUMS", text);
+    let folder = world.path("filled");
+    fs::create_dir_all(&folder).unwrap();
+    let fill = world.call_as("bash", "").arg(root("packaging/fill")).arg("owner/name");
+    fill.arg(sums).arg(folder).run()
+}
+
+#[test]
+fn a_release_fills_the_formula_and_the_krew_manifest() {
+    let world = World::new();
+    let sums = checksums();
+    assert_eq!(sums.len(), 5, "{sums:?}");
+    filled(&world, &sums).quiet();
+    let read = |name: &str| fs::read_to_string(world.path("filled").join(name)).unwrap();
+    let (formula, manifest) = (read("astra-credential.rb"), read("astra-credential.yaml"));
+    for (sum, name) in &sums {
+        let url = format!(
+            "https://github.com/owner/name/releases/download/v{}/{name}",
+            env!("CARGO_PKG_VERSION")
+        );
+        let entry = format!("uri: {url}\n      sha256: \"{sum}\"\n");
+        assert!(manifest.contains(&entry), "{entry}{manifest}");
+        if !name.contains("windows") {
+            let entry = format!("url \"{url}\"\n      sha256 \"{sum}\"\n");
+            assert!(formula.contains(&entry), "{entry}{formula}");
+        }
+    }
+    for text in [&formula, &manifest] {
+        assert!(!text.contains('@') && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+    }
+    assert!(LINKS.iter().all(|link| formula.contains(link)), "{formula}");
+}
+
+#[test]
+fn templates_are_not_filled_without_a_checksum_for_each_archive() {
+    let world = World::new();
+    for missing in 0..checksums().len() {
+        let mut sums = checksums();
+        let (_, name) = sums.remove(missing);
+        let said = filled(&world, &sums).failure(1);
+        assert!(said.starts_with("fill: no ") && !name.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn binstall_finds_the_archives_of_a_release() {
+    let manifest = fs::read_to_string(root("Cargo.toml")).unwrap();
+    let value = |section: &str, key: &str| {
+        let (_, rest) = manifest.split_once(&format!("[package.metadata.binstall{section}]\n"))?;
+        let section = rest.split("\n[").next()?;
+        let line = section.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")))?;
+        line.strip_suffix('"')
+    };
+    let mut targets =
+        vec!["x86_64-unknown-linux-gnu".to_owned(), "aarch64-unknown-linux-gnu".to_owned()];
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("astra-credential-v{version}-");
+    let archives: Vec<_> = checksums().into_iter().map(|(_, name)| name).collect();
+    for archive in &archives {
+        let target = archive.strip_prefix(&start).unwrap();
+        targets.push(target.replace(".tar.gz", "").replace(".zip", ""));
+    }
+    for target in targets {
+        let section = format!(".overrides.{target}");
+        let own = |key| value(&section, key).or_else(|| value("", key)).unwrap();
+        let suffix = if own("pkg-fmt") == "zip" { ".zip" } else { ".tar.gz" };
+        let url = own("pkg-url").replace("{ name }", "astra-credential");
+        let url = url.replace("{ version }", version).replace("{ target }", &target);
+        let (before, archive) = url.rsplit_once('/').unwrap();
+        assert_eq!(before, format!("{{ repo }}/releases/download/v{version}"));
+        assert!(archives.contains(&archive.to_owned()), "{target}: {archive}");
+        let folder = own("bin-dir").replace("{ name }", "astra-credential");
+        let folder = folder.replace("{ version }", version).replace("{ target }", &target);
+        let folder = folder.split('/').next().unwrap();
+        assert_eq!(archive, format!("{folder}{suffix}"));
+    }
 }

@@ -133,7 +133,7 @@ fn the_json_says_the_same() {
     let parsed: serde_json::Value = serde_json::from_str(&done.quiet()).unwrap();
     assert_eq!(parsed["token"]["state"], "fresh");
     assert_eq!(parsed["last_failure"], serde_json::Value::Null);
-    assert_eq!(parsed["settings"]["cache"]["source"], "default");
+    assert_eq!(parsed["settings"]["cache_dir"]["source"], "default");
     transcript!(done);
 }
 

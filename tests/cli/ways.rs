@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::Reply;
-use crate::world::{World, transcript};
+use crate::world::{World, is_installed, transcript};
 
 /// A server of raw TCP on 127.0.0.1; gives its port.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
@@ -400,4 +401,88 @@ fn no_part_of_a_proxys_login_is_shown_or_looked_up() {
     let refused =
         world.call("token").env("HTTPS_PROXY", format!("http://hush:hu/sh@127.0.0.1:{dead}")).run();
     assert!(refused.failure(1).contains("percent-encoded"), "{refused}");
+}
+
+/// Set in a test that runs in namespaces of its own.
+const INSIDE: &str = "ASTRA_TEST_NAMESPACE";
+
+/// Whether this test runs in a network and mount namespace that `script` has set up. Outside, starts the
+/// same test once more inside, and looks whether it passes there.
+fn is_inside(test: &str, script: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    if !is_installed("unshare") || !is_installed("ip") {
+        return false;
+    }
+    let quiet = |arguments: &[&str]| {
+        Command::new("unshare")
+            .args(arguments)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    if !quiet(&["--net", "--mount", "true"]) {
+        eprintln!("SKIPPED: network namespaces are not allowed here");
+        return false;
+    }
+    let script = format!(
+        "set -e; mount --make-rprivate /; ip link set lo up; {script}; \
+         exec \"$0\" --exact {test} --nocapture"
+    );
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "sh", "-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
+}
+
+#[test]
+fn every_address_is_tried_whatever_the_first_ones_do() {
+    const SETUP: &str = "ip -6 addr add fd00::f/64 dev lo nodad; \
+         ip -6 rule add to fd00::1 ipproto tcp prohibit; \
+         ip -6 rule add to fd00::2 ipproto tcp blackhole; \
+         ip -6 rule add to fd00::3 ipproto tcp unreachable; \
+         ip -6 addr add fd00::5/64 dev lo nodad; \
+         hosts=$(mktemp); chmod 644 $hosts; \
+         for at in 1:prohibited 2:dropped 3:unreachable 4:silent 5:refused; do \
+           echo \"fd00::${at%:*} ${at#*:}.test\"; echo \"127.0.0.1 ${at#*:}.test\"; done >$hosts; \
+         for at in 1 2 3 5; do echo \"fd00::$at all.test\"; done >>$hosts; \
+         echo '127.0.0.1 all.test' >>$hosts; mount --bind $hosts /etc/hosts; rm $hosts";
+    if !is_inside("ways::every_address_is_tried_whatever_the_first_ones_do", SETUP) {
+        return;
+    }
+    let names = ["prohibited", "dropped", "unreachable", "refused", "all", "silent"];
+    let names = names.map(|name| format!("{name}.test"));
+    let world = World::new();
+    let leaf = world.authority.leaf_for(&names.each_ref().map(String::as_str));
+    let astra = crate::stand_in::Astra::start_with(leaf);
+    world.write_account(&astra.account_json());
+    for name in &names {
+        let api = format!("https://{name}:{}", astra.port());
+        let start = Instant::now();
+        world.call("token --no-cache").env("ASTRA_API_URL", &api).run().quiet();
+        let took = start.elapsed();
+        let pause = if name == "silent.test" { 250 } else { 0 };
+        assert!(took >= Duration::from_millis(pause), "{name}: {took:?}");
+        assert!(took < Duration::from_millis(pause + 1500), "{name}: {took:?}");
+        // The same of a proxy's addresses.
+        for (kind, scheme) in [("http", "http"), ("socks5", "socks5h"), ("socks4", "socks4a")] {
+            let (port, told) = proxy(kind, None);
+            let url = format!("{scheme}://{name}:{port}");
+            let start = Instant::now();
+            world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
+            told.recv().unwrap();
+            assert!(start.elapsed() < Duration::from_millis(pause + 1500), "{url}");
+        }
+    }
+    assert_eq!(astra.exchanges(), names.len());
 }

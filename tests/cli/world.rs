@@ -260,7 +260,8 @@ macro_rules! transcript {
             omit_expression => true,
             filters => vec![
                 (r"qyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
-                (r"(localhost|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
+                (r"(localhost\.?|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
+                (r"credential=dG9rZW46[\w+/]+=*", "credential=<token:token in base64>"),
                 (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
                 (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
                 (r"(astra-credential \d+\.\d+\.\d+) \([^)]*\)", "$1 (<commit>, <target>)"),
@@ -290,6 +291,15 @@ pub fn is_installed(client: &str) -> bool {
         is_missing::<()>(client);
     }
     is_there
+}
+
+/// Whether `strace` can change what a call of the binary comes to. If not, that is printed.
+pub fn can_inject() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
+    }
+    is_installed("strace") && is_root
 }
 
 /// Announces that a client is missing, and fails the test under `CI=true`.

@@ -120,7 +120,8 @@ impl Patient<'_> {
             return Finding::warning(tool, detail, hint(Some(&found)));
         }
         let is_unheard = |host: &&String| {
-            Host::parse(host).is_some_and(|host| !self.settings.hosts.contain(&host))
+            Host::parse(host)
+                .is_some_and(|host| !matches!(self.configuration.settings_for(&host), Ok(Some(_))))
         };
         match hosts.iter().find(is_unheard).filter(|_| is_mute) {
             Some(host) => Finding::warning(
