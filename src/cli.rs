@@ -79,6 +79,13 @@ pub enum Task {
     Man(Option<String>),
 }
 
+impl Task {
+    /// Whether it is one of `setup`.
+    pub fn is_setup(&self) -> bool {
+        matches!(self, Self::Setup(_) | Self::SetupAccount)
+    }
+}
+
 /// This program's name.
 pub const PROGRAM: &str = "astra-credential";
 
@@ -278,9 +285,8 @@ Examples:
   astra-credential setup git --host git.example.com
   astra-credential setup git --undo
 
-Settings on this command line are written into the configuration of tools that
-pass arguments to their helper. For --undo, the changes are recorded in
-setup.json in the configuration folder.";
+The hosts are bound to the account in config.json in the configuration folder.
+What was done is kept in setup.json there, for --undo.";
 
 /// Reads the command line, the program's own name included.
 ///
@@ -326,9 +332,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         "terraform" => Task::Terraform(word("verb").unwrap_or_default(), word("registry")),
         "setup" => {
             let tool = word("tool").and_then(|name| Tool::named(&name));
+            let api_version = word("api-version");
             let [undo, dry_run] = ["undo", "dry-run"].map(|switch| found.contains_id(switch));
             match tool {
-                Some(tool) => Task::Setup(Order { tool, undo, dry_run }),
+                Some(tool) => Task::Setup(Order { tool, undo, dry_run, api_version }),
                 None if undo || dry_run => return Err(not_for_account()),
                 None => Task::SetupAccount,
             }
@@ -557,7 +564,13 @@ static NAMES: [Name; 16] = [
             .required(true);
         let undo = switch("undo", "Revert the changes that setup made for the tool");
         let dry_run = switch("dry-run", "Show the changes without making them");
-        command.args([tool, undo, dry_run]).after_help(SETUP)
+        let api_version = choice(
+            "api-version",
+            "VERSION",
+            "The version that the clients expect [default: v1]\n",
+            &["v1", "v1beta1"],
+        );
+        command.args([tool, undo, dry_run, api_version]).after_help(SETUP)
     }),
     Name::new("completions", "Print the completion script for a shell", |command| {
         let shell = Arg::new("shell").value_name("SHELL").help("The shell\n").required(true);

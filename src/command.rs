@@ -190,8 +190,12 @@ fn replace_process(mut command: Command) -> std::io::Error {
     std::os::unix::process::CommandExt::exec(&mut command)
 }
 
+/// Runs the command and ends with its exit code. Ctrl-C reaches every process of a console: this one
+/// ignores it, so that the command decides what happens and its exit code is not lost.
 #[cfg(not(unix))]
 fn replace_process(mut command: Command) -> std::io::Error {
+    // Without the handler, Ctrl-C ends this process before the command.
+    let _ = ctrlc::set_handler(|| {});
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
         Err(error) => error,

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::shown::Shown;
 use crate::shown::{self, NOT_SHOWN};
-pub use crate::shown::{Shown, harmless};
 
 /// Everything that can keep the program from answering.
 #[derive(Debug)]
@@ -183,8 +183,45 @@ pub enum Error {
         path: PathBuf,
         /// What is in it.
         problem: String,
-        /// The tool that is set up.
-        tool: &'static str,
+    },
+    /// A host is to be bound to an account, and is bound to another.
+    HostBound {
+        /// The host.
+        host: String,
+        /// The account to which it is bound.
+        account: String,
+        /// The account to which it was to be bound.
+        named: String,
+        /// The configuration file that binds it.
+        path: PathBuf,
+    },
+    /// A host is to be bound to an account that only the machine's configuration file has.
+    MachineAccount {
+        /// The account.
+        name: String,
+        /// The host.
+        host: String,
+        /// The machine's configuration file.
+        path: PathBuf,
+    },
+    /// A flag is given to `setup` for a tool, and cannot be kept there.
+    NotKept {
+        /// The flag.
+        flag: &'static str,
+        /// Where its value can be kept.
+        fix: String,
+    },
+    /// Another set-up holds the lock.
+    SetupLocked {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// root is to set something up in the home of another user.
+    ForeignHome {
+        /// The home.
+        home: PathBuf,
+        /// Its owner.
+        owner: u32,
     },
     /// A tool's own command failed.
     ToolFailed {
@@ -467,8 +504,26 @@ impl fmt::Display for Error {
             Self::Unparsable { path, defect } => {
                 write!(f, "{} {}, and is left as it is", shown::path(path), Shown(defect))
             }
-            Self::Taken { path, problem, tool: _ } => {
+            Self::Taken { path, problem } => {
                 write!(f, "{} {}", shown::path(path), Shown(problem))
+            }
+            Self::HostBound { host, account, named, path: _ } => {
+                write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
+            }
+            Self::MachineAccount { name, path, host: _ } => write!(
+                f,
+                "the account `{name}` is the whole machine's, from {}, and an entry of your own \
+                 would replace it",
+                shown::path(path)
+            ),
+            Self::NotKept { flag, fix: _ } => {
+                write!(f, "`{flag}` is not written into a tool's configuration")
+            }
+            Self::SetupLocked { path } => {
+                write!(f, "another `astra-credential setup` holds {}", shown::path(path))
+            }
+            Self::ForeignHome { home, owner } => {
+                write!(f, "{} belongs to another user (uid {owner}), not to root", shown::path(home))
             }
             Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Shown(command)),
             Self::NotWritten { path, why } => write!(f, "cannot write {}: {why}", shown::path(path)),
@@ -665,10 +720,24 @@ impl Error {
                     .to_owned()
             }
             Self::Unparsable { .. } => "mend it or move it away, and try again".to_owned(),
-            Self::Taken { tool, .. } => format!(
-                "run `astra-credential setup {tool} --undo` if that is an earlier set-up, else take \
-                 it out by hand"
+            Self::Taken { .. } => {
+                "`setup` replaces only what it wrote itself: take it out by hand, and try again"
+                    .to_owned()
+            }
+            Self::HostBound { host, account, path, .. } => format!(
+                "name `--account {account}`, or take `{host}` out of its hosts in {} first",
+                shown::path(path)
             ),
+            Self::MachineAccount { name, host, path } => {
+                format!("have `{host}` added to the hosts of `{name}` in {}", shown::path(path))
+            }
+            Self::NotKept { fix, .. } => fix.clone(),
+            Self::SetupLocked { .. } => {
+                "try again when it has ended, or give it longer with `--timeout SECONDS`".to_owned()
+            }
+            Self::ForeignHome { .. } => {
+                "run it without `sudo`, or with `HOME` set to root's own home".to_owned()
+            }
             Self::ToolFailed { .. } => {
                 "check that the tool is on `PATH`, and try the command by hand".to_owned()
             }
@@ -691,11 +760,16 @@ impl Error {
             | Self::Unbound { .. }
             | Self::Unparsable { .. }
             | Self::Taken { .. }
+            | Self::SetupLocked { .. }
+            | Self::ForeignHome { .. }
             | Self::ToolFailed { .. }
             | Self::NotWritten { .. }
             | Self::Output(_) => 1,
             Self::Usage { .. }
             | Self::Setting { .. }
+            | Self::HostBound { .. }
+            | Self::MachineAccount { .. }
+            | Self::NotKept { .. }
             | Self::Config { .. }
             | Self::AccountUnknown { .. }
             | Self::Bound { .. }
@@ -1007,8 +1081,25 @@ mod tests {
             Error::Taken {
                 path: "/config.json".into(),
                 problem: "names `other` for `h`".to_owned(),
-                tool: "docker",
             },
+            Error::HostBound {
+                host: "git.example.com".to_owned(),
+                account: "default".to_owned(),
+                named: "prod".to_owned(),
+                path: "/config.json".into(),
+            },
+            Error::MachineAccount {
+                name: "prod".to_owned(),
+                host: "git.example.com".to_owned(),
+                path: "/etc/astra-credential/config.json".into(),
+            },
+            Error::NotKept {
+                flag: "--min-valid",
+                fix: "keep it with the account: `astra-credential setup account --min-valid …`"
+                    .to_owned(),
+            },
+            Error::SetupLocked { path: "/setup.lock".into() },
+            Error::ForeignHome { home: "/home/me".into(), owner: 1000 },
             Error::ToolFailed {
                 command: "git config --global --list".to_owned(),
                 why: "no such file".to_owned(),
@@ -1210,7 +1301,22 @@ mod tests {
           hint: mend it or move it away, and try again
           exit code 1
         `/config.json` names `other` for `h`
-          hint: run `astra-credential setup docker --undo` if that is an earlier set-up, else take it out by hand
+          hint: `setup` replaces only what it wrote itself: take it out by hand, and try again
+          exit code 1
+        `git.example.com` is bound to the account `default`, not to `prod`
+          hint: name `--account default`, or take `git.example.com` out of its hosts in `/config.json` first
+          exit code 2
+        the account `prod` is the whole machine's, from `/etc/astra-credential/config.json`, and an entry of your own would replace it
+          hint: have `git.example.com` added to the hosts of `prod` in `/etc/astra-credential/config.json`
+          exit code 2
+        `--min-valid` is not written into a tool's configuration
+          hint: keep it with the account: `astra-credential setup account --min-valid …`
+          exit code 2
+        another `astra-credential setup` holds `/setup.lock`
+          hint: try again when it has ended, or give it longer with `--timeout SECONDS`
+          exit code 1
+        `/home/me` belongs to another user (uid 1000), not to root
+          hint: run it without `sudo`, or with `HOME` set to root's own home
           exit code 1
         `git config --global --list` failed: no such file
           hint: check that the tool is on `PATH`, and try the command by hand

@@ -67,9 +67,9 @@ use crate::cli::{Line, Task};
 use crate::command::Dialect;
 use crate::command::completion::{self, Known};
 use crate::command::doctor::{self, Patient};
-use crate::command::setup::{self, Surroundings};
+use crate::command::setup;
 use crate::command::status::{self, Seen};
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::exchange::Exchange;
 use crate::message::say;
 use crate::protocol::{Failed, Host};
@@ -166,7 +166,11 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         _ => {}
     }
     let folders = default_folders();
-    let files = settings::read_files(&line.flags, &env, &folders)?;
+    let files = match settings::read_files(&line.flags, &env, &folders) {
+        // `setup` makes the file that is named.
+        Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => Vec::new(),
+        files => files?,
+    };
     let exists = |path: &Path| path.exists();
     let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
     let serve_any = || serve(&configuration.settings()?, Some(&line.name), None);
@@ -179,6 +183,15 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let forget_at = |host: &Host, named: Option<&Secret>| match configuration.settings_for(host)? {
         Some(settings) => forget(&settings, named, Some(host)),
         None => Ok(()),
+    };
+    let context = |may_be_new| {
+        let world = setup::World {
+            env: &env,
+            paths: &paths,
+            program: program()?,
+            folders: default_folders(),
+        };
+        setup::Context::new(world, &line.flags, &configuration, may_be_new)
     };
     match &line.task {
         Task::Token(format) => {
@@ -224,24 +237,8 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
-        Task::Setup(order) => {
-            let account = configuration.settings()?.service_account;
-            let around = Surroundings {
-                env: &env,
-                paths: &paths,
-                program: setup::as_found(program()?, &paths("PATH")),
-                config: default_folders().config,
-                account: account.as_deref(),
-                flags: &line.flags,
-                hosts: configuration.further_hosts(),
-            };
-            setup::run(*order, &around)
-        }
-        Task::SetupAccount => {
-            let path = configuration.settings()?.service_account.value;
-            let path = path.ok_or(Error::AccountUnnamed)?;
-            setup::store_account(&path, default_folders().config.as_deref())
-        }
+        Task::Setup(order) => setup::run(order, context(order.undo)?, &line.flags),
+        Task::SetupAccount => setup::run_account(&context(true)?),
         Task::Completions { .. } | Task::Man(_) => Ok(Vec::new()),
     }
     .map(|answer| (Zeroizing::new(answer), 0))
@@ -485,7 +482,8 @@ fn default_folders() -> Folders {
     directories::ProjectDirs::from("", "", "astra-credential").map_or_else(
         Folders::default,
         |folders| Folders {
-            config: Some(folders.config_dir().to_owned()),
+            // On Windows neither a secret nor a path belongs into a profile that roams.
+            config: Some(folders.config_local_dir().to_owned()),
             cache: Some(folders.cache_dir().to_owned()),
         },
     )

@@ -39,7 +39,8 @@ pub use self::flags::Flags;
 use self::proxy::proxy_for;
 pub use self::sourced::{Source, Sourced};
 pub use self::values::Api;
-use self::values::{DEFAULT_ACCOUNT, DEFAULT_API, wanted};
+pub use self::values::DEFAULT_ACCOUNT;
+use self::values::{DEFAULT_API, wanted};
 use crate::error::{Defect, Error};
 use crate::protocol::Host;
 use crate::shown::{self, harmless};
@@ -293,14 +294,7 @@ pub fn read_files(
     folders: &Folders,
 ) -> Result<Vec<File>, Error> {
     let home = home(env);
-    if let Some(said) = CONFIG.said(flags.config.as_ref(), env) {
-        let named = CONFIG.path(said, env)?;
-        // Otherwise the working folder, which may be a stranger's repository, would hold the file.
-        if let Source::Variable(name) = named.source
-            && named.is_relative()
-        {
-            return Err(CONFIG.unusable(name, named.as_os_str(), "is not absolute"));
-        }
+    if let Some(named) = named_file(flags, env)? {
         let file = file::read(&named, home.as_deref())?;
         let missing = || Error::Config { path: named.value, at: None, defect: Defect::Missing };
         return Ok(vec![file.ok_or_else(missing)?]);
@@ -308,6 +302,24 @@ pub fn read_files(
     let user = folders.config.as_ref().map(|folder| folder.join("config.json"));
     let files = user.into_iter().chain(machine_file(env));
     files.filter_map(|path| file::read(&path, home.as_deref()).transpose()).collect()
+}
+
+/// The configuration file that `--config` or `ASTRA_CREDENTIAL_CONFIG` names.
+///
+/// # Errors
+/// [`Error::Setting`]: it is no path that can be used.
+pub fn named_file(flags: &Flags, env: &Environment<'_>) -> Result<Option<Sourced<PathBuf>>, Error> {
+    let named = CONFIG.said(flags.config.as_ref(), env);
+    let named = named.map(|said| CONFIG.path(said, env)).transpose()?;
+    if let Some(named) = &named {
+        // Otherwise the working folder, which may be a stranger's repository, would hold the file.
+        if let Source::Variable(name) = named.source
+            && named.is_relative()
+        {
+            return Err(CONFIG.unusable(name, named.as_os_str(), "is not absolute"));
+        }
+    }
+    Ok(named)
 }
 
 /// The configuration file for the whole machine.
@@ -392,6 +404,14 @@ impl<'a> Configuration<'a> {
                 Ok(is_ours.then_some(settings))
             }
         }
+    }
+
+    /// The settings of the account of that name.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting cannot be used.
+    pub fn settings_of(&self, name: &str) -> Result<Settings, Error> {
+        self.resolve(Sourced::default_of(Who::Named(name.to_owned())))
     }
 
     /// The account to which a configuration file binds `host`, whatever flags and variables say.
@@ -604,6 +624,18 @@ impl<'a> Configuration<'a> {
     }
 }
 
+/// An account that `setup` works on.
+pub struct NamedAccount<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: Option<PathBuf>,
+    /// The configuration file that has its entry.
+    pub place: Option<&'a Path>,
+    /// The file that `ASTRA_SERVICE_ACCOUNT` names.
+    pub other_file: Option<PathBuf>,
+}
+
 /// An account to which a host is bound.
 struct Bound<'a> {
     name: &'a str,
@@ -759,6 +791,72 @@ impl Configuration<'_> {
         Ok(hosts)
     }
 
+    /// The account that is named, or `default`, for `setup` to work on.
+    ///
+    /// # Errors
+    /// The name cannot be used, or, unless it `may_be_new`, there is no such account.
+    pub fn named_account(&self, may_be_new: bool) -> Result<NamedAccount<'_>, Error> {
+        let said = ACCOUNT.said(self.flags.account.as_ref(), self.env);
+        let account = match said {
+            Some(said) => ACCOUNT.parse(said, values::account_name)?,
+            None => Sourced::default_of(DEFAULT_ACCOUNT.to_owned()),
+        };
+        let name = account.value.clone();
+        if !may_be_new {
+            self.account_file(&account.map(Who::Named), self.entry(&name))?;
+        }
+        Ok(NamedAccount {
+            file: self.file_of(&name),
+            place: self.entry(&name).map(|entry| &*entry.place),
+            other_file: SERVICE_ACCOUNT.variable(self.env).map(|said| said.value.into()),
+            name,
+        })
+    }
+
+    /// The flags that belong into an account's entry: key and value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a value cannot be used.
+    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        let Self { flags, env, .. } = self;
+        let text = |said: &Said| said.value.to_string_lossy().into_owned();
+        let mut entered = Vec::new();
+        if let Some(said) = API_URL.flag(flags.api_url.as_ref()) {
+            let value = text(&said);
+            API_URL.parse(said, Api::parse)?;
+            entered.push(("api_url", value));
+        }
+        for (key, setting, flag) in [
+            ("file", &SERVICE_ACCOUNT, &flags.service_account),
+            ("ca_file", &CA_FILE, &flags.ca_file),
+        ] {
+            let Some(said) = setting.flag(flag.as_ref()) else { continue };
+            let value = said.value.clone();
+            let path = setting.path(said, env)?.value;
+            let path = std::path::absolute(&path).ok().filter(|path| shown::is_usable_path(path));
+            let path = path.and_then(|path| path.to_str().map(str::to_owned));
+            let path =
+                path.ok_or_else(|| setting.unusable(setting.flag, &value, "is no usable path"));
+            entered.push((key, path?));
+        }
+        if let Some(said) = MIN_VALID.flag(flags.min_valid.as_ref()) {
+            let value = text(&said);
+            MIN_VALID.parse(said, values::whole_seconds)?;
+            entered.push(("min_valid", value));
+        }
+        Ok(entered)
+    }
+
+    /// How long the whole call may take.
+    pub fn timeout(&self) -> Duration {
+        *self.common.timeout
+    }
+
+    /// Whether an account file is used even if others may read or change it.
+    pub fn allows_exposed(&self) -> bool {
+        *self.common.allow_exposed
+    }
+
     /// Every host that gets a token.
     ///
     /// # Errors
@@ -771,7 +869,7 @@ impl Configuration<'_> {
     }
 
     /// The hosts that flags or the environment add to those of the API and of the files.
-    pub fn further_hosts(&self) -> &[Host] {
+    pub fn further_hosts(&self) -> &Sourced<Vec<Host>> {
         &self.further_hosts
     }
 
@@ -869,24 +967,6 @@ impl Settings {
         all.push(stated("min_valid", min_valid, &self.min_valid.source));
         all.push(stated("exposed_file", allowed.to_owned(), &self.allow_exposed.source));
         all
-    }
-}
-
-impl Flags {
-    /// The flags that `setup` writes into a tool's configuration, except `--host`: setting, value, and
-    /// whether the value is a path.
-    pub fn for_helpers(&self) -> impl Iterator<Item = (&'static Setting, &OsString, bool)> {
-        let typed = [
-            (&SERVICE_ACCOUNT, &self.service_account, true),
-            (&API_URL, &self.api_url, false),
-            (&CACHE_DIR, &self.cache_dir, true),
-            (&CA_FILE, &self.ca_file, true),
-            (&TIMEOUT, &self.timeout, false),
-            (&MIN_VALID, &self.min_valid, false),
-        ];
-        typed
-            .into_iter()
-            .filter_map(|(setting, said, is_path)| Some((setting, said.as_ref()?, is_path)))
     }
 }
 

@@ -230,6 +230,7 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_private_dir(above)?;
     }
+    #[cfg_attr(not(unix), allow(unused_mut, reason = "there are no modes to set"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

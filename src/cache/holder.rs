@@ -41,7 +41,7 @@ impl fmt::Display for Process {
 
 impl Process {
     /// The process that holds the lock on this file.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     pub fn holding(lock: &File) -> Option<Self> {
         use rustix::fs::{major, minor};
         use std::os::unix::fs::MetadataExt as _;
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// Unknown on this system.
-    #[cfg(not(unix))]
+    #[cfg(not(target_os = "linux"))]
     pub fn holding(_: &File) -> Option<Self> {
         None
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::account::{Account, quoted};
+use crate::account::Account;
 use crate::cache::{self, Cache};
 use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
@@ -184,7 +184,9 @@ impl Patient<'_> {
                 return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
             }
         };
-        let private = || Finding::ok(CHECK, format!("{shown} is private and can be written"));
+        // The access list that Windows keeps is not looked at, so nothing is said of it.
+        let is_private = if cfg!(unix) { "is private and" } else { "exists and" };
+        let private = || Finding::ok(CHECK, format!("{shown} {is_private} can be written"));
         let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
         findings.extend(open_above(CHECK, dir));
         findings.extend(network_file_system(dir).map(|kind| {
@@ -344,7 +346,7 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
-            let fix = format!("`chmod go-w {}`", quoted(&folder.to_string_lossy()));
+            let fix = format!("`chmod go-w {}`", crate::account::quoted(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
@@ -378,7 +380,7 @@ fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Findi
         return Some(Finding::warning(check, detail, hint));
     }
     let detail = format!("others may look into {shown} (mode {mode:04o})");
-    let hint = format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy()));
+    let hint = format!("run `chmod 700 {}`", crate::account::quoted(&dir.to_string_lossy()));
     (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 

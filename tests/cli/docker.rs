@@ -134,9 +134,9 @@ fn a_rejected_account_sends_nothing() {
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    // docker shows no helper's reason: it goes on as nobody.
+    // docker goes on without a credential, and passes on what the helper has on standard error.
     let said = inspect(&world, &registry).run().failure(1);
-    assert!(said.contains("no basic auth credentials"), "{said}");
+    assert!(said.contains("no basic auth credentials") && said.contains("rejected"), "{said}");
     assert!(!registry.asked().is_empty());
     assert!(registry.asked().iter().all(|asked| asked.request.header("authorization").is_none()));
     assert_eq!(world.astra.exchanges(), 1);

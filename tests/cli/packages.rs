@@ -125,7 +125,7 @@ fn help_names_the_command_that_deletes_a_revoked_token() {
     }
     for page in ["kubectl", "git", "bazel", "docker", "terraform"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
-        assert!(fs::read_to_string(path).unwrap().contains("`astra-credential forget`"), "{page}");
+        assert!(fs::read_to_string(path).unwrap().contains("astra-credential forget"), "{page}");
     }
 }
 
@@ -161,6 +161,40 @@ fn the_version_says_where_it_comes_from() {
     let head = head.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
     if let Some((commit, _)) = build.split_once(", ") {
         assert!(commit.len() >= 7 && head.starts_with(commit), "{version}, at {head}");
+    }
+}
+
+#[test]
+fn an_old_glibc_is_not_linked_statically() {
+    let world = World::new();
+    let script = world.path("build-script");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let compile = Command::new(rustc).arg("-o").arg(&script).arg(source).output().unwrap();
+    assert!(compile.status.success(), "{compile:?}");
+    let bin = world.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let built = |version: &str, features: &str, target: &str| {
+        let getconf = world.write("bin/getconf", format!("#!/bin/sh\necho '{version}'\n"));
+        crate::world::set_mode(&getconf, 0o700);
+        let call = world.call_as(&script, "").env("PATH", format!("{}:/bin", bin.display()));
+        let call = call.env("CARGO_CFG_TARGET_OS", "linux").env("CARGO_CFG_TARGET_ENV", "gnu");
+        let call = call.env("HOST", "x86_64-unknown-linux-gnu").env("TARGET", target);
+        call.env("CARGO_CFG_TARGET_FEATURE", features).run()
+    };
+    let own = "x86_64-unknown-linux-gnu";
+    for (version, features, target, is_refused) in [
+        ("glibc 2.33", "crt-static,fxsr", own, true),
+        ("glibc 2.31", "fxsr,crt-static", own, true),
+        ("glibc 2.34", "crt-static", own, false),
+        ("glibc 2.40.9000", "crt-static", own, false),
+        ("glibc 2.31", "fxsr", own, false),
+        ("glibc 2.31", "crt-static", "aarch64-unknown-linux-gnu", false),
+        ("something else", "crt-static", own, false),
+    ] {
+        let done = built(version, features, target);
+        assert_eq!(done.output.status.success(), !is_refused, "{version}, {features}: {done}");
+        assert_eq!(done.stderr().contains("RUSTFLAGS="), is_refused, "{done}");
     }
 }
 

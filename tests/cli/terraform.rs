@@ -136,9 +136,10 @@ fn a_rejected_account_sends_nothing() {
     let registry = module_registry(&world.authority, &world.astra);
     set_up(&world, &registry, PLAIN);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    // Terraform shows no helper's reason: it goes on as nobody.
+    // Terraform goes on without a credential, and does not show the helper's error.
     let done = init(&world).run();
     assert!(done.code() == 1 && done.stderr().contains("401"), "{done}");
+    assert!(!done.stderr().contains("rejected"), "{done}");
     assert!(registry.asked().iter().all(|asked| (asked.status, asked.token()) == (401, None)));
     assert_eq!((registry.asked().len(), world.astra.exchanges()), (1, 1));
 }

@@ -130,7 +130,7 @@ fn the_readme_names_every_flag_and_every_variable() {
                 "--shell",
                 "--global",
                 "--get-all",
-                "--unset-all",
+                "--replace-all",
                 "--kubeconfig"
             ]
             .contains(&name)

@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 
 use crate::stand_in::{Astra, Authority};
@@ -90,7 +91,7 @@ impl World {
         let arguments = arguments.split_whitespace().map(OsString::from).collect();
         let environment = vec![
             ("HOME".into(), self.home.path().into()),
-            ("PATH".into(), std::env::var_os("PATH").unwrap_or_default()),
+            ("PATH".into(), path().into()),
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
         ];
@@ -114,6 +115,26 @@ impl World {
         }
         link
     }
+}
+
+/// `PATH`, with links to the programs of `/usr/local/bin` in its place: as root, `setup docker` would
+/// write there.
+pub fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let system = Path::new("/usr/local/bin");
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bin-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for links");
+        for program in fs::read_dir(system).into_iter().flatten().flatten() {
+            let _ = std::os::unix::fs::symlink(program.path(), folder.join(program.file_name()));
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+        folders.iter_mut().filter(|path| *path == system).for_each(|path| *path = folder.clone());
+        let path = std::env::join_paths(folders).expect("a PATH");
+        path.into_string().expect("UTF-8")
+    })
 }
 
 pub fn set_mode(path: &Path, mode: u32) {
