@@ -11,7 +11,7 @@
 //!                               │           account     queue.step ─▶ read ─ fresh ──┤
 //!                               │                          │ stale, under the lock   │
 //!                               │                          ▼                         │
-//!                               │                       exchange.mint ─▶ slot.fill   │
+//!                               │             exchange.mint ─▶ cache.update(rule)    │
 //!                               ▼                                              ▼     ▼
 //! stdout ◀─────────────────── render ◀──────────────────────────────────── Credential
 //! ```

@@ -18,6 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
+use crate::error::ExchangeErrorKind;
 use crate::exchange::failure::Failure;
 use crate::exchange::handshake::{self, Target};
 use crate::exchange::tls::Tls;
@@ -118,10 +119,7 @@ impl Dialer {
             let socket = race(addresses(&proxy.host, proxy.port, until)?, until)?;
             let line = Line { socket, until };
             let mut way = if proxy.protocol == Protocol::Https {
-                let wrapped = self.tls.wrap(line, &proxy.host).map_err(|failure| Failure {
-                    detail: format!("the proxy's own TLS: {}", failure.detail),
-                    ..failure
-                })?;
+                let wrapped = self.tls.wrap(line, &proxy.host).map_err(of_proxy)?;
                 Way::Tls(Box::new(wrapped))
             } else {
                 Way::Plain(line)
@@ -135,6 +133,19 @@ impl Dialer {
         }
         Err(failure)
     }
+}
+
+/// A failure of TLS with the proxy itself, which is not one of the API base's.
+fn of_proxy(failure: Failure) -> Failure {
+    let Failure { kind, detail, may_pass } = failure;
+    let detail = match kind {
+        ExchangeErrorKind::Unreachable => detail,
+        ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
+            format!("TLS with the proxy is not possible: {detail}")
+        }
+        _ => format!("the certificate of the proxy is not trusted: {detail}"),
+    };
+    Failure { kind: ExchangeErrorKind::Unreachable, detail, may_pass }
 }
 
 /// TLS over the way to the API base, as ureq reads and writes it.
