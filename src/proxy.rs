@@ -105,7 +105,10 @@ impl Login {
 
 /// The proxy that `url` names, safe to show: `HOST:PORT`, or a placeholder if the URL cannot be used.
 pub fn shown(url: &str) -> String {
-    Proxy::parse(url).map_or_else(|_| "(not a usable URL)".to_owned(), |proxy| proxy.to_string())
+    Proxy::parse(url).map_or_else(
+        |_| "(not a usable URL)".to_owned(),
+        |proxy| crate::shown::harmless(&proxy.to_string()),
+    )
 }
 
 /// The protocol, its usual port, and the URL after the scheme. A value without a scheme means `http`.
@@ -134,7 +137,9 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
         None => {
             let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-            if host.is_empty() || !host.bytes().all(plain) {
+            // A value that may be a secret must not end up in a DNS query.
+            let is_usable = crate::shown::is_usable_host(host);
+            if host.is_empty() || !host.bytes().all(plain) || !is_usable {
                 return Err("has no host that can be looked up");
             }
             (host, port)

@@ -406,6 +406,12 @@ impl<'a> Configuration<'a> {
         }
     }
 
+    /// Whether an account is for `host`, also if its settings cannot be used.
+    pub fn is_ours(&self, host: &Host) -> bool {
+        let is_named = self.binding(host).is_some() || self.is_further(host);
+        is_named || matches!(self.settings_for(host), Ok(Some(_)))
+    }
+
     /// The settings of the account of that name.
     ///
     /// # Errors
