@@ -48,7 +48,7 @@ mod seal;
 mod service;
 mod settings;
 mod shown;
-#[cfg(all(target_os = "linux", not(test)))]
+#[cfg(all(unix, not(test)))]
 mod start;
 mod timestamp;
 mod token;
@@ -74,6 +74,8 @@ use crate::token::Secret;
 
 #[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
+    #[cfg(all(unix, not(test)))]
+    start::ignore_signals();
     start().into()
 }
 
@@ -94,6 +96,9 @@ fn start() -> u8 {
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
             keep(&command, &flags, &error);
+            if let Some(shell) = cli::shell_of_env(arguments()) {
+                fail_under_eval(shell);
+            }
             // Without any command the help is printed, which repeats no argument.
             if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
                 let _ = message.print();
@@ -115,9 +120,19 @@ fn start() -> u8 {
         }
         Err(Failed { error, stdout }) => {
             let code = fail(&error);
+            if let Task::Env(shell) = line.task {
+                fail_under_eval(shell);
+            }
             let _ = write(stdout.as_bytes());
             code
         }
+    }
+}
+
+/// Prints the statements that make `eval "$(astra-credential env)"` fail. A terminal evaluates nothing.
+fn fail_under_eval(shell: Dialect) {
+    if !io::stdout().is_terminal() {
+        let _ = write(command::no_environment(shell).as_bytes());
     }
 }
 
@@ -186,9 +201,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         }
         Task::Header => serve_any().map(|credential| command::header(&credential).into()),
         Task::Env(shell) => {
-            let guessed = || Dialect::named(&env("SHELL").unwrap_or_default().to_string_lossy());
-            let shell = shell.unwrap_or_else(guessed);
-            serve_any().map(|credential| command::environment(shell, &credential).into())
+            serve_any().map(|credential| command::environment(*shell, &credential).into())
         }
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
@@ -216,7 +229,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
         }
         Task::Git(verb) => {
-            let answer = protocol::git::answer(verb, io::stdin().lock(), serve_at, forget_at)?;
+            let is_ours = |host: &Host| configuration.is_ours(host);
+            let input = io::stdin().lock();
+            let answer = protocol::git::answer(verb, input, is_ours, serve_at, forget_at)?;
             return Ok((answer.into(), 0));
         }
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),

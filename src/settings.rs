@@ -406,6 +406,12 @@ impl<'a> Configuration<'a> {
         }
     }
 
+    /// Whether an account is for `host`, also if its settings cannot be used.
+    pub fn is_ours(&self, host: &Host) -> bool {
+        let is_named = self.binding(host).is_some() || self.is_further(host);
+        is_named || matches!(self.settings_for(host), Ok(Some(_)))
+    }
+
     /// The settings of the account of that name.
     ///
     /// # Errors
@@ -560,7 +566,9 @@ impl<'a> Configuration<'a> {
                 .or_else(|| from_files(files, |file| file.min_valid))
                 .map_or(Sourced::default_of(None), |seconds| seconds.map(Some)),
         };
-        let text = |name: &str| variable(env, name)?.into_string().ok();
+        // A proxy whose URL is not UTF-8 is an error later, and not the same as none.
+        let text =
+            |name: &str| variable(env, name).map(|value| value.to_string_lossy().into_owned());
         let proxy = proxy_for(&api.host, text)
             .map_or(Sourced::default_of(None), |(proxy, variable)| {
                 Sourced::new(proxy, Source::Variable(variable))

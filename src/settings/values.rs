@@ -57,7 +57,10 @@ impl Api {
         if base.contains('?') {
             return Err("has a query");
         }
-        let host = Host::of_url(base, &["https"]).map_err(|_| "is not a plain URL")?;
+        // A value that may be a secret must not end up in a DNS query.
+        let is_usable = |host: &Host| shown::is_usable_host(&host.to_string());
+        let host = Host::of_url(base, &["https"]).ok().filter(is_usable);
+        let host = host.ok_or("is not a plain URL")?;
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());

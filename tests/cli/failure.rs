@@ -42,8 +42,11 @@ fn the_next_failure_takes_its_place_and_a_success_does_not() {
     world.call("token --refresh").run().quiet();
     assert_eq!(last(&world)["exit_code"], 5);
     world.astra.set_answer(|_, _| Reply::error(401, "revoked"));
-    world.call("env --refresh").run().failure(4);
-    assert_eq!((&last(&world)["command"], &last(&world)["exit_code"]), (&"env".into(), &4.into()));
+    world.call("header --refresh").run().failure(4);
+    assert_eq!(
+        (&last(&world)["command"], &last(&world)["exit_code"]),
+        (&"header".into(), &4.into())
+    );
     assert_eq!(world.cached("failure").len(), 1);
 }
 
