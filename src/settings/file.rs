@@ -6,6 +6,7 @@
 
 use std::fs::File as Opened;
 use std::io::{self, Read as _};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,6 +181,8 @@ impl Reader<'_> {
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
             .map_err(|error| located(error.range().start, Defect::NotJson))?;
         let root = parsed.value.ok_or_else(|| located(0, Defect::Empty))?;
+        // Not dropped on purpose: the process is about to end, and dropping a tree takes time.
+        let root = ManuallyDrop::new(root);
         let root =
             root.as_object().ok_or_else(|| located(root.range().start, Defect::NotObject))?;
         let mut file = File {
@@ -387,8 +390,12 @@ fn hosts(value: &Value<'_>) -> Result<Vec<Host>, Located> {
         let defect = Defect::WrongType { key: "hosts".to_owned(), wanted: WANTED };
         return Err(located(value.range().start, defect));
     };
-    let host = |element| string("hosts", element, wanted::HOST, values::host);
-    elements.iter().map(host).collect()
+    // A collected `Result` would not know how many there are.
+    let mut hosts = Vec::with_capacity(elements.len());
+    for element in elements {
+        hosts.push(string("hosts", element, wanted::HOST, values::host)?);
+    }
+    Ok(hosts)
 }
 
 #[cfg(test)]
