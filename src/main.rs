@@ -414,7 +414,7 @@ fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account),
     let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
     let account = account::read(&path, *settings.allow_exposed, deadline);
     message::wipe();
-    Ok((path, account?))
+    Ok((path, account.map_err(|error| settings.of_account(error))?))
 }
 
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
