@@ -415,10 +415,7 @@ impl Demand<'_> {
     /// own expiry.
     fn credential(self, token: &Token, now: Timestamp) -> Credential {
         let validity = token.validity;
-        let left = validity.expires_at.since(now);
-        if let Some(wanted) = self.min_valid
-            && left < wanted
-        {
+        if let Some((left, wanted)) = self.shortfall(token, now) {
             log::warn!("the token is valid for {left} s, less than the {wanted} s asked for");
         }
         let refresh_at = validity.refresh_at(self.min_valid);
@@ -427,6 +424,12 @@ impl Demand<'_> {
             expires: Some(if now < refresh_at { refresh_at } else { validity.expires_at }),
             accepted_until: Some(validity.expires_at),
         }
+    }
+
+    /// The seconds that the token is valid for and the seconds demanded, if those are more.
+    fn shortfall(self, token: &Token, now: Timestamp) -> Option<(i64, i64)> {
+        let (left, wanted) = (token.validity.expires_at.since(now), self.min_valid?);
+        (left < wanted).then_some((left, wanted))
     }
 
     /// An error of the broker's own: no request was sent.
@@ -777,6 +780,20 @@ mod tests {
         assert_eq!(kept(Some(cached(1, 90)), Some(now.plus(1))), 1);
         assert_eq!(kept(Some(cached(1, 90)), Some(now)), 0);
         assert!(token.validity.is_alive(now));
+    }
+
+    #[test]
+    fn a_warning_is_due_for_a_token_that_lives_shorter_than_demanded() {
+        let (token, now) = (issue(3600, 100, 1), Timestamp::from_unix(110));
+        let shortfall = |min_valid| {
+            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+            let demand =
+                Demand { refresh: false, min_valid, deadline, host: None, api: API, route };
+            demand.shortfall(&token, now)
+        };
+        assert_eq!(shortfall(None), None);
+        assert_eq!(shortfall(Some(3590)), None);
+        assert_eq!(shortfall(Some(3591)), Some((3590, 3591)));
     }
 
     #[test]

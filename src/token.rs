@@ -373,7 +373,37 @@ mod tests {
         "é" None
         "\"a\"" None
         "#);
+        assert!(bearer(&"a".repeat(LARGEST_BEARER)).is_some());
         assert_eq!(bearer(&"a".repeat(LARGEST_BEARER + 1)), None);
+    }
+
+    #[test]
+    fn a_draw_gives_a_leeway_from_the_half_to_the_whole() {
+        let now = Timestamp::from_unix(NOW);
+        let leeways = |life: i64, draws: [u32; 4]| {
+            let bearer = token(&format!(r#"{{"exp":{}}}"#, NOW + life));
+            draws.map(|draw| {
+                let validity = Validity::of(&bearer, Some(now), now, draw).unwrap();
+                validity.expires_at.since(validity.refresh_at)
+            })
+        };
+        assert_eq!(leeways(36_000, [0, 150, 151, 301]), [150, 300, 150, 300]);
+        assert_eq!(leeways(50, [0, 2, 3, 5]), [3, 5, 3, 5]);
+    }
+
+    #[test]
+    fn at_its_second_of_expiry_a_token_is_dead_and_at_that_of_renewal_no_longer_fresh() {
+        let validity = ten_hours();
+        let Validity { refresh_at, expires_at, .. } = validity;
+        assert!(validity.is_alive(expires_at.plus(-1)) && !validity.is_alive(expires_at));
+        assert!(validity.is_fresh(refresh_at.plus(-1), None));
+        assert!(!validity.is_fresh(refresh_at, None));
+        let asked = expires_at.plus(-3600);
+        assert!(validity.is_fresh(asked.plus(-1), Some(3600)));
+        assert!(!validity.is_fresh(asked, Some(3600)));
+        // The longest wish that a token of ten hours meets, less its leeway.
+        assert!(!ten_hours().asked_for(Some(36_000 - 150)).falls_short);
+        assert!(ten_hours().asked_for(Some(36_000 - 149)).falls_short);
     }
 
     fn ten_hours() -> Validity {

@@ -1,8 +1,7 @@
-//! The connection to the API base: looked up, connected, through a proxy if there is one, and wrapped
-//! in TLS, all by one deadline.
+//! Opens the connection to the API base: name lookup, TCP, proxy and TLS, with one deadline for all.
 //!
-//! ureq speaks HTTP over it and does nothing else. Its own connectors give each read the whole
-//! time-out anew while a proxy answers, and end at the first address that fails in an unusual way.
+//! ureq is used for HTTP alone. Its own connectors restart the time-out at each read while a proxy
+//! answers, and they do not try the next address after an error such as EACCES.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,6 +17,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
+use crate::error::ExchangeErrorKind;
 use crate::exchange::failure::Failure;
 use crate::exchange::handshake::{self, Target};
 use crate::exchange::tls::Tls;
@@ -33,7 +33,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// accepts has to fit in to be reported as too long.
 const INPUT_BUFFER: usize = 80 * 1024;
 
-/// What is sent is an account.
+/// The largest request is an account.
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
 /// Makes connections for ureq.
@@ -41,15 +41,16 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 pub struct Dialer {
     /// The proxy in between.
     pub proxy: Option<Proxy>,
-    /// When to give up, whatever ureq's own time-outs say.
+    /// The instant at which every read and write ends, whatever ureq's own time-outs are.
     pub deadline: Instant,
-    /// How TLS is spoken.
+    /// The configuration of TLS.
     pub tls: Arc<Tls>,
-    /// Told to a proxy.
+    /// The `User-Agent` that a proxy is sent.
     pub user_agent: &'static str,
 }
 
-/// Looks nothing up: the [`Dialer`] does, since only it knows whose name is needed.
+/// Resolves nothing. The [`Dialer`] does, because only it knows whether the proxy's name is needed or
+/// the API's.
 #[derive(Debug)]
 pub struct NoResolver;
 
@@ -118,10 +119,7 @@ impl Dialer {
             let socket = race(addresses(&proxy.host, proxy.port, until)?, until)?;
             let line = Line { socket, until };
             let mut way = if proxy.protocol == Protocol::Https {
-                let wrapped = self.tls.wrap(line, &proxy.host).map_err(|failure| Failure {
-                    detail: format!("the proxy's own TLS: {}", failure.detail),
-                    ..failure
-                })?;
+                let wrapped = self.tls.wrap(line, &proxy.host).map_err(of_proxy)?;
                 Way::Tls(Box::new(wrapped))
             } else {
                 Way::Plain(line)
@@ -137,6 +135,19 @@ impl Dialer {
     }
 }
 
+/// A failure of TLS with the proxy itself, which is not one of the API base's.
+fn of_proxy(failure: Failure) -> Failure {
+    let Failure { kind, detail, may_pass } = failure;
+    let detail = match kind {
+        ExchangeErrorKind::Unreachable => detail,
+        ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
+            format!("TLS with the proxy is not possible: {detail}")
+        }
+        _ => format!("the certificate of the proxy is not trusted: {detail}"),
+    };
+    Failure { kind: ExchangeErrorKind::Unreachable, detail, may_pass }
+}
+
 /// TLS over the way to the API base, as ureq reads and writes it.
 pub struct Connection {
     stream: StreamOwned<ClientConnection, Way>,
@@ -145,8 +156,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// An error after the handshake. No end of the connection but TLS's own is an end of the answer:
-    /// a body without a length could be cut anywhere.
+    /// Converts an error that comes after the handshake. ureq takes `UnexpectedEof` and a reset for the end
+    /// of a body without a length; as `Other` they are errors, because such a body may be cut off.
     fn error(&self, error: &io::Error) -> ureq::Error {
         match error.kind() {
             io::ErrorKind::TimedOut => ureq::Error::Timeout(ureq::Timeout::Global),
@@ -203,8 +214,8 @@ impl Line {
     }
 }
 
-/// The errors of a socket's time-out under one name; an error of setting it, which macOS gives for a
-/// socket that the peer has closed, is left to the read or write.
+/// Makes a call with the time that is left, again after EINTR. A time-out is `TimedOut` on every system.
+/// macOS refuses to set the time-out of a socket that the peer has closed; the call itself then tells.
 fn in_time<T>(
     mut left: impl FnMut() -> io::Result<Duration>,
     set: impl Fn(Duration) -> io::Result<()>,
@@ -251,7 +262,7 @@ impl Write for Line {
     }
 }
 
-/// What TLS to the API base runs over.
+/// The stream below TLS with the API base.
 #[derive(Debug)]
 pub enum Way {
     /// A socket to the server, or to a proxy that is spoken to in the clear.
@@ -326,7 +337,7 @@ pub fn addresses(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr
         Ok(Ok(found)) if found.is_empty() => Err(Failure::unreachable("there is no such host")),
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Failure::unreachable(error.to_string())),
-        Err(_) => Err(Failure::unreachable("no connection in time")),
+        Err(_) => Err(Failure::unreachable("its name was not looked up in time")),
     }
 }
 

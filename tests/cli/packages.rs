@@ -125,7 +125,7 @@ fn help_names_the_command_that_deletes_a_revoked_token() {
     }
     for page in ["kubectl", "git", "bazel", "docker", "terraform"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
-        assert!(fs::read_to_string(path).unwrap().contains("`astra-credential forget`"), "{page}");
+        assert!(fs::read_to_string(path).unwrap().contains("astra-credential forget"), "{page}");
     }
 }
 

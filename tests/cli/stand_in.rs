@@ -45,6 +45,20 @@ pub struct Leaf {
     key: PrivateKeyDer<'static>,
 }
 
+impl Leaf {
+    /// TLS that shows this certificate.
+    pub fn config(self) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate], self.key)
+            .expect("a usable certificate");
+        Arc::new(config)
+    }
+}
+
 impl Authority {
     /// A new authority that nobody trusts yet.
     pub fn new() -> Self {
@@ -232,19 +246,13 @@ impl TlsServer {
         leaf: Leaf,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.certificate], leaf.key)
-            .expect("a usable certificate");
+        let tls = leaf.config();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let counters = Arc::new(Counters::default());
         let acceptor = thread::spawn({
             let counters = Arc::clone(&counters);
-            move || accept(&listener, &Arc::new(tls), &Arc::new(handler), &counters)
+            move || accept(&listener, &tls, &Arc::new(handler), &counters)
         });
         Self { port, counters, acceptor: Some(acceptor) }
     }

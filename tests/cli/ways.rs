@@ -1,5 +1,6 @@
 //! The way to Astra: proxies of each kind, peers that are slow or break off, addresses that fail.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::stand_in::Reply;
+use crate::stand_in::{Leaf, Reply};
 use crate::world::{World, is_installed, transcript};
 
 /// A server of raw TCP on 127.0.0.1; gives its port.
@@ -284,6 +285,66 @@ fn each_kind_of_proxy_is_asked_for_the_name_or_the_address_as_curl_does() {
     }
 }
 
+/// A proxy that is spoken to over TLS.
+fn tls_proxy(leaf: Leaf) -> u16 {
+    let config = leaf.config();
+    server(move |client| {
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut client = rustls::StreamOwned::new(connection, client);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            // A client that does not trust this proxy leaves.
+            if !client.read(&mut byte).is_ok_and(|count| count == 1) {
+                return;
+            }
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let target = head.split(' ').nth(1).unwrap().replace("localhost", "127.0.0.1");
+        let mut server = TcpStream::connect(target).unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        for socket in [&client.sock, &server] {
+            socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        }
+        let mut buffer = [0; 4096];
+        let is_late = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+        loop {
+            match client.read(&mut buffer) {
+                Ok(count) if count > 0 => server.write_all(&buffer[..count]).unwrap(),
+                Err(error) if is_late(&error) => {}
+                _ => return,
+            }
+            match server.read(&mut buffer) {
+                Ok(count) if count > 0 => client.write_all(&buffer[..count]).unwrap(),
+                Err(error) if is_late(&error) => {}
+                _ => {
+                    client.conn.send_close_notify();
+                    let _ = client.flush();
+                    return;
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_proxy_over_tls_is_verified_and_used() {
+    let world = World::new();
+    let port = tls_proxy(world.authority.leaf());
+    let url = format!("https://localhost:{port}");
+    world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
+    let port = tls_proxy(world.authority.expired_leaf());
+    let expired = world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run();
+    assert!(expired.failure(5).contains("certificate of the proxy"), "{expired}");
+    let port = server(|mut client| {
+        let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let plain = world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run();
+    assert!(plain.failure(5).contains("does not speak TLS"), "{plain}");
+    transcript!(expired);
+}
+
 #[test]
 fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
     let world = World::new();
@@ -401,6 +462,11 @@ fn no_part_of_a_proxys_login_is_shown_or_looked_up() {
     let refused =
         world.call("token").env("HTTPS_PROXY", format!("http://hush:hu/sh@127.0.0.1:{dead}")).run();
     assert!(refused.failure(1).contains("percent-encoded"), "{refused}");
+    // Bytes that are not UTF-8 are refused too, and do not mean that there is no proxy.
+    let bytes = [b"http://me:h\xff@127.0.0.1:", dead.to_string().as_bytes()].concat();
+    let bytes: OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    let refused = world.call("token").env("HTTPS_PROXY", bytes).run();
+    assert!(refused.failure(1).contains("is not UTF-8"), "{refused}");
 }
 
 /// Set in a test that runs in namespaces of its own.
