@@ -783,6 +783,64 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_takes_what_was_asked_for_after_it_began_and_nothing_else() {
+        let answer = |entry: &Entry, began: i64, now: i64| {
+            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+            let demand =
+                Demand { refresh: true, min_valid: None, deadline, host: None, api: API, route };
+            let (left, digest) = (|| Duration::from_secs(9), String::new);
+            let began = Timestamp::from_unix(began).into();
+            let call = Call { demand, began, left: &left, route: &digest };
+            call.answer(entry, Timestamp::from_unix(now))
+        };
+        let token = Entry { token: Some(cached(1, 100)), ..Entry::default() };
+        assert!(matches!(answer(&token, 99, 110), Some(Answer::Token(_))));
+        assert_eq!(answer(&token, 100, 110), None);
+        assert_eq!(answer(&token, 101, 110), None);
+        // The clock has jumped back since.
+        assert_eq!(answer(&token, 90, 99), None);
+        assert_eq!(answer(&token, 99, 3700), None, "it has expired");
+        let (at, until) = (Timestamp::from_unix(105), Timestamp::from_unix(200));
+        let failure = FailedExchange {
+            error: trouble(ExchangeErrorKind::Unavailable(503), None),
+            route: String::new(),
+            asked_at: Timestamp::from_unix(100).into(),
+            at,
+            until,
+            waited: None,
+        };
+        let failed = Entry { failure: Some(failure), ..Entry::default() };
+        assert!(matches!(answer(&failed, 99, 110), Some(Answer::Failed(_, Some(_)))));
+        assert_eq!(answer(&failed, 100, 110), None);
+    }
+
+    #[test]
+    fn a_host_that_refuses_gets_no_token_and_others_do() {
+        let refusal =
+            |until| Refusal { host: "h".to_owned(), at: Timestamp::from_unix(100), until };
+        let answer = |until: Option<i64>, host, now| {
+            let refusals = vec![refusal(until.map(Timestamp::from_unix))];
+            let entry = Entry { token: Some(cached(1, 90)), refusals, ..Entry::default() };
+            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+            let demand =
+                Demand { refresh: false, min_valid: None, deadline, host, api: API, route };
+            let (left, digest) = (|| Duration::from_secs(9), String::new);
+            let began = Timestamp::from_unix(now).into();
+            let call = Call { demand, began, left: &left, route: &digest };
+            match call.answer(&entry, Timestamp::from_unix(now)) {
+                Some(Answer::Refused(host, wait)) => format!("{host} {wait}"),
+                other => format!("{}", matches!(other, Some(Answer::Token(_)))),
+            }
+        };
+        assert_eq!(answer(Some(130), Some("h"), 110), "h 20");
+        assert_eq!(answer(Some(130), Some("h"), 130), "true");
+        assert_eq!(answer(Some(130), Some("h"), 99), "true");
+        assert_eq!(answer(Some(130), Some("g"), 110), "true");
+        assert_eq!(answer(Some(130), None, 110), "true");
+        assert_eq!(answer(None, Some("h"), 110), "true");
+    }
+
+    #[test]
     fn a_warning_is_due_for_a_token_that_lives_shorter_than_demanded() {
         let (token, now) = (issue(3600, 100, 1), Timestamp::from_unix(110));
         let shortfall = |min_valid| {
