@@ -605,6 +605,14 @@ mod tests {
             ("a token asked for later", entry(Some(cached(3, 105)), Some(7))),
             ("a token that has expired since", entry(Some(cached(3, -3500)), Some(7))),
             ("unreadable", entry(None, None)),
+            ("a failure asked for later", {
+                let error = trouble(Unavailable(500), None);
+                let at = Timestamp::from_unix(105);
+                let (asked_at, until) = (at.into(), at.plus(5));
+                let route = String::new();
+                let failed = FailedExchange { error, route, asked_at, at, until, waited: None };
+                Entry { failure: Some(failed), ..entry(Some(cached(1, 90)), Some(7)) }
+            }),
         ];
         let outcomes = [
             ("success", Ok(2), false),
@@ -678,6 +686,13 @@ mod tests {
           time-out           left                   answer failure
           401                left                   answer failure
           --refresh, success left                   answer 2
+          --refresh, 503     left                   answer failure
+        a failure asked for later: 1 Unavailable(500) @7
+          success            2 @7                   answer 2
+          503                left                   answer old 1
+          time-out           left                   answer old 1
+          401                - Rejected(401) @7     answer failure
+          --refresh, success 2 @7                   answer 2
           --refresh, 503     left                   answer failure
         ");
     }
@@ -780,6 +795,30 @@ mod tests {
         assert_eq!(kept(Some(cached(1, 90)), Some(now.plus(1))), 1);
         assert_eq!(kept(Some(cached(1, 90)), Some(now)), 0);
         assert!(token.validity.is_alive(now));
+        // The oldest makes room.
+        let host = |number: usize| Refusal { host: number.to_string(), at, until: None };
+        let refusals = (0..MOST_REFUSALS).map(host).collect();
+        let full = Entry { token: Some(cached(1, 90)), refusals, ..Entry::default() };
+        let refusals = without_token(&full, None, Some("h"), now, 0).unwrap().refusals;
+        assert_eq!(refusals.len(), MOST_REFUSALS);
+        assert_eq!((&*refusals[0].host, &*refusals[MOST_REFUSALS - 1].host), ("1", "h"));
+    }
+
+    #[test]
+    fn an_unreadable_entry_is_replaced_by_a_token_and_not_by_a_failure() {
+        let (unreadable, now) = (Entry::default(), Timestamp::from_unix(110));
+        let at = Timestamp::from_unix(100).into();
+        let asked = Asked { entry: Entry::default(), at, left: Duration::from_secs(9) };
+        let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+        let demand =
+            Demand { refresh: false, min_valid: None, deadline, host: None, api: API, route };
+        let (left, digest) = (|| Duration::from_secs(9), String::new);
+        let call = Call { demand, began: at, left: &left, route: &digest };
+        let token = Ok(issue(3600, 100, 2));
+        assert!(call.conclude(&unreadable, &asked, &token, now).0.is_some());
+        let error = trouble(ExchangeErrorKind::Rejected(401), None);
+        let failed = Err(Failed { error, has_timed_out: false });
+        assert!(call.conclude(&unreadable, &asked, &failed, now).0.is_none());
     }
 
     #[test]
