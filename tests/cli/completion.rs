@@ -225,6 +225,32 @@ fn accounts_are_offered() {
 }
 
 #[test]
+fn accounts_and_hosts_of_the_configuration_file_are_offered() {
+    let world = world();
+    let configuration = r#"{"accounts": {
+        "prod": {"hosts": ["git.prod.example.com", "registry.prod.example.com:5000"]},
+        "test": {"hosts": ["git.test.example.com"], "api_url": "https://api.test.example.com"},
+    }}"#;
+    world.write(".config/astra-credential/config.json", configuration);
+    each_offers(&world, "astra-credential token --account ", &["default", "prod", "test"]);
+    each_offers(&world, "astra-credential token --account=pr", &["prod"]);
+    each_offers(
+        &world,
+        "astra-credential git --host git.",
+        &["git.example.com", "git.prod.example.com", "git.test.example.com"],
+    );
+    each_offers(
+        &world,
+        "terraform-credentials-astra get registry.prod.example.com:",
+        &["registry.prod.example.com:5000"],
+    );
+    // Commands and flags are known whatever is wrong with the file.
+    world.write(".config/astra-credential/config.json", "{");
+    each_offers(&world, "astra-credential tok", &["token"]);
+    each_offers(&world, "astra-credential token --account ", &[]);
+}
+
+#[test]
 fn files_are_offered_where_a_file_is_meant() {
     let world = world();
     each_offers(&world, "astra-credential token --ca-file company-ca.", &["company-ca.pem"]);
