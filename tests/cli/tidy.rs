@@ -77,6 +77,138 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
     }
 }
 
+/// The code of a source, without its tests and comments.
+fn code_of(path: &Path) -> String {
+    let source = fs::read_to_string(path).expect("a source");
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// `command::setup` for `command/setup.rs`, and an empty path for `main.rs`.
+fn module_of(path: &Path, root: &Path) -> Vec<String> {
+    let below = path.strip_prefix(root).expect("below src").with_extension("");
+    let names = below.iter().map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name != "main").collect()
+}
+
+/// Writes `use a::{b, c::{d, e}}` as `a::b`, `a::c::d` and `a::c::e`.
+fn expand(tree: &str) -> Vec<String> {
+    let Some((before, rest)) = tree.split_once('{') else {
+        return vec![tree.trim().to_owned()];
+    };
+    let inner = rest.rsplit_once('}').expect("a closing brace").0;
+    let (mut depth, mut parts) = (0_u32, vec![String::new()]);
+    for c in inner.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        match c {
+            ',' if depth == 0 => parts.push(String::new()),
+            c => parts.last_mut().expect("a part").push(c),
+        }
+    }
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.flat_map(expand).map(|part| format!("{}{part}", before.trim())).collect()
+}
+
+/// The modules of ours that `code`, which stands in `module`, names in a `use` or in a path.
+fn imports(code: &str, module: &[String], modules: &[Vec<String>]) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    let starts_statement = |at: usize| {
+        let before = code[..at].trim_end_matches("pub ").trim_end_matches("pub(super) ");
+        let before = before.trim_end_matches(' ');
+        before.is_empty() || before.ends_with(['\n', '{'])
+    };
+    for (at, _) in code.match_indices("use ").filter(|(at, _)| starts_statement(*at)) {
+        let end = code[at..].find(';').expect("an end of the import") + at;
+        paths.extend(expand(&code[at + "use ".len()..end]));
+    }
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    paths.extend(code.split(|c| !is_part(c)).map(str::to_owned));
+    let absolute = |path: &String| {
+        let mut names: Vec<_> = path.split("::").map(str::to_owned).collect();
+        let mut base = match names.first()?.as_str() {
+            "crate" => Vec::new(),
+            "self" | "super" => module.to_vec(),
+            // A name on its own may be one of the module's own children.
+            first if names.len() > 1 => {
+                let child: Vec<_> = module.iter().cloned().chain([first.to_owned()]).collect();
+                return modules.contains(&child).then_some(child);
+            }
+            _ => return None,
+        };
+        while let Some("super" | "self" | "crate") = names.first().map(String::as_str) {
+            if names.remove(0) == "super" {
+                base.pop();
+            }
+        }
+        base.extend(names);
+        // The longest beginning that is a module; the rest are items in it.
+        while !modules.contains(&base) {
+            base.pop()?;
+        }
+        Some(base)
+    };
+    let mut found: Vec<_> = paths.iter().filter_map(absolute).collect();
+    found.retain(|other| other != module && !other.is_empty());
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn no_module_imports_itself_by_way_of_others() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let paths = sources(&root);
+    let modules: Vec<_> = paths.iter().map(|path| module_of(path, &root)).collect();
+    let mut waiting: Vec<_> = paths
+        .iter()
+        .zip(&modules)
+        .map(|(path, module)| (module.clone(), imports(&code_of(path), module, &modules)))
+        .collect();
+    let edges: usize = waiting.iter().map(|(_, imports)| imports.len()).sum();
+    assert!(edges > 50, "{edges} imports found");
+    // Takes away every module that imports none of the rest, or that none of the rest imports.
+    loop {
+        let before = waiting.clone();
+        let is_left = |module| before.iter().any(|(left, _)| left == module);
+        let is_imported = |module| before.iter().any(|(_, imports)| imports.contains(module));
+        waiting.retain(|(module, imports)| imports.iter().any(is_left) && is_imported(module));
+        if waiting.len() == before.len() {
+            break;
+        }
+    }
+    let left: Vec<_> = waiting.iter().map(|(module, _)| module.clone()).collect();
+    let circles: Vec<String> = waiting
+        .iter()
+        .map(|(module, imports)| {
+            let back = imports.iter().filter(|import| left.contains(import));
+            let back: Vec<_> = back.map(|import| import.join("::")).collect();
+            format!("{} imports {}", module.join("::"), back.join(", "))
+        })
+        .collect();
+    assert!(circles.is_empty(), "circles, or modules between two:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn the_finder_of_circles_reads_every_form_of_an_import() {
+    let modules: Vec<Vec<String>> = ["a", "a::b", "a::c", "d"]
+        .map(|module| module.split("::").map(str::to_owned).collect())
+        .into();
+    let found = |code: &str| -> Vec<String> {
+        let here = ["a".to_owned(), "b".to_owned()];
+        imports(code, &here, &modules).iter().map(|module| module.join("::")).collect()
+    };
+    assert_eq!(found("use crate::d::Item;"), ["d"]);
+    assert_eq!(found("use crate::{a::c::{Item, Other}, d};"), ["a::c", "d"]);
+    assert_eq!(found("use super::Item;"), ["a"]);
+    assert_eq!(found("fn f() { super::c::g() }"), ["a::c"]);
+    assert_eq!(found("fn f() -> crate::d::Item { g() }"), ["d"]);
+    assert_eq!(found("use std::fs; fn f() { serde_json::to_vec() }"), [""; 0]);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     for word in ["todo!", "unimplemented!", "dbg!", "FIXME"] {
@@ -84,12 +216,12 @@ fn nothing_is_left_for_later() {
     }
 }
 
-fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a README")
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a page")
 }
 
 #[test]
-fn the_readme_names_every_flag_and_every_variable() {
+fn the_pages_for_users_name_every_flag_and_every_variable() {
     let sources: String = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .iter()
         .map(|path| fs::read_to_string(path).expect("a source"))
@@ -105,7 +237,10 @@ fn the_readme_names_every_flag_and_every_variable() {
     names.sort_unstable();
     names.dedup();
     assert!(names.len() > 15, "{names:?}");
-    let readme = readme();
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("docs");
+    let pages = folder.map(|item| fs::read_to_string(item.expect("a page").path()));
+    let pages: String = pages.map(|text| text.expect("a page")).collect();
+    let pages = pages + &page("README.md");
     for name in names {
         assert!(
             [
@@ -118,7 +253,7 @@ fn the_readme_names_every_flag_and_every_variable() {
                 "--kubeconfig"
             ]
             .contains(&name)
-                || readme.contains(name),
+                || pages.contains(name),
             "{name}"
         );
     }
@@ -138,5 +273,8 @@ fn the_readme_counts_the_crates() {
     let crates: std::collections::BTreeSet<_> =
         listed.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     let others = crates.len() - 1;
-    assert!(readme().contains(&format!("has {others} other crates linked in")), "{others}");
+    assert!(
+        page("README.md").contains(&format!("has {others} other crates linked in")),
+        "{others}"
+    );
 }
