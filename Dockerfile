@@ -1,10 +1,17 @@
-# The static binary and nothing else but certificate authorities: `docker build -t astra-credential .`
-# No daemon was at hand to try this with. It holds to what needs no trying: one build, two copies.
-FROM rust:1-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
+# `docker build -t astra-credential .`: the static binary and certificate authorities, nothing else.
+# `docker build --target job -t astra-credential-job .`: with kubectl and a shell, for deploy/kubernetes.
+# Not tried: no daemon was at hand.
+FROM rust:1-alpine AS build
+RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /source
 COPY . .
 RUN cargo install --locked --path . --root /out
+
+FROM alpine:3.22 AS job
+COPY --from=registry.k8s.io/kubectl:v1.34.5 /bin/kubectl /usr/local/bin/kubectl
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/bin/astra-credential /usr/local/bin/astra-credential
+USER 65532:65532
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -1,15 +1,20 @@
-//! Says which commit this is and for which target, for `--version`. Without git, or outside of a
-//! clone, as in a package from crates.io, the target alone.
+//! Gives `--version` the commit and the target; only the target without git, or outside of a clone, such
+//! as in a published package. Refuses to link an old glibc statically.
 
 #![allow(clippy::print_stdout, reason = "this is how cargo is spoken to")]
 
 use std::path::Path;
 use std::process::Command;
 
-fn main() {
+/// The minor version of the first glibc 2 that can be linked statically. An older one opens the name
+/// service modules of the system that it runs on, which are those of another version, and crashes.
+const OLDEST_STATIC_GLIBC: u32 = 34;
+
+fn main() -> Result<(), String> {
     println!("cargo:rerun-if-changed=build.rs");
-    // What a commit, a checkout or a garbage collection changes. A path that is not there would have
-    // cargo run this at every build.
+    check_glibc()?;
+    // The paths that a commit, a checkout or a garbage collection changes. With a path that does not
+    // exist, cargo would run this at every build.
     for name in ["HEAD", "refs/heads", "packed-refs", "reftable"] {
         let path = git(&["rev-parse", "--git-path", name]);
         if let Some(path) = path.filter(|path| Path::new(path).exists()) {
@@ -20,11 +25,39 @@ fn main() {
     let commit = git(&["rev-parse", "--short=7", "HEAD"]);
     let build = commit.map_or(target.clone(), |commit| format!("{commit}, {target}"));
     println!("cargo:rustc-env=BUILD={build}");
+    Ok(())
 }
 
-/// Asks git about this folder's own clone: a package unpacked in somebody else's is not from there.
+/// Fails if this machine's glibc is to be linked statically and is too old for that. Another machine's
+/// glibc, in a cross build, is not looked at.
+fn check_glibc() -> Result<(), String> {
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let is_static = features.split(',').any(|feature| feature == "crt-static");
+    let is_glibc = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
+    let is_native = std::env::var("HOST") == std::env::var("TARGET");
+    let version = is_static && is_glibc && is_native;
+    let Some(version) = version.then(|| output("getconf", &["GNU_LIBC_VERSION"])).flatten() else {
+        return Ok(());
+    };
+    let minor = version.strip_prefix("glibc 2.").and_then(|rest| rest.split('.').next());
+    match minor.and_then(|minor| minor.parse::<u32>().ok()) {
+        Some(minor) if minor < OLDEST_STATIC_GLIBC => Err(format!(
+            "a binary with {version} linked statically would crash on other machines (that takes 2.34 or newer): \
+             build with `RUSTFLAGS=` in the environment for a dynamic one, or with `bash .ci/static` for a static one"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Asks git about this folder's own clone, not about one around it, in which a package may be unpacked.
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").arg("--git-dir=.git").args(arguments).output().ok()?;
+    output("git", &[&["--git-dir=.git"], arguments].concat())
+}
+
+/// The line that a program prints, if it succeeds.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     let line = String::from_utf8(output.stdout).ok()?.trim_end().to_owned();
     (output.status.success() && !line.is_empty()).then_some(line)
 }

@@ -197,6 +197,13 @@ impl Sandbox {
                 command.env_remove(name);
             }
         }
+        // The default folders of other systems are elsewhere, and not below HOME on each of them.
+        if !cfg!(target_os = "linux") {
+            let account = self.home.path().join(".config/astra-credential/service-account.json");
+            command.env("ASTRA_SERVICE_ACCOUNT", account);
+            let cache = self.home.path().join(".cache/astra-credential");
+            command.env("ASTRA_CREDENTIAL_CACHE_DIR", cache);
+        }
         command
             .env("PATH", std::env::join_paths(folders).unwrap_or(path))
             .env("HOME", self.home.path())
@@ -209,8 +216,11 @@ impl Sandbox {
     }
 }
 
-/// Builds the binary in this example's own profile, and says where it is.
+/// The path of the binary: `$SANDBOX_BINARY`, or one that is built now, in this example's own profile.
 fn binary() -> Outcome<PathBuf> {
+    if let Some(binary) = std::env::var_os("SANDBOX_BINARY") {
+        return Ok(std::path::absolute(binary)?);
+    }
     let example = std::env::current_exe()?;
     let folder = example.parent().and_then(Path::parent).ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").ok_or("start it with `cargo run --example sandbox`")?;

@@ -15,6 +15,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Shown, json_defect};
+use crate::message::LONG_WAIT;
+use crate::shown;
 use crate::token::{self, Secret};
 
 /// What the account file holds.
@@ -66,6 +68,7 @@ pub const LARGEST_FILE: usize = 64 * 1024;
 /// pipe stays silent until `deadline`; or a regular file is open to others, unless `allow_exposed`.
 pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, Error> {
     let unreadable = |why: io::Error| match why.kind() {
+        _ if !shown::is_path(path) => Error::AccountInline,
         io::ErrorKind::NotFound => {
             let quoted = quoted(&path.to_string_lossy());
             let fix = format!("astra-credential setup account --service-account {quoted}");
@@ -73,8 +76,12 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
         }
         _ => Error::AccountUnreadable { path: path.to_owned(), why: why.to_string() },
     };
-    if is_account(path) {
-        return Err(Error::AccountInline);
+    let malformed = |defect| Error::AccountMalformed { path: path.to_owned(), defect };
+    #[cfg(not(target_os = "linux"))]
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        forbid_core_dump();
+        let bytes = read_in_thread(path, deadline).map_err(unreadable)?;
+        return parse(&bytes).map_err(malformed);
     }
     let mut file = open(path).map_err(unreadable)?;
     // From here on this process may hold the secret.
@@ -92,25 +99,26 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     let await_input = |file: &File| await_input(file, path, deadline);
     let bytes = read_to_end(&mut file, length, await_input).map_err(unreadable)?;
-    parse(&bytes).map_err(|defect| Error::AccountMalformed { path: path.to_owned(), defect })
-}
-
-/// Whether somebody gave the account itself for its path, which then must not be shown.
-fn is_account(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.trim_start().starts_with('{') || text.contains("AstraCS:")
+    parse(&bytes).map_err(malformed)
 }
 
 /// Opens without waiting for a pipe's writer; the wait is bounded later.
 #[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => Ok(file.into()),
+        // Without /proc the link is dangling, and standard input is there all the same.
+        Err(rustix::io::Errno::NOENT) if path == Path::new("/dev/stdin") => {
+            Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
@@ -124,8 +132,17 @@ pub fn forbid_core_dump() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Linux alone has a switch for it.
-#[cfg(not(target_os = "linux"))]
+/// The limit stays as it is for processes that raise it again, such as a command of `exec`.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn forbid_core_dump() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Core).maximum;
+    // Lowering the limit cannot fail.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+}
+
+/// Windows writes a dump only where an administrator has set that up.
+#[cfg(not(unix))]
 pub fn forbid_core_dump() {}
 
 /// What is wrong with the permissions of a regular file, and the command that mends it.
@@ -198,9 +215,8 @@ fn read_to_end(
 }
 
 /// Waits until a pipe has something to read or its writer is gone, and says so when that takes long.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
-    use crate::message::LONG_WAIT;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let is_ready = |until: Instant| {
         let left = until.saturating_duration_since(Instant::now());
@@ -216,17 +232,45 @@ fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
         return Ok(());
     }
     if soon < deadline {
-        log::info!("waiting for an account from `{}`", Shown(&path.to_string_lossy()));
+        log::info!("waiting for an account from {}", shown::path(path));
         if is_ready(deadline)? {
             return Ok(());
         }
     }
-    Err(io::Error::other("nothing came out of it in time"))
+    Err(is_silent())
 }
 
-#[cfg(not(unix))]
+/// A regular file is always ready.
+#[cfg(not(target_os = "linux"))]
 fn await_input(_: &File, _: &Path, _: Instant) -> io::Result<()> {
     Ok(())
+}
+
+fn is_silent() -> io::Error {
+    io::Error::other("nothing came out of it in time")
+}
+
+/// Reads a pipe or a terminal in a thread, which is left behind if nothing came until `deadline`. On macOS
+/// `poll` does not know terminals, and a FIFO without a writer is at its end instead of silent; on Windows
+/// there is no `poll`.
+#[cfg(any(not(target_os = "linux"), test))]
+fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    let (sender, receiver) = channel();
+    let opened = path.to_owned();
+    let read = move || {
+        // Waits for the writer of a FIFO.
+        let mut file = File::open(&opened)?;
+        read_to_end(&mut file, None, |_| Ok(()))
+    };
+    std::thread::Builder::new().spawn(move || sender.send(read()))?;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let mut read = receiver.recv_timeout(left().min(LONG_WAIT));
+    if matches!(read, Err(RecvTimeoutError::Timeout)) && !left().is_zero() {
+        log::info!("waiting for an account from {}", shown::path(path));
+        read = receiver.recv_timeout(left());
+    }
+    read.unwrap_or_else(|_| Err(is_silent()))
 }
 
 /// The keys that matter; unknown ones are ignored.
@@ -341,6 +385,29 @@ mod tests {
             Ok(Account::Application(token)) => format!("application token {}", token.expose()),
             Err(defect) => format!("the file {defect}"),
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_is_read_in_a_thread_up_to_the_deadline() {
+        use std::time::Duration;
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let start = Instant::now();
+        let silent = read_in_thread(&fifo, start + Duration::from_millis(50)).unwrap_err();
+        assert_eq!(silent.to_string(), "nothing came out of it in time");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        // The thread that was left behind is a reader too, and must not get what is meant for the next.
+        std::fs::remove_file(&fifo).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let writer = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || std::fs::write(fifo, "an account").unwrap()
+        });
+        let read = read_in_thread(&fifo, start + Duration::from_secs(60)).unwrap();
+        assert_eq!(read.as_slice(), b"an account");
+        writer.join().unwrap();
     }
 
     #[test]

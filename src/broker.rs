@@ -1,230 +1,467 @@
-//! The one decision: reuse the token, or mint another.
+//! The one decision: reuse the token, or ask Astra for another.
 //!
-//! Look; if nothing answers, queue for the right to write, looking again after every step; look once
-//! more under the lock; mint; fill. Every rule about expiry, outage and rejection is in [`Wish::answer`]
-//! and in the match at the end of [`serve`].
+//! Read the entry; if it gives no answer, queue for the right to ask, and read again after every step;
+//! read once more under the lock; ask; write down the outcome. The rules are pure functions of the
+//! entry as it is at that moment: [`Call::answer`] for what a call gets from an entry,
+//! [`Call::conclude`] for what an exchange makes of it, and [`without_token`] for what a `forget` or an
+//! `erase` makes of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, Entry, Turn, Verdict};
-use crate::error::{Kind, Remembered, Trouble};
-use crate::timestamp::Timestamp;
+use crate::cache::{self, Cache, CachedToken, Entry, FailedExchange, Hold, Refusal, Turn};
+use crate::error::{ExchangeError, ExchangeErrorKind, Remembered};
+use crate::shown;
+use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret, Token};
 
-/// What a caller wants.
+/// A caller's requirements.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
-    /// An exchange, whatever is cached or remembered.
+pub struct Demand<'a> {
+    /// A token whose exchange begins after this call does.
     pub refresh: bool,
     /// Seconds for which the token must serve; `None` for the leeway.
     pub min_valid: Option<i64>,
-    /// How long to wait for others.
-    pub timeout: Duration,
-    /// The API base, for the failure that is the broker's own: the others did not finish.
+    /// The end of this call.
+    pub deadline: Instant,
+    /// The host that gets the token, with its port unless that is 443; `None` if the caller does not
+    /// say.
+    pub host: Option<&'a str>,
+    /// The API base, for the errors that are the broker's own.
     pub api: &'a str,
-    /// Through which proxy and trusting whom Astra is asked: trouble on one way there says nothing
-    /// of another.
-    pub route: &'a str,
+    /// The proxy, with its password, and the trusted authorities. A passing failure on one route says
+    /// nothing of another.
+    pub route: &'a Secret,
 }
 
 /// Why there is no credential.
 #[derive(Debug)]
-pub struct Failure {
-    /// What happened.
-    pub trouble: Trouble,
-    /// Set when it happened to an earlier call.
-    pub remembered: Option<Remembered>,
+pub enum Failure {
+    /// Astra gave no token.
+    Exchange {
+        /// What happened.
+        error: ExchangeError,
+        /// Set if it happened to an earlier call.
+        remembered: Option<Remembered>,
+    },
+    /// The host refuses the tokens that Astra issues.
+    Refused {
+        /// The host.
+        host: String,
+        /// Seconds until it gets a token again.
+        wait: i64,
+    },
 }
 
-/// Seconds for which a rejection stands: long enough for a storm, short enough to try again by hand.
-const REJECTION_STANDS: i64 = 30;
+/// Seconds for which a rejection is remembered: long enough for many calls at once, short enough for a
+/// second try by hand.
+const REJECTION: i64 = 30;
 
-/// Seconds for which passing trouble stands, unless the server says how long, within bounds.
-const TROUBLE_STANDS: i64 = 5;
+/// Seconds for which a passing failure is remembered, unless the server says how long, within bounds.
+const PASSING_FAILURE: i64 = 5;
 const RETRY_AFTER: std::ops::RangeInclusive<i64> = 1..=60;
 
-/// Answers `wish` from `cache`, or by `mint`.
+/// If a host refuses two tokens in a row, the second within this many seconds of its exchange, it gets
+/// none for as many seconds.
+const REFUSAL: i64 = 30;
+
+/// The hosts whose refusals are kept; more hosts than these do not fit into an entry.
+const MOST_REFUSALS: usize = 32;
+
+/// Answers `demand` from `cache`, or by `mint`.
 ///
 /// # Errors
-/// [`Failure`] when there is no token to be had, and none that is still valid.
+/// [`Failure`] if there is no token to be had, and none that is still valid.
 pub fn serve(
     cache: &Cache,
-    wish: Wish<'_>,
-    clock: impl Fn() -> Timestamp,
-    mint: impl FnOnce() -> Result<Token, Trouble>,
+    demand: Demand<'_>,
+    clock: impl Fn() -> Moment,
+    mint: impl FnOnce() -> Result<Token, ExchangeError>,
 ) -> Result<Credential, Failure> {
-    let mut queue = cache.queue(wish.timeout);
-    let (slot, seen) = loop {
-        let entry = cache.read();
-        if let Some(answer) = wish.answer(&entry, clock()) {
-            return answer;
-        }
+    let left = || demand.deadline.saturating_duration_since(Instant::now());
+    let route = || cache.digest(demand.route.expose());
+    let began = clock();
+    let call = Call { demand, began, left: &left, route: &route };
+    let mut entry = cache.read();
+    if let Some(answer) = call.answer(&entry, began.timestamp()) {
+        return answer.give(demand, began.timestamp());
+    }
+    let mut queue = cache.queue(demand.deadline);
+    let hold = loop {
         match queue.step() {
-            Turn::Yours(slot) => break (slot, entry),
-            Turn::Wait => queue.when_long(|holder| {
-                log::info!("waiting for {holder}, which is asking `{}`", wish.api);
+            Ok(Turn::Ask(hold)) => break hold,
+            Ok(Turn::Wait) => queue.when_long(|holder| {
+                log::info!("waiting for {holder}, which is asking {}", shown::quoted(demand.api));
             }),
-            Turn::TooLate => return wish.make_do(entry.token, waited_for(wish.api), clock()),
+            Ok(Turn::TooLate) => {
+                let (error, now) = (demand.error(ExchangeErrorKind::Waited), clock().timestamp());
+                return call.make_do(entry.token.as_ref(), error, now).give(demand, now);
+            }
+            Err(error) => {
+                cache.warn(&error);
+                break Hold::without_lock();
+            }
+        }
+        entry = cache.read();
+        let now = clock().timestamp();
+        if let Some(answer) = call.answer(&entry, now) {
+            return answer.give(demand, now);
         }
     };
-    let entry = slot.read(seen);
-    if let Some(answer) = wish.answer(&entry, clock()) {
-        return answer;
+    // If it cannot be read now, what was read a moment ago has to do.
+    entry = cache.read_or_error().unwrap_or(entry);
+    let asked = Asked { entry, at: clock(), left: left() };
+    let now = asked.at.timestamp();
+    if let Some(answer) = call.answer(&asked.entry, now) {
+        return answer.give(demand, now);
     }
-    log::debug!("asking `{}` for a token", wish.api);
-    match slot.hold(mint) {
-        Ok(token) => {
-            let validity = token.validity.asked_for(wish.min_valid);
-            let token = Token { validity, ..token };
-            let credential = wish.credential(&token, clock());
-            slot.fill(&Entry { token: Some(token), verdict: None });
-            Ok(credential)
+    if asked.left.is_zero() {
+        let error = demand.error(ExchangeErrorKind::TimedOut);
+        return call.make_do(asked.entry.token.as_ref(), error, now).give(demand, now);
+    }
+    log::debug!("asking {} for a token", shown::quoted(demand.api));
+    let outcome = match hold.beat_during(demand.deadline, mint) {
+        Ok(Token { bearer, validity }) => {
+            Ok(Token { bearer, validity: validity.asked_for(demand.min_valid) })
         }
-        Err(trouble) => {
-            let now = clock();
-            // A rejection takes the token along: what was revoked must be noticed.
-            let token = entry.token.filter(|_| !trouble.is_rejection());
-            // What is wrong on this machine alone is mended here, and counts from then on.
-            if !trouble.is_local() {
-                let verdict = Some(Verdict::of(trouble.clone(), wish.route, now));
-                slot.fill(&Entry { token: token.clone(), verdict });
+        // A local error (CA file, proxy address) is not cached, so that the next call sees the fix at
+        // once.
+        Err(error) if error.is_local() => {
+            let now = clock().timestamp();
+            return call.make_do(asked.entry.token.as_ref(), error, now).give(demand, now);
+        }
+        Err(error) => {
+            let has_timed_out = error.kind == ExchangeErrorKind::TimedOut || left().is_zero();
+            Err(Failed { error, has_timed_out })
+        }
+    };
+    let conclude = |entry: &Entry| call.conclude(entry, &asked, &outcome, clock().timestamp());
+    let answer = match cache.update(demand.deadline, conclude) {
+        Ok(answer) => {
+            cache.sweep();
+            answer
+        }
+        Err(why) => {
+            cache.warn(&why);
+            conclude(&asked.entry).1
+        }
+    };
+    drop(hold);
+    answer.give(demand, clock().timestamp())
+}
+
+/// Drops the cached token if it is `named` or none is.
+///
+/// With a host in `at`, it is the host that has refused the token, and the refusal is remembered. A
+/// host without a name of the token refuses the cached one. Without host and name everything that is
+/// cached for the account is dropped, and what is on its way is not cached.
+///
+/// # Errors
+/// The entry cannot be read or replaced.
+pub fn forget(
+    cache: &Cache,
+    named: Option<&Secret>,
+    at: Option<&str>,
+    now: Timestamp,
+    deadline: Instant,
+) -> std::io::Result<()> {
+    // Without a folder there is nothing to drop, and none is made.
+    if !cache.exists() {
+        return Ok(());
+    }
+    let random = cache::random();
+    cache.update(deadline, |entry| (without_token(entry, named, at, now, random), ()))
+}
+
+/// A call, and when it began.
+struct Call<'a> {
+    demand: Demand<'a>,
+    began: Moment,
+    /// How much time is left; only asked for if an answer depends on it.
+    left: &'a dyn Fn() -> Duration,
+    /// The digest of the route; likewise.
+    route: &'a dyn Fn() -> String,
+}
+
+/// What was known when an exchange began.
+struct Asked {
+    /// The entry.
+    entry: Entry,
+    /// When the exchange began.
+    at: Moment,
+    /// The time that the exchange had.
+    left: Duration,
+}
+
+/// An exchange that failed.
+struct Failed {
+    error: ExchangeError,
+    /// Whether more time might have helped.
+    has_timed_out: bool,
+}
+
+/// What a call gets.
+#[derive(Debug, Eq, PartialEq)]
+enum Answer {
+    /// A token that meets the demand, or the best that there is.
+    Token(Token),
+    /// The old token for as long as it is accepted, since there is no new one.
+    Old(Token, ExchangeError),
+    /// No token; remembered if an earlier call failed.
+    Failed(ExchangeError, Option<Remembered>),
+    /// The host refuses tokens for so many more seconds.
+    Refused(String, i64),
+}
+
+impl Call<'_> {
+    /// The answer that `entry` gives; `None` if Astra has to be asked.
+    fn answer(&self, entry: &Entry, now: Timestamp) -> Option<Answer> {
+        let Entry { token, failure, epoch: _, refusals } = entry;
+        let is_here = |refusal: &&Refusal| Some(refusal.host.as_str()) == self.demand.host;
+        if let Some(Refusal { host, until: Some(until), .. }) =
+            refusals.iter().find(is_here).filter(|refusal| refusal.is_current(now))
+        {
+            return Some(Answer::Refused(host.clone(), until.since(now)));
+        }
+        if let Some(cached) = token.as_ref().filter(|cached| self.is_met_by(cached, now)) {
+            let token = cached.token.clone();
+            log::debug!("a cached token serves, valid until {}", token.validity.expires_at);
+            return Some(Answer::Token(token));
+        }
+        let failure = failure.as_ref().filter(|failure| {
+            let is_in_time = !self.demand.refresh || failure.asked_at > self.began;
+            is_in_time && failure.is_current(&(self.route)(), now, (self.left)())
+        })?;
+        let remembered = Remembered { ago: now.since(failure.at), wait: failure.until.since(now) };
+        let old = token.as_ref().filter(|_| !failure.error.is_rejection());
+        Some(match self.make_do(old, failure.error.clone(), now) {
+            Answer::Failed(error, None) => Answer::Failed(error, Some(remembered)),
+            other => other,
+        })
+    }
+
+    /// Whether the token needs no exchange. `--refresh` wants one that was asked for after this call
+    /// began; a clock that jumped back tells nothing of that.
+    fn is_met_by(&self, cached: &CachedToken, now: Timestamp) -> bool {
+        let CachedToken { token: Token { validity, .. }, asked_at, .. } = cached;
+        if self.demand.refresh {
+            *asked_at > self.began && asked_at.timestamp() <= now && validity.is_alive(now)
+        } else {
+            validity.is_fresh(now, self.demand.min_valid)
+        }
+    }
+
+    /// What the outcome of an exchange makes of `entry`, `None` to leave it, and this call's answer.
+    ///
+    /// | outcome | entry now | new entry | answer |
+    /// |---|---|---|---|
+    /// | any | of another epoch: it was forgotten meanwhile | as it is | see below |
+    /// | token | a fresh token that was asked for later | as it is | the new token |
+    /// | token | anything else | the new token | the new token |
+    /// | failure | a token that was cached since | as it is | that token, if it meets the demand |
+    /// | passing failure | a failure that was asked for later | as it is | the old token while it lives |
+    /// | passing failure | the token as it was, or none | the same, and the failure | the old token while it lives |
+    /// | rejection | the token as it was, or none | no token, and the failure | the failure |
+    fn conclude(
+        &self,
+        entry: &Entry,
+        asked: &Asked,
+        outcome: &Result<Token, Failed>,
+        now: Timestamp,
+    ) -> (Option<Entry>, Answer) {
+        let is_same_epoch = entry.epoch == asked.entry.epoch;
+        let Failed { error, has_timed_out } = match outcome {
+            Ok(token) => {
+                let is_later = |cached: &CachedToken| {
+                    cached.asked_at > asked.at && cached.token.validity.is_fresh(now, None)
+                };
+                let is_cached = is_same_epoch && !entry.token.as_ref().is_some_and(is_later);
+                let new = is_cached.then(|| entry.with_token(token, asked.at, now));
+                return (new, Answer::Token(token.clone()));
             }
-            wish.make_do(token, trouble, now)
+            Err(failed) => failed,
+        };
+        let is_since = |cached: &&CachedToken| {
+            asked.entry.token.as_ref() != Some(*cached) && cached.token.validity.is_alive(now)
+        };
+        let old = |token: Option<&CachedToken>| {
+            self.make_do(token.filter(|_| !error.is_rejection()), error.clone(), now)
+        };
+        if let Some(since) = entry.token.as_ref().filter(is_since) {
+            let is_met = self.is_met_by(since, now);
+            return (
+                None,
+                if is_met { Answer::Token(since.token.clone()) } else { old(Some(since)) },
+            );
+        }
+        let is_later = |failure: &FailedExchange| {
+            failure.asked_at > asked.at && !error.is_rejection() && failure.at <= now
+        };
+        // An entry that cannot be read may hold a token that is still valid.
+        let is_written =
+            is_same_epoch && entry.epoch.is_some() && !entry.failure.as_ref().is_some_and(is_later);
+        let new = is_written.then(|| Entry {
+            token: entry.token.clone().filter(|_| !error.is_rejection()),
+            failure: Some(FailedExchange {
+                error: error.clone(),
+                route: (self.route)(),
+                asked_at: asked.at,
+                at: now,
+                until: now.plus(error.is_remembered_for()),
+                waited: has_timed_out
+                    .then(|| u64::try_from(asked.left.as_millis()).unwrap_or(u64::MAX)),
+            }),
+            epoch: entry.epoch,
+            refusals: entry.refusals.clone(),
+        });
+        (new, old(entry.token.as_ref()))
+    }
+
+    /// After a passing failure, the old token for as long as it is accepted; else the failure.
+    /// `--refresh` never returns the old token.
+    fn make_do(
+        &self,
+        cached: Option<&CachedToken>,
+        error: ExchangeError,
+        now: Timestamp,
+    ) -> Answer {
+        let is_usable =
+            |cached: &&CachedToken| !self.demand.refresh && cached.token.validity.is_alive(now);
+        match cached.filter(is_usable) {
+            Some(cached) => Answer::Old(cached.token.clone(), error),
+            None => Answer::Failed(error, None),
         }
     }
 }
 
-/// Drops the cached token, and whatever is remembered, if the token is `named` or none is.
+/// What a `forget` or an `erase` makes of `entry`; `None` to leave it.
 ///
-/// # Errors
-/// The entry cannot be removed, or others kept it locked for all of `timeout`.
-pub fn forget(cache: &Cache, named: Option<&Secret>, timeout: Duration) -> std::io::Result<()> {
-    // What is not there needs no lock, and no folder to put one in.
-    if cache.look().is_ok_and(|entry| !entry.is_named(named)) {
-        return Ok(());
+/// | named | at a host | entry now | new entry |
+/// |---|---|---|---|
+/// | no | no | anything | empty |
+/// | no, or the cached token | yes | a token | no token, and the refusal |
+/// | the cached token | no | that token | no token |
+/// | another token | | anything | as it is |
+/// | no | yes | no token | as it is |
+///
+/// Each new entry has a new epoch. A refusal ends in a pause for the host if the host refused the token
+/// before as well, and this one within [`REFUSAL`] seconds of its exchange.
+fn without_token(
+    entry: &Entry,
+    named: Option<&Secret>,
+    at: Option<&str>,
+    now: Timestamp,
+    random: u64,
+) -> Option<Entry> {
+    // An odd number, so that the epoch changes.
+    let epoch = Some(entry.epoch.unwrap_or(cache::FIRST_EPOCH).wrapping_add(random | 1));
+    if named.is_none() && at.is_none() {
+        return Some(Entry { epoch, ..Entry::default() });
     }
-    let mut queue = cache.queue(timeout);
-    let slot = loop {
-        match queue.step() {
-            Turn::Yours(slot) => break slot,
-            Turn::Wait => queue.when_long(|holder| log::info!("waiting for {holder}")),
-            Turn::TooLate => return Err(std::io::Error::other("another process holds its lock")),
+    let cached = entry.token.as_ref()?;
+    if named.is_some_and(|named| cached.token.bearer != *named) {
+        return None;
+    }
+    let mut refusals = entry.refusals.clone();
+    if let Some(host) = at {
+        let earlier = refusals.iter().position(|refusal| refusal.host == host);
+        let age = now.since(cached.cached_at);
+        let is_second = earlier.is_some() && (0..=REFUSAL).contains(&age);
+        earlier.map(|at| refusals.remove(at));
+        if refusals.len() == MOST_REFUSALS {
+            refusals.remove(0);
         }
-    };
-    // What cannot be read may be the one that is named.
-    match cache.look() {
-        Ok(entry) if !entry.is_named(named) => Ok(()),
-        Err(error) if named.is_some() => Err(error),
-        _ => slot.clear(),
+        let until = is_second.then(|| now.plus(REFUSAL));
+        refusals.push(Refusal { host: host.to_owned(), at: now, until });
     }
+    Some(Entry { epoch, refusals, ..Entry::default() })
 }
 
 impl Entry {
-    /// Whether the entry holds the token `named`, or anything when none is.
-    fn is_named(&self, named: Option<&Secret>) -> bool {
-        let Self { token, verdict } = self;
-        match named {
-            Some(named) => token.as_ref().is_some_and(|token| token.bearer == *named),
-            None => token.is_some() || verdict.is_some(),
+    /// This entry with a new token in place of the old one and of the last failure.
+    ///
+    /// A host that refused the old token is remembered until a token expires in peace: this one
+    /// replaces a token that was not erased.
+    fn with_token(&self, token: &Token, asked_at: Moment, now: Timestamp) -> Self {
+        let is_kept = |refusal: &&Refusal| self.token.is_none() || refusal.is_current(now);
+        Self {
+            token: Some(CachedToken { token: token.clone(), asked_at, cached_at: now }),
+            failure: None,
+            // Of an entry that could not be read nothing is known that is on its way.
+            epoch: Some(self.epoch.unwrap_or(u64::MAX)),
+            refusals: self.refusals.iter().filter(is_kept).cloned().collect(),
         }
     }
 }
 
-impl Wish<'_> {
-    /// The answer that `entry` gives; `None` when Astra has to be asked.
-    fn answer(self, entry: &Entry, now: Timestamp) -> Option<Result<Credential, Failure>> {
-        if self.refresh {
-            return None;
+impl Answer {
+    /// The credential or the failure. Prints a warning for a token that is not what was demanded.
+    fn give(self, demand: Demand<'_>, now: Timestamp) -> Result<Credential, Failure> {
+        match self {
+            Self::Token(token) => Ok(demand.credential(&token, now)),
+            Self::Old(token, error) => {
+                let until = Some(token.validity.expires_at);
+                log::warn!("{error}; the cached token serves until {}", token.validity.expires_at);
+                Ok(Credential { bearer: token.bearer, expires: until, accepted_until: until })
+            }
+            Self::Failed(error, remembered) => Err(Failure::Exchange { error, remembered }),
+            Self::Refused(host, wait) => Err(Failure::Refused { host, wait }),
         }
-        let Entry { token, verdict } = entry;
-        if let Some(token) = token
-            && token.validity.is_fresh(now, self.min_valid)
-        {
-            log::debug!("a cached token serves, valid until {}", token.validity.expires_at);
-            return Some(Ok(self.credential(token, now)));
-        }
-        let verdict = verdict.as_ref().filter(|verdict| verdict.stands(self.route, now))?;
-        if !verdict.trouble.is_rejection()
-            && let Some(credential) = self.still_alive(token.as_ref(), &verdict.trouble, now)
-        {
-            return Some(Ok(credential));
-        }
-        let (ago, wait) = (now.since(verdict.at), verdict.until.since(now));
-        Some(Err(Failure {
-            trouble: verdict.trouble.clone(),
-            remembered: Some(Remembered { ago, wait }),
-        }))
     }
+}
 
-    /// After passing trouble, the old token for as long as it is accepted; else the trouble.
-    fn make_do(
-        self,
-        token: Option<Token>,
-        trouble: Trouble,
-        now: Timestamp,
-    ) -> Result<Credential, Failure> {
-        let alive = self.still_alive(token.as_ref(), &trouble, now);
-        alive.ok_or(Failure { trouble, remembered: None })
-    }
-
-    /// Who asked for a new token by name is not given the old one.
-    fn still_alive(
-        self,
-        token: Option<&Token>,
-        trouble: &Trouble,
-        now: Timestamp,
-    ) -> Option<Credential> {
-        let token = token.filter(|token| !self.refresh && token.validity.is_alive(now))?;
-        let until = token.validity.expires_at;
-        log::warn!("{trouble}; the cached token serves until {until}");
-        Some(Credential { bearer: token.bearer.clone(), expires: Some(until) })
-    }
-
-    /// The expiry that callers are told is the instant at which this program would renew, so that
-    /// who comes back then gets a new token; but never one that has passed.
+impl Demand<'_> {
+    /// The `expires` value given to callers is the renewal time, not the token's own expiry: a caller
+    /// that asks again at that time gets a new token. If the renewal time has passed, it is the token's
+    /// own expiry.
     fn credential(self, token: &Token, now: Timestamp) -> Credential {
         let validity = token.validity;
-        let left = validity.expires_at.since(now);
-        if let Some(wanted) = self.min_valid
-            && left < wanted
-        {
+        if let Some((left, wanted)) = self.shortfall(token, now) {
             log::warn!("the token is valid for {left} s, less than the {wanted} s asked for");
         }
         let refresh_at = validity.refresh_at(self.min_valid);
         Credential {
             bearer: token.bearer.clone(),
             expires: Some(if now < refresh_at { refresh_at } else { validity.expires_at }),
+            accepted_until: Some(validity.expires_at),
+        }
+    }
+
+    /// The seconds that the token is valid for and the seconds demanded, if those are more.
+    fn shortfall(self, token: &Token, now: Timestamp) -> Option<(i64, i64)> {
+        let (left, wanted) = (token.validity.expires_at.since(now), self.min_valid?);
+        (left < wanted).then_some((left, wanted))
+    }
+
+    /// An error of the broker's own: no request was sent.
+    fn error(self, kind: ExchangeErrorKind) -> ExchangeError {
+        let api = self.api.to_owned();
+        ExchangeError { kind, api, detail: String::new(), proxy: None, retry_after: None }
+    }
+}
+
+impl ExchangeError {
+    /// Seconds for which Astra is not asked again after this.
+    fn is_remembered_for(&self) -> i64 {
+        let bounded = |asked: i64| asked.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end());
+        match self.is_rejection() {
+            true => REJECTION,
+            false => self.retry_after.map_or(PASSING_FAILURE, bounded),
         }
     }
 }
 
-impl Verdict {
-    fn of(trouble: Trouble, route: &str, at: Timestamp) -> Self {
-        let seconds = if trouble.is_rejection() {
-            REJECTION_STANDS
-        } else {
-            trouble.retry_after.map_or(TROUBLE_STANDS, |asked| {
-                asked.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end())
-            })
-        };
-        Self { trouble, route: route.to_owned(), at, until: at.plus(seconds) }
-    }
-
-    /// Whether it holds for a call on this way to Astra. A clock that jumped back must not make a
-    /// verdict outlive its cause.
-    pub fn stands(&self, route: &str, now: Timestamp) -> bool {
-        let is_same_way = self.trouble.is_rejection() || self.route == route;
-        is_same_way && self.at <= now && now < self.until
-    }
-}
-
-fn waited_for(api: &str) -> Trouble {
-    Trouble {
-        kind: Kind::Waited,
-        api: api.to_owned(),
-        detail: String::new(),
-        proxy: None,
-        retry_after: None,
+impl FailedExchange {
+    /// Whether it holds for a call on the route of this digest that has so much time left. A clock that
+    /// jumped back ends it.
+    ///
+    /// A time-out holds only for a call that has no more time than the exchange had. Two calls with
+    /// the same `--timeout` reach this point after a little more or less of it.
+    pub fn is_current(&self, route: &str, now: Timestamp, left: Duration) -> bool {
+        let is_same_way = self.error.is_rejection() || self.route == route;
+        let is_patient = self.waited.is_some_and(|waited| {
+            left > Duration::from_millis(waited.saturating_add(waited / 10).saturating_add(100))
+        });
+        is_same_way && !is_patient && self.at <= now && now < self.until
     }
 }
 
@@ -282,7 +519,7 @@ mod tests {
         fn is_fresh(&self, now: i64, min_valid: Option<i64>) -> bool {
             self.token.as_ref().is_some_and(|(_, life)| {
                 let (born, renew, dead) =
-                    (life.received_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
+                    (life.requested_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
                 let leeway = dead - renew;
                 let wanted = dead - min_valid.unwrap_or(0);
                 let wanted = if life.falls_short { wanted.max(born + leeway) } else { wanted };
@@ -293,13 +530,13 @@ mod tests {
         fn is_alive(&self, token: &str, now: i64) -> bool {
             let known = self.token.as_ref().filter(|(known, _)| known == token);
             known.is_some_and(|(_, life)| {
-                life.received_at.unix() <= now && now < life.expires_at.unix()
+                life.requested_at.unix() <= now && now < life.expires_at.unix()
             })
         }
     }
 
-    fn trouble(kind: Kind, retry_after: Option<i64>) -> Trouble {
-        Trouble { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
+    fn trouble(kind: ExchangeErrorKind, retry_after: Option<i64>) -> ExchangeError {
+        ExchangeError { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
     }
 
     /// A token whose `exp` is `life` seconds away, issued at `now`.
@@ -309,6 +546,280 @@ mod tests {
         let bearer = format!("{number}.{}.x", BASE64_URL_SAFE_NO_PAD.encode(claims));
         let validity = Validity::of(&bearer, None, Timestamp::from_unix(now), number * 37).unwrap();
         Token { bearer: Secret::new(bearer), validity }
+    }
+
+    /// A token that was asked for at this second and lives for an hour.
+    fn cached(number: u32, asked_at: i64) -> CachedToken {
+        let token = issue(3600, asked_at, number);
+        let at = Timestamp::from_unix(asked_at);
+        CachedToken { token, asked_at: at.into(), cached_at: at }
+    }
+
+    /// What an exchange that began at second 100, with the token 1 of second 90 in the entry of epoch 7,
+    /// makes of the entry that it finds at second 110, and what its call gets.
+    fn concluded(found: &Entry, outcome: Result<u32, ExchangeErrorKind>, refresh: bool) -> String {
+        let seen = Entry { token: Some(cached(1, 90)), epoch: Some(7), ..Entry::default() };
+        let at = Timestamp::from_unix(100).into();
+        let asked = Asked { entry: seen, at, left: Duration::from_secs(9) };
+        let outcome = outcome.map(|number| issue(3600, 100, number)).map_err(|kind| Failed {
+            error: trouble(kind, None),
+            has_timed_out: kind == ExchangeErrorKind::TimedOut,
+        });
+        let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+        let demand = Demand { refresh, min_valid: None, deadline, host: None, api: API, route };
+        let (left, digest) = (|| Duration::from_secs(9), String::new);
+        let call = Call { demand, began: at, left: &left, route: &digest };
+        let (new, answer) = call.conclude(found, &asked, &outcome, Timestamp::from_unix(110));
+        let new = new.as_ref().map_or_else(|| "left".to_owned(), shown);
+        let number = |token: &Token| token.bearer.expose()[..1].to_owned();
+        let answer = match answer {
+            Answer::Token(token) => number(&token),
+            Answer::Old(token, _) => format!("old {}", number(&token)),
+            Answer::Failed(..) => "failure".to_owned(),
+            Answer::Refused(..) => "refused".to_owned(),
+        };
+        format!("{new:22} answer {answer}")
+    }
+
+    /// An entry in a few words: the token's number, the failure, the epoch.
+    fn shown(entry: &Entry) -> String {
+        let number = |cached: &CachedToken| cached.token.bearer.expose()[..1].to_owned();
+        let token = entry.token.as_ref().map_or("-".to_owned(), number);
+        let failure = entry.failure.as_ref().map_or(String::new(), |failed| {
+            format!(" {:?}{}", failed.error.kind, failed.waited.map_or("", |_| " waited"))
+        });
+        let epoch = entry.epoch.map_or("unreadable".to_owned(), |epoch| epoch.to_string());
+        format!("{token}{failure} @{epoch}")
+    }
+
+    #[test]
+    fn an_exchange_changes_the_entry_by_these_rules() {
+        use ExchangeErrorKind::{Rejected, TimedOut, Unavailable};
+        let entry = |token: Option<CachedToken>, epoch| Entry { token, epoch, ..Entry::default() };
+        let found = [
+            ("as it was", entry(Some(cached(1, 90)), Some(7))),
+            ("emptied by a rejection", entry(None, Some(7))),
+            ("forgotten", entry(None, Some(8))),
+            ("forgotten and filled again", entry(Some(cached(3, 105)), Some(8))),
+            ("a token asked for earlier, cached since", entry(Some(cached(3, 95)), Some(7))),
+            ("a token asked for later", entry(Some(cached(3, 105)), Some(7))),
+            ("a token that has expired since", entry(Some(cached(3, -3500)), Some(7))),
+            ("unreadable", entry(None, None)),
+        ];
+        let outcomes = [
+            ("success", Ok(2), false),
+            ("503", Err(Unavailable(503)), false),
+            ("time-out", Err(TimedOut), false),
+            ("401", Err(Rejected(401)), false),
+            ("--refresh, success", Ok(2), true),
+            ("--refresh, 503", Err(Unavailable(503)), true),
+        ];
+        let mut table = String::new();
+        for (what, found) in &found {
+            table += &format!("{what}: {}\n", shown(found));
+            for (outcome, result, refresh) in outcomes {
+                let concluded = concluded(found, result, refresh);
+                table += &format!("  {outcome:18} {concluded}\n");
+            }
+        }
+        insta::assert_snapshot!(table, @"
+        as it was: 1 @7
+          success            2 @7                   answer 2
+          503                1 Unavailable(503) @7  answer old 1
+          time-out           1 TimedOut waited @7   answer old 1
+          401                - Rejected(401) @7     answer failure
+          --refresh, success 2 @7                   answer 2
+          --refresh, 503     1 Unavailable(503) @7  answer failure
+        emptied by a rejection: - @7
+          success            2 @7                   answer 2
+          503                - Unavailable(503) @7  answer failure
+          time-out           - TimedOut waited @7   answer failure
+          401                - Rejected(401) @7     answer failure
+          --refresh, success 2 @7                   answer 2
+          --refresh, 503     - Unavailable(503) @7  answer failure
+        forgotten: - @8
+          success            left                   answer 2
+          503                left                   answer failure
+          time-out           left                   answer failure
+          401                left                   answer failure
+          --refresh, success left                   answer 2
+          --refresh, 503     left                   answer failure
+        forgotten and filled again: 3 @8
+          success            left                   answer 2
+          503                left                   answer 3
+          time-out           left                   answer 3
+          401                left                   answer 3
+          --refresh, success left                   answer 2
+          --refresh, 503     left                   answer 3
+        a token asked for earlier, cached since: 3 @7
+          success            2 @7                   answer 2
+          503                left                   answer 3
+          time-out           left                   answer 3
+          401                left                   answer 3
+          --refresh, success 2 @7                   answer 2
+          --refresh, 503     left                   answer failure
+        a token asked for later: 3 @7
+          success            left                   answer 2
+          503                left                   answer 3
+          time-out           left                   answer 3
+          401                left                   answer 3
+          --refresh, success left                   answer 2
+          --refresh, 503     left                   answer 3
+        a token that has expired since: 3 @7
+          success            2 @7                   answer 2
+          503                3 Unavailable(503) @7  answer failure
+          time-out           3 TimedOut waited @7   answer failure
+          401                - Rejected(401) @7     answer failure
+          --refresh, success 2 @7                   answer 2
+          --refresh, 503     3 Unavailable(503) @7  answer failure
+        unreadable: - @unreadable
+          success            left                   answer 2
+          503                left                   answer failure
+          time-out           left                   answer failure
+          401                left                   answer failure
+          --refresh, success left                   answer 2
+          --refresh, 503     left                   answer failure
+        ");
+    }
+
+    #[test]
+    fn dropping_a_token_changes_the_entry_by_these_rules() {
+        let token = |number| Some(cached(number, 90));
+        let refusal = |host: &str, until: Option<i64>| Refusal {
+            host: host.to_owned(),
+            at: Timestamp::from_unix(80),
+            until: until.map(Timestamp::from_unix),
+        };
+        let entry = |token, refusals| Entry { token, refusals, epoch: Some(7), ..Entry::default() };
+        let found = [
+            ("no token", entry(None, vec![])),
+            ("token 1", entry(token(1), vec![])),
+            ("token 1, after a refusal by h", entry(token(1), vec![refusal("h", None)])),
+            ("token 1, after a refusal by g", entry(token(1), vec![refusal("g", Some(111))])),
+            ("unreadable", Entry::default()),
+        ];
+        let bearer = |number| issue(3600, 90, number).bearer;
+        let (one, two) = (bearer(1), bearer(2));
+        let orders = [
+            ("forget", None, None, 110),
+            ("erase 1 at h", Some(&one), Some("h"), 110),
+            ("erase 1 at h, later", Some(&one), Some("h"), 121),
+            ("erase 2 at h", Some(&two), Some("h"), 110),
+            ("erase at h", None, Some("h"), 110),
+            ("erase 1", Some(&one), None, 110),
+        ];
+        let mut table = String::new();
+        for (what, found) in &found {
+            table += &format!("{what}\n");
+            for (order, named, at, now) in orders {
+                let new = without_token(found, named, at, Timestamp::from_unix(now), 2);
+                let shown = new.map_or("left".to_owned(), |new| {
+                    let refusals = new.refusals.iter().map(|refusal| {
+                        let until = refusal.until.map_or(0, Timestamp::unix);
+                        format!(", {} at {} until {until}", refusal.host, refusal.at.unix())
+                    });
+                    shown(&new) + &refusals.collect::<String>()
+                });
+                table += &format!("  {order:20} {shown}\n");
+            }
+        }
+        insta::assert_snapshot!(table, @"
+        no token
+          forget               - @10
+          erase 1 at h         left
+          erase 1 at h, later  left
+          erase 2 at h         left
+          erase at h           left
+          erase 1              left
+        token 1
+          forget               - @10
+          erase 1 at h         - @10, h at 110 until 0
+          erase 1 at h, later  - @10, h at 121 until 0
+          erase 2 at h         left
+          erase at h           - @10, h at 110 until 0
+          erase 1              - @10
+        token 1, after a refusal by h
+          forget               - @10
+          erase 1 at h         - @10, h at 110 until 140
+          erase 1 at h, later  - @10, h at 121 until 0
+          erase 2 at h         left
+          erase at h           - @10, h at 110 until 140
+          erase 1              - @10, h at 80 until 0
+        token 1, after a refusal by g
+          forget               - @10
+          erase 1 at h         - @10, g at 80 until 111, h at 110 until 0
+          erase 1 at h, later  - @10, g at 80 until 111, h at 121 until 0
+          erase 2 at h         left
+          erase at h           - @10, g at 80 until 111, h at 110 until 0
+          erase 1              - @10, g at 80 until 111
+        unreadable
+          forget               - @3
+          erase 1 at h         left
+          erase 1 at h, later  left
+          erase 2 at h         left
+          erase at h           left
+          erase 1              left
+        ");
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_until_a_token_expires_in_peace() {
+        let at = Timestamp::from_unix(80);
+        let refusal = |until| Refusal { host: "h".to_owned(), at, until };
+        let (token, now) = (issue(3600, 100, 2), Timestamp::from_unix(110));
+        let kept = |token: Option<CachedToken>, until| {
+            let refusals = vec![refusal(until)];
+            let entry = Entry { token, refusals, ..Entry::default() };
+            entry
+                .with_token(&issue(3600, 100, 2), Timestamp::from_unix(100).into(), now)
+                .refusals
+                .len()
+        };
+        assert_eq!(kept(None, None), 1);
+        assert_eq!(kept(Some(cached(1, 90)), None), 0);
+        assert_eq!(kept(Some(cached(1, 90)), Some(now.plus(1))), 1);
+        assert_eq!(kept(Some(cached(1, 90)), Some(now)), 0);
+        assert!(token.validity.is_alive(now));
+    }
+
+    #[test]
+    fn a_warning_is_due_for_a_token_that_lives_shorter_than_demanded() {
+        let (token, now) = (issue(3600, 100, 1), Timestamp::from_unix(110));
+        let shortfall = |min_valid| {
+            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+            let demand =
+                Demand { refresh: false, min_valid, deadline, host: None, api: API, route };
+            demand.shortfall(&token, now)
+        };
+        assert_eq!(shortfall(None), None);
+        assert_eq!(shortfall(Some(3590)), None);
+        assert_eq!(shortfall(Some(3591)), Some((3590, 3591)));
+    }
+
+    #[test]
+    fn a_time_out_holds_for_who_has_no_more_time_and_a_rejection_for_everybody() {
+        let at = Timestamp::from_unix(100);
+        let failed = |kind, waited| FailedExchange {
+            error: trouble(kind, None),
+            route: "r".to_owned(),
+            asked_at: at.into(),
+            at,
+            until: at.plus(5),
+            waited,
+        };
+        let second = Duration::from_secs(1);
+        let timed_out = failed(ExchangeErrorKind::TimedOut, Some(1000));
+        assert!(timed_out.is_current("r", at, second));
+        assert!(timed_out.is_current("r", at, second.mul_f64(1.2)));
+        assert!(!timed_out.is_current("r", at, second.mul_f64(1.21)));
+        assert!(!timed_out.is_current("s", at, second));
+        let down = failed(ExchangeErrorKind::Unavailable(503), None);
+        assert!(down.is_current("r", at, 100 * second) && !down.is_current("s", at, second));
+        assert!(failed(ExchangeErrorKind::Rejected(401), None).is_current("s", at, 100 * second));
+        assert!(
+            !down.is_current("r", at.plus(5), second) && down.is_current("r", at.plus(4), second)
+        );
+        assert!(!down.is_current("r", at.plus(-1), second));
     }
 
     struct Machine {
@@ -332,7 +843,8 @@ mod tests {
             match step {
                 Step::Clock(by) => self.now += by,
                 Step::Forget => {
-                    forget(&self.cache(), None, Duration::from_secs(1)).unwrap();
+                    let now = Timestamp::from_unix(self.now);
+                    forget(&self.cache(), None, None, now, Instant::now()).unwrap();
                     self.model = Model::default();
                 }
                 Step::DiesBeforeWriting(astra) => {
@@ -344,12 +856,14 @@ mod tests {
             Ok(())
         }
 
-        fn exchange(&mut self, astra: Astra) -> Result<Token, Trouble> {
+        fn exchange(&mut self, astra: Astra) -> Result<Token, ExchangeError> {
             self.issued += 1;
             match astra {
                 Astra::Issues(life) => Ok(issue(life, self.now, self.issued)),
-                Astra::Refuses => Err(trouble(Kind::Rejected(401), None)),
-                Astra::Fails(retry_after) => Err(trouble(Kind::Unavailable(503), retry_after)),
+                Astra::Refuses => Err(trouble(ExchangeErrorKind::Rejected(401), None)),
+                Astra::Fails(retry_after) => {
+                    Err(trouble(ExchangeErrorKind::Unavailable(503), retry_after))
+                }
             }
         }
 
@@ -359,8 +873,9 @@ mod tests {
             min_valid: Option<i64>,
             astra: Astra,
         ) -> Result<(), TestCaseError> {
-            let wish =
-                Wish { refresh, min_valid, timeout: Duration::from_secs(1), api: API, route: "" };
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let route = &Secret::new(String::new());
+            let demand = Demand { refresh, min_valid, deadline, host: None, api: API, route };
             let (cache, now) = (self.cache(), self.now);
             let answered = self.exchange(astra);
             let has_asked = Cell::new(false);
@@ -368,7 +883,7 @@ mod tests {
                 has_asked.set(true);
                 answered.clone()
             };
-            let answer = serve(&cache, wish, || Timestamp::from_unix(now), mint);
+            let answer = serve(&cache, demand, || Timestamp::from_unix(now).into(), mint);
 
             let must_not = !refresh && self.model.must_not_ask(now, min_valid);
             prop_assert_eq!(has_asked.get(), !must_not, "asked Astra, or did not");
@@ -384,18 +899,19 @@ mod tests {
                         "told an expiry that has passed"
                     );
                 }
-                Err(failure) => {
+                Err(Failure::Refused { .. }) => prop_assert!(false, "no host was named"),
+                Err(Failure::Exchange { error, remembered }) => {
                     let has_token = self
                         .model
                         .token
                         .as_ref()
                         .is_some_and(|(token, _)| self.model.is_alive(token, now));
-                    let is_passing = !failure.trouble.is_rejection();
+                    let is_passing = !error.is_rejection();
                     prop_assert!(
                         refresh || !(has_token && is_passing),
                         "an outage cost a valid token"
                     );
-                    prop_assert_eq!(failure.remembered.is_none(), has_asked.get());
+                    prop_assert_eq!(remembered.is_none(), has_asked.get());
                 }
             }
             if has_asked.get() && answered.is_ok() {
@@ -404,7 +920,7 @@ mod tests {
             Ok(())
         }
 
-        fn learn(&mut self, answered: &Result<Token, Trouble>, min_valid: Option<i64>) {
+        fn learn(&mut self, answered: &Result<Token, ExchangeError>, min_valid: Option<i64>) {
             let now = self.now;
             match answered {
                 Ok(token) => {

@@ -1,101 +1,68 @@
-//! Entries on disk, the lock beside each, and the right to write.
+//! Cache entries on disk: read without a lock, and changed in one way only.
 //!
-//! An entry is one sealed file per identity, replaced by renaming, never changed in place; so a
-//! reader needs no lock. Who misses queues for the lock, and the [`Slot`] that comes out of the
-//! [`Queue`] is the permission to write: who has not queued cannot write, who has written cannot
-//! write again.
+//! An entry is one sealed file per identity, replaced by renaming and never changed in place, so that
+//! reading needs no lock. The only way to change it is [`Cache::update`]: a rule is applied to what is
+//! in the entry at that moment, and the result replaces exactly that (see `claim`). So a process that
+//! was stopped, or that is late, cannot overwrite what others wrote meanwhile.
 //!
-//! Two rules hold everywhere in here. What is on disk is not believed: anything but a private
-//! regular file of this user's that opens under the seal is a miss, never an error. And trouble
-//! with the cache never costs the token: it is said in one line, and the program goes on without.
+//! The lock of [`Cache::queue`] is another matter. It keeps the number of exchanges small; the entry is
+//! right without it.
 //!
-//! A lock whose holder shows no sign of life is not waited for. `flock` cannot tell a holder that
-//! waits for Astra from one that was stopped, so the holder touches the lock file while it waits.
+//! Content of the folder is not trusted: everything but a private regular file that opens under the
+//! seal is a miss, never an error. If the cache cannot be used, the program prints one line and goes on
+//! without it.
 
+mod claim;
+mod entry;
 mod failure;
+mod file;
 mod holder;
+mod queue;
+mod sweep;
 
 use std::cell::Cell;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[cfg(unix)]
-use rustix::io::retry_on_intr;
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
-
-use crate::error::{Shown, Trouble};
-use crate::message::LONG_WAIT;
+use self::claim::Claim;
+use self::file::Kind;
+use self::queue::Queue;
 use crate::seal::{self, Seal};
-use crate::timestamp::{self, Heartbeat, Timestamp};
-use crate::token::{LARGEST_BEARER, Secret, Token, Validity};
+use crate::shown;
+use crate::token::LARGEST_BEARER;
 
+pub use self::entry::{CachedToken, Entry, FIRST_EPOCH, FailedExchange, Refusal};
 pub use self::failure::LastFailure;
-pub use self::holder::Holder;
+pub use self::holder::Process;
+pub use self::queue::{Hold, Turn};
 
 /// The cache of one identity.
 pub struct Cache {
+    /// `None` without a cache.
     place: Option<Place>,
-    /// Whether trouble has been said aloud: one line a call.
+    /// Whether a warning has been printed: one line a call is enough.
     has_warned: Cell<bool>,
 }
 
 struct Place {
     dir: PathBuf,
-    name: String,
     seal: Seal,
 }
 
-/// What is known of an identity: a token, a verdict of late, both, or nothing.
-#[derive(Debug, Default)]
-pub struct Entry {
-    /// The last token, which may have expired.
-    pub token: Option<Token>,
-    /// Why the last exchange failed.
-    pub verdict: Option<Verdict>,
-}
-
-/// A failed exchange, and for how long Astra is not asked again.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct Verdict {
-    /// What happened.
-    pub trouble: Trouble,
-    /// On which way to Astra.
-    pub route: String,
-    /// When.
-    pub at: Timestamp,
-    /// Not asked again before.
-    pub until: Timestamp,
-}
-
 /// The largest entry that is read, in bytes: the largest token, and room for the rest.
-const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 8 * 1024;
+const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 32 * 1024;
 
-/// How often a holder that waits for Astra shows that it lives.
-const BEAT: Duration = Duration::from_millis(100);
-
-/// However short the time-out, some beats may be late before a waiter loses patience.
-const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long a waiter sleeps between two looks: from the first to the last, doubling.
-const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
-
-/// Seconds after which a temporary file belongs to nobody, and an entry to an account gone.
-const STALE_TEMPORARY: i64 = 60 * 60;
-const STALE_ENTRY: i64 = 30 * 24 * 60 * 60;
-
-/// Names looked at when sweeping: the sweep is a courtesy, and must not cost time.
-const SWEPT: usize = 1000;
+/// How long a process waits that lost its claim to another one: the first pause and the last, doubling
+/// in between.
+const PAUSE: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_millis(50);
 
 impl Cache {
     /// The cache of the identity behind `seal`, in `dir`.
     pub fn new(dir: PathBuf, seal: Seal) -> Self {
-        let name = seal.name();
-        Self { place: Some(Place { dir, name, seal }), has_warned: Cell::new(false) }
+        Self { place: Some(Place { dir, seal }), has_warned: Cell::new(false) }
     }
 
     /// A cache that holds nothing and keeps nothing.
@@ -103,490 +70,257 @@ impl Cache {
         Self { place: None, has_warned: Cell::new(false) }
     }
 
-    /// The entry, without waiting for anybody. Anything odd is a miss.
+    /// The entry; an empty one if it is missing, cannot be read, or is not what this program wrote.
     pub fn read(&self) -> Entry {
-        self.look().unwrap_or_default()
+        self.read_or_error().unwrap_or_default()
     }
 
-    /// The entry, or why the system does not let it be read. What is not there, or not what this
-    /// program wrote, is an empty one.
+    /// The entry; an empty one if it is missing or is not what this program wrote.
     ///
     /// # Errors
-    /// Those of opening and reading a file, but for a missing one.
-    pub fn look(&self) -> io::Result<Entry> {
+    /// I/O errors from opening or reading the entry, other than "not found".
+    pub fn read_or_error(&self) -> io::Result<Entry> {
         self.place.as_ref().map_or_else(|| Ok(Entry::default()), Place::read)
     }
 
-    /// Queues for the right to write, for `timeout` at the most.
-    pub fn queue(&self, timeout: Duration) -> Queue<'_> {
-        let now = Instant::now();
-        Queue {
-            cache: self,
-            lock: None,
-            explain_from: Some(now + LONG_WAIT),
-            deadline: now + timeout,
-            patience: (timeout / 3).max(SHORTEST_PATIENCE),
-            alive: (now, None),
-            pause: PAUSE.start,
+    /// Replaces the entry by what `rule` makes of it, and returns the rule's answer.
+    ///
+    /// The rule gets the entry as it is at that moment, with `epoch: None` if it cannot be read. It
+    /// returns the new entry, or `None` to leave the entry as it is, and the answer. It is called again
+    /// whenever another process has changed the entry in between, until `deadline`. The first attempt
+    /// is made even after the deadline: what was learned at the last moment is worth keeping.
+    ///
+    /// # Errors
+    /// The entry cannot be replaced; or it cannot be read, and the rule leaves it as it is.
+    pub fn update<T>(
+        &self,
+        deadline: Instant,
+        mut rule: impl FnMut(&Entry) -> (Option<Entry>, T),
+    ) -> io::Result<T> {
+        let Some(place) = &self.place else {
+            return Ok(rule(&Entry::default()).1);
+        };
+        // If the entry stays as it is, nothing is written.
+        if let Ok(entry) = place.read()
+            && let (None, answer) = rule(&entry)
+        {
+            return Ok(answer);
         }
+        let identity = place.seal.name();
+        let mut answer = None;
+        replace(&place.dir, &identity, deadline, || {
+            let (entry, error) = match place.read() {
+                Ok(entry) => (entry, None),
+                Err(error) => (Entry::default(), Some(error)),
+            };
+            let (new, answered) = rule(&entry);
+            answer = Some(answered);
+            match (new, error) {
+                (None, Some(error)) => Err(error),
+                (None, None) => Ok(None),
+                (Some(new), _) => {
+                    let sealed = new.to_json().and_then(|json| place.seal.seal(json));
+                    sealed.map(Some).ok_or_else(|| io::Error::other("no random numbers"))
+                }
+            }
+        })?;
+        answer.ok_or_else(|| io::Error::other("it was not read"))
     }
 
-    /// Says in one line that the cache cannot be used, and under `-v` whatever else is wrong.
-    fn trouble(&self, place: &Place, why: &io::Error) {
-        let dir = place.dir.to_string_lossy();
-        let line = format!("cannot use the cache `{}` ({why}); going on without it", Shown(&dir));
+    /// Whether the folder exists. If it does not, no process has an exchange under way that could write
+    /// an entry: the lock file is created before the request is sent.
+    pub fn exists(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.dir.exists())
+    }
+
+    /// Queues for the right to ask Astra, until `deadline`.
+    pub fn queue(&self, deadline: Instant) -> Queue {
+        let identity = self.place.as_ref().map(|place| (place.dir.as_path(), place.seal.name()));
+        Queue::new(identity, deadline)
+    }
+
+    /// Prints in one line that the cache cannot be used; further errors are shown under `-v`.
+    pub fn warn(&self, why: &io::Error) {
+        let dir = self.place.as_ref().map(|place| shown::path(&place.dir)).unwrap_or_default();
+        let line = format!("cannot use the cache {dir} ({why}); going on without it");
         if self.has_warned.replace(true) {
             log::debug!("{line}");
         } else {
             log::warn!("{line}");
         }
     }
-}
 
-/// A place in the queue for an entry's lock.
-pub struct Queue<'a> {
-    cache: &'a Cache,
-    lock: Option<File>,
-    /// When to say why this takes so long, unless that has been said.
-    explain_from: Option<Instant>,
-    deadline: Instant,
-    patience: Duration,
-    /// When the holder was last seen alive, and by which sign.
-    alive: (Instant, Option<Heartbeat>),
-    pause: Duration,
-}
-
-/// What a step in the queue brought.
-pub enum Turn<'a> {
-    /// The right to write.
-    Yours(Slot<'a>),
-    /// Somebody else is at it; look again.
-    Wait,
-    /// The time is up.
-    TooLate,
-}
-
-impl<'a> Queue<'a> {
-    /// Tries for the lock, and sleeps a little when another process has it.
-    pub fn step(&mut self) -> Turn<'a> {
-        let cache = self.cache;
-        let slot = |lock| Turn::Yours(Slot { cache, lock });
-        let Some(place) = &cache.place else {
-            return slot(None);
-        };
-        let lock = match self.lock.take().map_or_else(|| place.open_lock(), Ok) {
-            Ok(lock) => lock,
-            Err(error) => {
-                cache.trouble(place, &error);
-                return slot(None);
-            }
-        };
-        // By its full path: the standard library's method of the same name would silently win.
-        match fs2::FileExt::try_lock_exclusive(&lock) {
-            Ok(()) => return slot(Some(lock)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if is_contended(&error) => {}
-            Err(error) if cannot_lock(&error) => {
-                log::debug!(
-                    "the file system of the cache cannot lock ({error}); going on unlocked"
-                );
-                return slot(None);
-            }
-            Err(error) => {
-                cache.trouble(place, &error);
-                return slot(None);
-            }
-        }
-        let now = Instant::now();
-        let jitter = f64::from(seal::random() as u8) / 256.0;
-        let heartbeat = timestamp::heartbeat(&lock);
-        if self.alive.1.is_none() || self.alive.1 != heartbeat {
-            self.alive = (now, heartbeat);
-        // Spread over a quarter, so that not everybody loses patience in the same instant.
-        } else if now - self.alive.0 > self.patience.mul_f64(1.0 + jitter / 4.0) {
-            log::debug!("the holder of the lock shows no sign of life; going on without the lock");
-            return slot(None);
-        }
-        let left = self.deadline.saturating_duration_since(now);
-        if left.is_zero() {
-            return Turn::TooLate;
-        }
-        thread::sleep(self.pause.mul_f64(0.5 + jitter).min(left));
-        self.pause = (self.pause * 2).min(PAUSE.end);
-        self.lock = Some(lock);
-        Turn::Wait
-    }
-
-    /// Calls `explain` once when the wait has become long.
-    pub fn when_long(&mut self, explain: impl FnOnce(Holder<'_>)) {
-        if self.explain_from.take_if(|from| *from <= Instant::now()).is_some() {
-            explain(Holder(self.lock.as_ref()));
-        }
-    }
-}
-
-/// The right to write an entry, once. Dropping it gives the lock back.
-pub struct Slot<'a> {
-    cache: &'a Cache,
-    /// `None` where locking is not possible, or its holder is dead to the world.
-    lock: Option<File>,
-}
-
-impl Slot<'_> {
-    /// The entry once more, now that nobody else writes; where it cannot be read now, what was
-    /// `seen` of it a moment ago.
-    pub fn read(&self, seen: Entry) -> Entry {
-        self.cache.look().unwrap_or(seen)
-    }
-
-    /// Runs `work` while showing those who wait that this process lives.
-    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
-        let Some(lock) = &self.lock else {
-            return work();
-        };
-        let show_life = || {
-            let _ = timestamp::beat(lock);
-        };
-        show_life();
-        thread::scope(|scope| {
-            let (done, is_done) = std::sync::mpsc::channel::<()>();
-            let beats = move || {
-                while is_done.recv_timeout(BEAT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
-                {
-                    show_life();
-                }
-            };
-            // Without a thread the others lose patience, which costs an exchange and no token.
-            let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, beats);
-            let result = work();
-            drop(done);
-            result
-        })
-    }
-
-    /// Writes `entry`, and sweeps what earlier processes left behind.
-    pub fn fill(self, entry: &Entry) {
-        let Some(place) = &self.cache.place else {
-            return;
-        };
-        match place.write(entry) {
-            Ok(()) => place.sweep(self.lock.is_some()),
-            Err(error) => self.cache.trouble(place, &error),
+    /// Removes what dead processes and unused accounts have left in the folder.
+    pub fn sweep(&self) {
+        if let Some(place) = &self.place {
+            sweep::sweep(&place.dir, &place.seal.name());
         }
     }
 
-    /// Removes the entry.
-    ///
-    /// # Errors
-    /// The entry is there and cannot be removed.
-    pub fn clear(self) -> io::Result<()> {
-        let Some(place) = &self.cache.place else {
-            return Ok(());
-        };
-        match fs::remove_file(place.file("entry")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    /// A digest of `text` that nobody can undo or compare without the client secret.
+    pub fn digest(&self, text: &str) -> String {
+        self.place.as_ref().and_then(|place| place.seal.digest(text)).unwrap_or_default()
+    }
+
+    /// Keeps the last failure of this identity.
+    pub fn keep_failure(&self, failure: &LastFailure) {
+        if let Some(Place { dir, seal }) = &self.place {
+            failure.keep_under(seal, dir);
         }
+    }
+
+    /// The last failure of this identity.
+    pub fn last_failure(&self) -> Option<LastFailure> {
+        let Place { dir, seal } = self.place.as_ref()?;
+        LastFailure::read_under(seal, dir)
+    }
+
+    /// Removes the last failure of this identity.
+    pub fn remove_failure(&self) {
+        if let Some(Place { dir, seal }) = &self.place {
+            LastFailure::remove_under(seal, dir);
+        }
+    }
+
+    /// The lock file, if it exists and cannot be opened, and why. After a call under `sudo` it may be
+    /// root's.
+    pub fn closed_lock(&self) -> Option<(PathBuf, io::Error)> {
+        let lock = self.lock()?;
+        lock.symlink_metadata().ok()?;
+        file::open_to_lock(&lock).err().map(|why| (lock, why))
+    }
+
+    /// The process that holds the lock.
+    pub fn holder(&self) -> Option<Process> {
+        Process::holding(&file::open_to_read(&self.lock()?).ok()?)
+    }
+
+    fn lock(&self) -> Option<PathBuf> {
+        let Place { dir, seal } = self.place.as_ref()?;
+        Some(queue::path(dir, &seal.name(), 1))
     }
 }
 
 impl Place {
-    fn file(&self, extension: &str) -> PathBuf {
-        self.dir.join(format!("{}.{extension}", self.name))
-    }
-
     fn read(&self) -> io::Result<Entry> {
-        let mut file = match open_to_read(&self.file("entry")) {
+        let path = self.dir.join(format!("{}.entry", self.seal.name()));
+        let mut file = match file::open_to_read(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entry::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Entry::foreign(&[]));
+            }
             Err(error) => {
                 log::debug!("the cache entry cannot be opened ({error}): a miss");
                 return Err(error);
             }
         };
-        let entry = match private_length(&file)? {
-            Some(length) => {
-                let mut sealed = read_exactly(&mut file, length)?;
-                self.seal.open(&mut sealed).and_then(|json| Entry::from_json(json))
-            }
-            None => None,
+        let Some(length) = file::trusted_length(&file, &path, LARGEST_ENTRY)? else {
+            log::debug!("the cache entry is not a private file of this user's: a miss");
+            return Ok(Entry::foreign(&[]));
         };
+        let mut sealed = file::read_exactly(&mut file, length)?;
+        let foreign = Entry::foreign(&sealed);
+        let entry = self.seal.open(&mut sealed).and_then(|json| Entry::from_json(json));
         if entry.is_none() {
             log::debug!("the cache entry is not what this program wrote: a miss");
         }
-        Ok(entry.unwrap_or_default())
+        Ok(entry.unwrap_or(foreign))
     }
+}
 
-    /// Opens the lock file, and makes it and the folder if they are not there.
-    fn open_lock(&self) -> io::Result<File> {
-        let path = self.file("lock");
-        let lock = match open_to_lock(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_private_dir(&self.dir)?;
-                open_to_lock(&path)
-            }
-            opened => opened,
-        }?;
-        if !lock.metadata()?.is_file() {
-            return Err(io::Error::other("its lock is not a regular file"));
+/// A random number, for a new epoch.
+pub fn random() -> u64 {
+    seal::random()
+}
+
+/// Claims the entry of `identity` and replaces it by the content that `decide` returns, or leaves it if
+/// that is `None`. Starts again while other processes claim the entry, until `deadline`.
+fn replace(
+    dir: &Path,
+    identity: &str,
+    deadline: Instant,
+    mut decide: impl FnMut() -> io::Result<Option<Vec<u8>>>,
+) -> io::Result<()> {
+    let mut pause = PAUSE.start;
+    loop {
+        let claim = Claim::new(dir, identity)?;
+        match decide()? {
+            Some(content) if !claim.publish(&content)? => {}
+            _ => return Ok(()),
         }
-        make_private(&lock)?;
-        Ok(lock)
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(io::Error::other("other processes kept changing it"));
+        }
+        let jitter = f64::from(seal::random() as u8) / 256.0;
+        thread::sleep(pause.mul_f64(0.5 + jitter).min(deadline - now));
+        pause = (pause * 2).min(PAUSE.end);
     }
+}
 
-    fn write(&self, entry: &Entry) -> io::Result<()> {
-        let sealed = entry.to_json().and_then(|json| self.seal.seal(json));
-        let sealed = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
-        replace(&self.dir, &self.name, "entry", &sealed)
-    }
-
-    /// Removes temporary files of processes that died, entries of accounts long unused, and failures
-    /// long past.
-    fn sweep(&self, is_locked: bool) {
-        let Ok(names) = names(&self.dir) else {
-            return;
+/// Drops the tokens and failures of all identities in `dir`. Goes on after an error.
+///
+/// There is no key to the other accounts' entries, so each is replaced by random bytes, which open
+/// under no seal. They are the entry's new epoch. An account whose first exchange is under way has a
+/// lock file and no entry yet; it gets such a file too.
+///
+/// # Errors
+/// The first error, with the name of its file.
+pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
+    let names = match file::names(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names?,
+    };
+    file::check_owner(dir)?;
+    let mut result = Ok(());
+    let mut keep = |name: &str, done: io::Result<()>| {
+        if let (Ok(()), Err(error)) = (&result, done) {
+            result = Err(io::Error::other(format!("`{name}`: {error}")));
+        }
+    };
+    let mut identities = BTreeSet::new();
+    for name in names {
+        let name = match name {
+            Ok(name) => name,
+            Err(error) => {
+                keep("", Err(error));
+                break;
+            }
         };
-        let now = Timestamp::now();
-        for file_name in names.take(SWEPT).flatten() {
-            let path = self.dir.join(&file_name);
-            let Some((identity, rest)) = parts_of_name(&file_name) else {
-                continue;
-            };
-            let age = || Some(now.since(Timestamp::of_change(&fs::symlink_metadata(&path).ok()?)?));
-            let is_older = |limit: i64| age().is_some_and(|age| age > limit);
-            let is_nobodys = match rest {
-                "entry" => identity != self.name && is_older(STALE_ENTRY),
-                "failure" => is_older(STALE_ENTRY),
-                "lock" => false,
-                _ => (is_locked && identity == self.name) || is_older(STALE_TEMPORARY),
-            };
-            if is_nobodys {
-                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+        let path = dir.join(&name);
+        let Some((identity, kind)) = file::parse(&name) else {
+            continue;
+        };
+        let shown = name.to_string_lossy();
+        match kind {
+            Kind::Failure => keep(&shown, file::remove(&path)),
+            // A young one may belong to a process that is about to rename it.
+            Kind::Temporary if sweep::is_older(&path, sweep::STALE_TEMPORARY) => {
+                keep(&shown, file::remove(&path));
+            }
+            Kind::Temporary => {}
+            _ if identity == file::UNNAMED => {}
+            Kind::Entry | Kind::Lock | Kind::Claim => {
+                identities.insert(identity.to_owned());
             }
         }
     }
-}
-
-/// Replaces a file of this cache's in one step. Not synced: what a power cut leaves behind does not
-/// open under the seal, and is a miss.
-fn replace(dir: &Path, name: &str, extension: &str, content: &[u8]) -> io::Result<()> {
-    let named = |extension: &str| dir.join(format!("{name}.{extension}"));
-    let temporary = named(&format!("{:016x}.tmp", seal::random()));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let path = named(extension);
-    let written = options.open(&temporary).and_then(|mut opened| {
-        make_private(&opened)?;
-        opened.write_all(content)?;
-        drop(opened);
-        fs::rename(&temporary, &path).or_else(|error| {
-            // Something that cannot be replaced, such as a folder, is moved out of the way.
-            if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-                return Err(error);
-            }
-            fs::rename(&path, named(&format!("{:016x}.tmp", seal::random())))?;
-            fs::rename(&temporary, &path)
-        })
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+    for identity in identities {
+        let tombstone = || Ok(Some([seal::random().to_le_bytes(); 4].concat()));
+        keep(&format!("{identity}.entry"), replace(dir, &identity, deadline, tombstone));
     }
-    written
+    result
 }
 
-/// Makes `dir` if it is not there, and writes, locks and removes a file in it. Whether it can be locked
-/// is an answer of its own.
+/// Makes `dir` if it is missing, and writes, locks and removes a file in it. Whether it can be locked is
+/// a result of its own.
 ///
 /// # Errors
 /// The folder cannot be used.
 pub fn try_out(dir: &Path) -> io::Result<io::Result<()>> {
-    make_private_dir(dir)?;
-    let path = dir.join(format!("{}.{:016x}.tmp", failure::UNNAMED, seal::random()));
-    let mut file = open_to_lock(&path)?;
+    let path = file::temporary(dir, file::UNNAMED);
+    let mut file = file::open_to_lock(&path)?;
     let written = file.write_all(b"doctor");
-    let locked = fs2::FileExt::try_lock_exclusive(&file);
-    fs::remove_file(&path).and(written).map(|()| locked)
-}
-
-/// Removes the entries and failures of all identities in `dir`, and whatever is half written.
-///
-/// # Errors
-/// One of them cannot be removed.
-pub fn clear_all(dir: &Path) -> io::Result<()> {
-    let names = match names(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        names => names?,
-    };
-    for file_name in names {
-        let file_name = file_name?;
-        // A lock stays: somebody may hold it.
-        if parts_of_name(&file_name).is_some_and(|(_, rest)| rest != "lock") {
-            fs::remove_file(dir.join(&file_name))?;
-        }
-    }
-    Ok(())
-}
-
-/// The names in a folder. Not by way of the standard library, which panics where closing one fails.
-#[cfg(unix)]
-fn names(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
-    use rustix::fs::{Dir, Mode, OFlags};
-    use std::os::unix::ffi::OsStringExt as _;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = retry_on_intr(|| rustix::fs::open(dir, flags, Mode::empty()))?;
-    let name = |item: rustix::fs::DirEntry| OsString::from_vec(item.file_name().to_bytes().into());
-    Ok(Dir::new(opened)?.map(move |item| Ok(name(item?))))
-}
-
-#[cfg(not(unix))]
-fn names(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
-    Ok(fs::read_dir(dir)?.map(|item| Ok(item?.file_name())))
-}
-
-/// A file's identity and the rest of its name, if it is one of this cache's.
-fn parts_of_name(name: &OsStr) -> Option<(&str, &str)> {
-    let (identity, rest) = name.to_str()?.split_once('.')?;
-    let is_hex = identity.len() == 32 && identity.bytes().all(|b| b.is_ascii_hexdigit());
-    let is_identity = is_hex || identity == failure::UNNAMED;
-    let is_known = ["entry", "failure", "lock"].contains(&rest) || rest.ends_with(".tmp");
-    (is_identity && is_known).then_some((identity, rest))
-}
-
-/// What lies under the seal.
-#[derive(Serialize)]
-struct WireEntry<'a> {
-    token: Option<&'a str>,
-    validity: Option<Validity>,
-    verdict: &'a Option<Verdict>,
-}
-
-#[derive(Deserialize)]
-struct ReadEntry {
-    token: Option<Secret>,
-    validity: Option<Validity>,
-    verdict: Option<Verdict>,
-}
-
-impl Entry {
-    fn to_json(&self) -> Option<Vec<u8>> {
-        let Self { token, verdict } = self;
-        let wire = WireEntry {
-            token: token.as_ref().map(|token| token.bearer.expose()),
-            validity: token.as_ref().map(|token| token.validity),
-            verdict,
-        };
-        serde_json::to_vec(&wire).ok()
-    }
-
-    fn from_json(json: &[u8]) -> Option<Self> {
-        let ReadEntry { token, validity, verdict } = serde_json::from_slice(json).ok()?;
-        let token = token.zip(validity).map(|(bearer, validity)| Token { bearer, validity });
-        Some(Self { token, verdict })
-    }
-}
-
-#[cfg(unix)]
-fn open_to_read(path: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    // Neither through a link nor waiting for a pipe's writer.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?.into())
-}
-
-#[cfg(not(unix))]
-fn open_to_read(path: &Path) -> io::Result<File> {
-    File::open(path)
-}
-
-/// For reading and writing: NFS refuses an exclusive lock on anything less.
-#[cfg(unix)]
-fn open_to_lock(path: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags =
-        OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR))?.into())
-}
-
-#[cfg(not(unix))]
-fn open_to_lock(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
-}
-
-/// The length of a file that only this user can have written; `None` for any other.
-fn private_length(file: &File) -> io::Result<Option<usize>> {
-    let metadata = file.metadata()?;
-    #[cfg(unix)]
-    let is_private = {
-        use std::os::unix::fs::MetadataExt as _;
-        let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
-        is_ours && metadata.mode() & 0o077 == 0
-    };
-    #[cfg(not(unix))]
-    let is_private = true;
-    let is_sound = is_private && metadata.is_file() && metadata.len() <= LARGEST_ENTRY;
-    Ok(usize::try_from(metadata.len()).ok().filter(|_| is_sound))
-}
-
-/// What a file of `length` bytes holds, in memory that is zeroed.
-fn read_exactly(file: &mut File, length: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; length]);
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Mode 0600 whatever the umask was, by way of the open file.
-#[cfg(unix)]
-fn make_private(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    if file.metadata()?.permissions().mode() & 0o777 == 0o600 {
-        return Ok(());
-    }
-    file.set_permissions(fs::Permissions::from_mode(0o600))
-}
-
-#[cfg(not(unix))]
-fn make_private(_: &File) -> io::Result<()> {
-    Ok(())
-}
-
-/// Makes the folder and those above it that are missing, each for this user alone.
-fn make_private_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-        make_private_dir(above)?;
-    }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(dir) {
-        // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
-        made => made?,
-    }
-    // The umask may have taken away what this user needs.
-    #[cfg(unix)]
-    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-    Ok(())
-}
-
-fn is_contended(error: &io::Error) -> bool {
-    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
-}
-
-/// Whether locks are unknown to this file system, as they are to some NFS mounts.
-fn cannot_lock(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    {
-        use rustix::io::Errno;
-        let unable = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
-        unable.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-    }
-    #[cfg(not(unix))]
-    {
-        error.kind() == io::ErrorKind::Unsupported
-    }
+    let locked = queue::try_lock(&file).map(drop);
+    file::remove(&path).and(written).map(|()| locked)
 }

@@ -6,12 +6,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::builder::{PossibleValuesParser, ValueParser};
-use clap::error::{ContextKind, ContextValue};
+use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::command::setup::{Order, Tool};
-use crate::command::{Dialect, Format};
+use crate::command::{DIALECTS, Dialect, Format};
 use crate::error::Error;
 use crate::settings::Flags;
 
@@ -33,8 +33,8 @@ pub enum Task {
     Token(Format),
     /// Print a header line.
     Header,
-    /// Print variables, for the shell named or the user's own.
-    Env(Option<Dialect>),
+    /// Print variables for a shell.
+    Env(Dialect),
     /// Run a command with the token in its environment.
     Exec(Vec<OsString>),
     /// Drop what is cached for this account, or for all.
@@ -54,8 +54,8 @@ pub enum Task {
         /// An exchange too.
         online: bool,
     },
-    /// Print an ExecCredential.
-    Kubernetes,
+    /// Print an ExecCredential, in that version where the caller states none.
+    Kubernetes(Option<String>),
     /// Speak git's credential protocol: the verb.
     Git(String),
     /// Speak the JSON `get`: the verb.
@@ -68,13 +68,26 @@ pub enum Task {
     Setup(Order),
     /// Store the account file.
     SetupAccount,
-    /// Print the completion script for a shell.
-    Completions(String),
+    /// Print the completion script for a shell or, given the words of a line, the candidates for the last.
+    Completions {
+        /// The shell.
+        shell: String,
+        /// The words, the program's name included.
+        words: Vec<OsString>,
+    },
     /// Print the manual page of the program, or of that link.
     Man(Option<String>),
 }
 
-const PROGRAM: &str = "astra-credential";
+impl Task {
+    /// Whether it is one of `setup`.
+    pub fn is_setup(&self) -> bool {
+        matches!(self, Self::Setup(_) | Self::SetupAccount)
+    }
+}
+
+/// This program's name.
+pub const PROGRAM: &str = "astra-credential";
 
 /// The version, the commit if it is known, and the target.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD"), ")");
@@ -87,39 +100,61 @@ pub const LINKS: [(&str, &str); 4] = [
     ("terraform-credentials-astra", "terraform"),
 ];
 
+/// The verbs of each protocol. An unknown verb is the adapter's business, see [`crate::protocol`].
+pub const VERBS: [(&str, &[&str]); 4] = [
+    ("git", &["get", "store", "erase", "capability"]),
+    ("bazel", &["get"]),
+    ("docker", &["get", "store", "erase", "list", "version"]),
+    ("terraform", &["get", "store", "forget", "external"]),
+];
+
 const ABOUT: &str = "\
-Hands out bearer tokens for the DataStax Astra DevOps API: a service account is
-exchanged once, the token is cached, renewed when it expires, and given to each
-tool in its own language";
+Provides bearer tokens for the DataStax Astra DevOps API: exchanges a service
+account for a token once, caches the token, renews it when it expires, and
+passes it to each tool by that tool's own protocol";
 
 /// Where its list of exit codes begins.
 pub const EXIT_CODES: &str = "Exit codes:\n";
 
 const MORE: &str = "\
-To begin with:
+First steps:
   astra-credential setup account
   astra-credential token
   astra-credential setup git --host git.example.com
 
-`astra-credential COMMAND --help` has an example of each, and shows how to set
-a tool up by hand.
+`astra-credential help COMMAND` has examples, and shows how to configure a tool
+by hand.
 
 Exit codes:
-  0  the answer is on standard output
-  1  anything else
-  2  the command line or a variable cannot be used
+  0  success; the answer is on standard output
+  1  any other failure
+  2  a wrong command line, variable or setting
   3  the account file is missing, malformed or open to others
   4  Astra rejected the service account
   5  Astra cannot be reached";
 
+/// The end of each tool's help. This program cannot see that a token was revoked.
+macro_rules! revoked {
+    () => {
+        "
+
+A revoked token is served until it expires, since only its server knows that it
+is revoked. If the server refuses the token (401, \"Unauthorized\"), run:
+  astra-credential forget"
+    };
+}
+
 const TOKEN: &str = "\
 Examples:
   astra-credential token
-  astra-credential token --format json    # with the time when to ask again";
+  astra-credential token --format json    # with the time of renewal";
 
 const FORGET: &str = "\
-After a token was revoked, which kubectl does not tell:
-  astra-credential forget";
+A revoked token is served until it expires, since only its server knows that it
+is revoked. If a server refuses the token (kubectl prints \"Unauthorized\", Docker
+\"no such manifest\", Terraform 401), run:
+  astra-credential forget
+The next call gets a new token.";
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -131,14 +166,19 @@ Examples:
   astra-credential completions powershell | Out-String | Invoke-Expression";
 
 const PAGES: &str = "\
-Of which name: astra-credential, bazel-credential-astra,
-git-credential-astra, docker-credential-astra or
-terraform-credentials-astra [default: astra-credential]";
+The program or a link: astra-credential,
+bazel-credential-astra, git-credential-astra,
+docker-credential-astra or terraform-credentials-astra
+[default: astra-credential]";
 
 const MAN: &str = "\
 Examples:
   astra-credential man | man -l -
   astra-credential man git-credential-astra | man -l -";
+
+const HELP: &str = "\
+Example:
+  astra-credential help status";
 
 const HEADER: &str = "\
 Example:
@@ -147,65 +187,96 @@ Example:
 
 const ENV: &str = "\
 Examples:
-  eval \"$(astra-credential env)\"
-  astra-credential env --shell fish | source";
+  eval \"$(astra-credential env)\"               # sh, bash, zsh, ksh, dash
+  astra-credential env --shell fish | source
+  eval \"`astra-credential env --shell csh`\"
+  eval (astra-credential env --shell elvish | slurp)
+  execx($(astra-credential env --shell xonsh))
+  astra-credential env --shell powershell | Out-String | Invoke-Expression
+
+$SHELL does not count, since another shell may evaluate the output. For nu, cmd
+and every other shell there is `astra-credential exec`.
+
+On failure the output unsets both variables and makes the evaluation fail.";
 
 const EXEC: &str = "\
-Terraform's provider reads the token once, and a run may take long:
+Terraform's provider reads the token once, so ask for one that outlives the run:
   astra-credential exec --min-valid 1h -- terraform apply
 
-Exit codes: the command's own; 127 when there is no such command, 126 when it
-cannot be run.";
+Exit codes: the command's own; 127 if the command is not found, 126 if it cannot
+be started.";
 
 const STATUS: &str = "\
-What a tool was told last night, when it kept that to itself:
+Shows the last failure, also when the tool that called this program did not
+print it:
   astra-credential status
 
+A revoked token is served until it expires, since only its server knows that it
+is revoked. If a server refuses the token that is shown here, run:
+  astra-credential forget
+
 Exit codes:
-  0  a valid token is cached, or the account file holds an application token
-  1  there is none
-  2  the command line or a variable cannot be used
+  0  a valid token is cached, or the account has an application token
+  1  no valid token is cached
+  2  a wrong command line, variable or setting
   3  the account file is missing, malformed or open to others";
 
 const DOCTOR: &str = "\
-When a tool does not work, in the environment in which it runs:
+If a tool does not work, run this in the same environment:
   astra-credential doctor --online
 
-Exit codes: 0 when nothing has failed, 1 when something has, 2 when the command
-line or a variable cannot be used.";
+Exit codes: 0 if no check failed, 1 if one failed, 2 for a wrong command line,
+variable or setting.";
 
-const KUBERNETES: &str = "\
+const KUBERNETES: &str = concat!(
+    "\
 Set-up:
   kubectl config set-credentials astra --exec-command=astra-credential \\
     --exec-arg=kubernetes --exec-interactive-mode=Never \\
-    --exec-api-version=client.authentication.k8s.io/v1";
+    --exec-api-version=client.authentication.k8s.io/v1",
+    revoked!()
+);
 
 const GIT: &str = "\
 Set-up, with a link named `git-credential-astra` on PATH:
   git config --global credential.https://git.example.com.helper \\
-    'astra --host git.example.com'";
+    'astra --host git.example.com'
 
-const BAZEL: &str = "\
+git erases a token that its server refuses, and the next call gets a new one.
+Other tools do not: they are served a revoked token until it expires, since only
+its server knows that it is revoked. To delete it for all of them:
+  astra-credential forget";
+
+const BAZEL: &str = concat!(
+    "\
 Set-up in .bazelrc, with a link named `bazel-credential-astra` on PATH
 and `ASTRA_CREDENTIAL_HOSTS=cache.example.com` in the environment:
-  common --credential_helper=cache.example.com=bazel-credential-astra";
+  common --credential_helper=cache.example.com=bazel-credential-astra",
+    revoked!()
+);
 
-const DOCKER: &str = "\
+const DOCKER: &str = concat!(
+    "\
 Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on
 PATH and `ASTRA_CREDENTIAL_HOSTS=registry.example.com` in the environment:
-  { \"credHelpers\": { \"registry.example.com\": \"astra\" } }";
+  { \"credHelpers\": { \"registry.example.com\": \"astra\" } }",
+    revoked!()
+);
 
-const TERRAFORM: &str = "\
+const TERRAFORM: &str = concat!(
+    "\
 Set-up for registries, in ~/.terraformrc, with a link named
 `terraform-credentials-astra` in ~/.terraform.d/plugins:
   credentials_helper \"astra\" { args = [\"--host\", \"registry.example.com\"] }
 
-As an external data source the token is kept in the state in clear text:
+An external data source stores the token in the state, in clear text:
   data \"external\" \"astra\" {
     program = [\"astra-credential\", \"terraform\", \"external\"]
   }
-Rather let the provider read it from the environment, which leaves no trace:
-  astra-credential exec --min-valid 1h -- terraform apply";
+Better let the provider read the token from the environment:
+  astra-credential exec --min-valid 1h -- terraform apply",
+    revoked!()
+);
 
 const SETUP: &str = "\
 Examples:
@@ -214,9 +285,8 @@ Examples:
   astra-credential setup git --host git.example.com
   astra-credential setup git --undo
 
-Settings that are given here are written into the tool's configuration where it
-takes arguments. What was done is kept in setup.json in the configuration
-folder, for --undo.";
+The hosts are bound to the account in config.json in the configuration folder.
+What was done is kept in setup.json there, for --undo.";
 
 /// Reads the command line, the program's own name included.
 ///
@@ -243,7 +313,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
     let mut word = |name: &str| found.remove_one::<String>(name);
     let task = match name.as_str() {
         "header" => Task::Header,
-        "env" => Task::Env(word("shell").map(|shell| Dialect::named(&shell))),
+        "env" => {
+            let shell = word("shell").and_then(|name| Dialect::named(&name));
+            Task::Env(shell.unwrap_or(Dialect::Sh))
+        }
         "exec" => {
             Task::Exec(found.remove_many("command").map(Iterator::collect).unwrap_or_default())
         }
@@ -252,21 +325,31 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
         "doctor" => {
             Task::Doctor { json: found.contains_id("json"), online: found.contains_id("online") }
         }
-        "kubernetes" => Task::Kubernetes,
+        "kubernetes" => Task::Kubernetes(word("api-version")),
         "git" => Task::Git(word("verb").unwrap_or_default()),
         "bazel" => Task::Bazel(word("verb").unwrap_or_default()),
         "docker" => Task::Docker(word("verb").unwrap_or_default()),
         "terraform" => Task::Terraform(word("verb").unwrap_or_default(), word("registry")),
         "setup" => {
             let tool = word("tool").and_then(|name| Tool::named(&name));
+            let api_version = word("api-version");
             let [undo, dry_run] = ["undo", "dry-run"].map(|switch| found.contains_id(switch));
             match tool {
-                Some(tool) => Task::Setup(Order { tool, undo, dry_run }),
+                Some(tool) => Task::Setup(Order { tool, undo, dry_run, api_version }),
                 None if undo || dry_run => return Err(not_for_account()),
                 None => Task::SetupAccount,
             }
         }
-        "completions" => Task::Completions(word("shell").unwrap_or_default()),
+        "completions" => Task::Completions {
+            shell: word("shell").unwrap_or_default(),
+            words: found.remove_many("words").map(Iterator::collect).unwrap_or_default(),
+        },
+        // `help COMMAND` is `COMMAND --help`.
+        "help" => {
+            let command = word("subject").map(OsString::from);
+            let line = [Some(PROGRAM.into()), command, Some("--help".into())];
+            return parse(line.into_iter().flatten());
+        }
         "man" => Task::Man(word("page")),
         _ => Task::Token(match word("format").as_deref() {
             Some("json") => Format::Json,
@@ -284,7 +367,7 @@ fn usual(arguments: &[OsString]) -> Option<Line> {
     let (name, verb, None) = (words.next()??, words.next(), words.next()) else { return None };
     let task = match (name, verb) {
         ("token", None) => Task::Token(Format::Text),
-        ("kubernetes", None) => Task::Kubernetes,
+        ("kubernetes", None) => Task::Kubernetes(None),
         ("git", Some(Some("get"))) => Task::Git("get".to_owned()),
         ("bazel", Some(Some("get"))) => Task::Bazel("get".to_owned()),
         ("docker", Some(Some("get"))) => Task::Docker("get".to_owned()),
@@ -293,8 +376,9 @@ fn usual(arguments: &[OsString]) -> Option<Line> {
     Some(Line { name: name.to_owned(), flags: Flags::default(), task })
 }
 
-/// A refused line as a failure to be kept: the command called, its setting of the cache as far as it can
-/// be told, and what kind of mistake it is in which flag. No word that may be a value stays in it.
+/// Turns clap's error into an [`Error`] that may be shown and kept: the subcommand, whether `--no-cache`
+/// was given, the kind of mistake, and the names that the grammar knows. Arguments are dropped, since
+/// one may be a secret; only a flag that looks like one is named.
 pub fn mistake(
     arguments: impl IntoIterator<Item = OsString>,
     message: &clap::Error,
@@ -303,28 +387,85 @@ pub fn mistake(
     let flags =
         Flags { no_cache: words.iter().any(|word| word == "--no-cache"), ..Flags::default() };
     let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
-    let argument = match message.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) => Some(argument.as_str()),
-        Some(ContextValue::Strings(missing)) => missing.first().map(String::as_str),
-        _ => None,
-    };
-    let is_grammars = |argument: &&str| argument.starts_with("--") || argument.starts_with('<');
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "-<>_".contains(c);
-    let argument = argument.filter(is_grammars).map(|argument| {
-        let end = argument.find(|c| !is_part(c)).unwrap_or(argument.len());
-        format!(": `{}`", &argument[..end])
-    });
-    let problem = message.kind().as_str().unwrap_or("it names no command");
-    let problem = format!("{problem}{}", argument.unwrap_or_default());
-    let help = command.map_or(String::new(), |command| format!(" {}", command.name));
+    let helped = command.filter(|command| command.name != "help");
+    let help = helped.map_or(String::new(), |command| format!(" {}", command.name));
     let help = format!("{PROGRAM}{help} --help");
     let name = command.map_or(PROGRAM, |command| command.name);
-    (name.to_owned(), flags, Error::Usage { problem, help })
+    (name.to_owned(), flags, Error::Usage { problem: problem(message), help })
+}
+
+/// The shell for which a refused command line calls `env`; `None` for any other command.
+pub fn shell_of_env(arguments: impl IntoIterator<Item = OsString>) -> Option<Dialect> {
+    let words = spelled_out(arguments);
+    let mut words = words.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
+    words.find(|word| Name::find(word).is_some()).filter(|word| *word == "env")?;
+    let mut shell = "";
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--shell") {
+            Some("") => shell = words.next().unwrap_or_default(),
+            Some(value) => shell = value.trim_start_matches('='),
+            None => {}
+        }
+    }
+    // In every other shell these statements fail too.
+    Some(Dialect::named(shell).unwrap_or(Dialect::Sh))
+}
+
+/// The kind of a mistake, the argument, and the words of the grammar that are close to it.
+fn problem(message: &clap::Error) -> String {
+    let strings = |kind| match message.get(kind) {
+        Some(ContextValue::String(word)) => std::slice::from_ref(word),
+        Some(ContextValue::Strings(words)) => words.as_slice(),
+        _ => &[],
+    };
+    let listed = |words: &[String]| -> String {
+        words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    };
+    let kind = message.kind();
+    // The error that this file makes itself; its text has no context.
+    if kind == ErrorKind::ArgumentConflict && message.context().next().is_none() {
+        return message.to_string().trim_start_matches("error: ").trim_end().to_owned();
+    }
+    let arguments: Vec<_> =
+        strings(ContextKind::InvalidArg).iter().filter_map(|word| grammars_name(word)).collect();
+    let argument = listed(&arguments);
+    let close = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
+    let close = close.map(|kind| listed(strings(kind))).concat();
+    let close = if close.is_empty() { close } else { format!("; close to it is {close}") };
+    let choices = listed(strings(ContextKind::ValidValue));
+    match kind {
+        ErrorKind::UnknownArgument if argument.is_empty() => {
+            format!("it has an argument too many{close}")
+        }
+        ErrorKind::UnknownArgument => format!("there is no {argument} here{close}"),
+        ErrorKind::InvalidSubcommand => format!("there is no such command{close}"),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "it names no command".to_owned()
+        }
+        ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
+        ErrorKind::InvalidValue if !choices.is_empty() => format!("{argument} is one of {choices}"),
+        ErrorKind::InvalidValue => format!("{argument} has no value"),
+        _ => kind.as_str().unwrap_or("it does not follow the grammar").to_owned(),
+    }
+}
+
+/// A flag or the name of a value, without the value that follows it: `--timeout <SECONDS>` is `--timeout`.
+fn grammars_name(argument: &str) -> Option<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
+    let is_value = |c: char| c.is_ascii_uppercase() || "<>_".contains(c);
+    if let Some(flag) = argument.strip_prefix("--") {
+        let flag = &flag[..flag.find([' ', '=']).unwrap_or(flag.len())];
+        let is_flag = (1..=20).contains(&flag.len()) && flag.chars().all(is_part);
+        return is_flag.then(|| format!("--{flag}"));
+    }
+    let end = argument.find('>').map_or(argument.len(), |end| end + 1);
+    let name = &argument[..end];
+    (name.starts_with('<') && name.chars().all(is_value)).then(|| name.to_owned())
 }
 
 fn not_for_account() -> clap::Error {
     let message = "`--undo` and `--dry-run` are for tools; the account file is yours to remove\n";
-    clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message)
+    clap::Error::raw(ErrorKind::ArgumentConflict, message)
 }
 
 fn matches(grammar: Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
@@ -333,7 +474,7 @@ fn matches(grammar: Command, arguments: &[OsString]) -> Result<ArgMatches, clap:
 }
 
 /// `git-credential-astra get` is `astra-credential git get`.
-fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+pub fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let called = arguments.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
     let called = called.map(|name| name.strip_suffix(".exe").unwrap_or(name));
@@ -352,18 +493,26 @@ struct Name {
     rest: fn(Command) -> Command,
 }
 
-static NAMES: [Name; 15] = [
+static NAMES: [Name; 16] = [
     Name::new("token", "Print the bare token, or JSON", |command| {
-        let help = "How to print it [default: text]\n";
+        let help = "The output format [default: text]\n";
         command.arg(choice("format", "FORMAT", help, &["text", "json"])).after_help(TOKEN)
     }),
     Name::new("header", "Print `Authorization: Bearer …`, for curl", |command| {
         command.after_help(HEADER)
     }),
     Name::new("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
-        let shells = &["sh", "fish", "powershell", "json"];
-        let help = "For which shell [default: that of $SHELL]\n";
-        command.arg(choice("shell", "SHELL", help, shells)).after_help(ENV)
+        let value = |(_, names): &(Dialect, &'static [&'static str])| {
+            PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
+        };
+        let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
+        let help =
+            "The shell that evaluates it [default: sh, which is also\nbash, zsh, ksh and dash]\n";
+        command
+            .arg(
+                Arg::new("shell").long("shell").value_name("SHELL").help(help).value_parser(shells),
+            )
+            .after_help(ENV)
     }),
     Name::new("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
         let child = Arg::new("command")
@@ -376,53 +525,69 @@ static NAMES: [Name; 15] = [
             .allow_hyphen_values(true);
         command.arg(child).after_help(EXEC)
     }),
-    Name::new("forget", "Drop the cached token and whatever is remembered", |command| {
-        command.arg(switch("all", "Of every account")).after_help(FORGET)
+    Name::new("forget", "Delete the cached token and remembered failures", |command| {
+        command.arg(switch("all", "Delete those of every account")).after_help(FORGET)
     }),
-    Name::new("status", "Show settings, token and last failure, without asking Astra", |command| {
-        command.arg(switch("json", "As JSON")).after_help(STATUS)
+    Name::new("status", "Show settings, token and last failure, without a request", |command| {
+        command.arg(switch("json", "Print JSON")).after_help(STATUS)
     }),
-    Name::new("doctor", "Go through what can be wrong, and say what to do", |command| {
-        let online = switch("online", "Try an exchange too, which costs one");
-        command.args([switch("json", "As JSON"), online]).after_help(DOCTOR)
+    Name::new("doctor", "Check what can be wrong, and show how to fix it", |command| {
+        let online = switch("online", "Also do one exchange with Astra");
+        command.args([switch("json", "Print JSON"), online]).after_help(DOCTOR)
     }),
     Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
-        command.after_help(KUBERNETES)
+        let help =
+            "The version of the answer, for a client\nthat does not state one [default: v1]\n";
+        let versions = &["v1", "v1beta1"];
+        command.arg(choice("api-version", "VERSION", help, versions)).after_help(KUBERNETES)
     })
     .or("exec-credential"),
     Name::new("git", "Speak git's credential protocol", |command| {
         command.arg(verb("get, store, erase or capability")).after_help(GIT)
     }),
-    Name::new("bazel", "Answer Bazel, uv and others that speak the JSON `get`", |command| {
+    Name::new("bazel", "Answer Bazel and others with the JSON `get` protocol", |command| {
         command.arg(verb("get")).after_help(BAZEL)
     }),
     Name::new("docker", "Speak Docker's credential helper protocol", |command| {
         command.arg(verb("get, store, erase, list or version")).after_help(DOCKER)
     }),
     Name::new("terraform", "Speak Terraform's credentials helper protocol", |command| {
-        let host = Arg::new("registry").value_name("HOST").help("The host, except with external");
+        let host = Arg::new("registry").value_name("HOST").help("The host; none for external");
         command.args([verb("get, store, forget or external"), host]).after_help(TERRAFORM)
     }),
-    Name::new("setup", "Set a tool up, or store the account file", |command| {
+    Name::new("setup", "Configure a tool, or store the account file", |command| {
         let tools = ["account", "kubectl", "git", "docker", "bazel", "terraform"];
         let tool = Arg::new("tool")
             .value_name("TOOL")
-            .help("What to set up; `account` reads the account file's content and\nstores it\n")
+            .help("The tool, or `account` to store the account file\n")
             .value_parser(PossibleValuesParser::new(tools))
             .required(true);
-        let undo = switch("undo", "Take back what setup did for the tool, and nothing else");
-        let dry_run = switch("dry-run", "Show what would be changed, and change nothing");
-        command.args([tool, undo, dry_run]).after_help(SETUP)
+        let undo = switch("undo", "Revert the changes that setup made for the tool");
+        let dry_run = switch("dry-run", "Show the changes without making them");
+        let api_version = choice(
+            "api-version",
+            "VERSION",
+            "The version that the clients expect [default: v1]\n",
+            &["v1", "v1beta1"],
+        );
+        command.args([tool, undo, dry_run, api_version]).after_help(SETUP)
     }),
     Name::new("completions", "Print the completion script for a shell", |command| {
-        let shell = Arg::new("shell").value_name("SHELL").help("For which shell\n").required(true);
+        let shell = Arg::new("shell").value_name("SHELL").help("The shell\n").required(true);
         let shells = ["bash", "zsh", "fish", "powershell", "elvish"];
-        command.arg(shell.value_parser(PossibleValuesParser::new(shells))).after_help(COMPLETIONS)
+        let shell = shell.value_parser(PossibleValuesParser::new(shells));
+        // For the script: the words of the line up to the cursor.
+        let words = Arg::new("words").value_parser(ValueParser::os_string()).num_args(0..);
+        command.args([shell, words.last(true).hide(true)]).after_help(COMPLETIONS)
     }),
-    Name::new("man", "Print the manual page, or that of a link", |command| {
+    Name::new("man", "Print the manual page of the program or of a link", |command| {
         let page = Arg::new("page").value_name("NAME").help(PAGES).hide_possible_values(true);
         let names = [PROGRAM].into_iter().chain(LINKS.map(|(link, _)| link));
         command.arg(page.value_parser(PossibleValuesParser::new(names))).after_help(MAN)
+    }),
+    Name::new("help", "Print this help, or that of a command", |command| {
+        let subject = Arg::new("subject").value_name("COMMAND").help("The command");
+        command.arg(subject).after_help(HELP)
     }),
 ];
 
@@ -443,6 +608,11 @@ impl Name {
         let command = Command::new(self.name).about(self.about).args_override_self(true);
         with_settings((self.rest)(command))
     }
+}
+
+/// The names of the commands.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|name| name.name)
 }
 
 /// The grammar of the whole line.
@@ -487,7 +657,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).num_args(0).action(ArgAction::Append)
 }
 
-fn settings() -> [Arg; 10] {
+fn settings() -> [Arg; 12] {
     let value = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -496,28 +666,32 @@ fn settings() -> [Arg; 10] {
             .value_parser(ValueParser::os_string())
     };
     [
+        value("account", "NAME", "The account, by its name in the configuration\nfile [env: ASTRA_CREDENTIAL_ACCOUNT]\n[default: default]"),
         value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]\n[default: service-account.json in the\nconfiguration folder]"),
         value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL]\n[default: https://api.astra.datastax.com]"),
         Arg::new("host")
             .long("host")
             .value_name("HOST[:PORT]")
-            .help("A further host that the token is for; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
+            .help("Another host that may get the token; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
             .value_parser(ValueParser::os_string())
             .action(ArgAction::Append),
-        value("cache-dir", "DIR", "Where tokens are cached [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
+        value("config", "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
+        value("cache-dir", "DIR", "The folder for cached tokens [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
-        value("timeout", "SECONDS", "How long the whole call may take [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
-        value("min-valid", "DURATION", "Renew a token that is valid for less than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]"),
-        switch("refresh", "Get a new token, whatever is cached or\nremembered"),
-        switch("no-cache", "Neither read nor write the cache\n[env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
-        switch("verbose", "Say on standard error what happens\n[env: ASTRA_CREDENTIAL_LOG=1]").short('v'),
+        value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
+        value("min-valid", "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]"),
+        switch("refresh", "Get a new token, even if a valid one is cached"),
+        switch("no-cache", "Do not use the cache\n[env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
+        switch("verbose", "Log to standard error\n[env: ASTRA_CREDENTIAL_LOG=1]").short('v'),
     ]
 }
 
 fn flags(found: &mut ArgMatches) -> Flags {
     let mut value = |name| found.remove_one::<OsString>(name);
     Flags {
+        account: value("account"),
         service_account: value("service-account"),
+        config: value("config"),
         api_url: value("api-url"),
         cache_dir: value("cache-dir"),
         ca_file: value("ca-file"),
@@ -567,7 +741,7 @@ mod tests {
         astra-credential --timeout 3 token: Token(Text) timeout Some("3") verbose false
         astra-credential token --timeout=3: Token(Text) timeout Some("3") verbose false
         astra-credential -v git --timeout 2 get --timeout 3: Git("get") timeout Some("3") verbose true
-        astra-credential exec-credential: Kubernetes timeout None verbose false
+        astra-credential exec-credential: Kubernetes(None) timeout None verbose false
         astra-credential bazel get: Bazel("get") timeout None verbose false
         astra-credential bazel: one or more required arguments were not provided
         astra-credential: 

@@ -1,6 +1,7 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
 //! in the environment of a command; what sets all that up, and what there is to be known.
 
+pub mod completion;
 pub mod doctor;
 pub mod setup;
 pub mod status;
@@ -15,12 +16,13 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::token::Credential;
 
-pub use manual::{completions, page};
+pub use manual::page;
 
 /// The variable that Astra's Terraform provider reads.
 const TOKEN: &str = "ASTRA_API_TOKEN";
 
-/// When the token in [`TOKEN`] is to be replaced, in RFC 3339.
+/// The expiry of the token in [`TOKEN`], in RFC 3339. It is the token's own and not the instant of
+/// renewal: a program that holds the variable cannot ask for another token.
 const EXPIRES: &str = "ASTRA_API_TOKEN_EXPIRES_AT";
 
 /// How `token` prints.
@@ -32,28 +34,78 @@ pub enum Format {
     Json,
 }
 
-/// How `env` prints.
+/// The language that `env` prints.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
-    /// POSIX: sh, bash, zsh, ksh, dash.
+    /// POSIX.
     Sh,
     /// fish.
     Fish,
+    /// The C shell.
+    Csh,
     /// Windows PowerShell and pwsh.
     PowerShell,
+    /// Elvish.
+    Elvish,
+    /// xonsh.
+    Xonsh,
     /// An object of strings.
     Json,
 }
 
+/// The names of each dialect, the one that is shown first.
+pub const DIALECTS: [(Dialect, &[&str]); 7] = [
+    (Dialect::Sh, &["sh", "bash", "zsh", "ksh", "mksh", "dash", "ash", "posix"]),
+    (Dialect::Fish, &["fish"]),
+    (Dialect::Csh, &["csh", "tcsh"]),
+    (Dialect::PowerShell, &["powershell", "pwsh"]),
+    (Dialect::Elvish, &["elvish"]),
+    (Dialect::Xonsh, &["xonsh"]),
+    (Dialect::Json, &["json"]),
+];
+
 impl Dialect {
-    /// The shell behind a name or path, such as that in `SHELL`; POSIX unless it is one of the others.
-    pub fn named(name: &str) -> Self {
-        let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        match base.strip_suffix(".exe").unwrap_or(base) {
-            "fish" => Self::Fish,
-            "powershell" | "pwsh" => Self::PowerShell,
-            "json" => Self::Json,
-            _ => Self::Sh,
+    /// The dialect of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        DIALECTS.iter().find(|(_, names)| names.contains(&name)).map(|(dialect, _)| *dialect)
+    }
+
+    /// The statement that sets an environment variable. It ends in a semicolon where a command substitution
+    /// may make one line of several.
+    fn set(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Sh => format!("export {name}='{}';\n", value.replace('\'', r"'\''")),
+            Self::Fish => {
+                let value = value.replace('\\', r"\\").replace('\'', r"\'");
+                format!("set -gx {name} '{value}';\n")
+            }
+            // History expansion takes place in quotes too.
+            Self::Csh => {
+                let value = value.replace('\'', r"'\''").replace('!', r"\!");
+                format!("setenv {name} '{value}';\n")
+            }
+            Self::PowerShell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+            Self::Elvish => format!("set-env {name} '{}'\n", value.replace('\'', "''")),
+            Self::Xonsh => {
+                let value = value.replace('\\', r"\\").replace('\'', r"\'");
+                format!("${name} = '{value}'\n")
+            }
+            Self::Json => String::new(),
+        }
+    }
+
+    /// The statement that unsets an environment variable, which may not be set.
+    fn unset(self, name: &str) -> String {
+        match self {
+            Self::Sh => format!("unset {name};\n"),
+            Self::Fish => format!("set -e {name};\n"),
+            Self::Csh => format!("unsetenv {name};\n"),
+            Self::PowerShell => {
+                format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n")
+            }
+            Self::Elvish => format!("unset-env {name}\n"),
+            Self::Xonsh => format!("${{...}}.pop('{name}', None)\n"),
+            Self::Json => String::new(),
         }
     }
 }
@@ -78,7 +130,10 @@ pub fn token(format: Format, credential: &Credential) -> String {
     let token = credential.bearer.expose();
     match format {
         Format::Text => format!("{token}\n"),
-        Format::Json => line(&TokenJson { token, expires: expires(credential) }),
+        Format::Json => {
+            let expires = credential.expires.map(|instant| instant.to_string());
+            line(&TokenJson { token, expires })
+        }
     }
 }
 
@@ -87,32 +142,30 @@ pub fn header(credential: &Credential) -> String {
     format!("Authorization: Bearer {}\n", credential.bearer.expose())
 }
 
-/// Assignments for `eval`. What the token's alphabet leaves to be quoted is nothing; the quotes are
-/// there all the same. A token without expiry takes away what an earlier one may have left.
+/// Assignments for `eval`. No character of the token's alphabet needs quotes; they are there all the
+/// same. A token without expiry unsets the expiry of an earlier one.
 pub fn environment(shell: Dialect, credential: &Credential) -> String {
     let token = credential.bearer.expose();
-    let expires = expires(credential);
-    let quoted = |text: &str| match shell {
-        Dialect::Sh => format!("'{}'", text.replace('\'', r"'\''")),
-        Dialect::Fish => format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'")),
-        Dialect::PowerShell => format!("'{}'", text.replace('\'', "''")),
+    let expires = accepted_until(credential);
+    if shell == Dialect::Json {
+        return line(&EnvironmentJson { token, expires });
+    }
+    let expiry =
+        expires.map_or_else(|| shell.unset(EXPIRES), |expires| shell.set(EXPIRES, &expires));
+    shell.set(TOKEN, token) + &expiry
+}
+
+/// The statements that `env` prints when there is no token. A shell ignores the exit code of a command
+/// substitution, so `eval` itself has to fail, and the variables must not keep an earlier token.
+pub fn no_environment(shell: Dialect) -> String {
+    let unset = || shell.unset(TOKEN) + &shell.unset(EXPIRES);
+    match shell {
+        Dialect::Sh | Dialect::Fish | Dialect::Csh => unset() + "false;\n",
+        Dialect::PowerShell => unset() + "throw 'astra-credential: no token'\n",
+        Dialect::Elvish => unset() + "fail 'astra-credential: no token'\n",
+        Dialect::Xonsh => unset() + "raise RuntimeError('astra-credential: no token')\n",
         Dialect::Json => String::new(),
-    };
-    let (set, unset): (fn(&str, &str) -> String, String) = match shell {
-        Dialect::Sh => {
-            (|name, value| format!("export {name}={value}\n"), format!("unset {EXPIRES}\n"))
-        }
-        Dialect::Fish => {
-            (|name, value| format!("set -gx {name} {value};\n"), format!("set -e {EXPIRES};\n"))
-        }
-        Dialect::PowerShell => (
-            |name, value| format!("$Env:{name} = {value}\n"),
-            format!("Remove-Item Env:{EXPIRES} -ErrorAction SilentlyContinue\n"),
-        ),
-        Dialect::Json => return line(&EnvironmentJson { token, expires }),
-    };
-    let expiry = expires.map_or(unset, |expires| set(EXPIRES, &quoted(&expires)));
-    set(TOKEN, &quoted(token)) + &expiry
+    }
 }
 
 /// Runs `command` with the token in its environment. On Unix the command takes this process over, so
@@ -123,10 +176,12 @@ pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     };
     let mut child = Command::new(program);
     child.args(arguments).env(TOKEN, credential.bearer.expose());
-    match expires(credential) {
+    match accepted_until(credential) {
         Some(expires) => child.env(EXPIRES, expires),
         None => child.env_remove(EXPIRES),
     };
+    #[cfg(all(unix, not(test)))]
+    crate::start::restore_signals(&mut child);
     not_started(&program.to_string_lossy(), &replace_process(child))
 }
 
@@ -135,8 +190,12 @@ fn replace_process(mut command: Command) -> std::io::Error {
     std::os::unix::process::CommandExt::exec(&mut command)
 }
 
+/// Runs the command and ends with its exit code. Ctrl-C reaches every process of a console: this one
+/// ignores it, so that the command decides what happens and its exit code is not lost.
 #[cfg(not(unix))]
 fn replace_process(mut command: Command) -> std::io::Error {
+    // Without the handler, Ctrl-C ends this process before the command.
+    let _ = ctrlc::set_handler(|| {});
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
         Err(error) => error,
@@ -151,8 +210,8 @@ fn not_started(program: &str, error: &std::io::Error) -> Error {
     }
 }
 
-fn expires(credential: &Credential) -> Option<String> {
-    credential.expires.map(|instant| instant.to_string())
+fn accepted_until(credential: &Credential) -> Option<String> {
+    credential.accepted_until.map(|instant| instant.to_string())
 }
 
 fn line(value: &impl Serialize) -> String {

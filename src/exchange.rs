@@ -1,60 +1,67 @@
-//! Mint: post the service account to `/v2/authenticateServiceAccount` and read the token out of the
-//! answer. The only place that talks to the network.
+//! Posts the service account to `/v2/authenticateServiceAccount` and reads the token from the answer.
+//! This module and those below it are the only code that uses the network.
 //!
 //! The secret goes to the API base alone: `https` only, the certificate verified, no redirect
 //! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
 
-use std::io;
-use std::net::ToSocketAddrs as _;
-use std::path::Path;
+mod certificate;
+mod connection;
+mod failure;
+mod handshake;
+mod tls;
+mod trust;
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use ureq::http::header::{DATE, HeaderMap, RETRY_AFTER};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use crate::account::ServiceAccount;
-use crate::error::{Kind, Shown, Trouble};
+use crate::error::{ExchangeError, ExchangeErrorKind, Shown};
+use crate::exchange::connection::{Dialer, NoResolver};
+use crate::exchange::failure::Failure;
+use crate::exchange::tls::Tls;
+use crate::exchange::trust::Trust;
+use crate::proxy::Proxy;
 use crate::seal;
-use crate::settings::without_userinfo;
 use crate::timestamp::Timestamp;
 use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 
-/// What an exchange needs besides the account.
+/// The inputs of an exchange, besides the account.
 pub struct Exchange<'a> {
     /// The API base, without `/v2`.
     pub api: &'a str,
     /// The PEM certificates to trust; `None` for the system's.
     pub ca_file: Option<&'a Path>,
+    /// The folders of certificates to trust, in place of the system's, if there is no such file.
+    pub ca_folders: &'a [PathBuf],
     /// The proxy, as a URL.
     pub proxy: Option<&'a str>,
-    /// When to give up.
+    /// The instant at which everything ends.
     pub deadline: Instant,
 }
 
-/// What [`Exchange::look`] saw.
+/// The result of [`Exchange::look`].
 pub struct Look {
-    /// How long the connection, its certificate's check and the answer took.
+    /// The time for the connection, the check of the certificate and the answer.
     pub took: Duration,
-    /// Seconds by which this machine's clock is ahead of the server's, if that tells the time.
+    /// Seconds by which this machine's clock is ahead of the server's; `None` if the answer has no `Date`.
     pub clock_ahead: Option<i64>,
 }
 
 /// Bytes of an answer that are read, after decompression.
 const LARGEST_BODY: u64 = 1024 * 1024;
 
-/// A connection that takes longer than this will not come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The `User-Agent` that Astra and a proxy are sent.
+const USER_AGENT: &str = concat!("astra-credential/", env!("CARGO_PKG_VERSION"));
 
 /// Attempts within the deadline, the first included.
 const ATTEMPTS: u32 = 3;
@@ -62,8 +69,11 @@ const ATTEMPTS: u32 = 3;
 /// Pause before the second attempt; doubled before the third, each with jitter.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A server that asks for more patience than this is remembered, not waited for.
+/// A longer `Retry-After` is not waited for: the failure is cached instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Messages of one failure that are read.
+const MOST_MESSAGES: usize = 16;
 
 /// Characters of a server's message that are shown.
 const LONGEST_DETAIL: usize = 200;
@@ -84,10 +94,20 @@ struct Answer {
 }
 
 /// A failure's body: `{"errors":[{"ID":340012,"message":"…"}]}`.
+///
+/// The elements stay text until they are read one by one: as values, 1 MiB of `{"":0}` would take
+/// 100 MiB of memory.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Errors {
-    errors: Vec<Value>,
+struct Errors<'a> {
+    #[serde(borrow)]
+    errors: Vec<&'a RawValue>,
+}
+
+/// An element of [`Errors`] that is an object.
+#[derive(Deserialize)]
+struct Described {
+    message: String,
 }
 
 impl Exchange<'_> {
@@ -96,8 +116,8 @@ impl Exchange<'_> {
     /// Connection errors, 429, 502, 503 and 504 are tried again, with jitter, within the deadline.
     ///
     /// # Errors
-    /// What the last attempt came to. Nothing in it holds the secret.
-    pub fn mint(self, account: &ServiceAccount) -> Result<Token, Trouble> {
+    /// The failure of the last attempt. It does not hold the secret.
+    pub fn mint(self, account: &ServiceAccount) -> Result<Token, ExchangeError> {
         let agent = self.agent()?;
         let body = self.body(account)?;
         let mut pause = PAUSE;
@@ -118,14 +138,14 @@ impl Exchange<'_> {
             log::debug!("{trouble}; trying again in {} ms", wait.as_millis());
             thread::sleep(wait);
         }
-        Err(self.trouble(Kind::TimedOut, String::new()))
+        Err(self.trouble(ExchangeErrorKind::TimedOut, String::new()))
     }
 
-    /// Looks whether the API base answers and is to be trusted, without sending any secret.
+    /// Sends a `HEAD` request without any secret, to see that the API base answers and is trusted.
     ///
     /// # Errors
-    /// Why an exchange would not come about.
-    pub fn look(&self) -> Result<Look, Trouble> {
+    /// The failure that an exchange would end with.
+    pub fn look(&self) -> Result<Look, ExchangeError> {
         let agent = self.agent()?;
         let start = Instant::now();
         let left = self.deadline.saturating_duration_since(start);
@@ -140,233 +160,147 @@ impl Exchange<'_> {
         })
     }
 
-    fn agent(&self) -> Result<Agent, Trouble> {
-        let roots = match self.ca_file {
-            Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(|why| {
-                let path = path.to_string_lossy();
-                self.trouble(Kind::Authorities, format!("`{}`: {why}", Shown(&path)))
-            })?)),
-            None => system_bundle().map_or(RootCerts::PlatformVerifier, |bundle| {
-                RootCerts::Specific(Arc::new(bundle))
-            }),
-        };
+    fn agent(&self) -> Result<Agent, ExchangeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let proxy = match self.proxy {
-            Some(url) => Some(Proxy::new(url).map_err(|error| {
-                self.trouble(Kind::Proxy, format!("its address cannot be used: {error}"))
-            })?),
-            None => None,
-        };
+        let tls = Trust::of(self.ca_file, self.ca_folders, &provider)
+            .and_then(|trust| Tls::new(trust, provider))
+            .map_err(|why| self.trouble(ExchangeErrorKind::Authorities, why))?;
+        let proxy = self.proxy.map(Proxy::parse).transpose();
+        let proxy = proxy.map_err(|why| {
+            self.trouble(ExchangeErrorKind::Proxy, format!("the proxy's URL {why}"))
+        })?;
         let config = Agent::config_builder()
             .https_only(true)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(concat!("astra-credential/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls)
-            .proxy(proxy)
-            // ureq clears 128 KiB each. A header of more than the 64 that it takes has to fit in to
-            // be told as such; what is sent is an account.
-            .input_buffer_size(80 * 1024)
-            .output_buffer_size(16 * 1024)
+            .user_agent(USER_AGENT)
+            // The dialer knows the proxy. Without this, ureq would look for one in the environment.
+            .proxy(None)
             .build();
-        Ok(Agent::with_parts(config, DefaultConnector::default(), Lookup))
+        let (deadline, tls) = (self.deadline, Arc::new(tls));
+        let dialer = Dialer { proxy, deadline, tls, user_agent: USER_AGENT };
+        Ok(Agent::with_parts(config, dialer, NoResolver))
     }
 
-    /// The request's bytes, in memory that is zeroed and large enough not to move.
-    fn body(&self, account: &ServiceAccount) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+    /// The request's body, in memory that is zeroed on drop and large enough not to be moved.
+    fn body(&self, account: &ServiceAccount) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         let ServiceAccount { client_name, client_id, client_secret } = account;
         let client_secret = client_secret.expose();
         let escaped = 6 * (client_name.len() + client_id.len() + client_secret.len());
         let mut body = Zeroizing::new(Vec::with_capacity(escaped + 64));
         let request = Request { client_name, client_id, client_secret };
         serde_json::to_writer(&mut *body, &request).map_err(|_| {
-            self.trouble(Kind::Unusable, "the account cannot be written".to_owned())
+            self.trouble(ExchangeErrorKind::Unusable, "the account cannot be written".to_owned())
         })?;
         Ok(body)
     }
 
-    /// One POST; on failure also whether another may fare better.
+    /// Sends one POST. On failure, also tells whether another attempt may succeed.
     fn attempt(
         &self,
         agent: &Agent,
         body: &[u8],
         account: &ServiceAccount,
-    ) -> Result<Token, (Trouble, bool)> {
+    ) -> Result<Token, (ExchangeError, bool)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
+        // The token's life is counted from here, so that a late answer does not lengthen it.
+        let requested_at = Timestamp::now();
         let sent = agent
             .post(format!("{}/v2/authenticateServiceAccount", self.api))
             .config()
             .timeout_global(Some(left))
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(left)))
             .build()
             .content_type("application/json")
             .header("accept", "application/json")
             .send(body);
-        let received_at = Timestamp::now();
         let (parts, mut body) = sent.map_err(|error| self.transport_trouble(&error))?.into_parts();
         let status = parts.status.as_u16();
         if status != 200 {
-            // An unreadable body must not hide the status.
-            let text = read_text(&mut body).unwrap_or_default();
+            // A body that cannot be read must not hide the status.
+            let (text, _) = read_text(&mut body);
             let mut trouble = self.trouble(kind_of(status), detail(&text, account));
-            trouble.retry_after = retry_after(&parts.headers, received_at);
+            trouble.retry_after = retry_after(&parts.headers, Timestamp::now());
             return Err((trouble, matches!(status, 429 | 502 | 503 | 504)));
         }
-        let unusable = |what: String| (self.trouble(Kind::Unusable, what), false);
-        let text = read_text(&mut body).map_err(|error| self.transport_trouble(&error))?;
+        let unusable = |what: String| (self.trouble(ExchangeErrorKind::Unusable, what), false);
+        let (text, read) = read_text(&mut body);
+        read.map_err(|error| self.transport_trouble(&error.into()))?;
         let Some(bearer) = token_in(&text) else {
             return Err(unusable(detail(&text, account)));
         };
         let validity = Validity::of(
             bearer.expose(),
             header(&parts.headers, DATE.as_str()).and_then(Timestamp::from_http_date),
-            received_at,
+            requested_at,
             seal::random() as u32,
         )
         .map_err(|ExpiredAtBirth| unusable("the token it gave had already expired".to_owned()))?;
+        // This process may have been stopped while the answer was on its way.
+        if validity.expires_at <= Timestamp::now() {
+            let late = "its token expired before the answer was read".to_owned();
+            return Err((self.trouble(ExchangeErrorKind::Unusable, late), true));
+        }
         Ok(Token { bearer, validity })
     }
 
-    fn trouble(&self, kind: Kind, detail: String) -> Trouble {
-        Trouble {
+    fn trouble(&self, kind: ExchangeErrorKind, detail: String) -> ExchangeError {
+        ExchangeError {
             kind,
             api: self.api.to_owned(),
             detail,
-            proxy: self.proxy.map(without_userinfo),
+            proxy: self.proxy.and_then(|url| Proxy::parse(url).ok()).map(|proxy| proxy.to_string()),
             retry_after: None,
         }
     }
 
-    fn transport_trouble(&self, error: &ureq::Error) -> (Trouble, bool) {
+    fn transport_trouble(&self, error: &ureq::Error) -> (ExchangeError, bool) {
         use ureq::Error as E;
-        let (kind, detail, is_worth_another) = match error {
-            E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                (Kind::Unreachable, "no connection in time".to_owned(), true)
-            }
-            E::Timeout(_) => (Kind::TimedOut, String::new(), false),
-            E::Rustls(error) => tls_trouble(error),
-            E::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(error) => tls_trouble(error),
-                None => (Kind::Unreachable, error.to_string(), true),
+        let failure = match error {
+            E::Timeout(_) => Failure::lasting(ExchangeErrorKind::TimedOut, ""),
+            E::Other(inner) => match inner.downcast_ref::<Failure>() {
+                Some(failure) => failure.clone(),
+                None => Failure::unreachable(inner.to_string()),
             },
-            E::HostNotFound => (Kind::Unreachable, "there is no such host".to_owned(), true),
-            E::ConnectionFailed => (Kind::Unreachable, "the connection failed".to_owned(), true),
-            E::ConnectProxyFailed(why) => {
-                (Kind::Unreachable, format!("the proxy refuses: {why}"), false)
+            E::Io(error) => Failure::of_connecting(error),
+            E::Protocol(error) => {
+                log::debug!("HTTP: {error}");
+                Failure::lasting(ExchangeErrorKind::Unusable, "it does not answer in HTTP")
             }
-            other => (Kind::Unusable, other.to_string(), false),
+            other => Failure::lasting(ExchangeErrorKind::Unusable, other.to_string()),
         };
-        (self.trouble(kind, clipped(&detail)), is_worth_another)
+        (self.trouble(failure.kind, clipped(&failure.detail)), failure.may_pass)
     }
 }
 
-/// The addresses of `host:port`, where the system finds them before `deadline`.
+/// The addresses of `host`, if the system finds them before `deadline`.
 ///
 /// # Errors
 /// The system's reason.
 pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
-    let (tell, told) = channel();
-    let host = host.to_owned();
-    // A system's resolver knows no deadline: who is late is left behind.
-    let resolve = move || tell.send(host.to_socket_addrs());
-    thread::Builder::new().spawn(resolve).map_err(|error| error.to_string())?;
-    match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(Ok(found)) => {
-            let mut addresses: Vec<_> = found.map(|address| address.ip().to_string()).collect();
-            addresses.dedup();
-            Ok(addresses)
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
-    }
+    // A lookup needs some port.
+    let found = connection::addresses(host, 443, deadline).map_err(|failure| failure.detail)?;
+    let mut addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
+    addresses.dedup();
+    Ok(addresses)
 }
 
-/// The system's authorities, where one file holds them all: the platform's verifier would read every
-/// file in the folder next to it as well. `None` where `SSL_CERT_DIR` names a folder, and where the
-/// verifier is the operating system's own.
-fn system_bundle() -> Option<Vec<Certificate<'static>>> {
-    #[cfg(all(unix, not(target_vendor = "apple")))]
-    {
-        let found = openssl_probe::probe();
-        let is_folder_named = found.cert_dir.len() > openssl_probe::candidate_cert_dirs().count();
-        found.cert_file.filter(|_| !is_folder_named).and_then(|file| certificates(&file).ok())
-    }
-    #[cfg(not(all(unix, not(target_vendor = "apple"))))]
-    None
-}
-
-/// Looks a host up in a thread, so that the wait has an end; where there is no thread to be had, in
-/// this one. ureq's own way would panic.
-#[derive(Debug)]
-struct Lookup;
-
-impl Resolver for Lookup {
-    fn resolve(
-        &self,
-        uri: &ureq::http::Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let has_threads = thread::Builder::new().spawn(|| ()).is_ok();
-        let timeout = if has_threads { timeout } else { NextTimeout::default() };
-        DefaultResolver::default().resolve(uri, config, timeout)
-    }
-}
-
-/// The certificates in a PEM file.
-fn certificates(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
-    let pem = std::fs::read(path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .filter_map(Result::ok)
-        .map(|der| Certificate::from_der(&der).to_owned())
-        .collect();
-    if certificates.is_empty() {
-        return Err(io::Error::other("it holds no PEM certificate"));
-    }
-    Ok(certificates)
-}
-
-fn tls_trouble(error: &rustls::Error) -> (Kind, String, bool) {
-    use rustls::{CertificateError as C, Error as E};
-    let kind = match error {
-        E::InvalidCertificate(_) => Kind::Untrusted,
-        _ => Kind::Unreachable,
-    };
-    let detail = match error {
-        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "it has expired".to_owned(),
-        E::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "it is not valid yet".to_owned()
-        }
-        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            "it is for another host".to_owned()
-        }
-        E::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
-            "no trusted certificate authority has signed it".to_owned()
-        }
-        other => other.to_string(),
-    };
-    (kind, detail, false)
-}
-
-fn kind_of(status: u16) -> Kind {
+fn kind_of(status: u16) -> ExchangeErrorKind {
     match status {
-        400 | 401 | 403 => Kind::Rejected(status),
-        404 | 410 => Kind::Gone(status),
-        300..=399 => Kind::Redirected(status),
-        429 | 500..=599 => Kind::Unavailable(status),
-        _ => Kind::Unexpected(status),
+        400 | 401 | 403 => ExchangeErrorKind::Rejected(status),
+        404 | 410 => ExchangeErrorKind::Gone(status),
+        300..=399 => ExchangeErrorKind::Redirected(status),
+        429 | 500..=599 => ExchangeErrorKind::Unavailable(status),
+        _ => ExchangeErrorKind::Unexpected(status),
     }
 }
 
-/// The body as text; what is not UTF-8 is in no token, and in no message worth showing.
-fn read_text(body: &mut Body) -> Result<Zeroizing<String>, ureq::Error> {
-    let bytes = Zeroizing::new(body.with_config().limit(LARGEST_BODY).read_to_vec()?);
-    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+/// The body as text, as far as it could be read, and whether that is the whole of it. What is not
+/// UTF-8 is in no token, and in no message worth showing.
+fn read_text(body: &mut Body) -> (Zeroizing<String>, io::Result<usize>) {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let read = body.with_config().limit(LARGEST_BODY).reader().read_to_end(&mut bytes);
+    (Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()), read)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -376,7 +310,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Seconds, or a date counted by the server's own clock (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
     let value = header(headers, RETRY_AFTER.as_str())?.trim();
-    value.parse().ok().filter(|seconds| *seconds >= 0).or_else(|| {
+    // A number that is too large for the type means the longest wait.
+    let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(i64::MAX)).or_else(|| {
         let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
         let wait = Timestamp::from_http_date(value)?.since(date.unwrap_or(received_at));
         Some(wait.max(0))
@@ -402,22 +338,24 @@ fn token_in(text: &str) -> Option<Secret> {
     token::bearer(found.expose()).map(|bearer| Secret::new(bearer.to_owned()))
 }
 
-/// What a failure's body says, safe to show: its messages, or its text if that is not markup.
+/// The messages in the body of a failure, or its text if that is not markup; safe to show.
 fn detail(text: &str, account: &ServiceAccount) -> String {
-    let message = |value: &Value| match value {
-        Value::String(message) => Some(message.clone()),
-        Value::Object(fields) => Some(fields.get("message")?.as_str()?.to_owned()),
+    let message = |raw: &&RawValue| match raw.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(raw.get()).ok(),
+        b'{' => serde_json::from_str::<Described>(raw.get()).ok().map(|found| found.message),
         _ => None,
     };
-    let said = match serde_json::from_str::<Value>(text) {
-        Ok(Value::String(message)) => message,
-        Ok(body @ Value::Object(_)) => {
-            let Errors { errors } = serde_json::from_value(body).unwrap_or_default();
-            errors.iter().filter_map(message).collect::<Vec<_>>().join("; ")
+    let text = text.trim();
+    let said = match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
+        Some(b'{') => {
+            let Errors { errors } = serde_json::from_str(text).unwrap_or_default();
+            let messages = errors.iter().filter_map(message).take(MOST_MESSAGES);
+            messages.collect::<Vec<_>>().join("; ")
         }
-        Ok(_) => String::new(),
-        Err(_) if text.trim_start().starts_with(['<', '{', '[']) => String::new(),
-        Err(_) => text.to_owned(),
+        Some(b'<' | b'[') | None => String::new(),
+        Some(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => String::new(),
+        Some(_) => text.to_owned(),
     };
     clipped(&redacted(&said, account.client_secret.expose()))
 }
@@ -610,6 +548,13 @@ mod tests {
         assert_eq!(read("7", date), Some(7));
         assert_eq!(read("Fri, 24 Jul 2020 14:16:32 GMT", date), Some(10));
         assert_eq!(read("Fri, 24 Jul 2020 14:16:02 GMT", date), Some(0));
+        assert_eq!(read("Friday, 24-Jul-20 14:16:32 GMT", date), Some(10));
+        assert_eq!(read("Fri Jul 24 14:16:32 2020", date), Some(10));
+        assert_eq!(read("99999999999999999999", date), Some(i64::MAX));
+        assert_eq!(read(&"9".repeat(400), date), Some(i64::MAX));
+        assert_eq!(read("007", date), Some(7));
+        assert_eq!(read("", date), None);
+        assert_eq!(read("1.5", date), None);
         assert_eq!(read("-7", date), None);
         assert_eq!(read("soon", date), None);
     }

@@ -1,11 +1,14 @@
-//! What every helper protocol shares: which hosts the token is for, and how a request is read.
+//! The parts that all helper protocols share: hosts, and how a request is read.
 //!
-//! An adapter turns bytes into bytes. It may ask one question, `serve` ("the credential, please"),
-//! or, where its protocol can drop a credential, `forget`. `Ok(None)` from the parsing of a request
-//! means "not ours", which each protocol spells in its own way; `Err` is a failure.
+//! An adapter turns bytes into bytes. It reads from the request which host asks, and calls one of two
+//! closures with it: `serve` for the credential or, where the protocol can drop one, `forget`.
+//! `serve` returns `Ok(None)` for a host that no account is for; each protocol has its own answer to
+//! that. `Err` is a failure.
 
 use std::fmt;
 use std::io::Read;
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,15 +25,20 @@ pub mod terraform;
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
     name: String,
     port: u16,
 }
 
-/// The hosts that the token is for.
-#[derive(Clone, Debug)]
-pub struct Hosts(pub Vec<Host>);
+/// A failed call of an adapter.
+#[derive(Debug)]
+pub struct Failed {
+    /// The error, for standard error.
+    pub error: Error,
+    /// The protocol's answer to it, for standard output.
+    pub stdout: &'static str,
+}
 
 impl Host {
     /// Reads `HOST[:PORT]`; the port is 443 when absent.
@@ -38,37 +46,57 @@ impl Host {
     /// `None` for anything that two parsers might read differently: userinfo, a trailing dot, an
     /// empty or padded port, percent-encoding, letters outside ASCII.
     pub fn parse(authority: &str) -> Option<Self> {
+        Self::read(authority).ok()
+    }
+
+    /// The same; the error is a predicate, such as "names a user".
+    fn read(authority: &str) -> Result<Self, &'static str> {
+        if authority.contains('@') {
+            return Err("names a user in front of the host");
+        }
         let (name, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (address, port) = rest.split_once(']')?;
-                address.parse::<std::net::Ipv6Addr>().ok()?;
-                (&authority[..address.len() + 2], port)
+                let end = rest.find(']').filter(|end| rest[..*end].parse::<Ipv6Addr>().is_ok());
+                authority.split_at(end.ok_or("has brackets without an IPv6 address")? + 2)
             }
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
-            Some(digits) => port_number(digits)?,
-            None if port.is_empty() => 443,
-            None => return None,
+            Some(digits) => port_number(digits),
+            None => port.is_empty().then_some(443),
         };
+        let port = port.ok_or("has a port that is not a plain number from 1 to 65535")?;
         let is_label = |label: &str| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
             !label.is_empty() && label.bytes().all(plain)
         };
-        let is_name = name.starts_with('[') || name.split('.').all(is_label);
-        is_name.then(|| Self { name: name.to_ascii_lowercase(), port })
+        match name {
+            "" => Err("names no host"),
+            _ if name.starts_with('[') || name.split('.').all(is_label) => {
+                Ok(Self { name: name.to_ascii_lowercase(), port })
+            }
+            _ if name.ends_with('.') => Err("has a dot at the end of the host's name"),
+            _ => Err("has a host's name with other characters than letters, digits, `-` and `_`"),
+        }
     }
 
     /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
-    pub fn of_url(url: &str, schemes: &[&str]) -> Option<Self> {
-        // A request has no fragment, and browsers take a backslash for a slash.
-        if url.bytes().any(|b| matches!(b, b'#' | b'\\') || !b.is_ascii_graphic()) {
-            return None;
+    ///
+    /// # Errors
+    /// What is wrong with the URL, as a predicate: "names a user in front of the host".
+    pub fn of_url(url: &str, schemes: &[&str]) -> Result<Self, &'static str> {
+        if !url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme)) {
+            return Err("does not begin with `https://`");
         }
-        let (scheme, _) = url.split_once("://")?;
-        schemes.contains(&scheme).then_some(())?;
-        let uri: http::Uri = url.parse().ok()?;
-        Self::parse(uri.authority()?.as_str())
+        // Browsers take a backslash for a slash.
+        if url.bytes().any(|b| b == b'\\' || !b.is_ascii_graphic()) {
+            return Err("has a backslash, a space or another character that no URL has");
+        }
+        if url.contains('#') {
+            return Err("has a fragment, which no request has");
+        }
+        let uri: http::Uri = url.parse().map_err(|_| "is malformed")?;
+        Self::read(uri.authority().map_or("", http::uri::Authority::as_str))
     }
 }
 
@@ -78,7 +106,8 @@ impl Host {
         &self.name
     }
 
-    /// Whether an entry of `NO_PROXY`, in lower case, names this host or a domain above it.
+    /// Whether an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
+    /// (`10.0.0.0/8`) that it is an address of.
     pub fn is_exempt_by(&self, entry: &str) -> bool {
         if entry == "*" {
             return true;
@@ -89,11 +118,37 @@ impl Host {
             }
             _ => (entry, None),
         };
-        let domain = domain.trim_start_matches("*.").trim_start_matches('.');
         let bare = self.name.trim_start_matches('[').trim_end_matches(']');
-        let is_below = || bare.strip_suffix(domain).is_some_and(|above| above.ends_with('.'));
-        let is_named = bare == domain.trim_start_matches('[').trim_end_matches(']') || is_below();
-        !domain.is_empty() && is_named && port.is_none_or(|port| port == self.port.to_string())
+        let is_named = match bare.parse() {
+            Ok(address) => is_in_network(address, domain),
+            Err(_) => {
+                let domain = domain.trim_start_matches("*.").trim_start_matches('.');
+                let above = bare.strip_suffix(domain).filter(|_| !domain.is_empty());
+                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+            }
+        };
+        is_named && port.is_none_or(|port| port == self.port.to_string())
+    }
+}
+
+/// Whether `network`, an address or `ADDRESS/BITS`, has `address` in it.
+fn is_in_network(address: IpAddr, network: &str) -> bool {
+    let (first, bits) = match network.split_once('/') {
+        Some((first, bits)) => (first, bits.parse::<u32>().ok()),
+        None => (network, Some(u32::MAX)),
+    };
+    let first = first.trim_start_matches('[').trim_end_matches(']');
+    match (address, first.parse(), bits) {
+        (_, Ok(first), Some(u32::MAX)) => address == first,
+        (IpAddr::V4(address), Ok(IpAddr::V4(first)), Some(bits @ 0..=32)) => {
+            let differs = address.to_bits() ^ first.to_bits();
+            differs.checked_shr(32 - bits).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(address), Ok(IpAddr::V6(first)), Some(bits @ 0..=128)) => {
+            let differs = address.to_bits() ^ first.to_bits();
+            differs.checked_shr(128 - bits).unwrap_or(0) == 0
+        }
+        _ => false,
     }
 }
 
@@ -119,10 +174,9 @@ impl fmt::Display for Host {
     }
 }
 
-impl Hosts {
-    /// Whether the token is for `host`.
-    pub fn contain(&self, host: &Host) -> bool {
-        self.0.contains(host)
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, stdout: "" }
     }
 }
 
@@ -160,21 +214,34 @@ fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, 
     Ok(line)
 }
 
+/// A host that no account is for, for the protocols that call it a failure.
+fn not_ours(protocol: &'static str, host: &Host) -> Error {
+    Error::NotOurs { protocol, host: Some(host.to_string()) }
+}
+
 /// An unknown verb, for the protocols that call it a failure.
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,
-        problem: format!("unknown verb `{}`, known are {known}", crate::error::Shown(verb)),
+        problem: format!("unknown verb {}, known are {known}", crate::shown::quoted(verb)),
     }
 }
 
-/// What the adapters' tests serve.
+/// The credential in the adapters' tests.
 #[cfg(test)]
 fn credential() -> crate::token::Credential {
     crate::token::Credential {
         bearer: crate::token::Secret::new("a.b.c".to_owned()),
         expires: Some(crate::timestamp::Timestamp::from_unix(1_595_636_032)),
+        accepted_until: Some(crate::timestamp::Timestamp::from_unix(1_595_636_182)),
     }
+}
+
+/// A `serve` for the adapters' tests that knows one host.
+#[cfg(test)]
+fn serve_for(ours: &str) -> impl Fn(&Host) -> Result<Option<crate::token::Credential>, Error> {
+    let ours = Host::parse(ours);
+    move |host| Ok((Some(host) == ours.as_ref()).then(credential))
 }
 
 #[cfg(test)]
@@ -261,6 +328,69 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_1_mib_is_read_and_a_larger_one_refused() {
+        let length = |bytes| read_request("docker", std::io::repeat(b'x').take(bytes));
+        assert_eq!(length(1_048_576).unwrap().len(), 1_048_576);
+        let error = length(1_048_577).unwrap_err().to_string();
+        assert_eq!(error, "docker: the request is larger than 1 MiB");
+    }
+
+    #[test]
+    fn no_proxy_names_hosts_domains_addresses_and_networks() {
+        let exempt = |host: &str, entries: &[&str]| {
+            let host = Host::parse(host).unwrap();
+            let is_exempt = |entry: &&&str| host.is_exempt_by(entry);
+            entries.iter().filter(is_exempt).copied().collect::<Vec<_>>().join(" ")
+        };
+        let names =
+            ["*", "example.com", ".example.com", "*.example.com", "ample.com", "", ".", ":443"];
+        assert_eq!(exempt("api.example.com", &names), "* example.com .example.com *.example.com");
+        let ports = ["api.example.com:443", "example.com:8443", "api.example.com:0443"];
+        assert_eq!(exempt("api.example.com", &ports), "api.example.com:443");
+        let networks = [
+            "10.1.2.3",
+            "10.1.2.3:443",
+            "10.1.2.3:444",
+            "10.1.2.3/32",
+            "10.1.2.2/31",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "10.1.2.2/32",
+            "10.1.2.4/31",
+            "11.0.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0/x",
+            "10.0.0.0/",
+            "10.1.2.0",
+            "0.3",
+            "3",
+            "::/0",
+            "example.com/8",
+        ];
+        insta::assert_snapshot!(exempt("10.1.2.3", &networks), @"10.1.2.3 10.1.2.3:443 10.1.2.3/32 10.1.2.2/31 10.0.0.0/8 0.0.0.0/0");
+        let networks = [
+            "fd00::1:2",
+            "[fd00::1:2]",
+            "[fd00::1:2]:443",
+            "[fd00::1:2]:444",
+            "fd00:0:0::1:2",
+            "fd00::1:2/128",
+            "fd00::1:3/127",
+            "[fd00::]/8",
+            "fd00::/8",
+            "::/0",
+            "fd00::1:0/127",
+            "fe00::/8",
+            "fd00::/129",
+            "fd00::1",
+            "2",
+            "1:2",
+            "10.0.0.0/0",
+        ];
+        insta::assert_snapshot!(exempt("[fd00::1:2]", &networks), @"fd00::1:2 [fd00::1:2] [fd00::1:2]:443 fd00:0:0::1:2 fd00::1:2/128 fd00::1:3/127 [fd00::]/8 fd00::/8 ::/0");
+    }
+
+    #[test]
     fn the_host_of_a_url_is_the_one_it_is_sent_to() {
         let cases = [
             "https://ours",
@@ -294,8 +424,8 @@ mod tests {
         ];
         let table: Vec<_> = cases
             .map(|case| match Host::of_url(case, &["https", "grpcs"]) {
-                Some(host) => format!("{case:?} goes to {} port {}", host.name, host.port),
-                None => format!("{case:?} is refused"),
+                Ok(host) => format!("{case:?} goes to {} port {}", host.name, host.port),
+                Err(why) => format!("{case:?} {why}"),
             })
             .into();
         insta::assert_snapshot!(table.join("\n"), @r#"
@@ -304,36 +434,36 @@ mod tests {
         "https://OURS:443/p?q=1" goes to ours port 443
         "https://ours/@scope/x" goes to ours port 443
         "grpcs://ours" goes to ours port 443
-        "http://ours/" is refused
-        "HTTPS://ours/" is refused
-        "ours" is refused
-        "//ours/" is refused
-        "https:ours" is refused
-        "https:///ours" is refused
-        "https://ours@evil/" is refused
-        "https://evil@ours/" is refused
-        "https://evil/#@ours" is refused
-        "https://ours#@evil/" is refused
+        "http://ours/" does not begin with `https://`
+        "HTTPS://ours/" does not begin with `https://`
+        "ours" does not begin with `https://`
+        "//ours/" does not begin with `https://`
+        "https:ours" does not begin with `https://`
+        "https:///ours" is malformed
+        "https://ours@evil/" names a user in front of the host
+        "https://evil@ours/" names a user in front of the host
+        "https://evil/#@ours" has a fragment, which no request has
+        "https://ours#@evil/" has a fragment, which no request has
         "https://evil/?ours" goes to evil port 443
         "https://evil?@ours/" goes to evil port 443
-        "https://evil\\@ours/" is refused
-        "https://ours\\.evil/" is refused
-        "https://ours%2eevil/" is refused
+        "https://evil\\@ours/" has a backslash, a space or another character that no URL has
+        "https://ours\\.evil/" has a backslash, a space or another character that no URL has
+        "https://ours%2eevil/" is malformed
         "https://ours.evil/" goes to ours.evil port 443
         "https://evil.ours/" goes to evil.ours port 443
         "https://ours:444/" goes to ours port 444
-        "https://ours./" is refused
-        "https://ours :443/" is refused
-        " https://ours/" is refused
-        "https://ours/\n" is refused
-        "https://öurs/" is refused
+        "https://ours./" has a dot at the end of the host's name
+        "https://ours :443/" has a backslash, a space or another character that no URL has
+        " https://ours/" does not begin with `https://`
+        "https://ours/\n" has a backslash, a space or another character that no URL has
+        "https://öurs/" has a backslash, a space or another character that no URL has
         "#);
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic_or_yields_an_odd_host(text in "\\PC*|[a-z@:/.\\[\\]#?]{1,30}") {
-            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"])].into_iter().flatten() {
+            for host in [Host::parse(&text), Host::of_url(&format!("https://{text}"), &["https"]).ok()].into_iter().flatten() {
                 let odd = |b: u8| b"@/?#%\\ ".contains(&b) || b.is_ascii_uppercase() || !b.is_ascii_graphic();
                 prop_assert!(!host.name.bytes().any(odd) && host.port > 0);
             }

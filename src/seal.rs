@@ -12,10 +12,11 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::account::ServiceAccount;
 
 /// The format's version: salt of the derivation, and bound to every entry as associated data.
-const VERSION: &[u8] = b"astra-credential entry 1";
+const VERSION: &[u8] = b"astra-credential entry 2";
 
 /// Seals and opens the entry of one account at one API base.
 pub struct Seal {
+    secret: Prk,
     key: LessSafeKey,
     name: [u8; NAME_LENGTH],
 }
@@ -39,19 +40,25 @@ impl Seal {
         let identity = [api, client_id, client_name];
         let mut key = [0; 32];
         let mut name = [0; NAME_LENGTH];
-        derive(&secret, b"key", identity, &mut key)?;
-        derive(&secret, b"name", identity, &mut name)?;
+        derive(&secret, b"key", &identity, &mut key)?;
+        derive(&secret, b"name", &identity, &mut name)?;
         let unbound = UnboundKey::new(&CHACHA20_POLY1305, &key).ok()?;
         zeroize::Zeroize::zeroize(&mut key);
         let key = LessSafeKey::new(unbound);
-        Some(Self { key, name })
+        Some(Self { secret, key, name })
     }
 
     /// The name under which the entry is kept, in hexadecimal. It tells nothing of the account.
     pub fn name(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-        self.name.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+        hexadecimal(&self.name)
+    }
+
+    /// A digest of `text`, in hexadecimal. Without the client secret it can neither be undone nor
+    /// compared with that of a guess.
+    pub fn digest(&self, text: &str) -> Option<String> {
+        let mut digest = [0; NAME_LENGTH];
+        derive(&self.secret, b"digest", &[text], &mut digest)?;
+        Some(hexadecimal(&digest))
     }
 
     /// Seals `content`; `None` when the system has no random numbers.
@@ -71,12 +78,23 @@ impl Seal {
     }
 }
 
-/// Each part goes in behind its length, so that no two identities read alike.
-fn derive(secret: &Prk, purpose: &[u8], identity: [&str; 3], out: &mut [u8]) -> Option<()> {
-    let lengths = identity.map(|part| (part.len() as u64).to_be_bytes());
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// Each part goes in behind its length, so that no two lists of parts read alike.
+fn derive<const N: usize>(
+    secret: &Prk,
+    purpose: &[u8],
+    parts: &[&str; N],
+    out: &mut [u8],
+) -> Option<()> {
+    let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
     let info: Vec<&[u8]> = std::iter::once(purpose)
         .chain(
-            identity
+            parts
                 .iter()
                 .zip(&lengths)
                 .flat_map(|(part, length)| [length.as_slice(), part.as_bytes()]),

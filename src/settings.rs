@@ -1,224 +1,238 @@
-//! What the command line and the environment mean: flags, then variables, then defaults.
+//! The meaning of flags, environment variables and configuration files: which account answers, and
+//! with which settings.
 //!
-//! Pure: the environment is a function, so that a test can be one. An empty variable counts as
-//! absent.
+//! [`Configuration`] holds what was said, [`Settings`] what it means for one account. "Is this host
+//! ours?" and "whose is it?" are one question, which [`Configuration::settings_for`] answers:
+//!
+//! 1. A flag decides: `--account NAME` or `--service-account FILE`. The host must then be bound to
+//!    that account, be its API's, or be named by `--host` (without `--account` also by
+//!    `ASTRA_CREDENTIAL_HOSTS`). A host that is bound to another account is refused.
+//! 2. Otherwise the account to which a configuration file binds the host. A file binds the hosts of
+//!    an entry's `hosts`, and the host of an `api_url` that no other account uses.
+//! 3. Otherwise the account of `ASTRA_CREDENTIAL_ACCOUNT` or `ASTRA_SERVICE_ACCOUNT`, or `default`.
+//!    Its hosts are its API's and those of `--host` or `ASTRA_CREDENTIAL_HOSTS`.
+//!
+//! A setting comes from its flag, or else its variable, the account's entry, the top level of the
+//! user's file, that of the machine's file, or the default. Two keys of an entry count before their
+//! variables, since the variables know nothing of accounts: `api_url`, the place where the account's
+//! secret is sent, and `ca_file`, the authorities that are trusted there. For the same reason
+//! `ASTRA_API_URL` does not count for an account that neither is `default` nor was chosen by a
+//! variable.
+//!
+//! Pure: the environment and the files come in as values. An empty variable counts as absent.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+mod file;
+mod flags;
+mod proxy;
+mod sourced;
+mod values;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Shown, harmless};
-use crate::protocol::{Host, Hosts};
+use self::file::Entry;
+pub use self::file::File;
+pub use self::flags::Flags;
+use self::proxy::proxy_for;
+pub use self::sourced::{Source, Sourced};
+pub use self::values::Api;
+pub use self::values::DEFAULT_ACCOUNT;
+use self::values::{DEFAULT_API, wanted};
+use crate::error::{Defect, Error};
+use crate::protocol::Host;
+use crate::shown::{self, harmless};
+use crate::token::Secret;
 
-/// The settings as they were typed.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Flags {
-    /// `--service-account FILE`
-    pub service_account: Option<OsString>,
-    /// `--api-url URL`
-    pub api_url: Option<OsString>,
-    /// `--host HOST[:PORT]`
-    pub host: Vec<OsString>,
-    /// `--cache-dir DIR`
-    pub cache_dir: Option<OsString>,
-    /// `--ca-file FILE`
-    pub ca_file: Option<OsString>,
-    /// `--timeout SECONDS`
-    pub timeout: Option<OsString>,
-    /// `--min-valid DURATION`
-    pub min_valid: Option<OsString>,
-    /// `--refresh`
-    pub refresh: bool,
-    /// `--no-cache`
-    pub no_cache: bool,
-    /// `-v`
-    pub verbose: bool,
-}
-
-impl Flags {
-    /// These flags, and `others` where these say nothing; of hosts both.
-    #[must_use]
-    pub fn or(self, others: Self) -> Self {
-        Self {
-            service_account: self.service_account.or(others.service_account),
-            api_url: self.api_url.or(others.api_url),
-            host: [others.host, self.host].concat(),
-            cache_dir: self.cache_dir.or(others.cache_dir),
-            ca_file: self.ca_file.or(others.ca_file),
-            timeout: self.timeout.or(others.timeout),
-            min_valid: self.min_valid.or(others.min_valid),
-            refresh: self.refresh || others.refresh,
-            no_cache: self.no_cache || others.no_cache,
-            verbose: self.verbose || others.verbose,
-        }
-    }
-}
-
-impl Flags {
-    /// What was typed and holds for a helper's later calls too: the setting, its value, and whether
-    /// that is a path. Hosts aside.
-    pub fn for_helpers(&self) -> impl Iterator<Item = (&'static Setting, &OsString, bool)> {
-        let typed = [
-            (&SERVICE_ACCOUNT, &self.service_account, true),
-            (&API_URL, &self.api_url, false),
-            (&CACHE_DIR, &self.cache_dir, true),
-            (&CA_FILE, &self.ca_file, true),
-            (&TIMEOUT, &self.timeout, false),
-            (&MIN_VALID, &self.min_valid, false),
-        ];
-        typed
-            .into_iter()
-            .filter_map(|(setting, said, is_path)| Some((setting, said.as_ref()?, is_path)))
-    }
-}
-
-/// Where files lie when nothing is said; each is `None` without a home.
+/// The default folders; each is `None` without a home.
 #[derive(Clone, Debug, Default)]
 pub struct Folders {
-    /// Holds `service-account.json`.
+    /// Holds the account files and `config.json`.
     pub config: Option<PathBuf>,
     /// Holds the cache.
     pub cache: Option<PathBuf>,
 }
 
-/// What the program is to do.
+/// All that was said: on the command line, in the environment and in the configuration files.
+pub struct Configuration<'a> {
+    flags: &'a Flags,
+    env: &'a Environment<'a>,
+    folders: Folders,
+    /// The files that were read; the first counts most.
+    files: Vec<File>,
+    /// Whether a file exists.
+    exists: &'a dyn Fn(&Path) -> bool,
+    /// The hosts of `--host` or `ASTRA_CREDENTIAL_HOSTS`.
+    further_hosts: Sourced<Vec<Host>>,
+    common: Common,
+}
+
+/// The settings that are the same for every account.
+#[derive(Clone, Debug)]
+struct Common {
+    allow_exposed: Sourced<bool>,
+    cache_dir: Sourced<Option<PathBuf>>,
+    timeout: Sourced<Duration>,
+    no_cache: Sourced<bool>,
+}
+
+/// An account, as it was chosen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Who {
+    /// By its name.
+    Named(String),
+    /// By its file, which belongs to no account that has a name.
+    File(PathBuf),
+}
+
+/// The settings of one account.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The account, and what chose it.
+    pub account: Sourced<Who>,
     /// The account file; `None` without a home.
-    pub service_account: Option<PathBuf>,
+    pub service_account: Sourced<Option<PathBuf>>,
     /// Use the account file even if others may read or change it.
-    pub allow_exposed: bool,
-    /// Where service accounts are exchanged.
-    pub api: Api,
-    /// The hosts that the token is for.
-    pub hosts: Hosts,
+    pub allow_exposed: Sourced<bool>,
+    /// The API where the account is exchanged.
+    pub api: Sourced<Api>,
     /// The cache's folder; `None` without a home.
-    pub cache_dir: Option<PathBuf>,
+    pub cache_dir: Sourced<Option<PathBuf>>,
     /// The certificate authorities to trust; `None` for the system's.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Sourced<Option<PathBuf>>,
+    /// The folders of certificate authorities to trust if no file is named; none for the system's.
+    pub ca_folders: Vec<PathBuf>,
     /// The proxy for the API, as a URL.
-    pub proxy: Option<String>,
+    pub proxy: Sourced<Option<String>>,
     /// How long the whole call may take.
-    pub timeout: Duration,
+    pub timeout: Sourced<Duration>,
     /// Seconds for which the token must serve; `None` for the leeway.
-    pub min_valid: Option<i64>,
+    pub min_valid: Sourced<Option<i64>>,
     /// Exchange even if there is a token.
     pub refresh: bool,
     /// Neither read nor write the cache.
-    pub no_cache: bool,
+    pub no_cache: Sourced<bool>,
 }
 
-/// A setting as it stands, safe to show, and where it was said.
+/// A setting as `status` shows it: safe to show.
 #[derive(Debug)]
 pub struct Stated {
-    /// What it is called.
+    /// Its key.
     pub name: &'static str,
-    /// What it is.
+    /// Its value.
     pub value: String,
-    /// The flag or variable that says so, or `default`.
-    pub source: &'static str,
+    /// The place where it was set.
+    pub source: Source,
 }
 
-/// The base URL of the DevOps API: `https`, without userinfo, query, fragment or trailing slash.
-#[derive(Clone, Debug)]
-pub struct Api {
-    /// The base, as `/v2/…` is appended to it.
-    pub base: String,
-    /// The host it names.
-    pub host: Host,
-}
-
-const DEFAULT_API: &str = "https://api.astra.datastax.com";
-/// Says that this program is to say what happens.
+/// The variable that switches the log on standard error on.
 pub const LOG: &str = "ASTRA_CREDENTIAL_LOG";
-const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
-/// Says that there is to be no cache.
+/// The variable that switches the cache off.
 pub const NO_CACHE: &str = "ASTRA_CREDENTIAL_NO_CACHE";
-/// Each in the order in which they count.
-const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
-/// Heard where the system's authorities are looked up.
+const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
+/// The folders of certificate authorities to trust, if no file is named.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Past this a time-out is no time-out.
-const LONGEST_TIMEOUT: f64 = 24.0 * 60.0 * 60.0;
+/// Names the home directory.
+pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
-static TIMEOUT: Setting = Setting {
-    flag: "--timeout",
-    variable: "ASTRA_CREDENTIAL_TIMEOUT",
-    wanted: "seconds, such as `30` or `2.5`",
-};
-static MIN_VALID: Setting = Setting {
-    flag: "--min-valid",
-    variable: "ASTRA_CREDENTIAL_MIN_VALID",
-    wanted: "a duration, such as `90s`, `30m`, `2h` or bare seconds",
-};
-static API_URL: Setting = Setting {
-    flag: "--api-url",
-    variable: "ASTRA_API_URL",
-    wanted: "the API's base without `/v2`, such as `https://api.astra.datastax.com`",
-};
-const HOST: Setting = Setting {
-    flag: "--host",
-    variable: "ASTRA_CREDENTIAL_HOSTS",
-    wanted: "a host as it stands in a URL, with its port unless that is 443, such as \
-             `git.example.com:8443`",
-};
+static ACCOUNT: Setting =
+    Setting { flag: "--account", variable: "ASTRA_CREDENTIAL_ACCOUNT", wanted: wanted::ACCOUNT };
 static SERVICE_ACCOUNT: Setting = Setting {
     flag: "--service-account",
     variable: "ASTRA_SERVICE_ACCOUNT",
-    wanted: "the path of a file",
+    wanted: "the absolute path of a file",
 };
+static CONFIG: Setting = Setting {
+    flag: "--config",
+    variable: "ASTRA_CREDENTIAL_CONFIG",
+    wanted: "the absolute path of a file",
+};
+static API_URL: Setting =
+    Setting { flag: "--api-url", variable: "ASTRA_API_URL", wanted: wanted::API_URL };
+static HOST: Setting =
+    Setting { flag: "--host", variable: "ASTRA_CREDENTIAL_HOSTS", wanted: wanted::HOST };
 static CACHE_DIR: Setting = Setting {
     flag: "--cache-dir",
     variable: "ASTRA_CREDENTIAL_CACHE_DIR",
-    wanted: "the path of a folder",
+    wanted: "the absolute path of a folder",
 };
 static CA_FILE: Setting = Setting {
     flag: "--ca-file",
     variable: "SSL_CERT_FILE",
-    wanted: "the path of a file of PEM certificates",
+    wanted: "the absolute path of a file of PEM certificates",
+};
+static TIMEOUT: Setting =
+    Setting { flag: "--timeout", variable: "ASTRA_CREDENTIAL_TIMEOUT", wanted: wanted::TIMEOUT };
+static MIN_VALID: Setting = Setting {
+    flag: "--min-valid",
+    variable: "ASTRA_CREDENTIAL_MIN_VALID",
+    wanted: wanted::MIN_VALID,
 };
 
-/// A setting's two names, and what it takes.
+/// A setting's flag, its variable, and a description of its value.
 pub struct Setting {
-    /// On the command line.
+    /// The flag.
     pub flag: &'static str,
-    /// In the environment.
+    /// The variable.
     pub variable: &'static str,
     wanted: &'static str,
 }
 
-/// A value with the name under which it was given.
+/// The text of a flag or variable, with its name.
 struct Said {
-    name: &'static str,
     value: OsString,
+    source: Source,
+}
+
+impl Said {
+    fn name(&self) -> &'static str {
+        match self.source {
+            Source::Flag(name) | Source::Variable(name) => name,
+            _ => "",
+        }
+    }
 }
 
 impl Setting {
-    fn said(&self, flag: Option<&OsString>, env: &Environment<'_>) -> Option<Said> {
-        let flag = flag.map(|value| (self.flag, value.clone()));
-        let variable = || variable(env, self.variable).map(|value| (self.variable, value));
-        let (name, value) = flag.or_else(variable)?;
-        Some(Said { name, value })
+    fn flag(&self, flag: Option<&OsString>) -> Option<Said> {
+        Some(Said { value: flag?.clone(), source: Source::Flag(self.flag) })
     }
 
-    fn path(&self, flag: Option<&OsString>, env: &Environment<'_>) -> Option<PathBuf> {
-        self.said(flag, env).map(|said| said.value.into())
+    fn variable(&self, env: &Environment<'_>) -> Option<Said> {
+        let value = variable(env, self.variable)?;
+        Some(Said { value, source: Source::Variable(self.variable) })
+    }
+
+    fn said(&self, flag: Option<&OsString>, env: &Environment<'_>) -> Option<Said> {
+        self.flag(flag).or_else(|| self.variable(env))
+    }
+
+    fn path(&self, said: Said, env: &Environment<'_>) -> Result<Sourced<PathBuf>, Error> {
+        let path = expanded(&said.value, env);
+        let path = path.map_err(|problem| self.unusable(said.name(), &said.value, problem))?;
+        Ok(Sourced::new(path, said.source))
     }
 
     fn parse<T>(
         &self,
-        Said { name, value }: Said,
+        said: Said,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
-        let parsed = value.to_str().ok_or("is not UTF-8").and_then(parse);
-        parsed.map_err(|problem| Error::Setting {
+    ) -> Result<Sourced<T>, Error> {
+        let parsed = said.value.to_str().ok_or("is not UTF-8").and_then(parse);
+        let parsed = parsed.map_err(|problem| self.unusable(said.name(), &said.value, problem))?;
+        Ok(Sourced::new(parsed, said.source))
+    }
+
+    fn unusable(&self, name: &'static str, value: &OsStr, problem: &str) -> Error {
+        Error::Setting {
             name,
             value: value.to_string_lossy().into_owned(),
             problem: problem.to_owned(),
             wanted: self.wanted,
-        })
+        }
     }
 }
 
@@ -227,6 +241,18 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
+}
+
+/// Reads a path: a leading `~/` is replaced by the home directory.
+///
+/// # Errors
+/// The problem, which completes "`--cache-dir` is `…`, which …".
+pub fn expanded(path: &OsStr, env: &Environment<'_>) -> Result<PathBuf, &'static str> {
+    values::expanded(path, home(env).as_deref())
+}
+
+fn home(env: &Environment<'_>) -> Option<PathBuf> {
+    variable(env, HOME).map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
 /// Whether a variable says yes.
@@ -248,209 +274,708 @@ pub fn is_on(env: &Environment<'_>, name: &'static str) -> Result<bool, Error> {
     }
 }
 
-impl Settings {
-    /// Puts `flags`, the environment and the defaults together.
+/// A switch that a variable sets.
+fn switch(env: &Environment<'_>, name: &'static str) -> Result<Sourced<bool>, Error> {
+    let is_on = is_on(env, name)?;
+    Ok(match variable(env, name) {
+        Some(_) => Sourced::new(is_on, Source::Variable(name)),
+        None => Sourced::default_of(is_on),
+    })
+}
+
+/// Reads the configuration files: the one that `--config` or `ASTRA_CREDENTIAL_CONFIG` names, or else
+/// the user's and the machine's as far as they exist. The first counts most.
+///
+/// # Errors
+/// [`Error::Config`]: a file cannot be read, is not to be trusted, or has a defect.
+pub fn read_files(
+    flags: &Flags,
+    env: &Environment<'_>,
+    folders: &Folders,
+) -> Result<Vec<File>, Error> {
+    let home = home(env);
+    if let Some(named) = named_file(flags, env)? {
+        let file = file::read(&named, home.as_deref())?;
+        let missing = || Error::Config { path: named.value, at: None, defect: Defect::Missing };
+        return Ok(vec![file.ok_or_else(missing)?]);
+    }
+    let user = folders.config.as_ref().map(|folder| folder.join("config.json"));
+    let files = user.into_iter().chain(machine_file(env));
+    files.filter_map(|path| file::read(&path, home.as_deref()).transpose()).collect()
+}
+
+/// The configuration file that `--config` or `ASTRA_CREDENTIAL_CONFIG` names.
+///
+/// # Errors
+/// [`Error::Setting`]: it is no path that can be used.
+pub fn named_file(flags: &Flags, env: &Environment<'_>) -> Result<Option<Sourced<PathBuf>>, Error> {
+    let named = CONFIG.said(flags.config.as_ref(), env);
+    let named = named.map(|said| CONFIG.path(said, env)).transpose()?;
+    if let Some(named) = &named {
+        // Otherwise the working folder, which may be a stranger's repository, would hold the file.
+        if let Source::Variable(name) = named.source
+            && named.is_relative()
+        {
+            return Err(CONFIG.unusable(name, named.as_os_str(), "is not absolute"));
+        }
+    }
+    Ok(named)
+}
+
+/// The configuration file for the whole machine.
+fn machine_file(env: &Environment<'_>) -> Option<PathBuf> {
+    if cfg!(windows) {
+        let folder = PathBuf::from(variable(env, "ProgramData")?);
+        return folder.is_absolute().then(|| folder.join(r"astra-credential\config.json"));
+    }
+    Some("/etc/astra-credential/config.json".into())
+}
+
+impl<'a> Configuration<'a> {
+    /// Puts everything together that does not depend on the account.
     ///
     /// # Errors
     /// [`Error::Setting`] names the flag or variable that cannot be used.
-    pub fn resolve(flags: &Flags, env: &Environment<'_>, folders: Folders) -> Result<Self, Error> {
-        let api = match API_URL.said(flags.api_url.as_ref(), env) {
-            Some(said) => API_URL.parse(said, Api::parse)?,
-            None => Api::parse(DEFAULT_API).map_err(|problem| Error::Setting {
-                name: API_URL.variable,
-                value: DEFAULT_API.to_owned(),
-                problem: problem.to_owned(),
-                wanted: API_URL.wanted,
-            })?,
-        };
-        let mut hosts = vec![api.host.clone()];
-        hosts.extend(further_hosts(&flags.host, env)?);
+    pub fn new(
+        flags: &'a Flags,
+        env: &'a Environment<'a>,
+        folders: Folders,
+        files: Vec<File>,
+        exists: &'a dyn Fn(&Path) -> bool,
+    ) -> Result<Self, Error> {
+        if flags.account.is_some() && flags.service_account.is_some() {
+            return Err(Error::Usage {
+                problem: "`--account` and `--service-account` each name an account".to_owned(),
+                help: "astra-credential --help".to_owned(),
+            });
+        }
         let timeout = match TIMEOUT.said(flags.timeout.as_ref(), env) {
-            Some(said) => TIMEOUT.parse(said, seconds)?,
-            None => DEFAULT_TIMEOUT,
+            Some(said) => TIMEOUT.parse(said, values::timeout)?,
+            None => from_files(&files, |file| file.timeout)
+                .unwrap_or(Sourced::default_of(DEFAULT_TIMEOUT)),
         };
+        let cache_dir = cache_dir(flags, env, &folders, &files)?;
+        let no_cache = if flags.no_cache {
+            Sourced::new(true, Source::Flag("--no-cache"))
+        } else {
+            switch(env, NO_CACHE)?
+        };
+        let allow_exposed = switch(env, ALLOW_EXPOSED)?;
+        let common = Common { allow_exposed, cache_dir, timeout, no_cache };
+        let further_hosts = further_hosts(&flags.host, env)?;
+        Ok(Self { flags, env, folders, files, exists, further_hosts, common })
+    }
+
+    /// The settings of the account that answers where no host is known.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting cannot be used.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        self.resolve(self.chosen(self.typed_account()?)?)
+    }
+
+    /// The settings of the account that answers for `host`; `None` if no account is for it.
+    ///
+    /// # Errors
+    /// The account is unknown, the host is bound to another one than a flag names, or a setting
+    /// cannot be used.
+    pub fn settings_for(&self, host: &Host) -> Result<Option<Settings>, Error> {
+        let typed = self.typed_account()?;
+        match (typed, self.binding(host)) {
+            (Some(typed), Some(bound)) => {
+                if typed.value != Who::Named(bound.name.to_owned()) {
+                    return Err(Error::Bound {
+                        host: host.to_string(),
+                        owner: bound.name.to_owned(),
+                        named: typed.to_string(),
+                        path: bound.place.to_path_buf(),
+                    });
+                }
+                self.resolve(typed).map(Some)
+            }
+            (None, Some(bound)) => {
+                let who = Who::Named(bound.name.to_owned());
+                let source = Source::Entry(Arc::clone(bound.place));
+                self.resolve(Sourced::new(who, source)).map(Some)
+            }
+            (typed, None) => {
+                let settings = self.resolve(self.chosen(typed)?)?;
+                let is_ours = self.is_further(host) || settings.api.host == *host;
+                Ok(is_ours.then_some(settings))
+            }
+        }
+    }
+
+    /// Whether an account is for `host`, also if its settings cannot be used.
+    pub fn is_ours(&self, host: &Host) -> bool {
+        let is_named = self.binding(host).is_some() || self.is_further(host);
+        is_named || matches!(self.settings_for(host), Ok(Some(_)))
+    }
+
+    /// The settings of the account of that name.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting cannot be used.
+    pub fn settings_of(&self, name: &str) -> Result<Settings, Error> {
+        self.resolve(Sourced::default_of(Who::Named(name.to_owned())))
+    }
+
+    /// The account to which a configuration file binds `host`, whatever flags and variables say.
+    pub fn owner_of(&self, host: &Host) -> Option<&str> {
+        self.binding(host).map(|bound| bound.name)
+    }
+
+    /// Whether `--host` or, without `--account`, `ASTRA_CREDENTIAL_HOSTS` names the host. The variable
+    /// knows nothing of accounts, so that it does not widen the hosts of one that is named.
+    fn is_further(&self, host: &Host) -> bool {
+        let counts = match self.further_hosts.source {
+            Source::Variable(_) => self.flags.account.is_none(),
+            _ => true,
+        };
+        counts && self.further_hosts.contains(host)
+    }
+
+    fn binding(&self, host: &Host) -> Option<Bound<'_>> {
+        let bound = |entry: &'_ Entry| -> bool { entry.hosts.contains(host) };
+        let by_hosts = self.entries().find(|entry| bound(entry));
+        by_hosts
+            .or_else(|| self.sole_user(host))
+            .map(|entry| Bound { name: &entry.name, place: &entry.place })
+    }
+
+    /// The account whose entry has an `api_url` with that host, if no other account uses that API.
+    fn sole_user(&self, host: &Host) -> Option<&Entry> {
+        let has_it = |entry: &&Entry| entry.api.as_ref().is_some_and(|api| api.host == *host);
+        let mut users = self.entries().filter(has_it);
+        let (Some(user), None) = (users.next(), users.next()) else {
+            return None;
+        };
+        let is_default_api = || DEFAULT_API.strip_prefix("https://") == Some(&*host.to_string());
+        let uses_default_api =
+            || self.names().any(|name| self.entry(name).is_none_or(|entry| entry.api.is_none()));
+        (!(is_default_api() && uses_default_api())).then_some(user)
+    }
+
+    /// The entries that count: those of the first file, and those of the second for other accounts.
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.files.iter().enumerate().flat_map(move |(index, file)| {
+            let above = &self.files[..index];
+            file.accounts.iter().filter(move |entry| {
+                let mut above = above.iter().flat_map(|file| &file.accounts);
+                !above.any(|other| other.name == entry.name)
+            })
+        })
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.files.iter().flat_map(|file| &file.accounts).find(|entry| entry.name == name)
+    }
+
+    /// The names of the accounts: `default`, and those that have an entry.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let others = self.entries().map(|entry| entry.name.as_str());
+        [DEFAULT_ACCOUNT].into_iter().chain(others.filter(|name| *name != DEFAULT_ACCOUNT))
+    }
+
+    /// The account that a flag names.
+    fn typed_account(&self) -> Result<Option<Sourced<Who>>, Error> {
+        let account = ACCOUNT.flag(self.flags.account.as_ref());
+        let file = SERVICE_ACCOUNT.flag(self.flags.service_account.as_ref());
+        self.account_of(account, file)
+    }
+
+    /// The account that a flag or variable names, or `default`.
+    fn chosen(&self, typed: Option<Sourced<Who>>) -> Result<Sourced<Who>, Error> {
+        let default = || Sourced::default_of(Who::Named(DEFAULT_ACCOUNT.to_owned()));
+        match typed {
+            Some(typed) => Ok(typed),
+            None => Ok(self.account_of_variables()?.unwrap_or_else(default)),
+        }
+    }
+
+    fn account_of_variables(&self) -> Result<Option<Sourced<Who>>, Error> {
+        let account = ACCOUNT.variable(self.env);
+        self.account_of(account, SERVICE_ACCOUNT.variable(self.env))
+    }
+
+    fn account_of(
+        &self,
+        account: Option<Said>,
+        file: Option<Said>,
+    ) -> Result<Option<Sourced<Who>>, Error> {
+        if let Some(said) = account {
+            return ACCOUNT
+                .parse(said, values::account_name)
+                .map(|name| Some(name.map(Who::Named)));
+        }
+        let Some(said) = file else {
+            return Ok(None);
+        };
+        let path = SERVICE_ACCOUNT.path(said, self.env)?;
+        // The file of an account that has a name is that account.
+        let name = self.names().find(|name| self.file_of(name).as_ref() == Some(&path.value));
+        let name = name.map(str::to_owned);
+        Ok(Some(path.map(|path| name.map_or_else(|| Who::File(path), Who::Named))))
+    }
+
+    /// The account file of a name.
+    fn file_of(&self, name: &str) -> Option<PathBuf> {
+        if let Some(file) = self.entry(name).and_then(|entry| entry.file.as_ref()) {
+            return Some(file.clone());
+        }
+        let stem = if name == DEFAULT_ACCOUNT { "service-account" } else { name };
+        self.folders.config.as_ref().map(|folder| folder.join(format!("{stem}.json")))
+    }
+
+    fn resolve(&self, account: Sourced<Who>) -> Result<Settings, Error> {
+        let Self { flags, env, files, .. } = self;
+        let entry = match &account.value {
+            Who::Named(name) => self.entry(name),
+            Who::File(_) => None,
+        };
+        let service_account = self.account_file(&account, entry)?;
+        let place = |entry: &Entry| Source::Entry(Arc::clone(&entry.place));
+        let in_entry = entry.and_then(|entry| Some(Sourced::new(entry.api.clone()?, place(entry))));
+        let api = match (API_URL.flag(flags.api_url.as_ref()), in_entry) {
+            (Some(said), _) => API_URL.parse(said, Api::parse)?,
+            (None, Some(api)) => api,
+            (None, None) => {
+                let counts = self.is_the_variables(&account)?;
+                match API_URL.variable(env).filter(|_| counts) {
+                    Some(said) => API_URL.parse(said, Api::parse)?,
+                    None => Sourced::default_of(default_api()?),
+                }
+            }
+        };
+        let in_entry =
+            entry.and_then(|entry| Some(Sourced::new(entry.ca_file.clone()?, place(entry))));
+        let ca_file = match (CA_FILE.flag(flags.ca_file.as_ref()), in_entry) {
+            (Some(said), _) => CA_FILE.path(said, env)?.map(Some),
+            (None, Some(file)) => file.map(Some),
+            (None, None) => match (CA_FILE.variable(env), variable(env, CA_FOLDER)) {
+                (Some(said), _) => CA_FILE.path(said, env)?.map(Some),
+                (None, Some(_)) => Sourced::new(None, Source::Variable(CA_FOLDER)),
+                (None, None) => from_files(files, |file| file.ca_file.clone())
+                    .map_or(Sourced::default_of(None), |file| file.map(Some)),
+            },
+        };
+        let in_entry = entry.and_then(|entry| Some(Sourced::new(entry.min_valid?, place(entry))));
         let min_valid = match MIN_VALID.said(flags.min_valid.as_ref(), env) {
-            Some(said) => Some(MIN_VALID.parse(said, whole_seconds)?),
-            None => None,
+            Some(said) => MIN_VALID.parse(said, values::whole_seconds)?.map(Some),
+            None => in_entry
+                .or_else(|| from_files(files, |file| file.min_valid))
+                .map_or(Sourced::default_of(None), |seconds| seconds.map(Some)),
         };
-        Ok(Self {
-            service_account: SERVICE_ACCOUNT
-                .path(flags.service_account.as_ref(), env)
-                .or_else(|| Some(folders.config?.join("service-account.json"))),
-            allow_exposed: is_on(env, ALLOW_EXPOSED)?,
-            proxy: proxy_for(&api.host, env),
+        // A proxy whose URL is not UTF-8 is an error later, and not the same as none.
+        let text =
+            |name: &str| variable(env, name).map(|value| value.to_string_lossy().into_owned());
+        let proxy = proxy_for(&api.host, text)
+            .map_or(Sourced::default_of(None), |(proxy, variable)| {
+                Sourced::new(proxy, Source::Variable(variable))
+            });
+        let Common { allow_exposed, cache_dir, timeout, no_cache } = self.common.clone();
+        Ok(Settings {
+            account,
+            service_account,
+            allow_exposed,
             api,
-            hosts: Hosts(hosts),
-            cache_dir: cache_dir(flags, env, folders.cache),
-            ca_file: CA_FILE.path(flags.ca_file.as_ref(), env),
+            cache_dir,
+            ca_file,
+            ca_folders: ca_folders(env),
+            proxy,
             timeout,
             min_valid,
             refresh: flags.refresh,
-            no_cache: flags.no_cache || is_on(env, NO_CACHE)?,
+            no_cache,
         })
+    }
+
+    /// The account's file. A name that has neither an entry nor a file is a mistake.
+    fn account_file(
+        &self,
+        account: &Sourced<Who>,
+        entry: Option<&Entry>,
+    ) -> Result<Sourced<Option<PathBuf>>, Error> {
+        let name = match &account.value {
+            Who::File(path) => return Ok(account.clone().map(|_| Some(path.clone()))),
+            Who::Named(name) => name,
+        };
+        let file = self.file_of(name);
+        if entry.is_none() && name != DEFAULT_ACCOUNT {
+            let exists = file.as_deref().is_some_and(self.exists);
+            if !exists {
+                let nearest = values::nearest(name, self.names()).map(str::to_owned);
+                let source = account.source.to_string();
+                return Err(Error::AccountUnknown { name: name.clone(), source, nearest });
+            }
+        }
+        let source = match (entry, &account.source) {
+            (_, Source::Flag("--service-account") | Source::Variable("ASTRA_SERVICE_ACCOUNT")) => {
+                account.source.clone()
+            }
+            (Some(Entry { file: Some(_), place, .. }), _) => Source::Entry(Arc::clone(place)),
+            _ => Source::Default,
+        };
+        Ok(Sourced::new(file, source))
+    }
+
+    /// Whether variables such as `ASTRA_API_URL` are about this account: they are about one without a
+    /// name, about `default`, and about the one that a variable chooses.
+    fn is_the_variables(&self, account: &Sourced<Who>) -> Result<bool, Error> {
+        Ok(match &account.value {
+            Who::File(_) => true,
+            Who::Named(name) if name == DEFAULT_ACCOUNT => true,
+            named @ Who::Named(_) => {
+                self.account_of_variables()?.is_some_and(|chosen| chosen.value == *named)
+            }
+        })
+    }
+}
+
+/// An account that `setup` works on.
+pub struct NamedAccount<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: Option<PathBuf>,
+    /// The configuration file that has its entry.
+    pub place: Option<&'a Path>,
+    /// The file that `ASTRA_SERVICE_ACCOUNT` names.
+    pub other_file: Option<PathBuf>,
+}
+
+/// An account to which a host is bound.
+struct Bound<'a> {
+    name: &'a str,
+    /// The configuration file that binds it.
+    place: &'a Arc<Path>,
+}
+
+/// A setting at the top level of the first file that has it.
+fn from_files<T>(files: &[File], get: impl Fn(&File) -> Option<T>) -> Option<Sourced<T>> {
+    files
+        .iter()
+        .find_map(|file| Some(Sourced::new(get(file)?, Source::File(Arc::clone(&file.path)))))
+}
+
+fn default_api() -> Result<Api, Error> {
+    Api::parse(DEFAULT_API)
+        .map_err(|problem| API_URL.unusable(API_URL.variable, OsStr::new(DEFAULT_API), problem))
+}
+
+/// The cache's folder.
+///
+/// # Errors
+/// [`Error::Setting`] names the flag or variable that cannot be used.
+pub fn cache_dir(
+    flags: &Flags,
+    env: &Environment<'_>,
+    folders: &Folders,
+    files: &[File],
+) -> Result<Sourced<Option<PathBuf>>, Error> {
+    if let Some(said) = CACHE_DIR.said(flags.cache_dir.as_ref(), env) {
+        return CACHE_DIR.path(said, env).map(|path| path.map(Some));
+    }
+    let in_file = from_files(files, |file| file.cache_dir.clone());
+    Ok(in_file.map_or_else(|| Sourced::default_of(folders.cache.clone()), |path| path.map(Some)))
+}
+
+/// The folders in `SSL_CERT_DIR`, which OpenSSL separates as `PATH` does.
+fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
+    let listed = variable(env, CA_FOLDER).unwrap_or_default();
+    std::env::split_paths(&listed).filter(|folder| !folder.as_os_str().is_empty()).collect()
+}
+
+/// The hosts of the flags, or else those of the comma-separated variable.
+fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Vec<Host>>, Error> {
+    let parse = |value: OsString, source: Source| {
+        HOST.parse(Said { value, source }, values::host).map(|host| host.value)
+    };
+    if !flags.is_empty() {
+        let source = Source::Flag(HOST.flag);
+        let hosts = flags.iter().map(|value| parse(value.clone(), source.clone()));
+        return Ok(Sourced::new(hosts.collect::<Result<_, _>>()?, source));
+    }
+    let Some(listed) = variable(env, HOST.variable) else {
+        return Ok(Sourced::default_of(Vec::new()));
+    };
+    let source = Source::Variable(HOST.variable);
+    let lossy = listed.to_string_lossy();
+    let parts = lossy.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let hosts = parts.map(|part| parse(part.into(), source.clone()));
+    Ok(Sourced::new(hosts.collect::<Result<_, _>>()?, source))
+}
+
+impl Settings {
+    /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
+    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    pub fn route(&self) -> Secret {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        Secret::new(format!("{proxy} {:?} {:?}", self.ca_file.value, self.ca_folders))
+    }
+}
+
+/// The account, for messages.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "the account `{name}`"),
+            Self::File(path) => f.write_str(&shown::path(path)),
+        }
+    }
+}
+
+impl Configuration<'_> {
+    /// The configuration files that were read; the first counts most.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| &*file.path)
+    }
+
+    /// The settings of every account, the chosen one first; of one alone if a flag names it. `stored`
+    /// are the names of account files in the configuration folder.
+    ///
+    /// # Errors
+    /// An account is unknown, or a setting cannot be used.
+    pub fn every_account(&self, stored: &[String]) -> Result<Vec<Settings>, Error> {
+        if let Some(typed) = self.typed_account()? {
+            return Ok(vec![self.resolve(typed)?]);
+        }
+        let chosen = self.chosen(None)?;
+        let entered = self.entries().map(|entry| {
+            let source = Source::Entry(Arc::clone(&entry.place));
+            Sourced::new(Who::Named(entry.name.clone()), source)
+        });
+        let others = stored
+            .iter()
+            .filter(|name| values::account_name(name).is_ok() && **name != DEFAULT_ACCOUNT);
+        let others = others.map(|name| Sourced::default_of(Who::Named(name.clone())));
+        let default = Sourced::default_of(Who::Named(DEFAULT_ACCOUNT.to_owned()));
+        let has_default = self.file_of(DEFAULT_ACCOUNT).as_deref().is_some_and(self.exists);
+        let default = has_default.then_some(default);
+        let mut accounts: Vec<Sourced<Who>> = Vec::new();
+        for account in entered.chain(default).chain(others) {
+            if !accounts.iter().any(|known| known.value == account.value) {
+                accounts.push(account);
+            }
+        }
+        // The default that has neither an entry nor a file counts where there is nothing else.
+        let at = accounts.iter().position(|account| account.value == chosen.value);
+        if at.is_some() || accounts.is_empty() || chosen.source != Source::Default {
+            if let Some(at) = at {
+                accounts.remove(at);
+            }
+            accounts.insert(0, chosen);
+        }
+        accounts.into_iter().map(|account| self.resolve(account)).collect()
+    }
+
+    /// The hosts that get a token of this account from a call without flags.
+    pub fn hosts_of(&self, settings: &Settings) -> Result<Vec<Sourced<Host>>, Error> {
+        let Settings { account, api, .. } = settings;
+        let name = match &account.value {
+            Who::Named(name) => Some(name.as_str()),
+            Who::File(_) => None,
+        };
+        let is_chosen = self.chosen(self.typed_account()?)?.value == account.value;
+        let entry = name.and_then(|name| self.entry(name));
+        let bound = entry.into_iter().flat_map(|entry| {
+            let source = Source::Entry(Arc::clone(&entry.place));
+            entry.hosts.iter().map(move |host| Sourced::new(host, source.clone()))
+        });
+        let further = self.further_hosts.iter().filter(|host| is_chosen && self.is_further(host));
+        let further = further.map(|host| Sourced::new(host, self.further_hosts.source.clone()));
+        let own = Sourced::new(&api.host, api.source.clone());
+        let mut hosts: Vec<Sourced<Host>> = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for host in [own].into_iter().chain(bound).chain(further) {
+            let is_ours = match self.owner_of(host.value) {
+                Some(owner) => Some(owner) == name,
+                None => is_chosen,
+            };
+            if is_ours && seen.insert(host.value) {
+                hosts.push(host.map(Host::clone));
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// The account that is named, or `default`, for `setup` to work on.
+    ///
+    /// # Errors
+    /// The name cannot be used, or, unless it `may_be_new`, there is no such account.
+    pub fn named_account(&self, may_be_new: bool) -> Result<NamedAccount<'_>, Error> {
+        let said = ACCOUNT.said(self.flags.account.as_ref(), self.env);
+        let account = match said {
+            Some(said) => ACCOUNT.parse(said, values::account_name)?,
+            None => Sourced::default_of(DEFAULT_ACCOUNT.to_owned()),
+        };
+        let name = account.value.clone();
+        if !may_be_new {
+            self.account_file(&account.map(Who::Named), self.entry(&name))?;
+        }
+        Ok(NamedAccount {
+            file: self.file_of(&name),
+            place: self.entry(&name).map(|entry| &*entry.place),
+            other_file: SERVICE_ACCOUNT.variable(self.env).map(|said| said.value.into()),
+            name,
+        })
+    }
+
+    /// The flags that belong into an account's entry: key and value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a value cannot be used.
+    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        let Self { flags, env, .. } = self;
+        let text = |said: &Said| said.value.to_string_lossy().into_owned();
+        let mut entered = Vec::new();
+        if let Some(said) = API_URL.flag(flags.api_url.as_ref()) {
+            let value = text(&said);
+            API_URL.parse(said, Api::parse)?;
+            entered.push(("api_url", value));
+        }
+        for (key, setting, flag) in [
+            ("file", &SERVICE_ACCOUNT, &flags.service_account),
+            ("ca_file", &CA_FILE, &flags.ca_file),
+        ] {
+            let Some(said) = setting.flag(flag.as_ref()) else { continue };
+            let value = said.value.clone();
+            let path = setting.path(said, env)?.value;
+            let path = std::path::absolute(&path).ok().filter(|path| shown::is_usable_path(path));
+            let path = path.and_then(|path| path.to_str().map(str::to_owned));
+            let path =
+                path.ok_or_else(|| setting.unusable(setting.flag, &value, "is no usable path"));
+            entered.push((key, path?));
+        }
+        if let Some(said) = MIN_VALID.flag(flags.min_valid.as_ref()) {
+            let value = text(&said);
+            MIN_VALID.parse(said, values::whole_seconds)?;
+            entered.push(("min_valid", value));
+        }
+        Ok(entered)
+    }
+
+    /// How long the whole call may take.
+    pub fn timeout(&self) -> Duration {
+        *self.common.timeout
+    }
+
+    /// Whether an account file is used even if others may read or change it.
+    pub fn allows_exposed(&self) -> bool {
+        *self.common.allow_exposed
+    }
+
+    /// Every host that gets a token.
+    ///
+    /// # Errors
+    /// An account is unknown, or a setting cannot be used.
+    pub fn hosts(&self) -> Result<Vec<Host>, Error> {
+        let accounts = self.every_account(&[])?;
+        let hosts = accounts.iter().map(|settings| self.hosts_of(settings));
+        let hosts = hosts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+        Ok(hosts.map(|host| host.value).collect())
+    }
+
+    /// The hosts that flags or the environment add to those of the API and of the files.
+    pub fn further_hosts(&self) -> &Sourced<Vec<Host>> {
+        &self.further_hosts
+    }
+
+    /// The variables that contradict a configuration file, with what they say against it.
+    ///
+    /// # Errors
+    /// A variable cannot be used.
+    pub fn contradictions(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        let mut found = Vec::new();
+        let chosen = self.account_of_variables()?;
+        let binds = self.entries().find(|entry| !entry.hosts.is_empty());
+        if let (Some(chosen), Some(entry)) = (&chosen, binds)
+            && let Source::Variable(name) = chosen.source
+            && self.entries().any(|entry| {
+                !entry.hosts.is_empty() && chosen.value != Who::Named(entry.name.clone())
+            })
+        {
+            let says = format!(
+                "names {}, which answers for no host that {} binds to another account",
+                chosen.value,
+                shown::path(&entry.place)
+            );
+            found.push((name, says));
+        }
+        let by_variable =
+            chosen.map_or(Who::Named(DEFAULT_ACCOUNT.to_owned()), |chosen| chosen.value);
+        let listed = further_hosts(&[], self.env)?;
+        for host in &listed.value {
+            if let Some(bound) = self.binding(host)
+                && by_variable != Who::Named(bound.name.to_owned())
+            {
+                let says = format!(
+                    "names `{host}`, which {} binds to the account `{}`",
+                    shown::path(bound.place),
+                    bound.name
+                );
+                found.push((HOST.variable, says));
+            }
+        }
+        if let Who::Named(name) = &by_variable
+            && let Some(entry) = self.entry(name)
+            && let Some(api) = &entry.api
+            && let Some(said) = API_URL.variable(self.env)
+            && API_URL.parse(said, Api::parse).is_ok_and(|said| said.value != *api)
+        {
+            let says = format!(
+                "does not count for the account `{name}`, whose `api_url` in {} is `{}`",
+                shown::path(&entry.place),
+                api.base
+            );
+            found.push((API_URL.variable, says));
+        }
+        Ok(found)
     }
 }
 
 impl Settings {
-    /// Every setting as it stands, given what it was resolved from. Where a setting comes from is
-    /// asked a second time here, so that no other call pays for knowing it.
-    pub fn stated(&self, flags: &Flags, env: &Environment<'_>) -> Vec<Stated> {
-        let heard = |name: &'static str| variable(env, name).map(|_| name);
-        let said = |setting: &Setting, flag: Option<&OsString>| {
-            setting.said(flag, env).map(|said| said.name)
+    /// Every setting, in the order of the configuration file.
+    pub fn stated(&self, hosts: &[Sourced<Host>]) -> Vec<Stated> {
+        let stated =
+            |name, value: String, source: &Source| Stated { name, value, source: source.clone() };
+        let path = |name, path: &Sourced<Option<PathBuf>>, none: &str| {
+            let text = path.as_deref().map(|path| harmless(&path.to_string_lossy()));
+            stated(name, text.unwrap_or_else(|| none.to_owned()), &path.source)
         };
-        let path = |path: &Option<PathBuf>, none: &str| {
-            path.as_deref().map_or(none.to_owned(), |path| path.to_string_lossy().into_owned())
-        };
-        let seconds =
-            |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
-        let hosts: Vec<_> = self.hosts.0.iter().map(ToString::to_string).collect();
-        let exempt =
-            || PROXIES.into_iter().find_map(heard).and(NO_PROXY.into_iter().find_map(heard));
-        [
-            (
-                "account file",
-                path(&self.service_account, "none"),
-                said(&SERVICE_ACCOUNT, flags.service_account.as_ref()),
-            ),
-            (
-                "exposed file",
-                (if self.allow_exposed { "allowed" } else { "refused" }).to_owned(),
-                heard(ALLOW_EXPOSED),
-            ),
-            ("API base", self.api.base.clone(), said(&API_URL, flags.api_url.as_ref())),
-            ("hosts", hosts.join(", "), said(&HOST, flags.host.first())),
-            if self.no_cache {
-                let flag = flags.no_cache.then_some("--no-cache");
-                ("cache", "off".to_owned(), flag.or_else(|| heard(NO_CACHE)))
-            } else {
-                let cache = path(&self.cache_dir, "none");
-                ("cache", cache, said(&CACHE_DIR, flags.cache_dir.as_ref()))
-            },
-            (
-                "trust",
-                path(&self.ca_file, "the system's"),
-                said(&CA_FILE, flags.ca_file.as_ref()).or_else(|| heard(CA_FOLDER)),
-            ),
-            match self.proxy.as_deref() {
-                Some(url) => ("proxy", without_userinfo(url), PROXIES.into_iter().find_map(heard)),
-                None => ("proxy", "none".to_owned(), exempt()),
-            },
-            (
-                "time-out",
-                humantime::format_duration(self.timeout).to_string(),
-                said(&TIMEOUT, flags.timeout.as_ref()),
-            ),
-            (
-                "validity wanted",
-                self.min_valid
-                    .and_then(|wanted| u64::try_from(wanted).ok())
-                    .map_or("the leeway".to_owned(), seconds),
-                said(&MIN_VALID, flags.min_valid.as_ref()),
-            ),
-            if flags.verbose {
-                ("verbose", "on".to_owned(), Some("--verbose"))
-            } else {
-                let is_on = is_on(env, LOG).unwrap_or_default();
-                ("verbose", (if is_on { "on" } else { "off" }).to_owned(), heard(LOG))
-            },
-        ]
-        .map(|(name, value, source)| Stated {
-            name,
-            value: harmless(&value),
-            source: source.unwrap_or("default"),
-        })
-        .into()
+        let seconds = |seconds: u64| humantime::format_duration(Duration::from_secs(seconds));
+        let min_valid = self.min_valid.and_then(|wanted| u64::try_from(wanted).ok());
+        let min_valid =
+            min_valid.map_or("the leeway".to_owned(), |wanted| seconds(wanted).to_string());
+        let proxy = self.proxy.as_deref().map_or("none".to_owned(), crate::proxy::shown);
+        let allowed = if *self.allow_exposed { "allowed" } else { "refused" };
+        let timeout = humantime::format_duration(*self.timeout).to_string();
+        let mut all = vec![
+            path("file", &self.service_account, "none"),
+            stated("api_url", harmless(&self.api.base), &self.api.source),
+        ];
+        all.extend(
+            hosts.iter().map(|host| stated("hosts", harmless(&host.to_string()), &host.source)),
+        );
+        all.push(if *self.no_cache {
+            stated("cache_dir", "off".to_owned(), &self.no_cache.source)
+        } else {
+            path("cache_dir", &self.cache_dir, "none")
+        });
+        let folders = self.ca_folders.iter().map(|folder| harmless(&folder.to_string_lossy()));
+        all.push(match (&self.ca_file.value, self.ca_folders.is_empty()) {
+            (None, false) => {
+                let folders = folders.collect::<Vec<_>>().join(", ");
+                stated("ca_file", folders, &self.ca_file.source)
+            }
+            _ => path("ca_file", &self.ca_file, "the system's"),
+        });
+        all.push(stated("proxy", proxy, &self.proxy.source));
+        all.push(stated("timeout", timeout, &self.timeout.source));
+        all.push(stated("min_valid", min_valid, &self.min_valid.source));
+        all.push(stated("exposed_file", allowed.to_owned(), &self.allow_exposed.source));
+        all
     }
-
-    /// The way to Astra: trouble on one says nothing of another.
-    pub fn route(&self) -> String {
-        let proxy = self.proxy.as_deref().map(without_userinfo);
-        format!("{} {:?}", proxy.unwrap_or_default(), self.ca_file)
-    }
-}
-
-impl Api {
-    /// Reads a base URL; the error completes "`--api-url` is `…`, which …".
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        if !text.starts_with("https://") {
-            return Err("is not `https`");
-        }
-        let base = text.trim_end_matches('/');
-        if base.contains('?') {
-            return Err("has a query");
-        }
-        let host = Host::of_url(base, &["https"]).ok_or("is not a plain URL")?;
-        // The host's case must not make another identity of the same account.
-        let authority =
-            base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
-        let mut base = base.to_owned();
-        base[..authority].make_ascii_lowercase();
-        Ok(Self { base, host })
-    }
-}
-
-/// The cache's folder, which is known even where another setting cannot be used.
-pub fn cache_dir(
-    flags: &Flags,
-    env: &Environment<'_>,
-    default: Option<PathBuf>,
-) -> Option<PathBuf> {
-    CACHE_DIR.path(flags.cache_dir.as_ref(), env).or(default)
-}
-
-/// The flags, or else the comma-separated variable.
-fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Vec<Host>, Error> {
-    let said: Vec<Said> = if flags.is_empty() {
-        let listed = variable(env, HOST.variable).unwrap_or_default();
-        let name = HOST.variable;
-        let lossy = listed.to_string_lossy();
-        let parts = lossy.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| Said { name, value: part.into() }).collect()
-    } else {
-        let name = HOST.flag;
-        flags.iter().map(|value| Said { name, value: value.clone() }).collect()
-    };
-    let host = |said| HOST.parse(said, |text| Host::parse(text).ok_or("is not a host"));
-    said.into_iter().map(host).collect()
-}
-
-fn seconds(text: &str) -> Result<Duration, &'static str> {
-    let seconds: f64 = text.trim().parse().map_err(|_| "is not a number")?;
-    if seconds > 0.0 && seconds <= LONGEST_TIMEOUT {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("is not between 0 and a day")
-    }
-}
-
-fn whole_seconds(text: &str) -> Result<i64, &'static str> {
-    let duration = match text.trim().parse::<u64>() {
-        Ok(bare) => Duration::from_secs(bare),
-        Err(_) => humantime::parse_duration(text.trim()).map_err(|_| "is not a duration")?,
-    };
-    i64::try_from(duration.as_secs()).map_err(|_| "is too long")
-}
-
-/// The proxy for `https` to `host`, by the rules of curl: lower case first, `ALL_PROXY` last, and
-/// `HTTP_PROXY` not at all.
-fn proxy_for(host: &Host, env: &Environment<'_>) -> Option<String> {
-    let text = |name: &str| variable(env, name)?.into_string().ok();
-    let proxy = PROXIES.into_iter().find_map(text)?;
-    let exempt = NO_PROXY.into_iter().find_map(text).unwrap_or_default();
-    let is_exempt = exempt
-        .split([',', ' '])
-        .map(|entry| entry.trim().to_ascii_lowercase())
-        .any(|entry| host.is_exempt_by(&entry));
-    (!is_exempt).then_some(proxy)
-}
-
-/// A URL without what may be secret in it, for messages: `host:port`.
-pub fn without_userinfo(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    Shown(host).to_string()
 }
 
 #[cfg(test)]
@@ -458,62 +983,75 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The settings from `NAME=value` variables, as far as they are decided here.
-    fn from(variables: &[&str]) -> String {
+    const USER: &str = "/home/x/.config/astra-credential/config.json";
+    const MACHINE: &str = "/etc/astra-credential/config.json";
+
+    fn folders() -> Folders {
+        Folders {
+            config: Some("/home/x/.config/astra-credential".into()),
+            cache: Some("/home/x/.cache/astra-credential".into()),
+        }
+    }
+
+    /// Calls `ask` with the configuration of these flags, `NAME=value` variables and files. No account
+    /// file exists but `stored.json`.
+    fn with<T>(
+        flags: &Flags,
+        variables: &[&str],
+        files: &[(&str, &str)],
+        ask: impl FnOnce(&Configuration<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let env = |name: &str| {
             let found =
                 variables.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             found.map(OsString::from)
         };
-        let folders = Folders {
-            config: Some("/home/x/.config/astra-credential".into()),
-            cache: Some("/home/x/.cache/astra-credential".into()),
+        let parse = |(path, text): &(&str, &str)| {
+            file::parse(text, Path::new(path), Some(Path::new("/home/x")))
         };
-        match Settings::resolve(&Flags::default(), &env, folders) {
-            Ok(settings) => format!("{settings:#?}"),
-            Err(error) => error.to_string(),
-        }
+        let files = files.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let exists = |path: &Path| path.ends_with("stored.json");
+        ask(&Configuration::new(flags, &env, folders(), files, &exists)?)
+    }
+
+    fn told(settings: &Settings, hosts: &[Sourced<Host>]) -> String {
+        let line = |Stated { name, value, source }: Stated| format!("{name}: {value} ({source})");
+        let lines: Vec<_> = settings.stated(hosts).into_iter().map(line).collect();
+        format!("{} ({})\n{}", settings.account.value, settings.account.source, lines.join("\n"))
+    }
+
+    fn shown(flags: &Flags, variables: &[&str], files: &[(&str, &str)]) -> String {
+        let told = with(flags, variables, files, |configuration| {
+            let settings = configuration.settings()?;
+            Ok(told(&settings, &configuration.hosts_of(&settings)?))
+        });
+        told.unwrap_or_else(|error| error.to_string())
+    }
+
+    fn from(variables: &[&str]) -> String {
+        shown(&Flags::default(), variables, &[])
     }
 
     #[test]
     fn nothing_said_means_the_defaults() {
-        insta::assert_snapshot!(from(&[]), @r#"
-        Settings {
-            service_account: Some(
-                "/home/x/.config/astra-credential/service-account.json",
-            ),
-            allow_exposed: false,
-            api: Api {
-                base: "https://api.astra.datastax.com",
-                host: Host {
-                    name: "api.astra.datastax.com",
-                    port: 443,
-                },
-            },
-            hosts: Hosts(
-                [
-                    Host {
-                        name: "api.astra.datastax.com",
-                        port: 443,
-                    },
-                ],
-            ),
-            cache_dir: Some(
-                "/home/x/.cache/astra-credential",
-            ),
-            ca_file: None,
-            proxy: None,
-            timeout: 30s,
-            min_valid: None,
-            refresh: false,
-            no_cache: false,
-        }
-        "#);
+        insta::assert_snapshot!(from(&[]), @"
+        the account `default` (default)
+        file: /home/x/.config/astra-credential/service-account.json (default)
+        api_url: https://api.astra.datastax.com (default)
+        hosts: api.astra.datastax.com (default)
+        cache_dir: /home/x/.cache/astra-credential (default)
+        ca_file: the system's (default)
+        proxy: none (default)
+        timeout: 30s (default)
+        min_valid: the leeway (default)
+        exposed_file: refused (default)
+        ");
     }
 
     #[test]
     fn an_empty_variable_counts_as_absent() {
         let empty = [
+            "ASTRA_CREDENTIAL_ACCOUNT=",
             "ASTRA_SERVICE_ACCOUNT=",
             "ASTRA_API_URL=",
             "ASTRA_CREDENTIAL_HOSTS=",
@@ -529,7 +1067,7 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_is_heard() {
+    fn every_variable_counts() {
         let said = [
             "ASTRA_SERVICE_ACCOUNT=/a.json",
             "ASTRA_API_URL=https://API.example.com:8443/astra/",
@@ -538,56 +1076,24 @@ mod tests {
             "SSL_CERT_FILE=/ca.pem",
             "ASTRA_CREDENTIAL_TIMEOUT=2.5",
             "ASTRA_CREDENTIAL_MIN_VALID=1h 30m",
-            "ASTRA_CREDENTIAL_NO_CACHE=1",
             "HTTPS_PROXY=http://proxy:3128",
             "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=yes",
         ];
-        insta::assert_snapshot!(from(&said), @r#"
-        Settings {
-            service_account: Some(
-                "/a.json",
-            ),
-            allow_exposed: true,
-            api: Api {
-                base: "https://api.example.com:8443/astra",
-                host: Host {
-                    name: "api.example.com",
-                    port: 8443,
-                },
-            },
-            hosts: Hosts(
-                [
-                    Host {
-                        name: "api.example.com",
-                        port: 8443,
-                    },
-                    Host {
-                        name: "git.example.com",
-                        port: 443,
-                    },
-                    Host {
-                        name: "mirror.example.com",
-                        port: 444,
-                    },
-                ],
-            ),
-            cache_dir: Some(
-                "/c",
-            ),
-            ca_file: Some(
-                "/ca.pem",
-            ),
-            proxy: Some(
-                "http://proxy:3128",
-            ),
-            timeout: 2.5s,
-            min_valid: Some(
-                5400,
-            ),
-            refresh: false,
-            no_cache: true,
-        }
-        "#);
+        insta::assert_snapshot!(from(&said), @"
+        `/a.json` (ASTRA_SERVICE_ACCOUNT)
+        file: /a.json (ASTRA_SERVICE_ACCOUNT)
+        api_url: https://api.example.com:8443/astra (ASTRA_API_URL)
+        hosts: api.example.com:8443 (ASTRA_API_URL)
+        hosts: git.example.com (ASTRA_CREDENTIAL_HOSTS)
+        hosts: mirror.example.com:444 (ASTRA_CREDENTIAL_HOSTS)
+        cache_dir: /c (ASTRA_CREDENTIAL_CACHE_DIR)
+        ca_file: /ca.pem (SSL_CERT_FILE)
+        proxy: proxy:3128 (HTTPS_PROXY)
+        timeout: 2s 500ms (ASTRA_CREDENTIAL_TIMEOUT)
+        min_valid: 1h 30m (ASTRA_CREDENTIAL_MIN_VALID)
+        exposed_file: allowed (ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE)
+        ");
+        assert!(from(&["ASTRA_CREDENTIAL_NO_CACHE=1"]).contains("cache_dir: off"));
     }
 
     #[test]
@@ -608,6 +1114,9 @@ mod tests {
             "ASTRA_CREDENTIAL_MIN_VALID=-5",
             "ASTRA_CREDENTIAL_MIN_VALID=1 fortnight",
             "ASTRA_CREDENTIAL_NO_CACHE=maybe",
+            "ASTRA_CREDENTIAL_ACCOUNT=a b",
+            "ASTRA_CREDENTIAL_ACCOUNT=nope",
+            "ASTRA_SERVICE_ACCOUNT=~me/a.json",
         ];
         let table: Vec<_> = cases.iter().map(|case| from(&[case])).collect();
         insta::assert_snapshot!(table.join("\n"), @"
@@ -615,74 +1124,555 @@ mod tests {
         `ASTRA_API_URL` is `api.example.com`, which is not `https`
         `ASTRA_API_URL` is `https://`, which is not a plain URL
         `ASTRA_API_URL` is `https://…@h`, which is not a plain URL
-        `ASTRA_API_URL` is `https://h/?q`, which has a query
-        `ASTRA_API_URL` is `https://h/#f`, which is not a plain URL
+        `ASTRA_API_URL` is `https://h/?…`, which has a query
+        `ASTRA_API_URL` is `https://h/#…`, which is not a plain URL
         `ASTRA_CREDENTIAL_HOSTS` is `https://h`, which is not a host
         `ASTRA_CREDENTIAL_TIMEOUT` is `0`, which is not between 0 and a day
         `ASTRA_CREDENTIAL_TIMEOUT` is `-1`, which is not between 0 and a day
         `ASTRA_CREDENTIAL_TIMEOUT` is `NaN`, which is not between 0 and a day
         `ASTRA_CREDENTIAL_TIMEOUT` is `inf`, which is not between 0 and a day
-        `ASTRA_CREDENTIAL_TIMEOUT` is `soon`, which is not a number
+        `ASTRA_CREDENTIAL_TIMEOUT` is `soon`, which is not a duration
         `ASTRA_CREDENTIAL_MIN_VALID` is `-5`, which is not a duration
         `ASTRA_CREDENTIAL_MIN_VALID` is `1 fortnight`, which is not a duration
         `ASTRA_CREDENTIAL_NO_CACHE` is `maybe`, which is neither yes nor no
+        `ASTRA_CREDENTIAL_ACCOUNT` is `a b`, which is not 1 to 64 letters, digits, `-` and `_`
+        there is no account `nope`, which `ASTRA_CREDENTIAL_ACCOUNT` names
+        `ASTRA_SERVICE_ACCOUNT` is `~me/a.json`, which begins with `~` and a name, which is not replaced by a home
+        ");
+    }
+
+    /// Four accounts. `alone` has an API of its own; `one` and `two` share another.
+    const ACCOUNTS: &str = r#"{
+      "accounts": {
+        "default": { "hosts": ["git.example.com"] },
+        "prod": { "hosts": ["git.prod.example"], "api_url": "https://api.astra.datastax.com" },
+        "alone": { "api_url": "https://api.alone.example", "hosts": [] },
+        "one": { "api_url": "https://api.shared.example" },
+        "two": { "api_url": "https://api.shared.example" },
+      }
+    }"#;
+
+    /// Who answers for each host, given words such as `--account prod` and `NAME=value`.
+    fn answers(words: &str, files: &[(&str, &str)], hosts: &[&str]) -> String {
+        let mut flags = Flags::default();
+        let mut variables = Vec::new();
+        let mut words = words.split(' ').filter(|word| !word.is_empty());
+        while let Some(word) = words.next() {
+            let mut value = || Some(OsString::from(words.next().unwrap()));
+            match word {
+                "--account" => flags.account = value(),
+                "--service-account" => flags.service_account = value(),
+                "--api-url" => flags.api_url = value(),
+                "--host" => flags.host.extend(value()),
+                _ => variables.push(word),
+            }
+        }
+        let answer = |host: &&str| {
+            let answer = with(&flags, &variables, files, |configuration| {
+                let settings = configuration.settings_for(&Host::parse(host).unwrap())?;
+                Ok(settings.map_or("nobody".to_owned(), |settings| {
+                    format!("{} at {}", settings.account.value, settings.api.host)
+                }))
+            });
+            format!("  {host}: {}", answer.unwrap_or_else(|error| error.to_string()))
+        };
+        hosts.iter().map(answer).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn which_account_answers() {
+        let hosts = [
+            "api.astra.datastax.com",
+            "git.example.com",
+            "git.prod.example",
+            "api.alone.example",
+            "api.shared.example",
+            "further.example",
+            "stranger.example",
+        ];
+        let cases = [
+            "",
+            "--account default",
+            "--account prod",
+            "--account one",
+            "--account nope",
+            "--account stored",
+            "--service-account /x.json",
+            "--service-account /home/x/.config/astra-credential/prod.json",
+            "--host further.example",
+            "--host git.prod.example --host further.example",
+            "--account prod --host further.example --host git.example.com",
+            "--account prod --api-url https://api.alone.example",
+            "--account prod ASTRA_CREDENTIAL_HOSTS=further.example",
+            "--service-account /x.json ASTRA_CREDENTIAL_HOSTS=further.example",
+            "ASTRA_CREDENTIAL_ACCOUNT=prod ASTRA_CREDENTIAL_HOSTS=further.example,git.example.com",
+            "ASTRA_CREDENTIAL_ACCOUNT=one",
+            "ASTRA_CREDENTIAL_ACCOUNT=nope",
+            "ASTRA_SERVICE_ACCOUNT=/x.json ASTRA_CREDENTIAL_HOSTS=git.example.com,git.prod.example,further.example",
+            "ASTRA_SERVICE_ACCOUNT=/x.json ASTRA_API_URL=https://api.alone.example",
+            "ASTRA_API_URL=https://api.elsewhere.example",
+            "ASTRA_API_URL=https://git.prod.example",
+            "ASTRA_CREDENTIAL_ACCOUNT=alone ASTRA_API_URL=https://api.elsewhere.example",
+        ];
+        let files = [(USER, ACCOUNTS)];
+        let table: Vec<_> =
+            cases.map(|case| format!("`{case}`\n{}", answers(case, &files, &hosts))).into();
+        insta::assert_snapshot!(table.join("\n"), @"
+        ``
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--account default`
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the host `git.prod.example` is bound to the account `prod` and gets no token of the account `default`
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `default`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--account prod`
+          api.astra.datastax.com: the account `prod` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `prod`
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `prod`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--account one`
+          api.astra.datastax.com: nobody
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `one`
+          git.prod.example: the host `git.prod.example` is bound to the account `prod` and gets no token of the account `one`
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `one`
+          api.shared.example: the account `one` at api.shared.example
+          further.example: nobody
+          stranger.example: nobody
+        `--account nope`
+          api.astra.datastax.com: there is no account `nope`, which `--account` names
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `nope`
+          git.prod.example: the host `git.prod.example` is bound to the account `prod` and gets no token of the account `nope`
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `nope`
+          api.shared.example: there is no account `nope`, which `--account` names
+          further.example: there is no account `nope`, which `--account` names
+          stranger.example: there is no account `nope`, which `--account` names
+        `--account stored`
+          api.astra.datastax.com: the account `stored` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `stored`
+          git.prod.example: the host `git.prod.example` is bound to the account `prod` and gets no token of the account `stored`
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `stored`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--service-account /x.json`
+          api.astra.datastax.com: `/x.json` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of `/x.json`
+          git.prod.example: the host `git.prod.example` is bound to the account `prod` and gets no token of `/x.json`
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of `/x.json`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--service-account /home/x/.config/astra-credential/prod.json`
+          api.astra.datastax.com: the account `prod` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `prod`
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `prod`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--host further.example`
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: the account `default` at api.astra.datastax.com
+          stranger.example: nobody
+        `--host git.prod.example --host further.example`
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: the account `default` at api.astra.datastax.com
+          stranger.example: nobody
+        `--account prod --host further.example --host git.example.com`
+          api.astra.datastax.com: the account `prod` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `prod`
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `prod`
+          api.shared.example: nobody
+          further.example: the account `prod` at api.astra.datastax.com
+          stranger.example: nobody
+        `--account prod --api-url https://api.alone.example`
+          api.astra.datastax.com: nobody
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `prod`
+          git.prod.example: the account `prod` at api.alone.example
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `prod`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--account prod ASTRA_CREDENTIAL_HOSTS=further.example`
+          api.astra.datastax.com: the account `prod` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of the account `prod`
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of the account `prod`
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `--service-account /x.json ASTRA_CREDENTIAL_HOSTS=further.example`
+          api.astra.datastax.com: `/x.json` at api.astra.datastax.com
+          git.example.com: the host `git.example.com` is bound to the account `default` and gets no token of `/x.json`
+          git.prod.example: the host `git.prod.example` is bound to the account `prod` and gets no token of `/x.json`
+          api.alone.example: the host `api.alone.example` is bound to the account `alone` and gets no token of `/x.json`
+          api.shared.example: nobody
+          further.example: `/x.json` at api.astra.datastax.com
+          stranger.example: nobody
+        `ASTRA_CREDENTIAL_ACCOUNT=prod ASTRA_CREDENTIAL_HOSTS=further.example,git.example.com`
+          api.astra.datastax.com: the account `prod` at api.astra.datastax.com
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: the account `prod` at api.astra.datastax.com
+          stranger.example: nobody
+        `ASTRA_CREDENTIAL_ACCOUNT=one`
+          api.astra.datastax.com: nobody
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: the account `one` at api.shared.example
+          further.example: nobody
+          stranger.example: nobody
+        `ASTRA_CREDENTIAL_ACCOUNT=nope`
+          api.astra.datastax.com: there is no account `nope`, which `ASTRA_CREDENTIAL_ACCOUNT` names
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: there is no account `nope`, which `ASTRA_CREDENTIAL_ACCOUNT` names
+          further.example: there is no account `nope`, which `ASTRA_CREDENTIAL_ACCOUNT` names
+          stranger.example: there is no account `nope`, which `ASTRA_CREDENTIAL_ACCOUNT` names
+        `ASTRA_SERVICE_ACCOUNT=/x.json ASTRA_CREDENTIAL_HOSTS=git.example.com,git.prod.example,further.example`
+          api.astra.datastax.com: `/x.json` at api.astra.datastax.com
+          git.example.com: the account `default` at api.astra.datastax.com
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: `/x.json` at api.astra.datastax.com
+          stranger.example: nobody
+        `ASTRA_SERVICE_ACCOUNT=/x.json ASTRA_API_URL=https://api.alone.example`
+          api.astra.datastax.com: nobody
+          git.example.com: the account `default` at api.alone.example
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `ASTRA_API_URL=https://api.elsewhere.example`
+          api.astra.datastax.com: nobody
+          git.example.com: the account `default` at api.elsewhere.example
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `ASTRA_API_URL=https://git.prod.example`
+          api.astra.datastax.com: nobody
+          git.example.com: the account `default` at git.prod.example
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
+        `ASTRA_CREDENTIAL_ACCOUNT=alone ASTRA_API_URL=https://api.elsewhere.example`
+          api.astra.datastax.com: nobody
+          git.example.com: the account `default` at api.elsewhere.example
+          git.prod.example: the account `prod` at api.astra.datastax.com
+          api.alone.example: the account `alone` at api.alone.example
+          api.shared.example: nobody
+          further.example: nobody
+          stranger.example: nobody
         ");
     }
 
     #[test]
-    fn the_proxy_is_chosen_as_curl_chooses_it() {
-        let proxy = |variables: &[&str]| {
-            let env = |name: &str| {
-                let found =
-                    variables.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-                found.map(OsString::from)
-            };
-            proxy_for(&Host::parse("api.example.com").unwrap(), &env).unwrap_or("direct".to_owned())
-        };
-        let cases: [&[&str]; 12] = [
-            &["HTTPS_PROXY=a", "https_proxy=b"],
-            &["ALL_PROXY=a"],
-            &["ALL_PROXY=a", "HTTPS_PROXY=b"],
-            &["HTTP_PROXY=a", "http_proxy=b"],
-            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com"],
-            &["HTTPS_PROXY=a", "NO_PROXY=localhost, EXAMPLE.com"],
-            &["HTTPS_PROXY=a", "NO_PROXY=.example.com"],
-            &["HTTPS_PROXY=a", "NO_PROXY=*.example.com"],
-            &["HTTPS_PROXY=a", "no_proxy=*"],
-            &["HTTPS_PROXY=a", "NO_PROXY=ample.com,api.example.com.evil"],
-            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com:443"],
-            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com:444"],
+    fn without_a_file_it_is_as_it_was() {
+        let hosts = ["api.astra.datastax.com", "api.other.example", "git.example.com", "x.example"];
+        let cases = [
+            "",
+            "--host git.example.com ASTRA_CREDENTIAL_HOSTS=x.example",
+            "ASTRA_CREDENTIAL_HOSTS=git.example.com",
+            "--service-account /x.json ASTRA_CREDENTIAL_HOSTS=git.example.com",
+            "ASTRA_SERVICE_ACCOUNT=/x.json ASTRA_API_URL=https://api.other.example",
         ];
         let table: Vec<_> =
-            cases.map(|case| format!("{} => {}", case.join(" "), proxy(case))).into();
+            cases.map(|case| format!("`{case}`\n{}", answers(case, &[], &hosts))).into();
         insta::assert_snapshot!(table.join("\n"), @"
-        HTTPS_PROXY=a https_proxy=b => b
-        ALL_PROXY=a => a
-        ALL_PROXY=a HTTPS_PROXY=b => b
-        HTTP_PROXY=a http_proxy=b => direct
-        HTTPS_PROXY=a NO_PROXY=api.example.com => direct
-        HTTPS_PROXY=a NO_PROXY=localhost, EXAMPLE.com => direct
-        HTTPS_PROXY=a NO_PROXY=.example.com => direct
-        HTTPS_PROXY=a NO_PROXY=*.example.com => direct
-        HTTPS_PROXY=a no_proxy=* => direct
-        HTTPS_PROXY=a NO_PROXY=ample.com,api.example.com.evil => a
-        HTTPS_PROXY=a NO_PROXY=api.example.com:443 => direct
-        HTTPS_PROXY=a NO_PROXY=api.example.com:444 => a
+        ``
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          api.other.example: nobody
+          git.example.com: nobody
+          x.example: nobody
+        `--host git.example.com ASTRA_CREDENTIAL_HOSTS=x.example`
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          api.other.example: nobody
+          git.example.com: the account `default` at api.astra.datastax.com
+          x.example: nobody
+        `ASTRA_CREDENTIAL_HOSTS=git.example.com`
+          api.astra.datastax.com: the account `default` at api.astra.datastax.com
+          api.other.example: nobody
+          git.example.com: the account `default` at api.astra.datastax.com
+          x.example: nobody
+        `--service-account /x.json ASTRA_CREDENTIAL_HOSTS=git.example.com`
+          api.astra.datastax.com: `/x.json` at api.astra.datastax.com
+          api.other.example: nobody
+          git.example.com: `/x.json` at api.astra.datastax.com
+          x.example: nobody
+        `ASTRA_SERVICE_ACCOUNT=/x.json ASTRA_API_URL=https://api.other.example`
+          api.astra.datastax.com: nobody
+          api.other.example: `/x.json` at api.other.example
+          git.example.com: nobody
+          x.example: nobody
         ");
     }
 
     #[test]
-    fn a_proxys_password_is_not_shown() {
-        assert_eq!(without_userinfo("http://me:p@ss@proxy:3128/x"), "proxy:3128");
-        assert_eq!(without_userinfo("proxy:3128"), "proxy:3128");
+    fn the_users_file_is_laid_over_the_machines() {
+        let user = r#"{
+          "accounts": {
+            "default": { "hosts": ["both.example"] },
+            "prod": { "file": "mine.json", "hosts": ["mine.example"] },
+          },
+          "timeout": "5s",
+        }"#;
+        let machine = r#"{
+          "accounts": {
+            "prod": { "file": "prod.json", "hosts": ["theirs.example"] },
+            "ci": { "file": "ci.json", "hosts": ["ci.example", "both.example"], "min_valid": "1h" },
+          },
+          "timeout": "9s",
+          "cache_dir": "cache",
+        }"#;
+        let files = [(USER, user), (MACHINE, machine)];
+        let hosts = ["both.example", "mine.example", "theirs.example", "ci.example"];
+        insta::assert_snapshot!(answers("", &files, &hosts), @"
+        both.example: the account `default` at api.astra.datastax.com
+        mine.example: the account `prod` at api.astra.datastax.com
+        theirs.example: nobody
+        ci.example: the account `ci` at api.astra.datastax.com
+        ");
+        for name in ["prod", "ci"] {
+            let flags = Flags { account: Some(name.into()), ..Flags::default() };
+            insta::allow_duplicates! {
+                let told = shown(&flags, &[], &files);
+                assert!(!told.contains("theirs") && !told.contains("9s"), "{told}");
+            }
+        }
+        let flags = Flags { account: Some("ci".into()), ..Flags::default() };
+        insta::assert_snapshot!(shown(&flags, &[], &files), @"
+        the account `ci` (--account)
+        file: /etc/astra-credential/ci.json (/etc/astra-credential/config.json)
+        api_url: https://api.astra.datastax.com (default)
+        hosts: api.astra.datastax.com (default)
+        hosts: ci.example (/etc/astra-credential/config.json)
+        cache_dir: /etc/astra-credential/cache (/etc/astra-credential/config.json)
+        ca_file: the system's (default)
+        proxy: none (default)
+        timeout: 5s (/home/x/.config/astra-credential/config.json)
+        min_valid: 1h (/etc/astra-credential/config.json)
+        exposed_file: refused (default)
+        ");
+    }
+
+    #[test]
+    fn a_setting_comes_from_the_nearest_place() {
+        let file = r#"{
+          "accounts": { "default": {
+            "api_url": "https://entry.example", "ca_file": "/entry.pem", "min_valid": "2h",
+          } },
+          "ca_file": "/top.pem", "min_valid": "3h", "timeout": "3s", "cache_dir": "/top",
+        }"#;
+        let top = r#"{ "ca_file": "/top.pem", "min_valid": "3h" }"#;
+        let variables = [
+            "ASTRA_API_URL=https://variable.example",
+            "SSL_CERT_FILE=/variable.pem",
+            "ASTRA_CREDENTIAL_MIN_VALID=1h",
+            "ASTRA_CREDENTIAL_TIMEOUT=1",
+            "ASTRA_CREDENTIAL_CACHE_DIR=/variable",
+        ];
+        let flags = Flags {
+            api_url: Some("https://flag.example".into()),
+            ca_file: Some("/flag.pem".into()),
+            min_valid: Some("10m".into()),
+            timeout: Some("0.5".into()),
+            cache_dir: Some("/flag".into()),
+            ..Flags::default()
+        };
+        let none = Flags::default();
+        let cases = [
+            ("flags", shown(&flags, &variables, &[(USER, file)])),
+            ("variables and an entry", shown(&none, &variables, &[(USER, file)])),
+            ("variables and the top level", shown(&none, &variables, &[(USER, top)])),
+            ("an entry", shown(&none, &[], &[(USER, file)])),
+            ("the top level", shown(&none, &[], &[(USER, top)])),
+        ];
+        let table = cases.map(|(case, told)| format!("{case}:\n{told}"));
+        insta::assert_snapshot!(table.join("\n"), @"
+        flags:
+        the account `default` (default)
+        file: /home/x/.config/astra-credential/service-account.json (default)
+        api_url: https://flag.example (--api-url)
+        hosts: flag.example (--api-url)
+        cache_dir: /flag (--cache-dir)
+        ca_file: /flag.pem (--ca-file)
+        proxy: none (default)
+        timeout: 500ms (--timeout)
+        min_valid: 10m (--min-valid)
+        exposed_file: refused (default)
+        variables and an entry:
+        the account `default` (default)
+        file: /home/x/.config/astra-credential/service-account.json (default)
+        api_url: https://entry.example (/home/x/.config/astra-credential/config.json)
+        hosts: entry.example (/home/x/.config/astra-credential/config.json)
+        cache_dir: /variable (ASTRA_CREDENTIAL_CACHE_DIR)
+        ca_file: /entry.pem (/home/x/.config/astra-credential/config.json)
+        proxy: none (default)
+        timeout: 1s (ASTRA_CREDENTIAL_TIMEOUT)
+        min_valid: 1h (ASTRA_CREDENTIAL_MIN_VALID)
+        exposed_file: refused (default)
+        variables and the top level:
+        the account `default` (default)
+        file: /home/x/.config/astra-credential/service-account.json (default)
+        api_url: https://variable.example (ASTRA_API_URL)
+        hosts: variable.example (ASTRA_API_URL)
+        cache_dir: /variable (ASTRA_CREDENTIAL_CACHE_DIR)
+        ca_file: /variable.pem (SSL_CERT_FILE)
+        proxy: none (default)
+        timeout: 1s (ASTRA_CREDENTIAL_TIMEOUT)
+        min_valid: 1h (ASTRA_CREDENTIAL_MIN_VALID)
+        exposed_file: refused (default)
+        an entry:
+        the account `default` (default)
+        file: /home/x/.config/astra-credential/service-account.json (default)
+        api_url: https://entry.example (/home/x/.config/astra-credential/config.json)
+        hosts: entry.example (/home/x/.config/astra-credential/config.json)
+        cache_dir: /top (/home/x/.config/astra-credential/config.json)
+        ca_file: /entry.pem (/home/x/.config/astra-credential/config.json)
+        proxy: none (default)
+        timeout: 3s (/home/x/.config/astra-credential/config.json)
+        min_valid: 2h (/home/x/.config/astra-credential/config.json)
+        exposed_file: refused (default)
+        the top level:
+        the account `default` (default)
+        file: /home/x/.config/astra-credential/service-account.json (default)
+        api_url: https://api.astra.datastax.com (default)
+        hosts: api.astra.datastax.com (default)
+        cache_dir: /home/x/.cache/astra-credential (default)
+        ca_file: /top.pem (/home/x/.config/astra-credential/config.json)
+        proxy: none (default)
+        timeout: 30s (default)
+        min_valid: 3h (/home/x/.config/astra-credential/config.json)
+        exposed_file: refused (default)
+        ");
+    }
+
+    #[test]
+    fn a_variable_does_not_send_another_accounts_secret_elsewhere() {
+        let file = r#"{ "accounts": { "prod": { "hosts": ["git.prod.example"] } } }"#;
+        let files = [(USER, file)];
+        let case = |words: &str| answers(words, &files, &["git.prod.example"]);
+        let home = "  git.prod.example: the account `prod` at api.astra.datastax.com";
+        assert_eq!(case("ASTRA_API_URL=https://dev.example"), home);
+        assert_eq!(case("ASTRA_API_URL=https://dev.example --account prod"), home);
+        let chosen = case("ASTRA_API_URL=https://dev.example ASTRA_CREDENTIAL_ACCOUNT=prod");
+        assert_eq!(chosen, "  git.prod.example: the account `prod` at dev.example");
+    }
+
+    #[test]
+    fn left_over_variables_that_contradict_a_file_are_named() {
+        let variables = [
+            "ASTRA_SERVICE_ACCOUNT=/x.json",
+            "ASTRA_CREDENTIAL_HOSTS=git.prod.example,other.example",
+        ];
+        let told = |variables: &[&str]| {
+            let found = with(&Flags::default(), variables, &[(USER, ACCOUNTS)], |configuration| {
+                configuration.contradictions()
+            });
+            let lines = found.unwrap().into_iter().map(|(name, says)| format!("{name} {says}"));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(told(&variables), @"
+        ASTRA_SERVICE_ACCOUNT names `/x.json`, which answers for no host that `/home/x/.config/astra-credential/config.json` binds to another account
+        ASTRA_CREDENTIAL_HOSTS names `git.prod.example`, which `/home/x/.config/astra-credential/config.json` binds to the account `prod`
+        ");
+        insta::assert_snapshot!(told(&["ASTRA_CREDENTIAL_ACCOUNT=alone", "ASTRA_API_URL=https://h"]), @"
+        ASTRA_CREDENTIAL_ACCOUNT names the account `alone`, which answers for no host that `/home/x/.config/astra-credential/config.json` binds to another account
+        ASTRA_API_URL does not count for the account `alone`, whose `api_url` in `/home/x/.config/astra-credential/config.json` is `https://api.alone.example`
+        ");
+        assert_eq!(
+            told(&["ASTRA_CREDENTIAL_HOSTS=git.example.com", "ASTRA_API_URL=https://h"]),
+            ""
+        );
+    }
+
+    #[test]
+    fn every_account_is_listed_once_and_the_chosen_one_first() {
+        let names = |variables: &[&str], files: &[(&str, &str)]| {
+            let found = with(&Flags::default(), variables, files, |configuration| {
+                configuration.every_account(&["stored".to_owned()])
+            });
+            let found =
+                found.unwrap().into_iter().map(|settings| settings.account.value.to_string());
+            found.collect::<Vec<_>>().join(", ")
+        };
+        insta::assert_snapshot!(names(&[], &[(USER, ACCOUNTS)]), @"the account `default`, the account `prod`, the account `alone`, the account `one`, the account `two`, the account `stored`");
+        insta::assert_snapshot!(names(&["ASTRA_CREDENTIAL_ACCOUNT=one"], &[(USER, ACCOUNTS)]), @"the account `one`, the account `default`, the account `prod`, the account `alone`, the account `two`, the account `stored`");
+        insta::assert_snapshot!(names(&["ASTRA_SERVICE_ACCOUNT=/x.json"], &[]), @"`/x.json`, the account `stored`");
+        let sole = r#"{ "accounts": { "sole": {} } }"#;
+        insta::assert_snapshot!(names(&[], &[(USER, sole)]), @"the account `sole`, the account `stored`");
+    }
+
+    fn sometimes(values: &[&'static str]) -> impl Strategy<Value = Option<&'static str>> {
+        proptest::option::of(proptest::sample::select(values.to_vec()))
     }
 
     proptest! {
         #[test]
         fn no_value_makes_a_setting_panic(value in any::<String>()) {
             for name in ["ASTRA_API_URL", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_CREDENTIAL_TIMEOUT",
-                "ASTRA_CREDENTIAL_MIN_VALID", "HTTPS_PROXY", "NO_PROXY"] {
+                "ASTRA_CREDENTIAL_MIN_VALID", "ASTRA_CREDENTIAL_ACCOUNT", "HTTPS_PROXY", "NO_PROXY"] {
                 from(&[&format!("{name}={value}")]);
+            }
+        }
+
+        /// The promise: whatever variables say, a bound host gets its own account or none.
+        #[test]
+        fn no_variable_moves_a_bound_host(
+            account in sometimes(&["default", "prod", "alone", "one"]),
+            file in sometimes(&["/x.json", "/home/x/.config/astra-credential/prod.json",
+                "/home/x/.config/astra-credential/service-account.json"]),
+            api in sometimes(&["https://git.prod.example", "https://git.example.com",
+                "https://api.alone.example", "https://x.example"]),
+            hosts in sometimes(&["git.prod.example", "git.example.com,git.prod.example",
+                "api.alone.example"]),
+        ) {
+            let said = [("ASTRA_CREDENTIAL_ACCOUNT", account), ("ASTRA_SERVICE_ACCOUNT", file),
+                ("ASTRA_API_URL", api), ("ASTRA_CREDENTIAL_HOSTS", hosts)];
+            let variables: Vec<_> = said.into_iter()
+                .filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+            let variables: Vec<_> = variables.iter().map(String::as_str).collect();
+            let bound = [("git.example.com", "default"), ("git.prod.example", "prod"),
+                ("api.alone.example", "alone")];
+            for (host, owner) in bound {
+                let settings = with(&Flags::default(), &variables, &[(USER, ACCOUNTS)], |c| {
+                    c.settings_for(&Host::parse(host).unwrap())
+                }).unwrap().unwrap();
+                prop_assert_eq!(&settings.account.value, &Who::Named(owner.to_owned()));
+                if owner == "alone" {
+                    prop_assert_eq!(settings.api.host.to_string(), "api.alone.example");
+                }
             }
         }
     }

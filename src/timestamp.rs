@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -49,9 +48,45 @@ impl Timestamp {
         metadata.modified().ok().map(Self::from)
     }
 
+    /// Reads what RFC 3339 writes.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        humantime::parse_rfc3339(text).ok().map(Self::from)
+    }
+
     /// Reads an HTTP date (RFC 9110, section 5.6.7), in any of its three forms.
     pub fn from_http_date(text: &str) -> Option<Self> {
         httpdate::parse_http_date(text).ok().map(Self::from)
+    }
+}
+
+/// A point in time on this machine's clock, in nanoseconds since the Unix epoch: tells which of two
+/// events within one second was first.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Moment(i64);
+
+const NANOSECONDS: i64 = 1_000_000_000;
+
+impl Moment {
+    /// Reads this machine's clock.
+    pub fn now() -> Self {
+        let since = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        Self(match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => since(after),
+            Err(before) => -since(before.duration()),
+        })
+    }
+
+    /// The whole second.
+    pub fn timestamp(self) -> Timestamp {
+        Timestamp(self.0.div_euclid(NANOSECONDS))
+    }
+}
+
+/// The beginning of the second.
+impl From<Timestamp> for Moment {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(timestamp.0.saturating_mul(NANOSECONDS))
     }
 }
 
@@ -73,16 +108,32 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A sign of life, left in a file's modification time: [`heartbeat`] reads what [`beat`] writes.
+/// A heartbeat: the modification time of a file, which [`beat`] updates and [`heartbeat`] reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Heartbeat(SystemTime);
 
-/// Leaves a sign of life at `file`.
-pub fn beat(file: &File) -> io::Result<()> {
-    file.set_modified(SystemTime::now())
+/// The coarsest clock of a file system, that of FAT.
+const COARSEST_CLOCK: Duration = Duration::from_secs(2);
+
+/// Updates the modification time of `file`, so that it differs from `last`; returns the new heartbeat.
+///
+/// Where the file system keeps whole seconds only, the time runs ahead of the clock, so that each
+/// heartbeat shows.
+pub fn beat(file: &File, last: Option<Heartbeat>) -> Option<Heartbeat> {
+    let now = SystemTime::now();
+    let is_whole = |time: SystemTime| {
+        time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() == 0)
+    };
+    let next = match last {
+        Some(Heartbeat(last)) if is_whole(last) => now.max(last + COARSEST_CLOCK),
+        _ => now,
+    };
+    file.set_modified(next).ok()?;
+    heartbeat(file)
 }
 
-/// The last sign of life at `file`; to be compared, not measured: the clocks may differ.
+/// The heartbeat of `file`. It is compared with an earlier one, and never with a clock: the clock may be
+/// another machine's.
 pub fn heartbeat(file: &File) -> Option<Heartbeat> {
     file.metadata().ok()?.modified().ok().map(Heartbeat)
 }

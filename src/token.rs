@@ -2,8 +2,9 @@
 //!
 //! Nothing documents how long a token of Astra lives, so its payload's `exp` is read and never
 //! assumed. The rest of the token is not looked at: the vendor's own example has a damaged header
-//! and mangled claims. Life is counted from this machine's clock at the moment of receipt, not
-//! from `exp` itself, so a clock that is wrong stays harmless.
+//! and mangled claims. Life is counted on this machine's clock, from the moment before the request
+//! was sent, and not from `exp` itself: a wrong clock stays harmless, and so does an answer that
+//! arrives late.
 
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub struct Credential {
     pub bearer: Secret,
     /// When to ask again; `None` for a token that never expires.
     pub expires: Option<Timestamp>,
+    /// The token's own expiry, for a caller that cannot ask again; `None` if it never expires.
+    pub accepted_until: Option<Timestamp>,
 }
 
 /// A token as Astra issued it, and until when it serves.
@@ -61,8 +64,8 @@ pub struct Token {
 /// The three instants of a token's life, all on this machine's clock.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Validity {
-    /// When it was received.
-    pub received_at: Timestamp,
+    /// When the request for it was sent, or a moment before.
+    pub requested_at: Timestamp,
     /// When it is to be renewed: `expires_at` less the leeway drawn for this token.
     pub refresh_at: Timestamp,
     /// When it stops being accepted.
@@ -93,6 +96,10 @@ const _: () = assert!(UNKNOWN_LIFE < LONGEST_LIFE);
 impl Validity {
     /// The life of `bearer`, which the issuer handed out when its clock showed `issuer_date`.
     ///
+    /// It lasts from `issuer_date` to `exp`, and no longer than from `iat` to `exp`: a wrong
+    /// `issuer_date` can shorten it, but not lengthen it. Counted from `requested_at`, it ends before the
+    /// issuer's own count does.
+    ///
     /// `draw` is a random number: machines that started together must not renew together, so each
     /// token gets a leeway between half and the whole of the tenth.
     ///
@@ -101,13 +108,16 @@ impl Validity {
     pub fn of(
         bearer: &str,
         issuer_date: Option<Timestamp>,
-        received_at: Timestamp,
+        requested_at: Timestamp,
         draw: u32,
     ) -> Result<Self, ExpiredAtBirth> {
         let claims = Claims::of(bearer);
-        let born = issuer_date.or(claims.iat).unwrap_or(received_at);
+        let born = issuer_date.or(claims.iat).unwrap_or(requested_at);
         let life = match claims.exp {
-            Some(exp) => exp.since(born).min(LONGEST_LIFE),
+            Some(exp) => {
+                let whole = claims.iat.map_or(LONGEST_LIFE, |iat| exp.since(iat));
+                exp.since(born).min(whole).min(LONGEST_LIFE)
+            }
             None => UNKNOWN_LIFE,
         };
         if life <= 0 {
@@ -116,9 +126,9 @@ impl Validity {
         let leeway = (life / 10).clamp(*LEEWAY.start(), *LEEWAY.end());
         let half = (leeway + 1) / 2;
         let drawn = half + i64::from(draw) % (leeway - half + 1);
-        let expires_at = received_at.plus(life);
+        let expires_at = requested_at.plus(life);
         let refresh_at = expires_at.plus(-drawn);
-        Ok(Self { received_at, refresh_at, expires_at, falls_short: false })
+        Ok(Self { requested_at, refresh_at, expires_at, falls_short: false })
     }
 
     /// The life of a token that was exchanged for a caller who wanted `min_valid` seconds.
@@ -139,20 +149,20 @@ impl Validity {
     }
 
     fn leeway_from_birth(&self) -> Timestamp {
-        self.received_at.plus(self.expires_at.since(self.refresh_at))
+        self.requested_at.plus(self.expires_at.since(self.refresh_at))
     }
 
     /// Whether the token serves a caller who wants `min_valid` seconds.
     ///
-    /// A clock that shows less than at receipt has jumped back: how much life is left is then
+    /// A clock that shows less than at the request has jumped back: how much life is left is then
     /// unknown, and the token is not fresh.
     pub fn is_fresh(&self, now: Timestamp, min_valid: Option<i64>) -> bool {
-        self.received_at <= now && now < self.refresh_at(min_valid)
+        self.requested_at <= now && now < self.refresh_at(min_valid)
     }
 
     /// Whether the token would still be accepted, leeway or not.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        self.received_at <= now && now < self.expires_at
+        self.requested_at <= now && now < self.expires_at
     }
 }
 
@@ -236,7 +246,7 @@ mod tests {
         format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload))
     }
 
-    /// Seconds of life from receipt, and of leeway, of a token issued now; draws the longest leeway.
+    /// Seconds of life from the request, and of leeway, of a token issued now; draws the longest leeway.
     fn life(payload: &str) -> String {
         let now = Timestamp::from_unix(NOW);
         match Validity::of(&token(payload), Some(now), now, 0) {
@@ -295,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn life_is_counted_by_the_issuers_clock_from_the_moment_of_receipt() {
+    fn life_is_counted_by_the_issuers_clock_from_the_moment_of_the_request() {
         // The local clock is two hours fast; the issuer's says that an hour is left.
         let local = Timestamp::from_unix(NOW + 7200);
         let bearer = token(r#"{"iat":1000000000,"exp":1000003600}"#);
@@ -303,6 +313,22 @@ mod tests {
             let validity = Validity::of(&bearer, issuer, local, 0).unwrap();
             assert_eq!(validity.expires_at, local.plus(3600));
         }
+    }
+
+    #[test]
+    fn a_wrong_date_makes_no_token_live_longer_than_from_iat_to_exp() {
+        let now = Timestamp::from_unix(NOW);
+        let life = |claims: &str, date: i64| {
+            let date = Some(now.plus(date));
+            Validity::of(&token(claims), date, now, 0).map(|life| life.expires_at.since(now))
+        };
+        let five_minutes = r#"{"iat":1000000000,"exp":1000000300}"#;
+        let dates = [-100_000, -30, 0, 100, 300];
+        let lives = dates.map(|date| life(five_minutes, date));
+        assert_eq!(lives, [Ok(300), Ok(300), Ok(300), Ok(200), Err(ExpiredAtBirth)]);
+        // Without `iat` there is nothing to compare the date with.
+        assert_eq!(life(r#"{"exp":1000000300}"#, -100), Ok(400));
+        assert_eq!(life(r#"{"iat":1000000300,"exp":1000000300}"#, 0), Err(ExpiredAtBirth));
     }
 
     #[test]
@@ -347,7 +373,37 @@ mod tests {
         "é" None
         "\"a\"" None
         "#);
+        assert!(bearer(&"a".repeat(LARGEST_BEARER)).is_some());
         assert_eq!(bearer(&"a".repeat(LARGEST_BEARER + 1)), None);
+    }
+
+    #[test]
+    fn a_draw_gives_a_leeway_from_the_half_to_the_whole() {
+        let now = Timestamp::from_unix(NOW);
+        let leeways = |life: i64, draws: [u32; 4]| {
+            let bearer = token(&format!(r#"{{"exp":{}}}"#, NOW + life));
+            draws.map(|draw| {
+                let validity = Validity::of(&bearer, Some(now), now, draw).unwrap();
+                validity.expires_at.since(validity.refresh_at)
+            })
+        };
+        assert_eq!(leeways(36_000, [0, 150, 151, 301]), [150, 300, 150, 300]);
+        assert_eq!(leeways(50, [0, 2, 3, 5]), [3, 5, 3, 5]);
+    }
+
+    #[test]
+    fn at_its_second_of_expiry_a_token_is_dead_and_at_that_of_renewal_no_longer_fresh() {
+        let validity = ten_hours();
+        let Validity { refresh_at, expires_at, .. } = validity;
+        assert!(validity.is_alive(expires_at.plus(-1)) && !validity.is_alive(expires_at));
+        assert!(validity.is_fresh(refresh_at.plus(-1), None));
+        assert!(!validity.is_fresh(refresh_at, None));
+        let asked = expires_at.plus(-3600);
+        assert!(validity.is_fresh(asked.plus(-1), Some(3600)));
+        assert!(!validity.is_fresh(asked, Some(3600)));
+        // The longest wish that a token of ten hours meets, less its leeway.
+        assert!(!ten_hours().asked_for(Some(36_000 - 150)).falls_short);
+        assert!(ten_hours().asked_for(Some(36_000 - 149)).falls_short);
     }
 
     fn ten_hours() -> Validity {
@@ -358,20 +414,20 @@ mod tests {
     #[test]
     fn a_clock_that_jumped_back_is_noticed() {
         let validity = ten_hours();
-        assert!(validity.is_fresh(validity.received_at, None));
-        assert!(!validity.is_fresh(validity.received_at.plus(-1), None));
-        assert!(!validity.is_alive(validity.received_at.plus(-1)));
+        assert!(validity.is_fresh(validity.requested_at, None));
+        assert!(!validity.is_fresh(validity.requested_at.plus(-1), None));
+        assert!(!validity.is_alive(validity.requested_at.plus(-1)));
     }
 
     #[test]
     fn who_wants_more_than_a_token_gives_gets_a_new_one_but_not_at_each_call() {
         let wish = Some(20 * 3600);
-        assert!(!ten_hours().is_fresh(ten_hours().received_at, wish));
+        assert!(!ten_hours().is_fresh(ten_hours().requested_at, wish));
         let validity = ten_hours().asked_for(wish);
-        assert!(validity.is_fresh(validity.received_at, wish));
-        assert!(validity.is_fresh(validity.received_at.plus(149), wish));
-        assert!(!validity.is_fresh(validity.received_at.plus(150), wish));
-        assert!(validity.is_fresh(validity.received_at.plus(150), None));
+        assert!(validity.is_fresh(validity.requested_at, wish));
+        assert!(validity.is_fresh(validity.requested_at.plus(149), wish));
+        assert!(!validity.is_fresh(validity.requested_at.plus(150), wish));
+        assert!(validity.is_fresh(validity.requested_at.plus(150), None));
         assert!(!ten_hours().asked_for(Some(3600)).falls_short);
     }
 

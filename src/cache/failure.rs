@@ -1,28 +1,30 @@
 //! The last failure, kept because many callers swallow standard error.
 //!
 //! An account's last failure lies beside its entry and under the same seal, so that a copy of the
-//! cache still tells nothing. What fails before an account is known has neither name nor key: that is
+//! cache still tells nothing. A failure before an account is known has neither name nor key: it is
 //! kept in the clear, as `last.failure`. Messages are the catalogue's, which hold no secret.
 //!
-//! Keeping one is a courtesy: it takes no lock, and where it does not succeed nobody hears of it.
+//! Keeping one takes no lock, and an error in doing so is ignored.
 
 use std::fs;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cache, make_private_dir, open_to_read, private_length, read_exactly, replace};
+use super::file::{self, UNNAMED};
 use crate::error::Error;
+use crate::seal::Seal;
 use crate::timestamp::Timestamp;
 
-/// What a call told its caller, and when.
+/// The last failure of a call.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct LastFailure {
-    /// When.
+    /// When the call failed.
     pub at: Timestamp,
     /// Which command was called.
     pub command: String,
-    /// With which exit code it ended.
+    /// The call's exit code.
     pub exit_code: u8,
     /// What happened.
     pub message: String,
@@ -30,10 +32,8 @@ pub struct LastFailure {
     pub hint: String,
 }
 
-/// In place of an account's name.
-pub const UNNAMED: &str = "last";
-
-const EXTENSION: &str = "failure";
+/// Bytes of a failure that are read.
+const LARGEST: u64 = 64 * 1024;
 
 impl LastFailure {
     /// The failure of a call of `command`.
@@ -50,51 +50,74 @@ impl LastFailure {
     /// Keeps it in `dir`, for no account.
     pub fn keep(&self, dir: &Path) {
         if let Ok(json) = serde_json::to_vec(self) {
-            let _ = make_private_dir(dir).and_then(|()| replace(dir, UNNAMED, EXTENSION, &json));
+            let _ = replace(dir, UNNAMED, &json);
         }
     }
 
     /// The last one kept in `dir` for no account.
     pub fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&content(&dir.join(format!("{UNNAMED}.{EXTENSION}")))?).ok()
+        serde_json::from_slice(&content(&path(dir, UNNAMED))?).ok()
     }
 
-    /// Removes it.
+    /// Removes the one kept in `dir` for no account.
     pub fn remove(dir: &Path) {
-        let _ = fs::remove_file(dir.join(format!("{UNNAMED}.{EXTENSION}")));
+        remove_of(dir, UNNAMED);
+    }
+
+    /// Keeps it in `dir` for the account behind `seal`.
+    pub fn keep_under(&self, seal: &Seal, dir: &Path) {
+        let json = serde_json::to_vec(self).ok();
+        if let Some(sealed) = json.and_then(|json| seal.seal(json)) {
+            let _ = replace(dir, &seal.name(), &sealed);
+        }
+    }
+
+    /// The last one kept in `dir` for the account behind `seal`.
+    pub fn read_under(seal: &Seal, dir: &Path) -> Option<Self> {
+        let mut sealed = content(&path(dir, &seal.name()))?;
+        serde_json::from_slice(seal.open(&mut sealed)?).ok()
+    }
+
+    /// Removes the one kept in `dir` for the account behind `seal`.
+    pub fn remove_under(seal: &Seal, dir: &Path) {
+        remove_of(dir, &seal.name());
     }
 }
 
-impl Cache {
-    /// Keeps the last failure of this identity.
-    pub fn keep_failure(&self, failure: &LastFailure) {
-        let Some(place) = &self.place else {
-            return;
-        };
-        let json = serde_json::to_vec(failure).ok();
-        if let Some(sealed) = json.and_then(|json| place.seal.seal(json)) {
-            let _ = make_private_dir(&place.dir)
-                .and_then(|()| replace(&place.dir, &place.name, EXTENSION, &sealed));
-        }
-    }
+fn path(dir: &Path, identity: &str) -> PathBuf {
+    dir.join(format!("{identity}.failure"))
+}
 
-    /// The last failure of this identity.
-    pub fn last_failure(&self) -> Option<LastFailure> {
-        let place = self.place.as_ref()?;
-        let mut sealed = content(&place.file(EXTENSION))?;
-        serde_json::from_slice(place.seal.open(&mut sealed)?).ok()
-    }
-
-    /// Removes it.
-    pub fn remove_failure(&self) {
-        if let Some(place) = &self.place {
-            let _ = fs::remove_file(place.file(EXTENSION));
-        }
+fn remove_of(dir: &Path, identity: &str) {
+    if file::check_owner(dir).is_ok() {
+        let _ = fs::remove_file(path(dir, identity));
     }
 }
 
 fn content(path: &Path) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let mut file = open_to_read(path).ok()?;
-    let length = private_length(&file).ok()??;
-    read_exactly(&mut file, length).ok()
+    let mut file = file::open_to_read(path).ok()?;
+    let length = file::trusted_length(&file, path, LARGEST).ok()??;
+    file::read_exactly(&mut file, length).ok()
+}
+
+/// Replaces the failure of `identity`. A folder in its place is moved out of the way.
+fn replace(dir: &Path, identity: &str, content: &[u8]) -> io::Result<()> {
+    let prefix = format!("{identity}.failure");
+    let temporary = file::temporary(dir, &prefix);
+    let target = path(dir, identity);
+    let written = file::create(&temporary).and_then(|mut created| {
+        created.write_all(content)?;
+        drop(created);
+        fs::rename(&temporary, &target).or_else(|error| {
+            if !fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
+                return Err(error);
+            }
+            fs::rename(&target, file::temporary(dir, &prefix))?;
+            fs::rename(&temporary, &target)
+        })
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }

@@ -1,15 +1,13 @@
-//! Who holds a lock, as far as Linux tells (proc_locks(5)). Elsewhere it is somebody.
+//! Finds the process that holds a lock, from /proc/locks (proc_locks(5)). On other systems the holder
+//! is unknown.
 
 use std::fmt;
 use std::fs::File;
-use std::io;
-use std::path::PathBuf;
 
-use super::Cache;
 use crate::error::Shown;
 
 /// The holder of a lock, looked up when it is shown.
-pub struct Holder<'a>(pub(super) Option<&'a File>);
+pub struct Holder<'a>(pub Option<&'a File>);
 
 /// A process that holds a lock.
 #[derive(Debug)]
@@ -41,25 +39,10 @@ impl fmt::Display for Process {
     }
 }
 
-impl Cache {
-    /// The lock of this entry, where it is there and cannot be opened, and why: after a call under
-    /// `sudo` it may be root's.
-    pub fn closed_lock(&self) -> Option<(PathBuf, io::Error)> {
-        let place = self.place.as_ref()?;
-        let lock = place.file("lock");
-        lock.symlink_metadata().ok()?;
-        place.open_lock().err().map(|why| (lock, why))
-    }
-
-    /// Who holds the lock of this entry.
-    pub fn holder(&self) -> Option<Process> {
-        Process::holding(&super::open_to_read(&self.place.as_ref()?.file("lock")).ok()?)
-    }
-}
-
 impl Process {
-    #[cfg(unix)]
-    fn holding(lock: &File) -> Option<Self> {
+    /// The process that holds the lock on this file.
+    #[cfg(target_os = "linux")]
+    pub fn holding(lock: &File) -> Option<Self> {
         use rustix::fs::{major, minor};
         use std::os::unix::fs::MetadataExt as _;
         let metadata = lock.metadata().ok()?;
@@ -82,8 +65,9 @@ impl Process {
         Some(Self { id, is_stopped, parent })
     }
 
-    #[cfg(not(unix))]
-    fn holding(_: &File) -> Option<Self> {
+    /// Unknown on this system.
+    #[cfg(not(target_os = "linux"))]
+    pub fn holding(_: &File) -> Option<Self> {
         None
     }
 }

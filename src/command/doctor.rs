@@ -10,15 +10,19 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::account::{Account, quoted};
+use crate::account::Account;
 use crate::cache::{self, Cache};
-use crate::error::{Error, Trouble, harmless};
+use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
-use crate::settings::{Environment, Settings, without_userinfo};
+use crate::proxy::Proxy;
+use crate::settings::{Configuration, Environment, Settings};
+use crate::shown;
 use crate::token::Credential;
 
 /// Who is examined.
 pub struct Patient<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration<'a>,
     /// The settings.
     pub settings: &'a Settings,
     /// What the account file holds, or why it cannot be used.
@@ -67,8 +71,9 @@ pub fn report(
     is_coloured: bool,
 ) -> (Vec<u8>, u8) {
     let findings: Vec<Finding> = patient
-        .account_file()
+        .configuration()
         .into_iter()
+        .chain(patient.account_file())
         .chain(patient.cache())
         .chain(patient.network())
         .chain([patient.exchange(exchange)])
@@ -118,20 +123,38 @@ impl Finding {
 }
 
 impl Patient<'_> {
+    /// The configuration files, and the variables that contradict them.
+    fn configuration(&self) -> Vec<Finding> {
+        const CHECK: &str = "config";
+        let files: Vec<_> = self.configuration.files().map(shown::path).collect();
+        let mut findings = vec![Finding::ok(
+            CHECK,
+            if files.is_empty() { "no file".to_owned() } else { files.join(", then ") },
+        )];
+        match self.configuration.contradictions() {
+            Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
+                let hint = format!("unset `{variable}` where the tools are started from");
+                Finding::warning(CHECK, format!("`{variable}` {says}"), hint)
+            })),
+            Err(error) => findings.push(Finding::failure(CHECK, error.to_string(), error.hint())),
+        }
+        findings
+    }
+
     fn account_file(&self) -> Vec<Finding> {
         const CHECK: &str = "account";
         let path = self.settings.service_account.as_deref();
         let mut findings = vec![match self.account {
             Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
-            Ok(_) if self.settings.allow_exposed => Finding::warning(
+            Ok(_) if *self.settings.allow_exposed => Finding::warning(
                 CHECK,
                 "its file's permissions are not checked",
                 "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
             ),
             Ok(account) => {
-                let path = path.map(|path| harmless(&path.to_string_lossy())).unwrap_or_default();
+                let path = path.map(shown::path).unwrap_or_default();
                 let (kind, id) = (account.kind(), account.client_id());
-                Finding::ok(CHECK, format!("`{path}` holds {kind} {id}"))
+                Finding::ok(CHECK, format!("{path} holds {kind} {id}"))
             }
         }];
         findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
@@ -142,7 +165,7 @@ impl Patient<'_> {
         const CHECK: &str = "cache";
         const ELSEWHERE: &str =
             "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
-        if self.settings.no_cache {
+        if *self.settings.no_cache {
             return vec![Finding::warning(
                 CHECK,
                 "it is switched off: each call costs an exchange",
@@ -153,19 +176,21 @@ impl Patient<'_> {
             let detail = "there is none without an absolute `HOME`: each call costs an exchange";
             return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
         };
-        let shown = harmless(&dir.to_string_lossy());
+        let shown = shown::path(dir);
         let locks = match cache::try_out(dir) {
             Ok(locks) => locks,
             Err(error) => {
-                let detail = format!("`{shown}` cannot be used: {error}");
+                let detail = format!("{shown} cannot be used: {error}");
                 return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
             }
         };
-        let private = || Finding::ok(CHECK, format!("`{shown}` is private and can be written"));
+        // The access list that Windows keeps is not looked at, so nothing is said of it.
+        let is_private = if cfg!(unix) { "is private and" } else { "exists and" };
+        let private = || Finding::ok(CHECK, format!("{shown} {is_private} can be written"));
         let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
         findings.extend(open_above(CHECK, dir));
         findings.extend(network_file_system(dir).map(|kind| {
-            let detail = format!("`{shown}` is on {kind}, where locks are slow and may not hold");
+            let detail = format!("{shown} is on {kind}, where locks are slow and may not hold");
             Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
         }));
         findings.push(match locks {
@@ -177,11 +202,11 @@ impl Patient<'_> {
             ),
         });
         findings.extend(self.cache.closed_lock().map(|(lock, why)| {
-            let lock = harmless(&lock.to_string_lossy());
+            let lock = shown::path(&lock);
             Finding::failure(
                 "lock",
-                format!("`{lock}` cannot be opened ({why}): calls go on without the cache"),
-                format!("remove `{lock}`, which a call under `sudo` may have left"),
+                format!("{lock} cannot be opened ({why}): calls go on without the cache"),
+                format!("remove {lock}, which a call under `sudo` may have left"),
             )
         }));
         findings.extend(self.cache.holder().map(|holder| {
@@ -196,21 +221,41 @@ impl Patient<'_> {
     }
 
     fn network(&self) -> Vec<Finding> {
-        let Settings { api, proxy, ca_file, timeout, .. } = self.settings;
-        let deadline = || Instant::now() + LONGEST_LOOK.min(*timeout);
-        let proxy_host = proxy.as_deref().map(without_userinfo);
-        let mut findings = vec![Finding::ok(
-            "proxy",
-            proxy_host.as_ref().map_or("none".to_owned(), |host| format!("`{host}`")),
-        )];
-        // What is behind a proxy is looked up by the proxy.
-        let host = proxy_host.map_or_else(|| api.host.with_port(), with_port);
-        match exchange::addresses(&host, deadline()) {
+        let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = self.settings;
+        let deadline = Instant::now() + LONGEST_LOOK.min(timeout.value);
+        let exchange = Exchange {
+            api: &api.base,
+            ca_file: ca_file.as_deref(),
+            ca_folders,
+            proxy: proxy.as_deref(),
+            deadline,
+        };
+        let mut findings = Vec::new();
+        let (host, named) = match proxy.as_deref().map(Proxy::parse) {
+            None => {
+                findings.push(Finding::ok("proxy", "none"));
+                (api.host.name().to_owned(), api.host.with_port())
+            }
+            // With a proxy, the proxy resolves the API's name, so only its own is resolved here.
+            Some(Ok(proxy)) => {
+                findings.push(Finding::ok("proxy", shown::quoted(&proxy.to_string())));
+                (proxy.host.clone(), proxy.to_string())
+            }
+            Some(Err(_)) => {
+                let error = exchange.look().err().map(|trouble| self.error(trouble));
+                findings.extend(
+                    error.map(|error| Finding::failure("proxy", error.to_string(), error.hint())),
+                );
+                return findings;
+            }
+        };
+        match exchange::addresses(&host, deadline) {
             Ok(addresses) => {
-                findings.push(Finding::ok("name", format!("`{host}` is {}", addresses.join(", "))));
+                let detail = format!("{} is {}", shown::quoted(&named), addresses.join(", "));
+                findings.push(Finding::ok("name", detail));
             }
             Err(why) => {
-                let detail = format!("`{host}` is not known here: {why}");
+                let detail = format!("{} is not known here: {why}", shown::quoted(&named));
                 let hint = if proxy.is_some() {
                     "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the API's host in \
                      `NO_PROXY`"
@@ -222,12 +267,6 @@ impl Patient<'_> {
                 return findings;
             }
         }
-        let exchange = Exchange {
-            api: &api.base,
-            ca_file: ca_file.as_deref(),
-            proxy: proxy.as_deref(),
-            deadline: deadline(),
-        };
         match exchange.look() {
             Err(trouble) => {
                 let error = self.error(trouble);
@@ -235,8 +274,8 @@ impl Patient<'_> {
             }
             Ok(look) => {
                 let detail = format!(
-                    "`{}` is trusted, and answered in {} ms",
-                    api.base,
+                    "{} is trusted, and answered in {} ms",
+                    shown::quoted(&api.base),
                     look.took.as_millis()
                 );
                 findings.push(Finding::ok("server", detail));
@@ -281,16 +320,10 @@ impl Patient<'_> {
     }
 
     /// The trouble in the words of the catalogue.
-    fn error(&self, trouble: Trouble) -> Error {
-        let account = self.settings.service_account.clone().unwrap_or_default();
+    fn error(&self, trouble: ExchangeError) -> Error {
+        let account = self.settings.service_account.value.clone().unwrap_or_default();
         Error::Exchange { trouble, remembered: None, account }
     }
-}
-
-/// A proxy's address may leave its port out; to find the host any will do.
-fn with_port(host: String) -> String {
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    if port.is_some() { host } else { format!("{host}:80") }
 }
 
 /// A folder above `path` that somebody else may change, and so put another file in its place.
@@ -303,17 +336,17 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
     path.ancestors().skip(1).find_map(|folder| {
         let metadata = folder.metadata().ok()?;
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        let shown = harmless(&folder.to_string_lossy());
+        let shown = shown::path(folder);
         // A group of the user's own, by the custom that gives it the same number, is nobody else.
         let group = if metadata.gid() == caller { 0 } else { 0o020 };
         if owner != caller && owner != 0 {
             let detail =
-                format!("the folder `{shown}` above it belongs to another user (uid {owner})");
+                format!("the folder {shown} above it belongs to another user (uid {owner})");
             Some(Finding::warning(check, detail, "keep it in a folder of your own"))
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
-                format!("the folder `{shown}` above it may be changed by others (mode {mode:04o})");
-            let fix = format!("`chmod go-w {}`", quoted(&folder.to_string_lossy()));
+                format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
+            let fix = format!("`chmod go-w {}`", crate::account::quoted(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
@@ -340,14 +373,14 @@ fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Findi
     use std::os::unix::fs::MetadataExt as _;
     let metadata = dir.metadata().ok()?;
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    let shown = harmless(&dir.to_string_lossy());
+    let shown = shown::path(dir);
     if owner != rustix::process::geteuid().as_raw() {
-        let detail = format!("`{shown}` belongs to another user (uid {owner})");
+        let detail = format!("{shown} belongs to another user (uid {owner})");
         let hint = format!("run this as that user, or {elsewhere}");
         return Some(Finding::warning(check, detail, hint));
     }
-    let detail = format!("others may look into `{shown}` (mode {mode:04o})");
-    let hint = format!("run `chmod 700 {}`", quoted(&dir.to_string_lossy()));
+    let detail = format!("others may look into {shown} (mode {mode:04o})");
+    let hint = format!("run `chmod 700 {}`", crate::account::quoted(&dir.to_string_lossy()));
     (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 

@@ -1,68 +1,13 @@
-//! What the grammar says of itself: completions for shells, and manual pages for `man`.
-//!
-//! Both are made from the same [`Command`] that reads the command line, so neither can name a flag
-//! that there is not. The links have pages of their own, since `man git-credential-astra` is what
-//! somebody types who has found that name in a configuration.
+//! Manual pages, made from the same [`Command`] that reads the command line, so that no page names a flag
+//! that does not exist. The links have pages of their own, for those who find such a name in a
+//! configuration and type `man git-credential-astra`.
 
 use std::io;
 
-use clap::{Arg, Command, ValueHint};
-use clap_complete::shells::{Bash, Elvish, Fish, PowerShell, Zsh};
+use clap::{Arg, Command};
 use clap_mangen::Man;
 
 use crate::cli::{EXIT_CODES, LINKS};
-
-/// The completion script for a shell.
-pub fn completions(shell: &str, grammar: Command) -> Vec<u8> {
-    let name = grammar.get_name().to_owned();
-    let grammar = &mut with_hints(grammar);
-    let mut script = Vec::new();
-    match shell {
-        "zsh" => clap_complete::generate(Zsh, grammar, name, &mut script),
-        "fish" => {
-            clap_complete::generate(Fish, grammar, name, &mut script);
-            script.extend(words_for_fish(grammar).bytes());
-        }
-        "powershell" => clap_complete::generate(PowerShell, grammar, name, &mut script),
-        "elvish" => clap_complete::generate(Elvish, grammar, name, &mut script),
-        _ => {
-            clap_complete::generate(Bash, grammar, name, &mut script);
-            // Of a name with a hyphen it looks for another word than it sets (clap's issue 6421).
-            let text = String::from_utf8_lossy(&script);
-            script = text.replace("astra__subcmd__credential", "astra__credential").into_bytes();
-        }
-    }
-    script
-}
-
-/// The words that a command takes, which fish's generator leaves out.
-fn words_for_fish(grammar: &Command) -> String {
-    let program = grammar.get_name();
-    let condition = format!("__fish_{}_using_subcommand", program.replace('-', "_"));
-    let mut lines = String::new();
-    for command in grammar.get_subcommands() {
-        let words = command.get_positionals().flat_map(Arg::get_possible_values);
-        let words: Vec<_> = words.map(|word| word.get_name().to_owned()).collect();
-        if !words.is_empty() {
-            let (name, words) = (command.get_name(), words.join(" "));
-            lines +=
-                &format!("complete -c {program} -n \"{condition} {name}\" -f -a \"{words}\"\n");
-        }
-    }
-    lines
-}
-
-/// What a value is, said here and not in the grammar, which is built at every call.
-fn with_hints(command: Command) -> Command {
-    command.mut_subcommands(with_hints).mut_args(|argument| match argument.get_id().as_str() {
-        "service-account" | "ca-file" => argument.value_hint(ValueHint::FilePath),
-        "cache-dir" => argument.value_hint(ValueHint::DirPath),
-        "api-url" => argument.value_hint(ValueHint::Url),
-        "host" | "registry" => argument.value_hint(ValueHint::Hostname),
-        "command" => argument.value_hint(ValueHint::CommandWithArguments),
-        _ => argument,
-    })
-}
 
 /// The manual page of the program, or of the link that stands for one of its commands.
 #[inline(never)]
@@ -79,22 +24,27 @@ pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
 const SUMMARY: &str = "bearer tokens for the DataStax Astra DevOps API";
 
 const ENVIRONMENT: &str = "\
-Most variables stand next to their flags above; a flag goes before its variable. These have no flag:
+A flag has precedence over its variable, which is named above next to the flag. These variables have no flag:
 
   ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1
-                            use an account file that is open to others
-  HTTPS_PROXY, ALL_PROXY    the proxy
-  NO_PROXY                  hosts that are reached without it
-  XDG_CONFIG_HOME           the configuration folder, instead of ~/.config
-  XDG_CACHE_HOME            the cache folder, instead of ~/.cache";
+      use an account file that other users can read
+  HTTPS_PROXY, ALL_PROXY
+      the proxy
+  NO_PROXY
+      hosts that are reached without the proxy
+  XDG_CONFIG_HOME
+      the configuration folder, instead of ~/.config
+  XDG_CACHE_HOME
+      the cache folder, instead of ~/.cache";
 
 const FILES: &str = "  ~/.config/astra-credential/service-account.json
-                            the account file, as copied from Astra's dashboard
+      the account file, as copied from Astra's dashboard
   ~/.cache/astra-credential
-                            tokens, encrypted with a key that is derived from the account file";
+      cached tokens, encrypted with a key derived from the account file";
 
 const EXAMPLES: &str = "  astra-credential token
-  astra-credential header | curl -H @- https://api.astra.datastax.com/v2/databases
+  astra-credential header |
+    curl -H @- https://api.astra.datastax.com/v2/databases
   astra-credential exec --min-valid 1h -- terraform apply";
 
 fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
@@ -130,8 +80,11 @@ fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
 /// once, under the settings.
 fn section_of_command(command: &Command) -> String {
     let usage = format!(".SS {} {}", escaped(command.get_name()), positionals(command));
-    let is_its_own =
-        |argument: &&Arg| argument.get_help_heading().is_none() && argument.get_id() != "help";
+    let is_its_own = |argument: &&Arg| {
+        argument.get_help_heading().is_none()
+            && argument.get_id() != "help"
+            && !argument.is_hide_set()
+    };
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut section = format!("{}\n{}.\n", usage.trim_end(), escaped(&about));
     for argument in command.get_arguments().filter(is_its_own) {
@@ -162,9 +115,9 @@ fn page_of_link(link: &'static str, word: &str, grammar: &Command) -> io::Result
     let usage =
         format!("{}\\fB{}\\fR {}\n", heading("SYNOPSIS"), escaped(link), positionals(&command));
     let what = format!(
-        "`{link}` is another name of `{program}`, under which a tool looks for it: calling it is \
-         calling `{program} {word}`, and it takes the same arguments, settings and variables. \
-         Called by hand it shows what the tool sees."
+        "`{link}` is the name by which the tool finds `{program}`. It does the same as \
+         `{program} {word}`, and takes the same arguments, settings and variables. \
+         Called by hand, it prints what the tool gets."
     );
     page.extend((usage + &heading("DESCRIPTION") + &prose(&what)).bytes());
     page.extend((heading("SET-UP") + &prose(&more)).bytes());
@@ -174,8 +127,8 @@ fn page_of_link(link: &'static str, word: &str, grammar: &Command) -> io::Result
 }
 
 fn positionals(command: &Command) -> String {
-    let words: Vec<_> = command.get_positionals().map(|word| escaped(&word.to_string())).collect();
-    words.join(" ")
+    let shown = command.get_positionals().filter(|word| !word.is_hide_set());
+    shown.map(|word| escaped(&word.to_string())).collect::<Vec<_>>().join(" ")
 }
 
 /// The first line, with name and version for the foot. The date is empty: clap_mangen leaves it out,
@@ -190,7 +143,8 @@ fn heading(title: &str) -> String {
     format!(".SH {title}\n")
 }
 
-/// Text as it stands in the help: what is indented keeps its lines, an empty line parts.
+/// Help text. Indented lines are kept as they are, without the two spaces that the help indents them by,
+/// since the page has its own; an empty line ends a paragraph.
 fn prose(text: &str) -> String {
     let mut roff = String::new();
     let mut before = None;
@@ -203,7 +157,7 @@ fn prose(text: &str) -> String {
             roff.extend([end, gap, start]);
         }
         if now.is_some() {
-            roff.push_str(&(escaped(line) + "\n"));
+            roff.push_str(&(escaped(line.strip_prefix("  ").unwrap_or(line)) + "\n"));
         }
         before = now;
     }

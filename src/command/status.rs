@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::account::Account;
-use crate::cache::{Entry, LastFailure, Verdict};
+use crate::cache::{Entry, FailedExchange, LastFailure, Refusal};
 use crate::error::Error;
 use crate::settings::Stated;
 use crate::timestamp::Timestamp;
@@ -26,8 +26,10 @@ pub struct Seen<'a> {
     pub last_failure: Option<LastFailure>,
     /// Seconds for which a caller wants a token to serve.
     pub min_valid: Option<i64>,
-    /// The way to Astra, on which a verdict stands or does not.
+    /// The digest of the route to Astra, on which a failed exchange counts or does not.
     pub route: String,
+    /// The time that a call has.
+    pub timeout: Duration,
     /// The time.
     pub now: Timestamp,
 }
@@ -39,13 +41,14 @@ struct Status {
     settings: BTreeMap<String, SettingStatus>,
     token: TokenStatus,
     verdict: Option<VerdictStatus>,
+    refusals: Vec<RefusalStatus>,
     last_failure: Option<FailureStatus>,
 }
 
 #[derive(Serialize)]
 struct SettingStatus {
     value: String,
-    source: &'static str,
+    source: String,
 }
 
 #[derive(Serialize)]
@@ -93,6 +96,15 @@ struct VerdictStatus {
     stands: bool,
 }
 
+/// A host that has refused a token.
+#[derive(Serialize)]
+struct RefusalStatus {
+    host: String,
+    at: String,
+    /// No token is given to the host before.
+    until: Option<String>,
+}
+
 #[derive(Serialize)]
 struct FailureStatus {
     at: String,
@@ -104,9 +116,9 @@ struct FailureStatus {
 
 /// The answer and its exit code.
 pub fn report(seen: Seen<'_>, is_json: bool) -> (Vec<u8>, u8) {
-    let Seen { settings, account, entry, last_failure, min_valid, route, now } = seen;
-    let Entry { token, verdict } = entry;
-    let validity = token.map(|token| token.validity);
+    let Seen { settings, account, entry, last_failure, min_valid, route, timeout, now } = seen;
+    let Entry { token, failure, epoch: _, refusals } = entry;
+    let validity = token.map(|cached| cached.token.validity);
     let state = match (account, &validity) {
         (Ok(Account::Application(_)), _) => TokenState::Endless,
         (_, Some(life)) if life.is_fresh(now, min_valid) => TokenState::Fresh,
@@ -121,8 +133,9 @@ pub fn report(seen: Seen<'_>, is_json: bool) -> (Vec<u8>, u8) {
         Ok(_) => 1,
     };
     let renewed_at = validity.map(|life| life.refresh_at(min_valid));
-    let verdict = verdict.map(|verdict| (verdict.stands(&route, now), verdict));
-    let known = Known { account, state, life: validity.zip(renewed_at), verdict, last_failure };
+    let verdict = failure.map(|failure| (failure.is_current(&route, now, timeout), failure));
+    let life = validity.zip(renewed_at);
+    let known = Known { account, state, life, verdict, refusals, last_failure };
     let answer = if is_json {
         super::line(&known.in_json(settings))
     } else {
@@ -137,14 +150,15 @@ struct Known<'a> {
     state: TokenState,
     /// The token's, and when it is renewed.
     life: Option<(Validity, Timestamp)>,
-    /// The verdict remembered, and whether it stands for a call such as this one.
-    verdict: Option<(bool, Verdict)>,
+    /// The last exchange if it failed, and whether that holds for a call with these settings.
+    verdict: Option<(bool, FailedExchange)>,
+    refusals: Vec<Refusal>,
     last_failure: Option<LastFailure>,
 }
 
 impl Known<'_> {
     fn in_json(self, settings: Vec<Stated>) -> Status {
-        let Self { account, state, life, verdict, last_failure } = self;
+        let Self { account, state, life, verdict, refusals, last_failure } = self;
         let problem = |error: &Error| Problem { message: error.to_string(), hint: error.hint() };
         let key = |name: &str| name.to_lowercase().replace([' ', '-'], "_");
         Status {
@@ -155,7 +169,9 @@ impl Known<'_> {
             },
             settings: settings
                 .into_iter()
-                .map(|Stated { name, value, source }| (key(name), SettingStatus { value, source }))
+                .map(|Stated { name, value, source }| {
+                    (key(name), SettingStatus { value, source: source.to_string() })
+                })
                 .collect(),
             token: TokenStatus {
                 state,
@@ -163,11 +179,19 @@ impl Known<'_> {
                 expires_at: life.map(|(life, _)| life.expires_at.to_string()),
             },
             verdict: verdict.map(|(stands, verdict)| VerdictStatus {
-                message: verdict.trouble.to_string(),
+                message: verdict.error.to_string(),
                 at: verdict.at.to_string(),
                 until: verdict.until.to_string(),
                 stands,
             }),
+            refusals: refusals
+                .into_iter()
+                .map(|Refusal { host, at, until }| RefusalStatus {
+                    host,
+                    at: at.to_string(),
+                    until: until.map(|until| until.to_string()),
+                })
+                .collect(),
             last_failure: last_failure.map(
                 |LastFailure { at, command, exit_code, message, hint }| FailureStatus {
                     at: at.to_string(),
@@ -181,12 +205,13 @@ impl Known<'_> {
     }
 
     fn for_people(self, settings: Vec<Stated>, now: Timestamp) -> String {
-        let Self { account, state, life, verdict, last_failure } = self;
+        let Self { account, state, life, verdict, refusals, last_failure } = self;
         let setting = |Stated { name, value, source }| (name, format!("{value} ({source})"));
         let mut lines: Vec<(&str, String)> = settings.into_iter().map(setting).collect();
         lines.insert(1, ("account", account_line(account)));
         lines.push(("token", token_line(state, life, now)));
         lines.push(("verdict", verdict_line(state, verdict.as_ref(), now)));
+        lines.extend(refusals.iter().map(|refusal| ("refused by", refusal_line(refusal, now))));
         lines.extend(failure_lines(last_failure, now));
         let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
@@ -220,18 +245,29 @@ fn token_line(state: TokenState, life: Option<(Validity, Timestamp)>, now: Times
     }
 }
 
-fn verdict_line(state: TokenState, verdict: Option<&(bool, Verdict)>, now: Timestamp) -> String {
+fn verdict_line(
+    state: TokenState,
+    verdict: Option<&(bool, FailedExchange)>,
+    now: Timestamp,
+) -> String {
     let Some((stands, verdict)) = verdict else {
         return (if state == TokenState::Unknown { UNKNOWN } else { "none" }).to_owned();
     };
     let stands = if *stands {
         format!("not asked again until {}", when(verdict.until, now))
     } else if verdict.at <= now && now < verdict.until {
-        "does not stand for this proxy and these authorities".to_owned()
+        "does not stand for this proxy, these authorities and this time-out".to_owned()
     } else {
         "no longer stands".to_owned()
     };
-    format!("{}, {}; {stands}", verdict.trouble, when(verdict.at, now))
+    format!("{}, {}; {stands}", verdict.error, when(verdict.at, now))
+}
+
+fn refusal_line(refusal: &Refusal, now: Timestamp) -> String {
+    let Refusal { host, at, until } = refusal;
+    let until = until.filter(|_| refusal.is_current(now));
+    let pause = until.map(|until| format!("; it gets no token until {}", when(until, now)));
+    format!("{host}, {}{}", when(*at, now), pause.unwrap_or_default())
 }
 
 fn failure_lines(failure: Option<LastFailure>, now: Timestamp) -> Vec<(&'static str, String)> {

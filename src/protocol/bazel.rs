@@ -1,4 +1,4 @@
-//! The JSON `get` of Bazel and uv, EngFlow's credential-helper specification:
+//! The JSON `get` of Bazel, EngFlow's credential-helper specification:
 //! <https://github.com/EngFlow/credential-helper-spec/blob/main/spec.md>.
 //!
 //! Bazel calls once for each distinct URI, in parallel, and gives up after 10 s. It drops a whole
@@ -8,7 +8,7 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Hosts};
+use super::Host;
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -41,8 +41,7 @@ struct Headers<'a> {
 pub fn answer(
     verb: &str,
     input: impl Read,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
+    serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
 ) -> Result<Vec<u8>, Error> {
     if verb != "get" {
         return Err(super::unknown_verb(PROTOCOL, verb, "`get`"));
@@ -54,12 +53,12 @@ pub fn answer(
                 problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {}", error),
             }
         })?;
-    let is_ours =
-        Host::of_url(&request.uri, &["https", "grpcs"]).is_some_and(|host| hosts.contain(&host));
-    if !is_ours {
-        return Err(Error::NotOurs { protocol: PROTOCOL });
-    }
-    let credential = serve()?;
+    let host = Host::of_url(&request.uri, &["https", "grpcs"]).map_err(|why| Error::Url {
+        protocol: PROTOCOL,
+        part: "the URI",
+        why,
+    })?;
+    let credential = serve(&host)?.ok_or_else(|| super::not_ours(PROTOCOL, &host))?;
     let header = Secret::new(format!("Bearer {}", credential.bearer.expose()));
     let reply = Reply {
         headers: Headers { authorization: [header.expose()] },
@@ -71,12 +70,11 @@ pub fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
     fn answered(verb: &str, request: &[u8]) -> String {
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
-        match answer(verb, request, &hosts, || Ok(credential())) {
+        match answer(verb, request, serve_for("ours.example")) {
             Ok(reply) => String::from_utf8(reply).unwrap(),
             Err(error) => error.to_string(),
         }
@@ -90,9 +88,8 @@ mod tests {
 
     #[test]
     fn a_token_without_expiry_leaves_the_field_out() {
-        let endless = || Ok(Credential { expires: None, ..credential() });
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
-        let reply = answer("get", br#"{"uri":"https://ours.example"}"#.as_slice(), &hosts, endless);
+        let endless = |_: &Host| Ok(Some(Credential { expires: None, ..credential() }));
+        let reply = answer("get", br#"{"uri":"https://ours.example"}"#.as_slice(), endless);
         insta::assert_snapshot!(String::from_utf8(reply.unwrap()).unwrap(), @r#"{"headers":{"Authorization":["Bearer a.b.c"]}}"#);
     }
 
@@ -102,7 +99,13 @@ mod tests {
         let cases = [
             ("get", r#"{"uri":"https://evil.example/?ours.example"}"#),
             ("get", r#"{"uri":"https://ours.example@evil.example/"}"#),
+            ("get", r#"{"uri":"https://ours.example:444/"}"#),
             ("get", r#"{"uri":"http://ours.example/"}"#),
+            ("get", r#"{"uri":"https://me@ours.example/"}"#),
+            ("get", r#"{"uri":"https://ours.example:0443/"}"#),
+            ("get", r#"{"uri":"https://ours.example./"}"#),
+            ("get", r#"{"uri":"https://ours.example/#x"}"#),
+            ("get", r#"{"uri":"https://ours.example/a b"}"#),
             ("get", r#"{"uri":"ours.example"}"#),
             ("get", r#"{"uri":"https://ours.example","uri":"https://ours.example"}"#),
             ("get", r#"{"uri":"https://ours.example"} x"#),
@@ -114,10 +117,16 @@ mod tests {
         ];
         let table: Vec<_> = cases.map(|(verb, request)| answered(verb, request.as_bytes())).into();
         insta::assert_snapshot!(table.join("\n"), @r#"
-        bazel: asked for a host that this credential is not for
-        bazel: asked for a host that this credential is not for
-        bazel: asked for a host that this credential is not for
-        bazel: asked for a host that this credential is not for
+        bazel: asked for `evil.example`, a host that no account is for
+        bazel: the URI names a user in front of the host, and gets no token
+        bazel: asked for `ours.example:444`, a host that no account is for
+        bazel: the URI does not begin with `https://`, and gets no token
+        bazel: the URI names a user in front of the host, and gets no token
+        bazel: the URI has a port that is not a plain number from 1 to 65535, and gets no token
+        bazel: the URI has a dot at the end of the host's name, and gets no token
+        bazel: the URI has a fragment, which no request has, and gets no token
+        bazel: the URI has a backslash, a space or another character that no URL has, and gets no token
+        bazel: the URI does not begin with `https://`, and gets no token
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 35
         bazel: the request is not `{"uri":"https://…"}`: not JSON at line 1, column 32
         bazel: the request is not `{"uri":"https://…"}`: not of this form at line 1, column 11

@@ -6,13 +6,19 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Host, Hosts};
+use super::Host;
 use crate::error::Error;
-use crate::token::Credential;
+use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "docker";
+
+/// The name by which Docker's configuration calls this helper: `docker-credential-astra`.
+const NAME: &str = "astra";
+
+/// The sentence for a server that the helper has no credential for.
+const NOT_FOUND: &str = "credentials not found in native keychain\n";
 
 /// Any fixed word but `<token>`, which would make clients send the secret as a refresh token.
 const USERNAME: &str = "token";
@@ -26,7 +32,15 @@ struct Reply<'a> {
     secret: &'a str,
 }
 
-/// Answers one call of `docker-credential-astra VERB`. `forget` drops the cached token.
+/// The part of Docker's `config.json` that names helpers for single servers.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    cred_helpers: Option<BTreeMap<String, String>>,
+}
+
+/// Answers one call of `docker-credential-astra VERB`. `hosts` gives the hosts that `list` names,
+/// `configuration` the content of Docker's `config.json`.
 ///
 /// # Errors
 /// An unknown verb, an empty request, a `get` for a host that is not ours, or `serve` or `forget`
@@ -35,17 +49,23 @@ struct Reply<'a> {
 pub fn answer(
     verb: &str,
     input: impl Read,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
-    forget: impl FnOnce() -> Result<(), Error>,
+    hosts: impl FnOnce() -> Result<Vec<Host>, Error>,
+    configuration: impl FnOnce() -> Option<Vec<u8>>,
+    serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
+    forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
     match verb {
         "get" => {
             let server = server(input)?;
-            if !is_ours(&server, hosts) {
-                return Err(Error::NotOurs { protocol: PROTOCOL });
-            }
-            let credential = serve()?;
+            let host = host_of(&server);
+            let credential = host.as_ref().map_or(Ok(None), serve)?;
+            let credential = credential.ok_or_else(|| {
+                if configuration().is_some_and(|json| names(&json, &server)) {
+                    Error::Unbound { server: server.clone() }
+                } else {
+                    Error::NotOurs { protocol: PROTOCOL, host: host.map(|host| host.to_string()) }
+                }
+            })?;
             super::json_line(
                 PROTOCOL,
                 &Reply {
@@ -56,15 +76,13 @@ pub fn answer(
             )
         }
         "erase" => {
-            if is_ours(&server(input)?, hosts) {
-                forget()?;
-            }
-            Ok(Vec::new())
+            let host = host_of(&server(input)?);
+            host.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new())
         }
-        // What `docker login` hands over is what it got from here.
+        // `docker login` stores the token that it got from `get`: there is nothing to keep.
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
-            let names = hosts.0.iter().map(|host| (host.to_string(), USERNAME));
+            let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
             super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
@@ -76,13 +94,17 @@ pub fn answer(
     }
 }
 
-/// What standard output says of `error`: a sentence that clients know, or a line that is for people,
-/// which the second value tells.
-pub fn failure(error: &Error) -> (String, bool) {
+/// The text of `error` on standard output, and its line on standard error.
+///
+/// The first two sentences are fixed by the protocol. Some of Docker's commands do not show what a
+/// helper prints on standard output, and all of them pass on its standard error.
+pub fn failure(error: &Error) -> (String, Option<String>) {
+    let line = format!("{error}; hint: {}", error.hint());
     match error {
-        Error::NotOurs { .. } => ("credentials not found in native keychain\n".to_owned(), false),
-        Error::EmptyRequest { .. } => ("no credentials server URL\n".to_owned(), false),
-        other => (format!("{other}; hint: {}\n", other.hint()), true),
+        Error::NotOurs { .. } => (NOT_FOUND.to_owned(), None),
+        Error::Unbound { .. } => (NOT_FOUND.to_owned(), Some(line)),
+        Error::EmptyRequest { .. } => ("no credentials server URL\n".to_owned(), None),
+        _ => (format!("{line}\n"), Some(line)),
     }
 }
 
@@ -101,21 +123,32 @@ fn server(input: impl Read) -> Result<String, Error> {
     Ok(line.to_owned())
 }
 
-/// A server is named with or without scheme and path.
-fn is_ours(server: &str, hosts: &Hosts) -> bool {
+/// The host of a server, which Docker names with or without scheme and path.
+fn host_of(server: &str) -> Option<Host> {
     let url = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
-    Host::of_url(&url, &["https"]).is_some_and(|host| hosts.contain(&host))
+    Host::of_url(&url, &["https"]).ok()
+}
+
+/// Whether `credHelpers` in Docker's configuration names this helper for that server.
+fn names(configuration: &[u8], server: &str) -> bool {
+    let Ok(configuration) = super::json_object::<Configuration>(configuration) else {
+        return false;
+    };
+    let host = host_of(server);
+    let is_server = |key: &str| key == server || (host.is_some() && host_of(key) == host);
+    let helpers = configuration.cred_helpers.into_iter().flatten();
+    helpers.into_iter().any(|(key, helper)| helper == NAME && is_server(&key))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::serve_for;
     use proptest::prelude::*;
 
     fn answered(request: &[u8]) -> Result<Vec<u8>, Error> {
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
-        answer("get", request, &hosts, || Ok(credential()), || Ok(()))
+        let hosts = || Ok(Vec::new());
+        answer("get", request, hosts, || None, serve_for("ours.example"), |_, _| Ok(()))
     }
 
     #[test]
@@ -126,6 +159,44 @@ mod tests {
             let reply = String::from_utf8(answered(server.as_bytes()).unwrap()).unwrap();
             assert!(reply.contains(r#""Username":"token","Secret":"a.b.c""#), "{reply}");
         }
+    }
+
+    #[test]
+    fn a_server_that_the_configuration_gives_to_this_helper_is_told_from_any_other() {
+        let json = |helpers: &str| format!(r#"{{"auths":{{"x":{{}}}},"credHelpers":{helpers}}}"#);
+        let cases = [
+            ("evil.example", json(r#"{"evil.example":"astra"}"#)),
+            ("https://EVIL.example/v1/\n", json(r#"{"evil.example":"astra"}"#)),
+            ("evil.example.", json(r#"{"evil.example.":"astra"}"#)),
+            ("evil.example", json(r#"{"evil.example":"gcloud","other.example":"astra"}"#)),
+            ("evil.example", json(r#"{"evil.example:5000":"astra"}"#)),
+            ("evil.example", json("null")),
+            ("evil.example", r#"{"credsStore":"astra"}"#.to_owned()),
+            ("evil.example", "[]".to_owned()),
+            ("evil.example", String::new()),
+            ("..", json(r#"{"...":"astra"}"#)),
+        ];
+        let table = cases.map(|(server, json)| {
+            let json = || Some(json.clone().into_bytes());
+            let serve = serve_for("ours.example");
+            let hosts = || Ok(Vec::new());
+            let done = answer("get", server.as_bytes(), hosts, json, serve, |_, _| Ok(()));
+            let (stdout, stderr) = failure(&done.unwrap_err());
+            assert_eq!(stdout, "credentials not found in native keychain\n");
+            format!("{server:?}: {}", stderr.as_deref().unwrap_or("silence"))
+        });
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+        "evil.example.": docker: the configuration names this helper for `evil.example.`, a host that no account is for; hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+        "evil.example": silence
+        "evil.example": silence
+        "evil.example": silence
+        "evil.example": silence
+        "evil.example": silence
+        "evil.example": silence
+        "..": silence
+        "#);
     }
 
     proptest! {

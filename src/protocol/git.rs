@@ -8,27 +8,49 @@
 
 use std::io::BufRead;
 
-use super::{Host, Hosts, LARGEST_REQUEST, read_request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::Zeroizing;
+
+use super::{Failed, Host, LARGEST_REQUEST, read_request};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
+mod challenge;
+
 const PROTOCOL: &str = "git";
 
-/// Clients refuse an empty user name; which one it is does not matter next to a bearer token.
+/// The user name beside a token as the password. Servers ignore it, and clients refuse an empty one.
 const USERNAME: &str = "token";
 
-/// The capability under which git understands `Bearer` (since 2.46).
+/// The capability under which git takes `authtype` and `credential` (since 2.46).
 const AUTHTYPE: &str = "authtype";
 
-/// What a request says, as far as it matters.
-#[derive(Debug, Default)]
+/// The output of a failed `get` for a host of ours. Without it git asks its user for a name and a
+/// password. git reads the output of a helper that failed, too.
+const QUIT: &str = "quit=1\n";
+
+/// The parts of a request that the answer depends on.
+#[derive(Debug)]
 struct Request {
     host: Option<Host>,
-    knows_authtype: bool,
-    password: Option<Secret>,
+    form: Form,
+    named: Option<Secret>,
 }
 
-/// Answers one call of `git-credential-astra VERB`. `forget` drops the token it is given.
+/// The form in which the caller takes the token.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// `username` and `password`: the caller lacks `authtype`.
+    Password,
+    /// `authtype=Bearer`.
+    Bearer,
+    /// `authtype=Basic`: the caller has `authtype`, and its server wants a password.
+    Basic,
+}
+
+/// Answers one call of `git-credential-astra VERB`. `is_ours` is asked after a failure of `serve`, which
+/// may have failed before it knew whose host it is.
 ///
 /// # Errors
 /// A malformed `get` or `erase`, or `serve` or `forget` fails.
@@ -36,29 +58,28 @@ struct Request {
 pub fn answer(
     verb: &str,
     input: impl BufRead,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
-    forget: impl FnOnce(Option<&Secret>) -> Result<(), Error>,
-) -> Result<Vec<u8>, Error> {
-    let is_ours = |request: &Request| request.host.as_ref().is_some_and(|host| hosts.contain(host));
+    is_ours: impl FnOnce(&Host) -> bool,
+    serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
+    forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
+) -> Result<Vec<u8>, Failed> {
     match verb {
         "capability" => Ok(format!("version 0\ncapability {AUTHTYPE}\n").into_bytes()),
         "get" => {
-            let request = read(input)?;
-            if !is_ours(&request) {
-                return Ok(Vec::new());
-            }
-            Ok(reply(&serve()?, request.knows_authtype).into_bytes())
+            let Request { host, form, named: _ } = read(input)?;
+            let Some(host) = host else { return Ok(Vec::new()) };
+            let credential = serve(&host).map_err(|error| {
+                let stdout = if is_ours(&host) { QUIT } else { "" };
+                Failed { error, stdout }
+            })?;
+            Ok(credential.map_or_else(Vec::new, |credential| reply(&credential, form).into_bytes()))
         }
         "erase" => {
-            let request = read(input)?;
-            if is_ours(&request) {
-                forget(request.password.as_ref())?;
-            }
+            let Request { host, form: _, named } = read(input)?;
+            host.map_or(Ok(()), |host| forget(&host, named.as_ref()))?;
             Ok(Vec::new())
         }
-        // What git approves of is what it got from here. `store`, and verbs to come, are read and
-        // met with silence.
+        // git stores the token that it got from `get`: there is nothing to keep. git's documentation
+        // wants an unknown verb ignored.
         _ => {
             let _ = read_request(PROTOCOL, input);
             Ok(Vec::new())
@@ -66,14 +87,22 @@ pub fn answer(
     }
 }
 
-/// Never an echo of the request: a `host=` in a reply sends git elsewhere.
-fn reply(credential: &Credential, knows_authtype: bool) -> String {
+/// Does not repeat the request's keys: a `host=` in a reply sends git to that host.
+fn reply(credential: &Credential, form: Form) -> String {
     let token = credential.bearer.expose();
-    let mut reply = if knows_authtype {
-        // The capability goes first, or git does not take the lines that it covers.
-        format!("capability[]={AUTHTYPE}\nauthtype=Bearer\ncredential={token}\nephemeral=1\n")
-    } else {
-        format!("username={USERNAME}\npassword={token}\n")
+    // The capability goes first, or git ignores the lines that depend on it.
+    let typed = |authtype: &str, credential: &str| {
+        format!(
+            "capability[]={AUTHTYPE}\nauthtype={authtype}\ncredential={credential}\nephemeral=1\n"
+        )
+    };
+    let mut reply = match form {
+        Form::Password => format!("username={USERNAME}\npassword={token}\n"),
+        Form::Bearer => typed("Bearer", token),
+        Form::Basic => {
+            let pair = Zeroizing::new(format!("{USERNAME}:{token}"));
+            typed("Basic", &Zeroizing::new(BASE64.encode(pair.as_bytes())))
+        }
     };
     if let Some(expires) = credential.expires {
         reply += &format!("password_expiry_utc={}\n", expires.unix());
@@ -110,7 +139,11 @@ struct Fields {
     protocol: Option<String>,
     host: Option<String>,
     url: Option<String>,
-    knows_authtype: bool,
+    has_authtype: bool,
+    wants_basic: bool,
+    wants_bearer: bool,
+    authtype: Option<String>,
+    credential: Option<Secret>,
     password: Option<Secret>,
 }
 
@@ -125,13 +158,29 @@ impl Fields {
             "protocol" => &mut self.protocol,
             "host" => &mut self.host,
             "url" => &mut self.url,
-            // git sends back what it got: `credential` beside `authtype`, else `password`.
-            "credential" | "password" => {
+            "authtype" => {
+                self.authtype = Some(value.to_owned());
+                return Ok(());
+            }
+            "credential" => {
+                self.credential = Some(Secret::new(value.to_owned()));
+                return Ok(());
+            }
+            "password" => {
                 self.password = Some(Secret::new(value.to_owned()));
                 return Ok(());
             }
+            // An empty value resets an array: <https://git-scm.com/docs/git-credential#IOFMT>.
             "capability[]" => {
-                self.knows_authtype |= value == AUTHTYPE;
+                self.has_authtype = !value.is_empty() && (self.has_authtype || value == AUTHTYPE);
+                return Ok(());
+            }
+            "wwwauth[]" => {
+                let wants = |was: bool, scheme| {
+                    !value.is_empty() && (was || challenge::has_scheme(value, scheme))
+                };
+                self.wants_basic = wants(self.wants_basic, "Basic");
+                self.wants_bearer = wants(self.wants_bearer, "Bearer");
                 return Ok(());
             }
             _ => return Ok(()),
@@ -144,40 +193,73 @@ impl Fields {
 
     fn into_request(self) -> Result<Request, String> {
         let host = match (self.protocol, self.host, self.url) {
-            (None, None, Some(url)) => Host::of_url(&url, &["https"]),
-            (Some(protocol), Some(host), None) => {
-                for (key, value) in [("protocol", &protocol), ("host", &host)] {
-                    if value.is_empty() {
-                        return Err(format!("`{key}` is empty"));
-                    }
-                }
-                Host::parse(&host).filter(|_| protocol == "https")
-            }
+            (None, None, Some(url)) => Host::of_url(&url, &["https"]).ok(),
             (_, _, Some(_)) => return Err("`url` stands beside `protocol` or `host`".to_owned()),
             (None, _, None) => return Err("`protocol` is missing".to_owned()),
-            (_, None, None) => return Err("`host` is missing".to_owned()),
+            (Some(protocol), host, None) => match (protocol.as_str(), host) {
+                ("", _) => return Err("`protocol` is empty".to_owned()),
+                ("https", None) => return Err("`host` is missing".to_owned()),
+                ("https", Some(host)) if host.is_empty() => {
+                    return Err("`host` is empty".to_owned());
+                }
+                ("https", Some(host)) => Host::parse(&host),
+                // Never ours. Some have no host, such as git's own `cert` for the password of a
+                // client certificate.
+                _ => None,
+            },
         };
-        Ok(Request { host, knows_authtype: self.knows_authtype, password: self.password })
+        let form = match (self.has_authtype, self.wants_basic, self.wants_bearer) {
+            (false, ..) => Form::Password,
+            (true, true, false) => Form::Basic,
+            (true, ..) => Form::Bearer,
+        };
+        let is_basic = self.authtype.is_some_and(|it| it.eq_ignore_ascii_case("Basic"));
+        // git sends back the fields of the answer: `credential` beside `authtype`, or `password`.
+        let named = match self.credential {
+            Some(credential) if is_basic => Some(password_of(&credential).unwrap_or(credential)),
+            Some(credential) => Some(credential),
+            None => self.password,
+        };
+        Ok(Request { host, form, named })
     }
+}
+
+/// The password in the credential of the scheme `Basic`.
+fn password_of(credential: &Secret) -> Option<Secret> {
+    let pair = Zeroizing::new(BASE64.decode(credential.expose()).ok()?);
+    let (_, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    Some(Secret::new(password.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
-    /// The answer to `request`; what is asked for in between is in brackets.
+    /// The answer to `request`. An error, and a call of `forget` for our host, is in brackets.
     fn answered(verb: &str, request: &[u8]) -> String {
-        let hosts = Hosts(vec![Host::parse("ours.example").unwrap()]);
         let forgotten = std::cell::Cell::new(String::new());
-        let forget = |named: Option<&Secret>| {
-            forgotten.set(format!("[forget {:?}]", named.map(Secret::expose)));
+        let forget = |host: &Host, named: Option<&Secret>| {
+            if host.to_string() == "ours.example" {
+                forgotten.set(format!("[forget {:?}]", named.map(Secret::expose)));
+            }
             Ok(())
         };
-        match answer(verb, request, &hosts, || Ok(credential()), forget) {
+        match answer(verb, request, |_| true, serve_for("ours.example"), forget) {
             Ok(reply) => String::from_utf8(reply).unwrap() + &forgotten.take(),
-            Err(error) => format!("[{error}]"),
+            Err(Failed { error, stdout }) => format!("[{error}]{stdout}"),
+        }
+    }
+
+    /// The form of the answer to a `get` for our host with those lines.
+    fn form(lines: &str) -> &'static str {
+        let request = format!("{lines}\nprotocol=https\nhost=ours.example\n");
+        match answered("get", request.as_bytes()) {
+            reply if reply.starts_with("username=token\npassword=a.b.c\n") => "password",
+            reply if reply.contains("\nauthtype=Bearer\ncredential=a.b.c\n") => "Bearer",
+            reply if reply.contains("\nauthtype=Basic\ncredential=dG9rZW46YS5iLmM=\n") => "Basic",
+            reply => panic!("{reply}"),
         }
     }
 
@@ -194,6 +276,80 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_takes_basic_alone_gets_the_same_token_in_that_form() {
+        let request = b"capability[]=authtype\nprotocol=https\nhost=ours.example\nwwwauth[]=Basic realm=\"x\"\n";
+        insta::assert_snapshot!(answered("get", request), @"
+        capability[]=authtype
+        authtype=Basic
+        credential=dG9rZW46YS5iLmM=
+        ephemeral=1
+        password_expiry_utc=1595636032
+        ");
+    }
+
+    #[test]
+    fn the_form_follows_the_capability_and_the_schemes_of_the_server() {
+        let cases = [
+            "x=",
+            "capability[]=state",
+            "capability[]=authtypes",
+            "capability[]=authtype\ncapability[]=state",
+            "capability[]=state\ncapability[]=authtype",
+            "capability[]=authtype\ncapability[]=",
+            "capability[]=authtype\ncapability[]=\ncapability[]=authtype",
+            "wwwauth[]=Basic",
+            "wwwauth[]=Bearer",
+            "capability[]=authtype\nwwwauth[]=Basic",
+            "wwwauth[]=bAsIc realm=\"x\"\ncapability[]=authtype",
+            "capability[]=authtype\nwwwauth[]=Bearer\nwwwauth[]=Basic",
+            "capability[]=authtype\nwwwauth[]=Basic\nwwwauth[]=Bearer",
+            "capability[]=authtype\nwwwauth[]=Digest a=b, Basic\nwwwauth[]=Negotiate",
+            "capability[]=authtype\nwwwauth[]=Negotiate, Digest a=b",
+            "capability[]=authtype\nwwwauth[]=Basic\nwwwauth[]=",
+            "capability[]=authtype\nwwwauth[]=Bearer\nwwwauth[]=\nwwwauth[]=Basic",
+            "capability[]=authtype\nwwwauth=Basic",
+        ];
+        let table = cases.map(|case| format!("{}: {case:?}", form(case)));
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        password: "x="
+        password: "capability[]=state"
+        password: "capability[]=authtypes"
+        Bearer: "capability[]=authtype\ncapability[]=state"
+        Bearer: "capability[]=state\ncapability[]=authtype"
+        password: "capability[]=authtype\ncapability[]="
+        Bearer: "capability[]=authtype\ncapability[]=\ncapability[]=authtype"
+        password: "wwwauth[]=Basic"
+        password: "wwwauth[]=Bearer"
+        Basic: "capability[]=authtype\nwwwauth[]=Basic"
+        Basic: "wwwauth[]=bAsIc realm=\"x\"\ncapability[]=authtype"
+        Bearer: "capability[]=authtype\nwwwauth[]=Bearer\nwwwauth[]=Basic"
+        Bearer: "capability[]=authtype\nwwwauth[]=Basic\nwwwauth[]=Bearer"
+        Basic: "capability[]=authtype\nwwwauth[]=Digest a=b, Basic\nwwwauth[]=Negotiate"
+        Bearer: "capability[]=authtype\nwwwauth[]=Negotiate, Digest a=b"
+        Bearer: "capability[]=authtype\nwwwauth[]=Basic\nwwwauth[]="
+        Basic: "capability[]=authtype\nwwwauth[]=Bearer\nwwwauth[]=\nwwwauth[]=Basic"
+        Bearer: "capability[]=authtype\nwwwauth=Basic"
+        "#);
+    }
+
+    #[test]
+    fn a_failure_for_a_host_of_ours_tells_git_to_quit() {
+        let fails = |request: &str| {
+            let is_ours = |host: &Host| host.to_string() == "ours.example";
+            let serve = |_: &Host| Err(Error::AccountUnnamed);
+            answer("get", request.as_bytes(), is_ours, serve, |_, _| Ok(())).unwrap_err().stdout
+        };
+        assert_eq!(fails("protocol=https\nhost=ours.example\n"), "quit=1\n");
+        assert_eq!(fails("protocol=https\nhost=evil.example\n"), "");
+        assert_eq!(fails("protocol=https\nhost=ours.example\nhost=x\n"), "");
+        let erase = b"protocol=https\nhost=ours.example\n".as_slice();
+        let forget = |_: &Host, _: Option<&Secret>| Err(Error::AccountUnnamed);
+        let serve = serve_for("ours.example");
+        let failed = answer("erase", erase, |_| true, serve, forget).unwrap_err();
+        assert_eq!(failed.stdout, "");
+    }
+
+    #[test]
     fn an_older_caller_gets_a_username_and_a_password() {
         insta::assert_snapshot!(answered("get", b"protocol=https\nhost=OURS.example:443\npath=x\n"), @"
         username=token
@@ -205,7 +361,7 @@ mod tests {
     #[test]
     fn a_token_without_expiry_has_no_expiry_line() {
         let endless = Credential { expires: None, ..credential() };
-        assert_eq!(reply(&endless, false), "username=token\npassword=a.b.c\n");
+        assert_eq!(reply(&endless, Form::Password), "username=token\npassword=a.b.c\n");
     }
 
     #[test]
@@ -237,6 +393,21 @@ mod tests {
         }
         assert_eq!(answered("get", b"protocol=http\nhost=ours.example\n\n"), "");
         assert_eq!(answered("get", b"protocol=HTTPS\nhost=ours.example\n\n"), "");
+    }
+
+    #[test]
+    fn another_protocol_than_https_is_not_ours_even_without_a_host() {
+        // git's own, for the password of a client certificate.
+        let cert = b"protocol=cert\nhost=\npath=/home/me/client.pem\nusername=\n";
+        assert_eq!(answered("get", cert), "");
+        assert_eq!(answered("erase", cert), "");
+        for protocol in ["http", "imap", "imaps", "smtp", "ssh", "socks5", "file", "cert"] {
+            for host in ["host=ours.example\n", "host=\n", ""] {
+                let request = format!("protocol={protocol}\n{host}");
+                assert_eq!(answered("get", request.as_bytes()), "", "{request}");
+            }
+        }
+        assert_eq!(answered("get", b"url=cert:///home/me/client.pem\n"), "");
     }
 
     #[test]
@@ -278,8 +449,23 @@ mod tests {
 
     #[test]
     fn erase_names_the_token_it_was_given() {
-        let named = b"protocol=https\nhost=ours.example\nauthtype=Bearer\ncredential=x.y.z\n";
-        assert_eq!(answered("erase", named), r#"[forget Some("x.y.z")]"#);
+        let names = |lines: &str| {
+            let request = format!("protocol=https\nhost=ours.example\n{lines}");
+            answered("erase", request.as_bytes())
+        };
+        for lines in [
+            "password=x.y.z\n",
+            "authtype=Bearer\ncredential=x.y.z\n",
+            "authtype=Basic\ncredential=dG9rZW46eC55Lno=\n",
+            "credential=dG9rZW46eC55Lno=\nauthtype=basic\n",
+        ] {
+            assert_eq!(names(lines), r#"[forget Some("x.y.z")]"#, "{lines}");
+        }
+        // The credential of another helper is not a token of ours, whatever its form.
+        let other = names("authtype=Basic\ncredential=%%%\n");
+        assert_eq!(other, r#"[forget Some("%%%")]"#);
+        let other = names("authtype=Bearer\ncredential=dG9rZW46eC55Lno=\n");
+        assert_eq!(other, r#"[forget Some("dG9rZW46eC55Lno=")]"#);
         assert_eq!(answered("erase", b"protocol=https\nhost=ours.example\n"), "[forget None]");
     }
 
@@ -298,6 +484,13 @@ mod tests {
         assert!(answered("get", request.as_bytes()).starts_with("username="));
         let endless = vec![b'x'; 2 * 1024 * 1024];
         assert_eq!(answered("get", &endless), "[git: the request is larger than 1 MiB]");
+        let padded = |length| {
+            let mut request = b"protocol=https\nhost=ours.example\nx=".to_vec();
+            request.resize(length, b'x');
+            answered("get", &request)
+        };
+        assert!(padded(1 << 20).starts_with("username="));
+        assert_eq!(padded((1 << 20) + 1), "[git: the request is larger than 1 MiB]");
     }
 
     proptest! {
@@ -310,6 +503,11 @@ mod tests {
         fn no_line_in_between_gets_a_token_out_for_another_host(line in "[a-z=\\[\\]\r\t /:@.]{0,40}") {
             let request = format!("protocol=https\n{line}\nhost=evil.example\n\n");
             prop_assert!(!answered("get", request.as_bytes()).contains("a.b.c"));
+        }
+
+        #[test]
+        fn whether_there_is_an_answer_does_not_depend_on_the_servers_text(text in "[^\r\n\0]{0,60}") {
+            form(&format!("capability[]=authtype\nwwwauth[]={text}"));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Host;
 use crate::error::{Error, Shown};
 use crate::token::Credential;
 
@@ -18,6 +19,19 @@ const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
 struct Request {
     api_version: String,
     kind: String,
+    spec: Option<Spec>,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    /// Sent for a kubeconfig with `provideClusterInfo: true`.
+    cluster: Option<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    /// The URL of the API server.
+    server: String,
 }
 
 #[derive(Serialize)]
@@ -36,19 +50,27 @@ struct Status<'a> {
     expiration_timestamp: Option<String>,
 }
 
-/// Answers the request in `KUBERNETES_EXEC_INFO`; without one, as v1.
+/// Answers the request in `KUBERNETES_EXEC_INFO`. Without one the answer is in the version `stated`
+/// on the command line, else in v1.
 ///
 /// # Errors
-/// The request is no `ExecCredential` of a version that is spoken here, or `serve` fails.
+/// The request is not an `ExecCredential` of a known version or not of the one stated, its cluster is
+/// not ours, or `serve` fails.
 #[inline(never)]
 pub fn answer(
     exec_info: Option<&str>,
-    serve: impl FnOnce() -> Result<Credential, Error>,
+    stated: Option<&str>,
+    serve: impl FnOnce(Option<&Host>) -> Result<Option<Credential>, Error>,
 ) -> Result<Vec<u8>, Error> {
-    let api_version = exec_info
-        .map_or(Ok(V1), version)
+    let (api_version, cluster) = read(exec_info, stated)
         .map_err(|problem| Error::Request { protocol: PROTOCOL, problem })?;
-    let credential = serve()?;
+    let host = cluster.map(|cluster| Host::of_url(&cluster.server, &["https"])).transpose();
+    let part = "the server of the cluster";
+    let host = host.map_err(|why| Error::Url { protocol: PROTOCOL, part, why })?;
+    let credential = serve(host.as_ref())?.ok_or_else(|| Error::NotOurs {
+        protocol: PROTOCOL,
+        host: host.map(|host| host.to_string()),
+    })?;
     let reply = Reply {
         api_version,
         kind: "ExecCredential",
@@ -60,33 +82,66 @@ pub fn answer(
     super::json_line(PROTOCOL, &reply)
 }
 
-fn version(exec_info: &str) -> Result<&'static str, String> {
+/// The version of the answer, and the cluster if the request names one.
+fn read(
+    exec_info: Option<&str>,
+    stated: Option<&str>,
+) -> Result<(&'static str, Option<Cluster>), String> {
+    let stated = match stated {
+        None => None,
+        Some("v1") => Some(V1),
+        Some("v1beta1") => Some(V1BETA1),
+        Some(other) => {
+            return Err(format!(
+                "`--api-version` is {}, not v1 or v1beta1",
+                crate::shown::quoted(other)
+            ));
+        }
+    };
+    let Some(exec_info) = exec_info else { return Ok((stated.unwrap_or(V1), None)) };
     let request: Request = super::json_object(exec_info.as_bytes())
-        .map_err(|error| format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {}", error))?;
+        .map_err(|error| format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {error}"))?;
     if request.kind != "ExecCredential" {
         return Err(format!(
             "`KUBERNETES_EXEC_INFO` is of kind `{}`, not `ExecCredential`",
             Shown(&request.kind)
         ));
     }
-    match request.api_version.as_str() {
-        V1 => Ok(V1),
-        V1BETA1 => Ok(V1BETA1),
-        other => Err(format!(
-            "`apiVersion: {}` is not spoken here; write `{V1}` into the kubeconfig",
-            Shown(other)
-        )),
+    let asked = match request.api_version.as_str() {
+        V1 => V1,
+        V1BETA1 => V1BETA1,
+        other => {
+            return Err(format!(
+                "`apiVersion: {}` is not spoken here; write `{V1}` into the kubeconfig",
+                Shown(other)
+            ));
+        }
+    };
+    if let Some(stated) = stated.filter(|stated| *stated != asked) {
+        return Err(format!(
+            "the client asks for `{asked}`, and `--api-version` says `{stated}`; leave it out, or write \
+             the same into the kubeconfig"
+        ));
     }
+    Ok((asked, request.spec.and_then(|spec| spec.cluster)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
     fn answered(exec_info: Option<&str>) -> String {
-        match answer(exec_info, || Ok(credential())) {
+        answered_as(None, exec_info)
+    }
+
+    /// The same with `--api-version`. The one cluster of ours is `ours.example:6443`.
+    fn answered_as(stated: Option<&str>, exec_info: Option<&str>) -> String {
+        let serve = |host: Option<&Host>| {
+            host.map_or(Ok(Some(credential())), serve_for("ours.example:6443"))
+        };
+        match answer(exec_info, stated, serve) {
             Ok(reply) => String::from_utf8(reply).unwrap(),
             Err(error) => error.to_string(),
         }
@@ -104,9 +159,94 @@ mod tests {
     }
 
     #[test]
+    fn a_version_on_the_command_line_is_for_a_client_that_states_none() {
+        let asks = |version: &str| {
+            format!(
+                r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/{version}"}}"#
+            )
+        };
+        let table = ["v1", "v1beta1"].map(|stated| {
+            let unasked = answered_as(Some(stated), None);
+            assert!(unasked.contains(&format!(r#"k8s.io/{stated}","kind""#)), "{unasked}");
+            assert_eq!(answered_as(Some(stated), Some(&asks(stated))), unasked);
+            ["v1", "v1beta1"].map(|asked| answered_as(Some(stated), Some(&asks(asked))))
+        });
+        assert!(table[0][0].contains("a.b.c") && table[1][1].contains("a.b.c"));
+        insta::assert_snapshot!([table[0][1].as_str(), &table[1][0]].join("\n"), @"
+        kubernetes: the client asks for `client.authentication.k8s.io/v1beta1`, and `--api-version` says `client.authentication.k8s.io/v1`; leave it out, or write the same into the kubeconfig
+        kubernetes: the client asks for `client.authentication.k8s.io/v1`, and `--api-version` says `client.authentication.k8s.io/v1beta1`; leave it out, or write the same into the kubeconfig
+        ");
+    }
+
+    #[test]
+    fn a_cluster_that_is_named_decides_who_gets_the_token() {
+        let cases = [
+            r#""cluster":{"server":"https://ours.example:6443"}"#,
+            r#""cluster":{"server":"https://OURS.example:6443/k8s/c-1","certificate-authority-data":"","config":null}"#,
+            r#""cluster":null"#,
+            r#""interactive":false"#,
+            r#""cluster":{"server":"https://evil.example:6443"}"#,
+            r#""cluster":{"server":"https://ours.example"}"#,
+            r#""cluster":{"server":"https://ours.example:6443@evil.example"}"#,
+            r#""cluster":{"server":"http://ours.example:6443"}"#,
+            r#""cluster":{"server":"ours.example:6443"}"#,
+            r#""cluster":{"server":"https://ours.example.:6443"}"#,
+            r#""cluster":{"server":""}"#,
+            r#""cluster":{"server":null}"#,
+            r#""cluster":{}"#,
+            r#""cluster":"https://ours.example:6443""#,
+            r#""cluster":{"server":"https://evil.example","server":"https://ours.example:6443"}"#,
+            r#""cluster":{"server":"https://evil.example"},"cluster":{"server":"https://ours.example:6443"}"#,
+        ];
+        let table: Vec<_> = cases
+            .map(|spec| {
+                let asked =
+                    format!(r#"{{"kind":"ExecCredential","apiVersion":"{V1}","spec":{{{spec}}}}}"#);
+                let reply = answered(Some(&asked));
+                let said = if reply.contains("a.b.c") { "the token" } else { reply.trim_end() };
+                format!("{spec}\n  {said}")
+            })
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "cluster":{"server":"https://ours.example:6443"}
+          the token
+        "cluster":{"server":"https://OURS.example:6443/k8s/c-1","certificate-authority-data":"","config":null}
+          the token
+        "cluster":null
+          the token
+        "interactive":false
+          the token
+        "cluster":{"server":"https://evil.example:6443"}
+          kubernetes: asked for `evil.example:6443`, a host that no account is for
+        "cluster":{"server":"https://ours.example"}
+          kubernetes: asked for `ours.example`, a host that no account is for
+        "cluster":{"server":"https://ours.example:6443@evil.example"}
+          kubernetes: the server of the cluster names a user in front of the host, and gets no token
+        "cluster":{"server":"http://ours.example:6443"}
+          kubernetes: the server of the cluster does not begin with `https://`, and gets no token
+        "cluster":{"server":"ours.example:6443"}
+          kubernetes: the server of the cluster does not begin with `https://`, and gets no token
+        "cluster":{"server":"https://ours.example.:6443"}
+          kubernetes: the server of the cluster has a dot at the end of the host's name, and gets no token
+        "cluster":{"server":""}
+          kubernetes: the server of the cluster does not begin with `https://`, and gets no token
+        "cluster":{"server":null}
+          kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 104
+        "cluster":{}
+          kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 92
+        "cluster":"https://ours.example:6443"
+          kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 117
+        "cluster":{"server":"https://evil.example","server":"https://ours.example:6443"}
+          kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 131
+        "cluster":{"server":"https://evil.example"},"cluster":{"server":"https://ours.example:6443"}
+          kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not of this form at line 1, column 133
+        "#);
+    }
+
+    #[test]
     fn a_token_without_expiry_leaves_the_field_out() {
-        let endless = || Ok(Credential { expires: None, ..credential() });
-        let reply = answer(None, endless).unwrap();
+        let endless = |_: Option<&Host>| Ok(Some(Credential { expires: None, ..credential() }));
+        let reply = answer(None, None, endless).unwrap();
         insta::assert_snapshot!(String::from_utf8(reply).unwrap(), @r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"a.b.c"}}"#);
     }
 
@@ -147,7 +287,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_request_makes_the_parser_panic(request in any::<String>()) {
-            let _ = version(&request);
+            let _ = read(Some(&request), None);
         }
     }
 }

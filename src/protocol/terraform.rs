@@ -10,14 +10,14 @@ use std::io::Read;
 
 use serde::Serialize;
 
-use super::{Host, Hosts};
+use super::Host;
 use crate::error::Error;
-use crate::token::Credential;
+use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "terraform";
 
 /// Every value of an external data source has to be a string.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Reply<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -25,8 +25,8 @@ struct Reply<'a> {
     expires: Option<String>,
 }
 
-/// Answers one call of `terraform-credentials-astra VERB HOST`, or of `terraform external`.
-/// `forget` drops the cached token.
+/// Answers one call of `terraform-credentials-astra VERB HOST`, or of `terraform external`, which
+/// names no host.
 ///
 /// # Errors
 /// An unknown verb, a missing host, a `store`, a malformed query, or `serve` or `forget` fails.
@@ -35,28 +35,21 @@ pub fn answer(
     verb: &str,
     host: Option<&str>,
     input: impl Read,
-    hosts: &Hosts,
-    serve: impl FnOnce() -> Result<Credential, Error>,
-    forget: impl FnOnce() -> Result<(), Error>,
+    serve: impl FnOnce(Option<&Host>) -> Result<Option<Credential>, Error>,
+    forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
     let problem = |problem: String| Error::Request { protocol: PROTOCOL, problem };
-    let is_ours = || {
+    let host = || {
         let host = host.ok_or_else(|| problem(format!("`{verb}` needs a host")))?;
-        Ok(Host::parse(host).is_some_and(|host| hosts.contain(&host)))
+        Ok(Host::parse(host))
     };
     match verb {
-        "get" if is_ours()? => {
-            let credential = serve()?;
-            let token = Some(credential.bearer.expose());
+        "get" => {
+            let credential = host()?.map_or(Ok(None), |host| serve(Some(&host)))?;
+            let token = credential.as_ref().map(|credential| credential.bearer.expose());
             super::json_line(PROTOCOL, &Reply { token, expires: None })
         }
-        "get" => super::json_line(PROTOCOL, &Reply::default()),
-        "forget" => {
-            if is_ours()? {
-                forget()?;
-            }
-            Ok(Vec::new())
-        }
+        "forget" => host()?.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new()),
         "store" => {
             super::read_request(PROTOCOL, input)?;
             Err(problem("nothing can be stored: tokens come from the service account".to_owned()))
@@ -66,7 +59,8 @@ pub fn answer(
             let _: BTreeMap<String, String> = super::json_object(&query).map_err(|error| {
                 problem(format!("the query is not a JSON object of strings: {}", error))
             })?;
-            let credential = serve()?;
+            let credential =
+                serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL, host: None })?;
             let token = Some(credential.bearer.expose());
             let expires = credential.expires.map(|instant| instant.to_string());
             super::json_line(PROTOCOL, &Reply { token, expires })
@@ -78,12 +72,14 @@ pub fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::credential;
+    use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
     fn answered(verb: &str, host: Option<&str>, query: &[u8]) -> Result<Vec<u8>, Error> {
-        let hosts = Hosts(vec![Host::parse("ours.example:8443").unwrap()]);
-        answer(verb, host, query, &hosts, || Ok(credential()), || Ok(()))
+        let serve = |host: Option<&Host>| {
+            host.map_or(Ok(Some(credential())), serve_for("ours.example:8443"))
+        };
+        answer(verb, host, query, serve, |_, _| Ok(()))
     }
 
     #[test]

@@ -127,3 +127,49 @@ fn a_pipe_that_stays_silent_is_not_waited_for_past_the_deadline() {
     done.failure(3);
     transcript!(done);
 }
+
+/// As a kubeconfig, a unit or an `.env` file hands it over: no shell has read it.
+#[test]
+fn a_tilde_that_no_shell_has_replaced_is_the_home_in_every_path() {
+    let world = World::new();
+    let elsewhere = world.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(world.account_file(), world.path("account.json")).unwrap();
+    let in_elsewhere = |call: crate::world::Call<'_>| {
+        let output = call.command().current_dir(&elsewhere).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let by_variables = || {
+        world
+            .call("token")
+            .env("ASTRA_SERVICE_ACCOUNT", "~/account.json")
+            .env("ASTRA_CREDENTIAL_CACHE_DIR", "~/tokens")
+            .env("SSL_CERT_FILE", "~/ca.pem")
+    };
+    let token = in_elsewhere(by_variables());
+    assert_eq!(token.trim_end(), world.astra.last_token().unwrap());
+    assert!(world.path("tokens").is_dir());
+    let flags = "token --service-account=~/account.json --cache-dir ~/tokens --ca-file ~/ca.pem";
+    assert_eq!(in_elsewhere(world.call(flags)), token);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    let git = "setup git --host g.example --service-account ~/account.json --dry-run";
+    assert!(
+        in_elsewhere(world.call(git))
+            .contains(&format!("{}/account.json", world.home.path().display()))
+    );
+    assert_eq!(world.astra.exchanges(), 1);
+}
+
+#[test]
+fn a_tilde_that_stands_for_no_known_home_is_an_error() {
+    let world = World::new();
+    let somebodys = world.call("token --service-account ~me/account.json").run();
+    let cache = world.call("token").env("ASTRA_CREDENTIAL_CACHE_DIR", "~me").run();
+    let authorities = world.call("token --ca-file ~me/ca.pem").run();
+    let homeless = world.call("token --cache-dir ~/cache").without("HOME").run();
+    for done in [&somebodys, &cache, &authorities, &homeless] {
+        done.failure(2);
+    }
+    transcript!(somebodys, cache, authorities, homeless);
+}

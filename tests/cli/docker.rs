@@ -72,7 +72,7 @@ fn login_with_the_token_stores_nothing_and_logout_drops_the_token() {
     inspect(&world, &registry).run().quiet();
     assert_eq!((served(&registry), world.astra.exchanges()), (Some(token.clone()), 1));
     logout(&world, &registry).run().quiet();
-    assert!(world.cached("entry").is_empty());
+    assert_eq!(world.call("status").run().code(), 1, "a token is left");
     inspect(&world, &registry).run().quiet();
     assert_ne!(served(&registry), Some(token));
     assert_eq!(served(&registry), world.astra.last_token());
@@ -109,7 +109,13 @@ fn a_registry_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
     let port = registry.port();
     for hosts in [String::new(), "localhost".into(), format!("xlocalhost:{port}")] {
         let done = inspect(&world, &registry).env("ASTRA_CREDENTIAL_HOSTS", hosts).run();
-        assert!(done.failure(1).contains("no basic auth credentials"), "{done}");
+        let said = done.failure(1);
+        assert!(said.contains("no basic auth credentials"), "{done}");
+        // Docker's configuration names the helper for that host.
+        assert!(said.contains(&format!("names this helper for `localhost:{port}`")), "{done}");
+        let status = world.call("status").run().stdout();
+        assert!(status.contains("a host that no account is for"), "{status}");
+        world.call("forget").run().quiet();
     }
     assert!(!registry.asked().is_empty());
     assert!(registry.asked().iter().all(|asked| asked.request.header("authorization").is_none()));
@@ -128,9 +134,9 @@ fn a_rejected_account_sends_nothing() {
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    // docker shows no helper's reason: it goes on as nobody.
+    // docker goes on without a credential, and passes on what the helper has on standard error.
     let said = inspect(&world, &registry).run().failure(1);
-    assert!(said.contains("no basic auth credentials"), "{said}");
+    assert!(said.contains("no basic auth credentials") && said.contains("rejected"), "{said}");
     assert!(!registry.asked().is_empty());
     assert!(registry.asked().iter().all(|asked| asked.request.header("authorization").is_none()));
     assert_eq!(world.astra.exchanges(), 1);

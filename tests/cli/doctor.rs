@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Astra, Authority, Reply};
-use crate::world::{BINARY, Call, Done, World, contents, is_installed, set_mode, transcript};
+use crate::world::{BINARY, Call, Done, World, contents, is_installed, path, set_mode, transcript};
 
 /// A call of a copy in the home's `bin`, with that folder and the system's on `PATH`.
 fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
@@ -284,15 +284,13 @@ fn each_tools_configuration_is_found_and_a_missing_link_named() {
     fs::remove_file(world.path("bin/git-credential-astra")).unwrap();
     program(&world, "bin", "git-credential-astra", "exit 1");
     let foreign = doctor(&world).run();
-    for done in [&unlinked, &linked, &foreign] {
-        assert_eq!(done.code(), 0, "{done}");
-    }
+    assert_eq!([unlinked.code(), linked.code(), foreign.code()], [1, 0, 1], "{unlinked}{foreign}");
     assert!(!linked.stdout().contains("warning"), "{linked}");
     transcript!(unlinked, linked, finding(&by_path, "kubectl"), finding(&foreign, "git"));
 }
 
 #[test]
-fn a_tool_that_passes_no_host_has_to_have_it_in_the_environment() {
+fn a_host_that_is_bound_to_no_account_is_a_failure() {
     let world = World::new();
     fs::create_dir_all(world.path(".docker")).unwrap();
     let config = r#"{"credHelpers":{"a.example.com":"astra","b.example.com":"astra","c":"other"}}"#;
@@ -303,12 +301,80 @@ fn a_tool_that_passes_no_host_has_to_have_it_in_the_environment() {
         let link = world.path("bin").join(link);
         std::os::unix::fs::symlink(world.path("bin/astra-credential"), link).unwrap();
     }
-    let one = doctor(&world, "--host a.example.com").run();
-    let both = doctor(&world, "--host a.example.com --host b.example.com").run();
-    for (tool, done) in [("bazel", &both), ("docker", &both)] {
-        assert!(finding(done, tool).contains("finds this binary"), "{done}");
+    let bind = |hosts: &str| {
+        let bound = format!("{{\"accounts\": {{\"default\": {{\"hosts\": [{hosts}]}}}}}}");
+        world.write(".config/astra-credential/config.json", bound);
+    };
+    bind("\"a.example.com\"");
+    let one = doctor(&world, "").run();
+    bind("\"a.example.com\", \"b.example.com:8443\", \"b.example.com\"");
+    let both = doctor(&world, "").run();
+    assert_eq!([one.code(), both.code()], [1, 0], "{one}{both}");
+    transcript!(tools(&one), tools(&both));
+}
+
+#[test]
+fn a_host_whose_account_cannot_be_used_is_a_failure() {
+    if !is_installed("git") {
+        return;
     }
-    transcript!(finding(&one, "bazel"), finding(&one, "docker"));
+    let world = World::new();
+    doctor(&world, "").run();
+    let accounts = r#"{"accounts": {"prod": {"hosts": ["prod.example.com"]}, "open": {"hosts": ["open.example.com"]}}}"#;
+    world.write(".config/astra-credential/config.json", accounts);
+    world.write(".config/astra-credential/open.json", world.astra.account_json());
+    set_mode(&world.path(".config/astra-credential/open.json"), 0o644);
+    let binary = world.path("bin/astra-credential").display().to_string();
+    let section = |host: &str| {
+        format!("[credential \"https://{host}\"]\n\thelper =\n\thelper = {binary} git\n")
+    };
+    world.write(".gitconfig", section("prod.example.com") + &section("open.example.com"));
+    let done = doctor(&world, "").run();
+    assert_eq!(done.code(), 1);
+    transcript!(tools(&done));
+}
+
+#[test]
+fn a_helper_that_is_asked_before_ours_is_named() {
+    if !is_installed("git") {
+        return;
+    }
+    let world = World::new();
+    doctor(&world, "").run();
+    let binary = world.path("bin/astra-credential").display().to_string();
+    let [host, other] = ["git.example.com", "other.example.com"];
+    let bound =
+        format!("{{\"accounts\": {{\"default\": {{\"hosts\": [\"{host}\", \"{other}\"]}}}}}}");
+    world.write(".config/astra-credential/config.json", bound);
+    let global = "[credential]\n\thelper = store\n";
+    let ours = format!(
+        "[credential \"https://{host}\"]\n\thelper = {binary} git\n\
+         [credential \"https://{other}\"]\n\thelper =\n\thelper = {binary} git\n"
+    );
+    world.write(".gitconfig", format!("{global}{ours}"));
+    let before = doctor(&world, "").run();
+    assert_eq!(before.code(), 0, "{before}");
+    // The hint mends it.
+    let shown = finding(&before, "git");
+    let (_, hint) = shown.split_once("hint: run `").unwrap();
+    let (first, rest) = hint.split_once("`, then `").unwrap();
+    let (second, _) = rest.split_once('`').unwrap();
+    let line = format!("{first} && {second}").replace('~', world.home.path().to_str().unwrap());
+    assert_eq!(world.call_as("sh", "-c").arg(line).run().quiet(), "");
+    let mended = doctor(&world, "").run();
+    assert!(!mended.stdout().contains("asked before"), "{mended}");
+    // A helper behind ours is asked only if ours has no answer.
+    world.write(".gitconfig", format!("{ours}{global}"));
+    let behind = doctor(&world, "").run();
+    assert!(!behind.stdout().contains("asked before"), "{behind}");
+    transcript!(shown);
+}
+
+/// The lines of the tools.
+fn tools(done: &Done<'_>) -> String {
+    let shown = done.to_string();
+    let at = shown.lines().position(|line| line.contains(" kubectl ")).unwrap();
+    shown.lines().skip(at).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -428,11 +494,9 @@ fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
     fs::remove_file(link).unwrap();
     let missing = doctor(&world, "").run();
     let shown = finding(&missing, "git");
-    let (_, rest) = shown.split_once("hint: run `astra-credential ").unwrap();
-    let (setup, _) = rest.split_once('`').unwrap();
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display());
-    let done = world.call_as(world.path("bin/astra-credential"), setup).env("PATH", path).run();
-    assert_eq!(done.code(), 0, "{done}");
+    let (_, rest) = shown.split_once("hint: run `").unwrap();
+    let line = rest.split_once('`').unwrap().0.replace('~', world.home.path().to_str().unwrap());
+    world.call_as("sh", "-c").arg(line).run().quiet();
     let mended = finding(&doctor(&world, "").run(), "git");
     transcript!(dangling, shown, mended);
 }
@@ -454,7 +518,7 @@ fn what_a_call_as_root_left_behind_is_named() {
     assert!(!lock.exists());
     std::os::unix::fs::chown(world.cache_dir(), Some(12345), None).unwrap();
     let owned = doctor(&world, "").run();
-    assert_eq!(owned.code(), 0);
+    assert_eq!(owned.code(), 1);
     let name = lock.file_stem().unwrap().to_str().unwrap();
     let closed = closed.to_string().replace(name, "<identity>");
     let at = closed.find("failure  lock").unwrap();
@@ -545,14 +609,13 @@ fn what_setup_sets_up_is_found() {
     }
     let world = World::new();
     let binary = world.path("bin/astra-credential");
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", world.path("bin").display());
+    let path = format!("{}:{}", world.path("bin").display(), path());
     doctor(&world, "").run().quiet();
     for tool in ["kubectl", "git", "bazel", "docker", "terraform"] {
         let line = format!("setup {tool} --host tool.example.com");
         let done = world.call_as(&binary, &line).env("PATH", &path).run();
         assert_eq!(done.code(), 0, "{done}");
-        let call = doctor(&world, "").env("ASTRA_CREDENTIAL_HOSTS", "tool.example.com");
-        let found = finding(&call.run(), tool);
+        let found = finding(&doctor(&world, "").run(), tool);
         assert!(found.contains(", and finds this binary"), "{found}");
     }
 }

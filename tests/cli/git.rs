@@ -2,12 +2,57 @@
 //! token.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::servers::{Resource, git_repository, git_repository_with_password};
-use crate::world::{Call, World, is_installed};
+use crate::servers::{
+    Resource, git_repository, git_repository_with_either, git_repository_with_password,
+};
+use crate::stand_in::{Astra, Authority};
+use crate::world::{Call, World, is_installed, is_missing, set_mode};
+
+/// A git of this machine.
+#[derive(Clone)]
+struct Git {
+    path: PathBuf,
+    /// 2.46 and later.
+    has_authtype: bool,
+}
+
+/// One git without `authtype` and one with it. One that is not installed is announced, and is an error
+/// under `CI=true`.
+fn gits() -> Vec<Git> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&folders).chain(["/usr/bin".into()]);
+    let installed = folders.filter_map(|folder| {
+        let path = folder.join("git");
+        let output = Command::new(&path).arg("--version").output().ok()?;
+        let version = String::from_utf8(output.stdout).ok()?;
+        let mut numbers = version.strip_prefix("git version ")?.split('.').map(str::parse::<u32>);
+        let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        Some(Git { path, has_authtype: version >= (2, 46) })
+    });
+    let installed: Vec<_> = installed.collect();
+    let one = |has_authtype, name| {
+        let found = installed.iter().find(|git| git.has_authtype == has_authtype);
+        found.cloned().or_else(|| is_missing(name))
+    };
+    [one(false, "git before 2.46"), one(true, "git 2.46 or later")].into_iter().flatten().collect()
+}
 
 /// git with the helper `astra` for the repository's host, which the helper is told of if `is_ours`.
 fn git<'a>(world: &'a World, repository: &Resource, is_ours: bool, arguments: &str) -> Call<'a> {
+    git_at(Path::new("git"), world, repository, is_ours, arguments)
+}
+
+/// The same with that git.
+fn git_at<'a>(
+    git: &Path,
+    world: &'a World,
+    repository: &Resource,
+    is_ours: bool,
+    arguments: &str,
+) -> Call<'a> {
     let link = world.link("git-credential-astra");
     let config = format!(
         "[http]\n\tsslCAInfo = {}\n[credential \"{}\"]\n\thelper = astra\n",
@@ -17,7 +62,7 @@ fn git<'a>(world: &'a World, repository: &Resource, is_ours: bool, arguments: &s
     let config = world.write("gitconfig", config);
     let path = format!("{}:{}", link.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let call = world
-        .call_as("timeout", &format!("60 git {arguments}"))
+        .call_as("timeout", &format!("60 {} {arguments}", git.display()))
         .env("PATH", path)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", config)
@@ -90,55 +135,83 @@ fn proactive_auth_sends_the_bearer_without_a_challenge() {
     assert_eq!(world.astra.exchanges(), 1);
 }
 
-/// What git before 2.46 asks its helper: the same, without the capabilities.
-fn older_git<'a>(world: &'a World, repository: &Resource) -> Call<'a> {
-    let helper = world.link("git-credential-astra");
-    let helper = format!("!f() {{ grep -v ^capability | '{}' \"$1\"; }}; f", helper.display());
-    let call = git(world, repository, true, "-c credential.helper=");
-    let call = call.arg("-c").arg(format!("credential.helper={helper}"));
-    call.arg("ls-remote").arg(format!("{}/demo.git", repository.url()))
-}
+/// A server, the schemes that it takes, and the scheme in which a git with and one without `authtype`
+/// sends the token to it.
+type Server = (fn(&Authority, &Astra) -> Resource, &'static str, &'static str);
+
+const SERVERS: [Server; 3] = [
+    (git_repository, "Bearer", "none"),
+    (git_repository_with_password, "Basic", "Basic"),
+    (git_repository_with_either, "Bearer", "Basic"),
+];
 
 #[test]
-fn an_older_git_sends_the_token_as_the_password() {
-    if !is_installed("git") {
-        return;
+fn each_git_sends_the_token_in_a_form_that_its_server_takes() {
+    for git in gits() {
+        for (server, newer, older) in SERVERS {
+            let world = World::new();
+            let repository = server(&world.authority, &world.astra);
+            let line = format!("clone --quiet {}/demo.git", repository.url());
+            let call = git_at(&git.path, &world, &repository, true, &line);
+            // A helper behind ours, which stores what git gives to it.
+            let call =
+                call.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "credential.helper");
+            let store = format!("store --file={}", world.path("stored").display());
+            let done = call.env("GIT_CONFIG_VALUE_0", store).arg(world.path("demo")).run();
+            let scheme = if git.has_authtype { newer } else { older };
+            if scheme == "none" {
+                done.failure(128);
+                assert!(schemes(&repository).iter().all(|scheme| scheme == "none 401"));
+                continue;
+            }
+            assert_eq!(done.quiet(), "", "{done}");
+            let (with, without) = (format!("{scheme} 200"), "none 401".to_owned());
+            let schemes = schemes(&repository);
+            assert!(schemes.iter().all(|it| *it == with || *it == without), "{schemes:?}");
+            assert_eq!((schemes.first(), schemes.last()), (Some(&without), Some(&with)));
+            assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
+            assert_eq!(world.astra.exchanges(), 1);
+            // `ephemeral` keeps the token from the other helper.
+            assert_eq!(world.path("stored").exists(), !git.has_authtype);
+        }
     }
-    let world = World::new();
-    let repository = git_repository_with_password(&world.authority, &world.astra);
-    let done = older_git(&world, &repository).run();
-    assert!(done.quiet().contains("refs/heads/main"), "{done}");
-    assert_eq!(schemes(&repository)[..2], ["none 401", "Basic 200"]);
-    assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
-    assert_eq!(world.astra.exchanges(), 1);
 }
 
 #[test]
 fn a_revoked_token_costs_one_failure_because_git_erases_it() {
-    if !is_installed("git") {
-        return;
+    for git in gits() {
+        for (server, ..) in SERVERS.into_iter().skip(usize::from(!git.has_authtype)) {
+            let world = World::new();
+            let repository = server(&world.authority, &world.astra);
+            let line = format!("ls-remote {}/demo.git", repository.url());
+            let run = || git_at(&git.path, &world, &repository, true, &line).run();
+            run().quiet();
+            world.astra.revoke_all();
+            let said = run().failure(128);
+            assert!(said.contains("Authentication failed") || said.contains("401"), "{said}");
+            assert_eq!(repository.asked().pop().unwrap().status, 401);
+            assert_eq!(world.call("status").run().code(), 1, "a token is left");
+            run().quiet();
+            assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
+            assert_eq!(world.astra.exchanges(), 2);
+        }
     }
-    for older in [false, true] {
+}
+
+#[test]
+fn a_failure_ends_each_git_without_a_question_to_its_user() {
+    for git in gits() {
         let world = World::new();
-        let (authority, astra) = (&world.authority, &world.astra);
-        let repository = if older {
-            git_repository_with_password(authority, astra)
-        } else {
-            git_repository(authority, astra)
-        };
-        let run = || match older {
-            true => older_git(&world, &repository).run(),
-            false => ls_remote(&world, &repository).run(),
-        };
-        run().quiet();
-        world.astra.revoke_all();
-        let said = run().failure(128);
-        assert!(said.contains("Authentication failed") || said.contains("401"), "{said}");
-        assert_eq!(repository.asked().pop().unwrap().status, 401);
-        assert!(world.cached("entry").is_empty());
-        run().quiet();
-        assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
-        assert_eq!(world.astra.exchanges(), 2);
+        let repository = git_repository_with_password(&world.authority, &world.astra);
+        world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
+        let line = format!("ls-remote {}/demo.git", repository.url());
+        let asks = world.write("ask", "#!/bin/sh\ntouch \"$HOME/asked\"\necho me\n");
+        set_mode(&asks, 0o700);
+        let call = git_at(&git.path, &world, &repository, true, &line).env("GIT_ASKPASS", asks);
+        let said = call.run().failure(128);
+        assert!(said.contains("rejected") && said.contains("told us to quit"), "{said}");
+        assert!(!world.path("asked").exists());
+        assert_eq!(schemes(&repository), ["none 401"]);
     }
 }
 

@@ -154,12 +154,38 @@ fn git_gives_no_stranger_a_token() {
             format!("protocol =https\nhost={ours}\n\n"),
             format!("PROTOCOL=https\nHOST={ours}\n\n"),
             format!("host[]={ours}\nprotocol=https\n\n"),
+            format!("protocol=cert\nhost=\npath={ours}\n\n"),
+            format!("protocol=cert\nhost={ours}\npath=/x\n\n"),
+            format!("protocol=cert\nhost={ours}\nurl=https://{ours}/\n\n"),
+            format!("url=cert://{ours}/x\n\n"),
+            format!("protocol=smtp\nhost={ours}\n\n"),
+            format!("protocol=imaps\nhost={ours}\n\n"),
+            format!("protocol=https \nhost={ours}\n\n"),
         ] {
             requests.push(text.into());
         }
         requests
             .push([format!("protocol=https\nhost={ours}\nx=").as_bytes(), b"\xff\n\n"].concat());
         requests.push([b"protocol=https\nhost=\xff", ours.as_bytes(), b"\n\n"].concat());
+        // The text of a server, which decides about the form of an answer, does not bring one about.
+        for text in [
+            "Bearer",
+            &format!("Basic realm=\"https://{ours}/\""),
+            &format!("Basic, protocol=https, host={ours}"),
+            &format!("Basic realm=\"\\\"\", host={ours}"),
+            "Basic \u{2028}host=x",
+            "",
+        ] {
+            for key in ["wwwauth[]", "wwwauth", "state[]", "capability[]", "authtype"] {
+                let more = format!("capability[]=authtype\n{key}={text}\n");
+                requests.push(format!("protocol=https\nhost=evil.example\n{more}\n").into());
+                requests.push(format!("{more}protocol=https\nhost={ours}.evil.example\n\n").into());
+            }
+        }
+        let broken = "capability[]=authtype\nwwwauth[]=Basic";
+        for end in [format!("\rhost={ours}"), format!("\0host={ours}"), format!("\nhost {ours}")] {
+            requests.push(format!("{broken}{end}\nprotocol=https\nhost={ours}\n\n").into());
+        }
         requests.push(vec![b'x'; 3 << 20]);
         requests.push(vec![0; 1024]);
         requests
@@ -193,6 +219,53 @@ fn bazel_gives_no_stranger_a_token() {
         requests.push(vec![b' '; 3 << 20]);
         requests
     });
+}
+
+#[test]
+fn kubernetes_gives_no_stranger_a_token() {
+    let world = World::new();
+    world.token();
+    let port = world.astra.port();
+    let as_info = |spec: &str| {
+        let version = "client.authentication.k8s.io/v1";
+        format!(r#"{{"kind":"ExecCredential","apiVersion":"{version}","spec":{spec}}}"#)
+    };
+    let as_server = |url: &String| {
+        as_info(&serde_json::json!({"interactive": false, "cluster": {"server": url}}).to_string())
+    };
+    let mut requests: Vec<String> = urls(port).iter().map(as_server).collect();
+    requests.extend(strangers(port).iter().map(as_server));
+    let ours = format!("https://localhost:{port}/");
+    requests.push(as_server(&format!("grpcs://localhost:{port}/")));
+    for spec in [
+        format!(r#"{{"cluster":{{"server":"https://evil.example","server":"{ours}"}}}}"#),
+        format!(r#"{{"cluster":{{"server":"{ours}","server":"https://evil.example"}}}}"#),
+        format!(r#"{{"cluster":{{"server":["{ours}"]}}}}"#),
+        format!(r#"{{"cluster":{{"Server":"{ours}"}}}}"#),
+        format!(r#"{{"cluster":"{ours}"}}"#),
+        r#"{"cluster":{"server":null}}"#.to_owned(),
+        r#"{"cluster":{}}"#.to_owned(),
+        format!(
+            r#"{{"cluster":{{"server":"https://evil.example"}}}},"spec":{{"cluster":{{"server":"{ours}"}}}}"#
+        ),
+        format!(
+            r#"{{"cluster":{{"server":"https://evil.example"}}}},"cluster":{{"server":"{ours}"}},"spec":{{}}"#
+        ),
+    ] {
+        requests.push(as_info(&spec));
+    }
+    assert!(requests.len() >= 50);
+    for request in requests {
+        // No environment variable holds a NUL.
+        let request = request.replace('\0', "");
+        let done = world.call("kubernetes").env("KUBERNETES_EXEC_INFO", &request).run();
+        let said = done.failure(1);
+        assert!(said.contains("kubernetes: "), "{request}: {said}");
+    }
+    assert_eq!(world.astra.exchanges(), 1);
+    let info = as_server(&ours);
+    let done = world.call("kubernetes").env("KUBERNETES_EXEC_INFO", info).run();
+    assert!(done.quiet().contains("qyJ"));
 }
 
 #[test]

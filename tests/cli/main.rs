@@ -6,12 +6,15 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod servers;
+mod spellings;
 mod stand_in;
 mod world;
 
 mod account;
 mod cache;
+mod clients;
 mod commands;
+mod completion;
 mod curl;
 mod docker;
 mod doctor;
@@ -21,15 +24,20 @@ mod frugal;
 mod git;
 mod hostile;
 mod kubectl;
+mod kubernetes_fleet;
 mod network;
 mod packages;
+mod preempt;
 mod promises;
 mod protocols;
+mod races;
 mod secrets;
 mod setup;
 mod status;
 mod storm;
 mod terraform;
 mod tidy;
+mod tls;
 mod token;
 mod waits;
+mod ways;

@@ -190,6 +190,100 @@ fn retry_after_is_waited_for_when_short_and_remembered_when_long() {
 }
 
 #[test]
+fn a_retry_after_beyond_every_number_means_the_longest_wait() {
+    for value in ["99999999999999999999", "9223372036854775808", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let world = World::new();
+        world
+            .astra
+            .set_answer(move |_, _| Reply::error(503, "later").with_header("Retry-After", value));
+        world.call("token").run().failure(5);
+        let second = world.call("token").run().failure(5);
+        assert!(second.contains("another 60 s") || second.contains("another 59 s"), "{second}");
+        assert_eq!(world.astra.exchanges(), 1, "{value}");
+    }
+}
+
+/// When the cached token expires, in Unix seconds.
+fn cached_expiry(world: &World) -> u64 {
+    let status = world.call("status --json").run().stdout();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let text = status["token"]["expires_at"].as_str().expect("an expiry");
+    let instant = humantime::parse_rfc3339(text).unwrap();
+    instant.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+#[test]
+fn a_token_is_not_believed_longer_because_its_answer_was_read_late() {
+    let world = World::new();
+    world.astra.set_lifetime(60);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    world.astra.set_answer(move |_, _| {
+        let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(20));
+        None
+    });
+    let call = world.call("token").start();
+    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(20)));
+    let signal = |name: &str| {
+        let id = call.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let issued = now();
+    release.send(()).unwrap();
+    thread::sleep(Duration::from_secs(4));
+    signal("-CONT");
+    assert_eq!(crate::world::finish(call).0, 0);
+    let expiry = cached_expiry(&world);
+    assert!(expiry <= issued + 61, "believed for {} s", expiry - issued);
+}
+
+#[test]
+fn a_token_that_expired_while_its_answer_was_on_its_way_is_asked_for_again() {
+    let world = World::new();
+    world.astra.set_lifetime(2);
+    world.astra.set_answer(|_, number| {
+        if number == 1 {
+            let reply = Reply::json(200, &serde_json::json!({"token": jwt(now(), now() + 2)}));
+            thread::sleep(Duration::from_secs(3));
+            return Some(reply.with_header(
+                "Date",
+                &httpdate::fmt_http_date(std::time::SystemTime::now() - Duration::from_secs(3)),
+            ));
+        }
+        None
+    });
+    let done = world.call("token").run();
+    assert!(world.astra.accepts(done.stdout().trim_end()), "{done}");
+    assert_eq!(world.astra.exchanges(), 2);
+}
+
+/// A token of that life.
+fn jwt(iat: u64, exp: u64) -> String {
+    use base64::Engine as _;
+    let claims = format!(r#"{{"iat":{iat},"exp":{exp}}}"#);
+    format!("x.{}.y", base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(claims))
+}
+
+#[test]
+fn a_wrong_date_makes_no_token_live_longer_than_its_claims_say() {
+    let world = World::new();
+    for date in ["Fri, 24 Jul 2020 14:16:22 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"] {
+        let token = jwt(now(), now() + 300);
+        world.astra.set_answer(move |_, _| {
+            Reply::json(200, &serde_json::json!({"token": token})).with_header("Date", date)
+        });
+        world.call("token --refresh").run().quiet();
+        let life = cached_expiry(&world) - now();
+        assert!((290..=300).contains(&life), "believed for {life} s");
+    }
+}
+
+#[test]
 fn a_server_that_never_answers_is_given_up_at_the_deadline() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
@@ -208,6 +302,53 @@ fn a_body_without_end_is_bounded_in_time_and_memory() {
     let script = "ulimit -d 65536; exec \"$0\" token --no-cache --timeout 20";
     let done = world.call_as("/bin/sh", "-c").arg(script).arg(crate::world::BINARY).run();
     assert!(done.failure(1).contains("larger than"), "{done}");
+}
+
+#[test]
+fn no_body_takes_more_memory_than_there_is() {
+    const SIZE: usize = 1024 * 1024;
+    let world = World::new();
+    let filled = |head: &str, part: &str, tail: &str| {
+        let count = (SIZE - head.len() - tail.len()) / part.len();
+        let part = if part.ends_with(',') {
+            part.repeat(count).trim_end_matches(',').to_owned()
+        } else {
+            part.repeat(count)
+        };
+        format!("{head}{part}{tail}")
+    };
+    let bodies = [
+        filled("[", r#"{"":0},"#, "]"),
+        filled(r#"{"errors":["#, r#"{"":0},"#, "]}"),
+        filled(r#"{"errors":["#, r#"{"message":"m"},"#, "]}"),
+        filled(r#"{"errors":["#, r#""","#, "]}"),
+        filled(r#"{"errors":["#, "0,", "]}"),
+        filled(r#"{"token":["#, r#"{"":0},"#, "]}"),
+        filled(r#"{"more":["#, r#"{"":0},"#, "]}"),
+        filled("{", r#""":0,"#, "}"),
+        filled("", r#"{"":0}"#, ""),
+        filled("", "[", ""),
+        filled(r#"{"errors":"#, "[", ""),
+        filled(r#"{"errors":["#, r#"{"":"#, ""),
+        filled("", r#"[{"":"#, ""),
+        filled("\"", "\\u0041", "\""),
+        filled("", "\u{e9}", ""),
+        filled("", "\u{1b}", ""),
+        filled("", "a ", ""),
+    ];
+    for (at, body) in bodies.into_iter().enumerate() {
+        for status in [200, 401] {
+            let body = body.clone();
+            world
+                .astra
+                .set_answer(move |_, _| Reply::new(status, "application/json", body.clone()));
+            // KiB of memory that can be written to: 32 MiB, stacks of threads included.
+            let script = "ulimit -d 32768; exec \"$0\" token --no-cache";
+            let done = world.call_as("/bin/sh", "-c").arg(script).arg(crate::world::BINARY).run();
+            done.failure(if status == 200 { 1 } else { 4 });
+            assert!(done.stderr().lines().all(|line| line.chars().count() < 400), "{at}: {done}");
+        }
+    }
 }
 
 #[test]

@@ -43,58 +43,6 @@ fn help_fits_a_terminal_of_80_columns() {
 }
 
 #[test]
-fn completions_are_scripts_that_their_shells_can_read() {
-    let world = World::new();
-    for (shell, check) in
-        [("bash", "-n"), ("zsh", "-n"), ("fish", "-n"), ("powershell", ""), ("elvish", "")]
-    {
-        let script = world.call(&format!("completions {shell}")).run().quiet();
-        for name in commands(&world) {
-            assert!(script.contains(&name), "{shell}: no `{name}`");
-        }
-        assert!(script.contains("min-valid"), "{shell}");
-        if check.is_empty() || !is_installed(shell) {
-            continue;
-        }
-        let file = world.write(shell, &script);
-        let read = Command::new(shell).arg(check).arg(file).output().unwrap();
-        assert!(read.status.success() && read.stderr.is_empty(), "{shell}: {read:?}");
-    }
-    world.call("completions tcsh").run().failure(2);
-    world.call("completions").run().failure(2);
-}
-
-#[test]
-fn bash_and_fish_complete_commands_flags_and_values() {
-    let world = World::new();
-    let script = world.call("completions bash").run().quiet();
-    let file = world.write("completions", script);
-    world.write("fish", world.call("completions fish").run().quiet());
-    let complete = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-        function=$(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/')
-        "$function" "$1" "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[@]}""#;
-    for (line, expected) in [
-        ("astra-credential tok", "token"),
-        ("astra-credential token --for", "--format"),
-        ("astra-credential token --format js", "json"),
-        ("astra-credential man git-", "git-credential-astra"),
-        ("astra-credential setup ku", "kubectl"),
-        ("astra-credential completions fi", "fish"),
-    ] {
-        let call = world.call_as("bash", "-c").arg(complete).arg(&file);
-        let done = line.split(' ').fold(call, |call, word| call.arg(word)).run();
-        assert_eq!(done.stdout().trim_end(), expected, "{done}");
-        if is_installed("fish") {
-            let complete = format!("source $HOME/fish; complete -C '{line}'");
-            let done = world.call_as("fish", "--no-config -c").arg(complete).run();
-            let offered = done.stdout();
-            let words: Vec<_> = offered.lines().map(|line| line.split('\t').next()).collect();
-            assert_eq!(words, [Some(expected)], "{done}");
-        }
-    }
-}
-
-#[test]
 fn manual_pages_are_there_for_every_name_and_are_well_formed() {
     let world = World::new();
     let program = world.call("man").run().quiet();
@@ -122,6 +70,63 @@ fn manual_pages_are_there_for_every_name_and_are_well_formed() {
         }
     }
     world.call("man kubectl").run().failure(2);
+}
+
+#[test]
+fn a_manual_page_fits_80_columns() {
+    if !is_installed("man") || !is_installed("mandoc") {
+        return;
+    }
+    let world = World::new();
+    for name in ["astra-credential"].into_iter().chain(LINKS) {
+        let page = world.write("page.1", world.call(&format!("man {name}")).run().quiet());
+        let man = world.call_as("man", "-l").arg(&page).env("MANWIDTH", "80");
+        let mandoc = world.call_as("mandoc", "-T utf8 -O width=78").arg(&page);
+        for (tool, call) in [("man", man), ("mandoc", mandoc)] {
+            let text = call.env("LC_ALL", "C.UTF-8").run().quiet();
+            assert!(text.lines().count() > 20, "{tool}: {text}");
+            // Bold is a letter, a backspace and the letter again.
+            let width = |line: &&str| {
+                line.chars().count() - 2 * line.chars().filter(|c| *c == '\u{8}').count()
+            };
+            let wide: Vec<_> = text.lines().filter(|line| width(line) > 80).collect();
+            assert!(wide.is_empty(), "{tool} {name}: {wide:#?}");
+        }
+    }
+}
+
+#[test]
+fn help_of_a_command_is_what_the_command_says_of_itself() {
+    let world = World::new();
+    for name in commands(&world) {
+        let help = world.call(&format!("help {name}")).run().quiet();
+        assert_eq!(help, world.call(&format!("{name} --help")).run().quiet());
+    }
+    assert_eq!(world.call("help").run().quiet(), world.call("--help").run().quiet());
+    assert_eq!(
+        world.call("help exec-credential").run().quiet(),
+        world.call("help kubernetes").run().quiet()
+    );
+    let said = world.call("help forgot").run().failure(2);
+    assert!(said.contains("close to it is `forget`"), "{said}");
+    assert!(said.contains("`astra-credential --help`"), "{said}");
+    assert!(!world.cache_dir().exists());
+}
+
+#[test]
+fn help_names_the_command_that_deletes_a_revoked_token() {
+    let world = World::new();
+    for name in ["forget", "status", "kubernetes", "git", "bazel", "docker", "terraform"] {
+        let help = world.call(&format!("help {name}")).run().quiet();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["only its server knows that it is revoked", "astra-credential forget"] {
+            assert!(words.contains(part), "{help}");
+        }
+    }
+    for page in ["kubectl", "git", "bazel", "docker", "terraform"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
+        assert!(fs::read_to_string(path).unwrap().contains("astra-credential forget"), "{page}");
+    }
 }
 
 #[test]
@@ -156,6 +161,40 @@ fn the_version_says_where_it_comes_from() {
     let head = head.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or_default();
     if let Some((commit, _)) = build.split_once(", ") {
         assert!(commit.len() >= 7 && head.starts_with(commit), "{version}, at {head}");
+    }
+}
+
+#[test]
+fn an_old_glibc_is_not_linked_statically() {
+    let world = World::new();
+    let script = world.path("build-script");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let compile = Command::new(rustc).arg("-o").arg(&script).arg(source).output().unwrap();
+    assert!(compile.status.success(), "{compile:?}");
+    let bin = world.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let built = |version: &str, features: &str, target: &str| {
+        let getconf = world.write("bin/getconf", format!("#!/bin/sh\necho '{version}'\n"));
+        crate::world::set_mode(&getconf, 0o700);
+        let call = world.call_as(&script, "").env("PATH", format!("{}:/bin", bin.display()));
+        let call = call.env("CARGO_CFG_TARGET_OS", "linux").env("CARGO_CFG_TARGET_ENV", "gnu");
+        let call = call.env("HOST", "x86_64-unknown-linux-gnu").env("TARGET", target);
+        call.env("CARGO_CFG_TARGET_FEATURE", features).run()
+    };
+    let own = "x86_64-unknown-linux-gnu";
+    for (version, features, target, is_refused) in [
+        ("glibc 2.33", "crt-static,fxsr", own, true),
+        ("glibc 2.31", "fxsr,crt-static", own, true),
+        ("glibc 2.34", "crt-static", own, false),
+        ("glibc 2.40.9000", "crt-static", own, false),
+        ("glibc 2.31", "fxsr", own, false),
+        ("glibc 2.31", "crt-static", "aarch64-unknown-linux-gnu", false),
+        ("something else", "crt-static", own, false),
+    ] {
+        let done = built(version, features, target);
+        assert_eq!(done.output.status.success(), !is_refused, "{version}, {features}: {done}");
+        assert_eq!(done.stderr().contains("RUSTFLAGS="), is_refused, "{done}");
     }
 }
 
@@ -276,4 +315,102 @@ fn the_page_about_fleets_quotes_the_simulation() {
     let (_, page) = documentation().into_iter().find(|(name, _)| name == "fleet.md").unwrap();
     let report = fleet::report();
     assert!(page.contains(report.trim_end()), "docs/fleet.md is to quote:\n{report}");
+}
+
+fn root(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The archives of a release by the workflow's matrix, each with a checksum of its own.
+fn checksums() -> Vec<(String, String)> {
+    let workflow = fs::read_to_string(root(".github/workflows/release.yml")).unwrap();
+    let targets =
+        workflow.lines().filter_map(|line| line.split_once(", target: ")?.1.strip_suffix(" }"));
+    let archive = |(number, target): (usize, &str)| {
+        let suffix = if target.contains("windows") { "zip" } else { "tar.gz" };
+        let name = format!("astra-credential-v{}-{target}.{suffix}", env!("CARGO_PKG_VERSION"));
+        (format!("{:064x}", number + 0xabc), name)
+    };
+    targets.enumerate().map(archive).collect()
+}
+
+/// Fills the templates from these checksums; gives the folder in the world's home.
+fn filled<'a>(world: &'a World, sums: &[(String, String)]) -> crate::world::Done<'a> {
+    let text: String = sums.iter().map(|(sum, name)| format!("{sum}  {name}\n")).collect();
+    let sums = world.write("SHA256SUMS", text);
+    let folder = world.path("filled");
+    fs::create_dir_all(&folder).unwrap();
+    let fill = world.call_as("bash", "").arg(root("packaging/fill")).arg("owner/name");
+    fill.arg(sums).arg(folder).run()
+}
+
+#[test]
+fn a_release_fills_the_formula_and_the_krew_manifest() {
+    let world = World::new();
+    let sums = checksums();
+    assert_eq!(sums.len(), 5, "{sums:?}");
+    filled(&world, &sums).quiet();
+    let read = |name: &str| fs::read_to_string(world.path("filled").join(name)).unwrap();
+    let (formula, manifest) = (read("astra-credential.rb"), read("astra-credential.yaml"));
+    for (sum, name) in &sums {
+        let url = format!(
+            "https://github.com/owner/name/releases/download/v{}/{name}",
+            env!("CARGO_PKG_VERSION")
+        );
+        let entry = format!("uri: {url}\n      sha256: \"{sum}\"\n");
+        assert!(manifest.contains(&entry), "{entry}{manifest}");
+        if !name.contains("windows") {
+            let entry = format!("url \"{url}\"\n      sha256 \"{sum}\"\n");
+            assert!(formula.contains(&entry), "{entry}{formula}");
+        }
+    }
+    for text in [&formula, &manifest] {
+        assert!(!text.contains('@') && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+    }
+    assert!(LINKS.iter().all(|link| formula.contains(link)), "{formula}");
+}
+
+#[test]
+fn templates_are_not_filled_without_a_checksum_for_each_archive() {
+    let world = World::new();
+    for missing in 0..checksums().len() {
+        let mut sums = checksums();
+        let (_, name) = sums.remove(missing);
+        let said = filled(&world, &sums).failure(1);
+        assert!(said.starts_with("fill: no ") && !name.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn binstall_finds_the_archives_of_a_release() {
+    let manifest = fs::read_to_string(root("Cargo.toml")).unwrap();
+    let value = |section: &str, key: &str| {
+        let (_, rest) = manifest.split_once(&format!("[package.metadata.binstall{section}]\n"))?;
+        let section = rest.split("\n[").next()?;
+        let line = section.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")))?;
+        line.strip_suffix('"')
+    };
+    let mut targets =
+        vec!["x86_64-unknown-linux-gnu".to_owned(), "aarch64-unknown-linux-gnu".to_owned()];
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("astra-credential-v{version}-");
+    let archives: Vec<_> = checksums().into_iter().map(|(_, name)| name).collect();
+    for archive in &archives {
+        let target = archive.strip_prefix(&start).unwrap();
+        targets.push(target.replace(".tar.gz", "").replace(".zip", ""));
+    }
+    for target in targets {
+        let section = format!(".overrides.{target}");
+        let own = |key| value(&section, key).or_else(|| value("", key)).unwrap();
+        let suffix = if own("pkg-fmt") == "zip" { ".zip" } else { ".tar.gz" };
+        let url = own("pkg-url").replace("{ name }", "astra-credential");
+        let url = url.replace("{ version }", version).replace("{ target }", &target);
+        let (before, archive) = url.rsplit_once('/').unwrap();
+        assert_eq!(before, format!("{{ repo }}/releases/download/v{version}"));
+        assert!(archives.contains(&archive.to_owned()), "{target}: {archive}");
+        let folder = own("bin-dir").replace("{ name }", "astra-credential");
+        let folder = folder.replace("{ version }", version).replace("{ target }", &target);
+        let folder = folder.split('/').next().unwrap();
+        assert_eq!(archive, format!("{folder}{suffix}"));
+    }
 }

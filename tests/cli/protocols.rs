@@ -30,6 +30,36 @@ fn kubernetes_answers_in_the_version_asked_in() {
 }
 
 #[test]
+fn kubernetes_gives_a_token_to_the_cluster_that_is_ours() {
+    let world = World::new();
+    let port = world.astra.port();
+    let asks = |call: &str, version: &str, server: &str| {
+        let info = format!(
+            r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/{version}","spec":{{"cluster":{{"server":"{server}"}}}}}}"#
+        );
+        world.call(call).env("KUBERNETES_EXEC_INFO", info).run()
+    };
+    let ours = asks("kubernetes", "v1", &format!("https://localhost:{port}/k8s"));
+    let named = "kubernetes --host evil.example:6443";
+    let added = asks(named, "v1", "https://evil.example:6443");
+    let stated = world.call("kubernetes --api-version v1beta1").run();
+    let same = asks("kubernetes --api-version=v1beta1", "v1beta1", &world.astra.url());
+    for done in [&ours, &added, &stated, &same] {
+        done.quiet();
+    }
+    let strangers = asks("kubernetes", "v1", "https://evil.example:6443");
+    let insecure = asks("kubernetes", "v1", &format!("http://localhost:{port}"));
+    let other = asks("kubernetes --api-version v1beta1", "v1", &world.astra.url());
+    for done in [&strangers, &insecure, &other] {
+        done.failure(1);
+    }
+    let unknown = world.call("kubernetes --api-version v2").run();
+    unknown.failure(2);
+    assert_eq!(world.astra.exchanges(), 1);
+    transcript!(ours, added, stated, same, strangers, insecure, other);
+}
+
+#[test]
 fn kubernetes_does_not_read_standard_input() {
     let world = World::new();
     let call = world.call("kubernetes");
@@ -45,15 +75,17 @@ fn git_is_answered_in_the_form_that_it_knows() {
     let world = World::new();
     let request = git_request(&world);
     let newer = world.call("git get").input(format!("capability[]=authtype\n{request}")).run();
+    let basic = format!("capability[]=authtype\nwwwauth[]=Basic realm=\"x\"\n{request}");
+    let basic = world.call("git get").input(basic).run();
     let older =
         world.call_as(world.link("git-credential-astra"), "get").input(request.clone()).run();
     let capability = world.call("git capability").run();
     let store = world.call("git store").input(request.clone()).run();
     let unknown = world.call("git approve").input(request).run();
-    for done in [&newer, &older, &capability, &store, &unknown] {
+    for done in [&newer, &basic, &older, &capability, &store, &unknown] {
         done.quiet();
     }
-    transcript!(newer, older, capability, store, unknown);
+    transcript!(newer, basic, older, capability, store, unknown);
 }
 
 #[test]
@@ -69,6 +101,36 @@ fn git_is_met_with_silence_where_the_host_is_not_ours() {
     assert!(added.quiet().contains("password="));
     let listed = world.call("git get").env("ASTRA_CREDENTIAL_HOSTS", "a.example, evil.example");
     assert!(listed.input("url=https://EVIL.example/x.git\n").run().quiet().contains("password="));
+    // git asks for the password of a client certificate in the same way.
+    let cert = "protocol=cert\nhost=\npath=/home/me/client.pem\nusername=\n";
+    for verb in ["get", "store", "erase"] {
+        let done = world.call(&format!("git {verb}")).input(cert).run();
+        assert_eq!(done.quiet(), "");
+    }
+    assert_eq!(world.astra.exchanges(), 1);
+}
+
+#[test]
+fn git_is_told_to_quit_after_a_failure_for_a_host_of_ours_and_no_other() {
+    let world = World::new();
+    world.write_account("{}");
+    let ours = world.call("git get").input(git_request(&world)).run();
+    assert_eq!((ours.code(), ours.stdout().as_str()), (3, "quit=1\n"), "{ours}");
+    let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
+    assert_eq!(strangers.quiet(), "");
+    // A setting that cannot be used fails for every host, and git goes on with one that is not ours.
+    let set = |line: &str, host: &str| {
+        let call = world.call(line).env("ASTRA_API_URL", "http://api.example");
+        call.input(format!("protocol=https\nhost={host}\n\n")).run()
+    };
+    assert_eq!(set("git get", "evil.example").failure(2).lines().count(), 2);
+    let added = set("git get --host evil.example", "evil.example");
+    assert_eq!((added.code(), added.stdout().as_str()), (2, "quit=1\n"), "{added}");
+    let malformed = world.call("git get").input("protocol=https\n").run();
+    malformed.failure(1);
+    let setting = world.call("git get --timeout soon").input(git_request(&world)).run();
+    setting.failure(2);
+    transcript!(ours, malformed);
 }
 
 #[test]
@@ -97,6 +159,40 @@ fn git_erase_drops_the_token_that_it_names_and_no_other() {
 }
 
 #[test]
+fn a_host_that_refuses_every_token_costs_two_exchanges_in_each_protocol() {
+    let authtype = "capability[]=authtype\nwwwauth[]=Basic";
+    for (protocol, erase, more) in [
+        ("git", "erase", ""),
+        ("git", "erase", authtype),
+        ("docker", "erase", ""),
+        ("terraform", "forget", ""),
+    ] {
+        let world = World::new();
+        let host = format!("localhost:{}", world.astra.port());
+        let call = |verb: &str, credential: &str| match protocol {
+            "git" => world
+                .call(&format!("git {verb}"))
+                .input(format!("{more}\nprotocol=https\nhost={host}\n{credential}").trim_start())
+                .run(),
+            "docker" => world.call(&format!("docker {verb}")).input(host.clone()).run(),
+            _ => world.call(&format!("terraform {verb} {host}")).run(),
+        };
+        let mut refused = 0;
+        for _ in 0..5 {
+            let got = call("get", "");
+            if got.code() == 0 {
+                // git sends back what it got.
+                call(erase, &got.stdout().replace("capability[]=authtype\n", "")).quiet();
+            } else {
+                refused += 1;
+                assert!((got.stdout() + &got.stderr()).contains("refuses the tokens"), "{got}");
+            }
+        }
+        assert_eq!((refused, world.astra.exchanges()), (3, 2), "{protocol} {more}");
+    }
+}
+
+#[test]
 fn bazel_gets_headers_and_an_expiry_in_whole_seconds() {
     let world = World::new();
     let request = |uri: &str| format!(r#"{{"uri":"{uri}"}}"#);
@@ -104,12 +200,15 @@ fn bazel_gets_headers_and_an_expiry_in_whole_seconds() {
         world.call("bazel get").input(request(&format!("{}/x?y=z", world.astra.url()))).run();
     ours.quiet();
     let strangers = world.call("bazel get").input(request("https://evil.example/?localhost")).run();
+    let port = world.call("bazel get").input(request("https://localhost:1/")).run();
+    let form = format!("https://localhost.:{}/", world.astra.port());
+    let form = world.call("bazel get").input(request(&form)).run();
     let verb = world.call("bazel store").input(request(&world.astra.url())).run();
     let malformed = world.call("bazel get").input("{}").run();
-    for done in [&strangers, &verb, &malformed] {
+    for done in [&strangers, &port, &form, &verb, &malformed] {
         done.failure(1);
     }
-    transcript!(ours, strangers, verb, malformed);
+    transcript!(ours, strangers, port, form, verb, malformed);
 }
 
 #[test]
@@ -177,6 +276,34 @@ fn docker_reads_errors_on_standard_output() {
         assert_eq!(done.stderr(), format!("astra-credential: {}", done.stdout()));
     }
     transcript!(get, url, store, list, version, strangers, empty, verb, setting, failed);
+}
+
+#[test]
+fn docker_tells_its_user_that_no_account_is_for_a_host_that_it_names() {
+    let world = World::new();
+    std::fs::create_dir(world.path(".docker")).unwrap();
+    let get = |server: &str| world.call("docker get").input(server).run();
+    let configure = |json: &str| world.write(".docker/config.json", json);
+    // Docker asks the store of everything for each server that it meets.
+    configure(r#"{"credsStore":"astra"}"#);
+    let usual = get("https://index.docker.io/v1/");
+    assert_eq!(usual.stderr(), "");
+    assert_eq!(world.call("status").run().stdout().matches("no account is for").count(), 0);
+    configure(r#"{"credHelpers":{"registry.example.com":"astra","other.example.com":"x"}}"#);
+    let other = get("other.example.com");
+    assert_eq!(other.stderr(), "");
+    let named = get("registry.example.com");
+    for done in [&usual, &other, &named] {
+        let sentence = "credentials not found in native keychain\n";
+        assert_eq!((done.code(), done.stdout().as_str()), (1, sentence));
+    }
+    assert_eq!(named.stderr().lines().count(), 1);
+    let status = world.call("status").run().stdout();
+    assert_eq!(status.matches("no account is for").count(), 1, "{status}");
+    let elsewhere = world.write("config.json", r#"{"credHelpers":{"other.example.com":"astra"}}"#);
+    let moved = world.call("docker get").env("DOCKER_CONFIG", elsewhere.parent().unwrap());
+    assert_ne!(moved.input("other.example.com").run().stderr(), "");
+    transcript!(usual, other, named);
 }
 
 #[test]

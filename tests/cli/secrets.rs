@@ -11,11 +11,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::spellings::{SECRET, spellings};
 use crate::stand_in::{Reply, Request};
 use crate::world::{Call, World, contents, set_mode};
-
-/// Nothing else contains eight characters of it.
-const SECRET: &str = "Zq7vKx2mW9rTb4Hs6Yp1Jd8Lf3Nc5Gu0aXoE";
 
 /// Characters in a row that are no coincidence.
 const PIECE: usize = 8;
@@ -309,13 +307,197 @@ fn no_malformed_account_file_is_quoted() {
     assert_eq!(witness.world.astra.connections(), 0);
 }
 
+/// The variables that are read, and a few that other programs read.
+const VARIABLES: [&str; 19] = [
+    "ASTRA_SERVICE_ACCOUNT",
+    "ASTRA_CREDENTIAL_ACCOUNT",
+    "ASTRA_CREDENTIAL_CONFIG",
+    "ASTRA_API_URL",
+    "ASTRA_CREDENTIAL_HOSTS",
+    "ASTRA_CREDENTIAL_CACHE_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "ASTRA_CREDENTIAL_TIMEOUT",
+    "ASTRA_CREDENTIAL_MIN_VALID",
+    "ASTRA_CREDENTIAL_NO_CACHE",
+    "ASTRA_CREDENTIAL_LOG",
+    "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "KUBERNETES_EXEC_INFO",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "SHELL",
+];
+
+/// The lines that a value is put at the end of.
+const LINES: [&str; 39] = [
+    "token --service-account",
+    "token --account",
+    "token --config",
+    "token --api-url",
+    "token --host",
+    "token --cache-dir",
+    "token --ca-file",
+    "token --timeout",
+    "token --min-valid",
+    "token --format",
+    "token --no-such-flag",
+    "token --",
+    "token",
+    "--service-account",
+    "header",
+    "env",
+    "env --shell",
+    "exec",
+    "exec --",
+    "forget",
+    "forget --service-account",
+    "status",
+    "status --service-account",
+    "status --json --service-account",
+    "status --cache-dir",
+    "doctor",
+    "kubernetes",
+    "kubernetes --api-version",
+    "help",
+    "git",
+    "bazel",
+    "docker",
+    "terraform",
+    "terraform get",
+    "setup",
+    "setup account --service-account",
+    "setup git --host",
+    "setup git --host git.example.com --dry-run --service-account",
+    "completions",
+];
+
+/// Whether text that is in `value` and in nothing else is in there.
+fn holds_piece(bytes: &[u8], value: &str) -> bool {
+    !pieces(value.as_bytes(), 16).is_disjoint(&pieces(bytes, 16))
+}
+
+/// Runs calls that get `value` where it does not belong, with and without `-v`.
+struct Misplaced {
+    world: World,
+    folder: std::path::PathBuf,
+}
+
+impl Misplaced {
+    fn new() -> Self {
+        let world = world();
+        world.token();
+        let folder = world.path("working");
+        fs::create_dir(&folder).unwrap();
+        Self { world, folder }
+    }
+
+    fn check(&self, what: &str, value: &str, call: &Call<'_>) {
+        let output = call.command().current_dir(&self.folder).output().unwrap();
+        let told = [&output.stdout[..], &output.stderr].concat();
+        let told_text = String::from_utf8_lossy(&told);
+        assert!(!holds_secret(&told) && !holds_piece(&told, value), "{what}: {told_text}");
+        assert!(!told_text.contains("panicked"), "{what}: {told_text}");
+        if output.status.code() != Some(0) && !what.contains("doctor") && !what.contains("status") {
+            assert!(told_text.contains("astra-credential: "), "{what}: {told_text}");
+        }
+        self.nothing_is_kept(what, value);
+    }
+
+    fn nothing_is_kept(&self, what: &str, value: &str) {
+        assert_eq!(fs::read_dir(&self.folder).unwrap().count(), 0, "{what}: a file is left");
+        for (path, bytes) in contents(self.world.home.path()) {
+            if path != self.world.account_file() {
+                let name = path.to_string_lossy().into_owned();
+                assert!(!holds_secret(&bytes) && !holds_piece(&bytes, value), "{what}: {name}");
+                assert!(!holds_piece(name.as_bytes(), value), "{what}: {name}");
+            }
+        }
+    }
+}
+
+/// A quarter of the spellings, which differs from place to place; all of them where `is_whole`.
+fn some_spellings(at: usize, is_whole: bool) -> impl Iterator<Item = (&'static str, String)> {
+    let (first, step) = if is_whole { (0, 1) } else { (at % 4, 4) };
+    spellings().into_iter().skip(first).step_by(step)
+}
+
 #[test]
-fn an_account_in_place_of_its_path_is_not_shown() {
-    let mut witness = Witness::new();
-    let account = witness.world.astra.account_json();
-    let code = witness
-        .watch("a variable", |world| world.call("token").env("ASTRA_SERVICE_ACCOUNT", &account));
-    assert_eq!(code, 3);
+fn an_account_in_any_spelling_in_any_variable_is_neither_shown_nor_kept() {
+    let misplaced = Misplaced::new();
+    for (at, name) in VARIABLES.into_iter().enumerate() {
+        let is_of_the_network = name.contains("PROXY") || name.starts_with("SSL");
+        let line = if is_of_the_network { "token --refresh --timeout 0.2 -v" } else { "token -v" };
+        for (spelling, value) in some_spellings(at, name == "ASTRA_SERVICE_ACCOUNT") {
+            for line in [line, "status"] {
+                let call = misplaced.world.call(line).env(name, &value);
+                misplaced.check(&format!("{spelling} in {name}: {line}"), &value, &call);
+            }
+            // The failure that was kept.
+            misplaced.check(
+                &format!("status after {spelling}"),
+                &value,
+                &misplaced.world.call("status --json"),
+            );
+        }
+    }
+}
+
+#[test]
+fn an_account_in_any_spelling_in_any_argument_is_neither_shown_nor_kept() {
+    let misplaced = Misplaced::new();
+    for (at, line) in LINES.into_iter().enumerate() {
+        for (spelling, value) in some_spellings(at, line == "token --service-account") {
+            let what = format!("{spelling} behind {line}");
+            let call = misplaced.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
+            misplaced.check(&what, &value, &call.arg(&value));
+        }
+    }
+    for (at, line) in ["token --ca-file=", "token --no-such-flag=", "--", "-"].iter().enumerate() {
+        for (spelling, value) in some_spellings(at, false) {
+            let call = misplaced.world.call("").env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
+            let (before, last) = line.rsplit_once(' ').unwrap_or(("", line));
+            let call = before.split_whitespace().fold(call, |call, word| call.arg(word));
+            let call = call.arg(format!("{last}{value}"));
+            misplaced.check(&format!("{spelling} in {line}"), &value, &call);
+        }
+    }
+}
+
+#[test]
+fn doctor_shows_no_account_in_any_spelling() {
+    let misplaced = Misplaced::new();
+    // Each costs a look at the network.
+    for (spelling, value) in spellings().into_iter().step_by(9) {
+        for name in [VARIABLES[0], VARIABLES[4], VARIABLES[5], VARIABLES[6]] {
+            let call = misplaced.world.call("doctor --timeout 0.5").env(name, &value);
+            misplaced.check(&format!("doctor: {spelling} in {name}"), &value, &call);
+        }
+    }
+}
+
+#[test]
+fn an_account_in_place_of_its_path_has_an_error_of_its_own() {
+    let world = world();
+    for (spelling, value) in spellings() {
+        let said = world.call("token").env("ASTRA_SERVICE_ACCOUNT", &value).run().failure(3);
+        assert!(said.contains("not certainly a path") && said.contains("/dev/stdin"), "{spelling}");
+    }
+}
+
+/// What is certainly a path is still named, and a file that exists works whatever its name is.
+#[test]
+fn a_path_is_shown_and_an_odd_one_works() {
+    let world = world();
+    let missing = world.call("token --service-account /none/astra/account.json").run().failure(3);
+    assert!(missing.contains("`/none/astra/account.json`"), "{missing}");
+    let odd = world.write(&format!("{SECRET}.json"), world.astra.account_json());
+    world.call("token --service-account").arg(odd).run().quiet();
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let cache = world.path(hash).join("cache");
+    world.call("token --cache-dir").arg(&cache).run().quiet();
+    assert!(cache.is_dir());
 }
 
 /// A call that has sent its request and gets no answer, as long as it is wanted.

@@ -133,7 +133,7 @@ pub fn kubernetes(authority: &Authority, astra: &Astra) -> Resource {
     let mut guard = Guard::bearer();
     guard.refusal = status(401, "Unauthorized");
     Resource::start(authority, astra, guard, |request| {
-        match request.path.split('?').next().unwrap_or_default() {
+        match request.path.split('?').next().unwrap_or_default().trim_end_matches('/') {
             "/version" => {
                 Reply::json(200, &json!({"major": "1", "minor": "32", "gitVersion": "v1.32.4"}))
             }
@@ -197,6 +197,13 @@ pub fn git_repository(authority: &Authority, astra: &Astra) -> Resource {
 /// The same for clients that know user names and passwords only: the token is the password.
 pub fn git_repository_with_password(authority: &Authority, astra: &Astra) -> Resource {
     git_repository_for(authority, astra, Guard::basic())
+}
+
+/// The same for either.
+pub fn git_repository_with_either(authority: &Authority, astra: &Astra) -> Resource {
+    let token = |request: &Request| bearer(request).or_else(|| password(request));
+    let challenge = r#"Basic realm="astra", Bearer realm="astra""#;
+    git_repository_for(authority, astra, Guard { challenge, token, ..Guard::bearer() })
 }
 
 fn git_repository_for(authority: &Authority, astra: &Astra, guard: Guard) -> Resource {
@@ -326,6 +333,56 @@ pub fn container_registry(authority: &Authority, astra: &Astra) -> Resource {
             404,
             &json!({"errors": [{"code": "NAME_UNKNOWN", "message": "no such image"}]}),
         ),
+    })
+}
+
+/// A store for git-lfs at `/lfs`, with the token as the password, and the name of its one object.
+pub fn lfs_store(authority: &Authority, astra: &Astra) -> (Resource, String) {
+    lfs_store_for(authority, astra, Guard::basic())
+}
+
+/// The same for nobody.
+pub fn closed_lfs_store(authority: &Authority, astra: &Astra) -> (Resource, String) {
+    lfs_store_for(authority, astra, Guard { token: |_| None, ..Guard::basic() })
+}
+
+fn lfs_store_for(authority: &Authority, astra: &Astra, guard: Guard) -> (Resource, String) {
+    let oid = digest("hello").replace("sha256:", "");
+    let object = json!({"oid": oid, "size": 5});
+    let resource =
+        Resource::start(authority, astra, guard, move |request| match request.path.as_str() {
+            "/lfs/objects/batch" => {
+                let host = request.header("host").unwrap_or_default();
+                let mut object = object.clone();
+                object["actions"] =
+                    json!({"download": {"href": format!("https://{host}/lfs/hello")}});
+                let reply = json!({"transfer": "basic", "objects": [object]});
+                Reply::new(200, "application/vnd.git-lfs+json", reply.to_string())
+            }
+            "/lfs/hello" => Reply::text(200, "hello"),
+            _ => Reply::text(404, "nothing here\n"),
+        });
+    (resource, oid)
+}
+
+/// A WebDAV server for rclone with one file, with the token as the bearer.
+pub fn webdav(authority: &Authority, astra: &Astra) -> Resource {
+    let entry = |href: &str, kind: &str| {
+        format!(
+            "<d:response><d:href>{href}</d:href><d:propstat><d:prop>{kind}</d:prop>\
+             <d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
+        )
+    };
+    let folder = entry("/", "<d:resourcetype><d:collection/></d:resourcetype>");
+    let file = entry("/hello.txt", "<d:resourcetype/><d:getcontentlength>5</d:getcontentlength>");
+    let listing = format!(
+        "<?xml version=\"1.0\"?><d:multistatus xmlns:d=\"DAV:\">{folder}{file}</d:multistatus>"
+    );
+    Resource::start(authority, astra, Guard::bearer(), move |request| {
+        match (request.method.as_str(), request.path.as_str()) {
+            ("PROPFIND", "/") => Reply::new(207, "application/xml", listing.clone()),
+            _ => Reply::text(404, "nothing here\n"),
+        }
     })
 }
 

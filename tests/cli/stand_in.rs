@@ -45,6 +45,20 @@ pub struct Leaf {
     key: PrivateKeyDer<'static>,
 }
 
+impl Leaf {
+    /// TLS that shows this certificate.
+    pub fn config(self) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate], self.key)
+            .expect("a usable certificate");
+        Arc::new(config)
+    }
+}
+
 impl Authority {
     /// A new authority that nobody trusts yet.
     pub fn new() -> Self {
@@ -130,6 +144,10 @@ pub enum Reply {
     },
     /// These bytes in place of an HTTP message, then the end of the connection.
     Raw(Vec<u8>),
+    /// These bytes, then the end of the connection without a TLS goodbye.
+    Cut(Vec<u8>),
+    /// These bytes again and again, one each 100 ms, until the client leaves.
+    Drip(Vec<u8>),
     /// No answer, until the client leaves or the server is dropped.
     Hang,
     /// The connection breaks off without an answer and without a TLS goodbye.
@@ -228,19 +246,13 @@ impl TlsServer {
         leaf: Leaf,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.certificate], leaf.key)
-            .expect("a usable certificate");
+        let tls = leaf.config();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let counters = Arc::new(Counters::default());
         let acceptor = thread::spawn({
             let counters = Arc::clone(&counters);
-            move || accept(&listener, &Arc::new(tls), &Arc::new(handler), &counters)
+            move || accept(&listener, &tls, &Arc::new(handler), &counters)
         });
         Self { port, counters, acceptor: Some(acceptor) }
     }
@@ -327,9 +339,24 @@ fn serve(
             }
         }
         Reply::Raw(bytes) => stream.write_all(&bytes)?,
+        Reply::Cut(bytes) => {
+            stream.write_all(&bytes)?;
+            stream.flush()?;
+            return leave(&stream.sock);
+        }
         Reply::Flood { status, headers, bytes } => {
             write_head(&mut stream, status, &headers)?;
             io::copy(&mut io::repeat(b'x').take(bytes), &mut stream)?;
+        }
+        Reply::Drip(bytes) => {
+            for byte in bytes.iter().cycle() {
+                if counters.stopped.load(Ordering::SeqCst) {
+                    break;
+                }
+                stream.write_all(&[*byte])?;
+                stream.flush()?;
+                thread::sleep(TICK);
+            }
         }
         Reply::Close => return Ok(()),
         Reply::Hang => {
@@ -357,9 +384,13 @@ fn still_there(stream: &mut Stream) -> bool {
 fn say_goodbye(mut stream: Stream) -> io::Result<()> {
     stream.conn.send_close_notify();
     stream.flush()?;
-    stream.sock.shutdown(Shutdown::Write)?;
-    stream.sock.set_read_timeout(Some(Duration::from_secs(2)))?;
-    io::copy(&mut (&stream.sock).take(LONGEST_BODY), &mut io::sink())?;
+    leave(&stream.sock)
+}
+
+fn leave(socket: &TcpStream) -> io::Result<()> {
+    socket.shutdown(Shutdown::Write)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    io::copy(&mut socket.take(LONGEST_BODY), &mut io::sink())?;
     Ok(())
 }
 

@@ -86,7 +86,7 @@ fn each_setting_says_where_it_comes_from() {
     assert!(!variables.stdout().contains("password"));
     transcript!(flags, variables, exempt);
     let folder = world.call("status").without("SSL_CERT_FILE").env("SSL_CERT_DIR", "/certs").run();
-    assert!(folder.stdout().contains("the system's (SSL_CERT_DIR)"), "{folder}");
+    assert!(folder.stdout().contains("/certs (SSL_CERT_DIR)"), "{folder}");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn the_json_says_the_same() {
     let parsed: serde_json::Value = serde_json::from_str(&done.quiet()).unwrap();
     assert_eq!(parsed["token"]["state"], "fresh");
     assert_eq!(parsed["last_failure"], serde_json::Value::Null);
-    assert_eq!(parsed["settings"]["cache"]["source"], "default");
+    assert_eq!(parsed["settings"]["cache_dir"]["source"], "default");
     transcript!(done);
 }
 

@@ -8,12 +8,17 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 
 use crate::stand_in::{Astra, Authority};
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_astra-credential");
+/// The binary under test: the one that cargo has built for the tests, or the one at the absolute path in
+/// `ASTRA_CREDENTIAL_BIN` when the tests are compiled.
+pub const BINARY: &str = match option_env!("ASTRA_CREDENTIAL_BIN") {
+    Some(path) => path,
+    None => env!("CARGO_BIN_EXE_astra-credential"),
+};
 
 /// A home with an account file at its default place, and an Astra that accepts the account.
 pub struct World {
@@ -86,7 +91,7 @@ impl World {
         let arguments = arguments.split_whitespace().map(OsString::from).collect();
         let environment = vec![
             ("HOME".into(), self.home.path().into()),
-            ("PATH".into(), std::env::var_os("PATH").unwrap_or_default()),
+            ("PATH".into(), path().into()),
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
         ];
@@ -112,6 +117,26 @@ impl World {
     }
 }
 
+/// `PATH`, with links to the programs of `/usr/local/bin` in its place: as root, `setup docker` would
+/// write there.
+pub fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let system = Path::new("/usr/local/bin");
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bin-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for links");
+        for program in fs::read_dir(system).into_iter().flatten().flatten() {
+            let _ = std::os::unix::fs::symlink(program.path(), folder.join(program.file_name()));
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+        folders.iter_mut().filter(|path| *path == system).for_each(|path| *path = folder.clone());
+        let path = std::env::join_paths(folders).expect("a PATH");
+        path.into_string().expect("UTF-8")
+    })
+}
+
 pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
 }
@@ -133,6 +158,12 @@ impl<'a> Call<'a> {
     /// Adds an argument that may hold spaces.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments, split at spaces.
+    pub fn args(mut self, arguments: &str) -> Self {
+        self.arguments.extend(arguments.split_whitespace().map(OsString::from));
         self
     }
 
@@ -250,13 +281,16 @@ macro_rules! transcript {
             omit_expression => true,
             filters => vec![
                 (r"qyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
-                (r"(localhost|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
+                (r"(localhost\.?|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
+                (r"credential=dG9rZW46[\w+/]+=*", "credential=<token:token in base64>"),
                 (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
                 (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
                 (r"(astra-credential \d+\.\d+\.\d+) \([^)]*\)", "$1 (<commit>, <target>)"),
                 (r"\b\d+ s (ago|less)\b", "<n> s $1"),
                 (r"another \d+ s\b", "another <n> s"),
                 (r"(again|answered) in \d+ ms", "$1 in <n> ms"),
+                // musl's wording of ELOOP.
+                (r"Symbolic link loop", "Too many levels of symbolic links"),
                 (r"valid for \d+ s", "valid for <n> s"),
                 (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
             ],
@@ -275,10 +309,25 @@ pub fn is_installed(client: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !is_there {
-        assert!(std::env::var_os("CI").is_none(), "`{client}` is not installed, and CI needs it");
-        eprintln!("SKIPPED: `{client}` is not installed");
+        is_missing::<()>(client);
     }
     is_there
+}
+
+/// Whether `strace` can change what a call of the binary comes to. If not, that is printed.
+pub fn can_inject() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
+    }
+    is_installed("strace") && is_root
+}
+
+/// Announces that a client is missing, and fails the test under `CI=true`.
+pub fn is_missing<T>(client: &str) -> Option<T> {
+    assert!(std::env::var_os("CI").is_none(), "`{client}` is not installed, and CI needs it");
+    eprintln!("SKIPPED: `{client}` is not installed");
+    None
 }
 
 /// Reads a child to its end.

@@ -1,7 +1,8 @@
-//! Whether each tool finds this binary: the links where it looks, and what its configuration names.
+//! The tools: for each host that a tool is configured for, whether the tool finds this binary, which
+//! account answers, and whether that account can be used.
 //!
-//! A configuration is read as text, for the name that would have to be in it; nothing is concluded
-//! from a file that cannot be read.
+//! A configuration is read as text, for the names that matter here; nothing is concluded from a file
+//! that cannot be read.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,32 +10,40 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{Finding, Patient};
-use crate::account::quoted;
+use crate::account::{self, quoted};
 use crate::command::setup::{bazel, terraform};
-use crate::error::{Shown, harmless};
+use crate::error::Error;
 use crate::protocol::Host;
+use crate::settings::{DEFAULT_ACCOUNT, Who};
+use crate::shown::{self, Shown, harmless};
 
-/// How long another program may take for a question, and how many bytes it may say.
+/// The longest time that another program may take for an answer, and the most bytes of it.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 const LARGEST_ANSWER: u64 = 1024 * 1024;
 
-/// A configuration larger than this, in bytes, is nobody's.
+/// The largest configuration that is read, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
-/// Where a tool is told of this program, and what that makes of it.
-struct Configured {
+/// The folders that every process has on its `PATH`.
+const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+
+/// A tool's entry for this program.
+struct Entry {
+    /// Where it stands.
     place: String,
     /// What the tool runs: a path, or a name that it looks for on `PATH`.
     program: PathBuf,
-    /// For which hosts, as far as that can be told.
-    hosts: Vec<String>,
-    /// Whether they have to be named in the environment too, since the tool passes no arguments.
-    is_mute: bool,
+    /// The host it is for, as it is written; `None` for every host.
+    host: Option<String>,
+    /// The account that its arguments name; `Some(None)` if they name a host or an account file.
+    account: Option<Option<String>>,
+    /// What stands in the way although the entry itself is right.
+    obstacle: Option<(String, String)>,
 }
 
 /// The binary, then the tools.
@@ -46,7 +55,10 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
         ("docker", patient.docker()),
         ("terraform", patient.terraform()),
     ];
-    let tools = tools.into_iter().map(|(tool, configured)| patient.tool(tool, configured));
+    let tools = tools.into_iter().flat_map(|(tool, entries)| match entries.as_slice() {
+        [] => vec![Finding::ok(tool, "not configured")],
+        entries => entries.iter().map(|entry| patient.entry(tool, entry)).collect(),
+    });
     patient.binaries().into_iter().chain(tools).collect()
 }
 
@@ -92,47 +104,130 @@ impl Patient<'_> {
         findings
     }
 
-    /// One tool: whether what it runs is this program, and gives it a token.
-    fn tool(&self, tool: &'static str, configured: Option<Configured>) -> Finding {
-        let Some(Configured { place, program, hosts, is_mute }) = configured else {
-            return Finding::ok(tool, "not configured");
+    /// One entry: whether what the tool runs is this program, and gets a token for the host.
+    fn entry(&self, tool: &'static str, entry: &Entry) -> Finding {
+        let Entry { place, program, host, account, obstacle } = entry;
+        let host_shown = host.as_deref().map(|host| format!(" for `{}`", harmless(host)));
+        let detail = |end: String| {
+            format!("configured in {place}{}, {end}", host_shown.as_deref().unwrap_or_default())
         };
-        let host = hosts.iter().find(|host| Host::parse(host).is_some());
-        let host = host.map_or("HOST".to_owned(), |host| quoted(host));
-        let setup = format!("run `astra-credential setup {tool} --host {host}`");
-        // What is in the way of a link has to go first. A kubeconfig may be somebody's own.
-        let own = self.binary.as_deref().map(shown).unwrap_or_default();
-        let hint = |obstacle: Option<&Path>| match obstacle {
-            _ if tool == "kubectl" => format!("write `{own}` in its place"),
-            Some(path) => format!("take `{}` out of the way and {setup}", shown(path)),
-            None => setup.clone(),
-        };
-        let (found, leftover) = self.look_for(&program);
+        let (found, leftover) = self.look_for(program);
         let Some(found) = found else {
             let sought = if program.is_absolute() { "" } else { " on `PATH`" };
-            let detail =
-                format!("configured in {place}, but there is no `{}`{sought}", shown(&program));
-            return Finding::warning(tool, detail, hint(leftover.as_deref()));
+            let missing = detail(format!("but there is no `{}`{sought}", shown(program)));
+            return Finding::failure(
+                tool,
+                missing,
+                self.setup_hint(tool, entry, leftover.as_deref()),
+            );
         };
         if !self.is_this(&found) {
-            let detail = format!("configured in {place}, but finds `{}`", shown(&found));
-            return Finding::warning(tool, detail, hint(Some(&found)));
+            let (version, found) = (version_of(&found), shown(&found));
+            return match version {
+                Some(version) if version == env!("CARGO_PKG_VERSION") => {
+                    Finding::ok(tool, detail(format!("and finds `{found}`, of this version")))
+                }
+                Some(version) => Finding::warning(
+                    tool,
+                    detail(format!("but finds `{found}`, of version {}", Shown(&version))),
+                    self.setup_hint(tool, entry, None),
+                ),
+                None => Finding::failure(
+                    tool,
+                    detail(format!("but finds `{found}`")),
+                    self.setup_hint(tool, entry, Some(Path::new(&found))),
+                ),
+            };
         }
-        let is_unheard = |host: &&String| {
-            Host::parse(host).is_some_and(|host| !self.settings.hosts.contain(&host))
+        let answering = match self.answering(host.as_deref(), account.as_ref()) {
+            Ok(answering) => answering,
+            Err(error) => {
+                let problem = detail(format!("which gets no token: {error}"));
+                return Finding::failure(tool, problem, error.hint());
+            }
         };
-        match hosts.iter().find(is_unheard).filter(|_| is_mute) {
-            Some(host) => Finding::warning(
-                tool,
-                format!(
-                    "configured in {place} for `{}`, which gets no token",
-                    shown(host.as_ref())
-                ),
-                format!(
-                    "add it to `ASTRA_CREDENTIAL_HOSTS` in the environment in which {tool} runs"
-                ),
-            ),
-            None => Finding::ok(tool, format!("configured in {place}, and finds this binary")),
+        let Some(answering) = answering else {
+            let problem = detail("which is bound to no account and gets no token".to_owned());
+            return Finding::failure(tool, problem, self.setup_hint(tool, entry, None));
+        };
+        if let Some((problem, hint)) = obstacle {
+            return Finding::warning(tool, detail(problem.clone()), hint.clone());
+        }
+        let mut finding = Finding::ok(tool, detail(format!("and finds this binary{answering}")));
+        let folder = found.parent().unwrap_or(Path::new(""));
+        if tool == "docker" && !USUAL_FOLDERS.iter().any(|usual| folder == Path::new(usual)) {
+            let link = quoted(&found.to_string_lossy());
+            finding.hint = Some(format!(
+                "started with a shorter `PATH`, as by a service, docker does not find it: as root, \
+                 `ln -s {link} /usr/local/bin/`"
+            ));
+        }
+        finding
+    }
+
+    /// The account that answers, in words; `None` if there is none for that host.
+    fn answering(
+        &self,
+        host: Option<&str>,
+        account: Option<&Option<String>>,
+    ) -> Result<Option<String>, Error> {
+        let deadline = Instant::now() + LONGEST_ANSWER;
+        let settings = match (account, host.and_then(Host::parse)) {
+            (Some(None), _) | (None, None) => return Ok(Some(String::new())),
+            (Some(Some(name)), _) => self.configuration.settings_of(name)?,
+            (None, Some(host)) => match self.configuration.owner_of(&host) {
+                Some(name) => self.configuration.settings_of(name)?,
+                None => match self.configuration.settings_for(&host)? {
+                    Some(settings) => settings,
+                    None => return Ok(None),
+                },
+            },
+        };
+        let file = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
+        account::read(file, *settings.allow_exposed, deadline)?;
+        Ok(Some(match &settings.account.value {
+            Who::Named(name) => format!(" and the account `{name}`"),
+            Who::File(file) => format!(" and the account in `{}`", shown(file)),
+        }))
+    }
+
+    /// The command that mends an entry. `obstacle` is in the way, and has to go first.
+    fn setup_hint(&self, tool: &str, entry: &Entry, obstacle: Option<&Path>) -> String {
+        // `setup` writes a path into git's configuration, and keeps a helper that it has not written.
+        if tool == "git"
+            && !entry.program.is_absolute()
+            && let Some(own) = self.binary.as_deref()
+        {
+            let folders = (self.paths)("PATH");
+            let beside =
+                folders.into_iter().find(|folder| self.is_this(&folder.join("astra-credential")));
+            let link = beside.unwrap_or("/usr/local/bin".into()).join(&entry.program);
+            let [own, link] = [own, &link].map(|path| quoted(&path.to_string_lossy()));
+            return format!("run `ln -sf {own} {link}`");
+        }
+        let mut setup = format!("astra-credential setup {tool}");
+        // Bazel names a host without its port.
+        let host = entry.host.as_deref().and_then(Host::parse).map(|host| {
+            let bound = self.configuration.hosts().unwrap_or_default();
+            bound.into_iter().find(|bound| bound.name() == host.name()).unwrap_or(host)
+        });
+        let name = match (&entry.account, &host) {
+            (Some(account), _) => account.as_deref(),
+            (None, Some(host)) => self.configuration.owner_of(host),
+            (None, None) => None,
+        };
+        if let Some(host) = host {
+            setup += &format!(" --host {}", quoted(&host.to_string()));
+        }
+        if let Some(name) = name.filter(|name| *name != DEFAULT_ACCOUNT) {
+            setup += &format!(" --account {}", quoted(name));
+        }
+        match obstacle {
+            Some(path) => {
+                let path = quoted(&path.to_string_lossy());
+                format!("run `mv {path} {path}.old`, then `{setup}`")
+            }
+            None => format!("run `{setup}`"),
         }
     }
 
@@ -149,79 +244,157 @@ impl Patient<'_> {
     }
 
     /// A kubeconfig names a command by its path, from its own folder, or by its name on `PATH`.
-    fn kubectl(&self) -> Option<Configured> {
+    fn kubectl(&self) -> Vec<Entry> {
         let mut files = (self.paths)("KUBECONFIG");
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
-        let (file, command) =
-            files.iter().find_map(|file| Some((file, our_command(&text(file)?)?)))?;
-        let is_path = command.contains('/');
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        let program = file.parent().filter(|_| is_path).map(|folder| folder.join(&command));
-        Some(Configured {
-            place: format!("`{}`", shown(&file)),
-            program: program.unwrap_or_else(|| command.into()),
-            hosts: Vec::new(),
-            is_mute: false,
-        })
+        let mut entries: Vec<Entry> = Vec::new();
+        for file in &files {
+            for (command, account) in our_commands(&text(file).unwrap_or_default()) {
+                let is_path = command.contains('/');
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                let program = file.parent().filter(|_| is_path).map(|folder| folder.join(&command));
+                entries.push(Entry {
+                    place: format!("`{}`", shown(&file)),
+                    program: program.unwrap_or_else(|| command.into()),
+                    host: None,
+                    account: Some(Some(account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()))),
+                    obstacle: None,
+                });
+            }
+        }
+        entries
     }
 
-    fn git(&self) -> Option<Configured> {
-        let git = self.look_for(Path::new("git")).0?;
-        let settings = output_of(&git, &["config", "--list"])?;
-        let names_us = |line: &str| {
-            let (name, value) = line.split_once('=')?;
-            let url = name.strip_prefix("credential.")?.strip_suffix("helper")?;
-            let authority = url.split("://").nth(1).unwrap_or_default().trim_end_matches('.');
-            Some(Configured {
-                place: format!("`{}`", harmless(name)),
-                program: helper_of_git(value)?.into(),
-                hosts: Host::parse(authority).map(|host| host.to_string()).into_iter().collect(),
-                is_mute: false,
+    /// git asks each helper whose key fits the host, in the order of its configuration. An empty one
+    /// drops those before it.
+    fn git(&self) -> Vec<Entry> {
+        let settings = self
+            .look_for(Path::new("git"))
+            .0
+            .and_then(|git| output_of(&git, &["config", "--list", "-z"]));
+        let settings = settings.unwrap_or_default();
+        let helpers: Vec<(&str, &str, &str)> = settings
+            .split('\0')
+            .filter_map(|setting| setting.split_once('\n'))
+            .filter_map(|(key, value)| {
+                let url = key.strip_prefix("credential.")?.strip_suffix("helper")?;
+                Some((key, url.trim_end_matches('.'), value))
             })
-        };
-        settings.lines().find_map(names_us)
+            .collect();
+        let ours: Vec<_> = helpers
+            .iter()
+            .enumerate()
+            .filter_map(|(at, helper)| Some((at, helper, helper_of_git(helper.2)?)))
+            .collect();
+        let host_of = |url: &str| url.split_once("://").map(|(_, host)| host.to_owned());
+        let hosts: Vec<_> = ours.iter().filter_map(|(_, helper, _)| host_of(helper.1)).collect();
+        let mut entries: Vec<Entry> = Vec::new();
+        for (at, (key, url, value), (program, arguments)) in ours {
+            let host = host_of(url);
+            // libgit2 leaves the port out, and setup writes the host without it too.
+            let is_portless = host.as_deref().is_some_and(|host| {
+                !host.contains(':')
+                    && hosts.iter().any(|other| other.starts_with(&format!("{host}:")))
+            });
+            let is_bound = host.as_deref().and_then(Host::parse).is_some_and(|host| {
+                matches!(self.configuration.settings_for(&host), Ok(Some(_)) | Err(_))
+            });
+            if is_portless && !is_bound {
+                continue;
+            }
+            let mut first = None;
+            for (key, _, helper) in helpers[..at].iter().filter(|helper| fits(helper.1, url)) {
+                let is_foreign = helper_of_git(helper).is_none();
+                match helper.is_empty() {
+                    true => first = None,
+                    false => first = first.or(is_foreign.then_some((*key, *helper))),
+                }
+            }
+            let obstacle = first;
+            let obstacle = obstacle.map(|(other_key, other)| {
+                let word = first_word(other);
+                let (key, value) = (quoted(key), quoted(value));
+                let problem = format!(
+                    "but `{}` of `{}` is asked before",
+                    harmless(&word),
+                    harmless(other_key)
+                );
+                let hint = format!(
+                    "run `git config --global --replace-all {key} ''`, then `git config --global \
+                     --add {key} {value}`: the empty helper keeps out those before it"
+                );
+                (problem, hint)
+            });
+            entries.push(Entry {
+                place: format!("`{}`", harmless(key)),
+                program: program.into(),
+                host,
+                account: account_in(&arguments),
+                obstacle,
+            });
+        }
+        entries
     }
 
     /// Bazel reads the file of the workspace, somewhere above, and the user's.
-    fn bazel(&self) -> Option<Configured> {
+    fn bazel(&self) -> Vec<Entry> {
         let here = Path::new(".").canonicalize().unwrap_or_default();
         let above = here.ancestors().map(|folder| folder.join(".bazelrc"));
-        above.chain(self.home(".bazelrc")).find_map(|file| {
+        let found = above.chain(self.home(".bazelrc")).find_map(|file| {
             let mut helpers = bazel::helpers(&text(&file)?);
             helpers.retain(|(_, program)| program.ends_with("bazel-credential-astra"));
-            let (_, program) = helpers.first()?;
-            let folder = file.parent()?.to_string_lossy().into_owned();
-            Some(Configured {
+            (!helpers.is_empty()).then_some((file, helpers))
+        });
+        let Some((file, helpers)) = found else { return Vec::new() };
+        let folder = file.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        let bound = self.configuration.hosts().unwrap_or_default();
+        let mut entries = Vec::new();
+        for (name, program) in helpers {
+            // A host without its port stands for all its ports.
+            let of_name = bound.iter().filter(|host| host.name() == name).map(Host::to_string);
+            let mut hosts: Vec<_> = of_name.map(Some).collect();
+            if hosts.is_empty() {
+                hosts.push(Some(name).filter(|name| !name.is_empty()));
+            }
+            entries.extend(hosts.into_iter().map(|host| Entry {
                 place: format!("`{}`", shown(&file)),
                 program: program.replace("%workspace%", &folder).into(),
-                hosts: helpers.iter().map(|(host, _)| host.clone()).collect(),
-                is_mute: true,
-            })
-        })
+                host,
+                account: None,
+                obstacle: None,
+            }));
+        }
+        entries
     }
 
-    fn docker(&self) -> Option<Configured> {
+    fn docker(&self) -> Vec<Entry> {
         let folder = (self.env)("DOCKER_CONFIG").filter(|value| !value.is_empty());
-        let folder = folder.map(PathBuf::from).or_else(|| self.home(".docker"))?;
-        let file = folder.join("config.json");
-        let config: Value = serde_json::from_str(&text(&file)?).ok()?;
+        let file = folder.map(PathBuf::from).or_else(|| self.home(".docker"));
+        let file = file.map(|folder| folder.join("config.json"));
+        let config = file.as_deref().and_then(text);
+        let config = config.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        let (Some(file), Some(config)) = (file, config) else { return Vec::new() };
         let is_us = |value: &Value| value == "astra";
         let helpers = config.get("credHelpers").and_then(Value::as_object);
         let ours = helpers.into_iter().flatten().filter(|(_, value)| is_us(value));
-        let hosts: Vec<_> = ours.map(|(host, _)| host.clone()).collect();
-        let is_configured = !hosts.is_empty() || config.get("credsStore").is_some_and(is_us);
-        is_configured.then(|| Configured {
+        let mut hosts: Vec<_> = ours.map(|(host, _)| Some(host.clone())).collect();
+        if config.get("credsStore").is_some_and(is_us) {
+            hosts.push(None);
+        }
+        let entry = |host| Entry {
             place: format!("`{}`", shown(&file)),
             program: "docker-credential-astra".into(),
-            hosts,
-            is_mute: true,
-        })
+            host,
+            account: None,
+            obstacle: None,
+        };
+        hosts.into_iter().map(entry).collect()
     }
 
     /// Terraform reads a file that is named to it, or else the user's and those in its folder.
-    fn terraform(&self) -> Option<Configured> {
+    fn terraform(&self) -> Vec<Entry> {
         let folder = self.home(".terraform.d");
         let named = ["TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG"].into_iter().find_map(self.env);
         let named = named.filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -233,13 +406,15 @@ impl Patient<'_> {
             },
             |file| vec![file],
         );
-        let file = files.iter().find(|file| terraform::names_us(file))?;
-        Some(Configured {
+        let file = files.iter().find(|file| terraform::names_us(file));
+        let (Some(file), Some(folder)) = (file, folder) else { return Vec::new() };
+        vec![Entry {
             place: format!("`{}`", shown(file)),
-            program: folder?.join("plugins/terraform-credentials-astra"),
-            hosts: Vec::new(),
-            is_mute: false,
-        })
+            program: folder.join("plugins/terraform-credentials-astra"),
+            host: None,
+            account: None,
+            obstacle: None,
+        }]
     }
 
     fn home(&self, name: &str) -> Option<PathBuf> {
@@ -253,25 +428,86 @@ impl Patient<'_> {
     }
 }
 
-/// The command in a kubeconfig that is this program by its name.
-fn our_command(config: &str) -> Option<String> {
-    let commands = config.lines().filter_map(|line| {
-        let value = line.trim().trim_start_matches("- ").strip_prefix("command:")?;
-        Some(value.trim().trim_matches(['"', '\'']))
-    });
-    let mut ours = commands.filter(|command| command.ends_with("astra-credential"));
-    ours.next().map(str::to_owned)
+/// The commands in a kubeconfig that are this program by their names, each with the account that its
+/// arguments name. kubectl writes a command behind its arguments.
+fn our_commands(config: &str) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    let mut words: Vec<&str> = Vec::new();
+    for line in config.lines() {
+        let line = line.trim();
+        let word = |text: &'_ str| text.trim().trim_matches(['"', '\'']).to_owned();
+        match line.trim_start_matches("- ").strip_prefix("command:").map(word) {
+            Some(command) => {
+                let at = words.iter().position(|word| *word == "--account");
+                let account = at.and_then(|at| words.get(at + 1)).map(|name| word(name));
+                if command.ends_with("astra-credential") {
+                    found.push((command, account));
+                }
+                words.clear();
+            }
+            None => words.extend(line.strip_prefix("- ")),
+        }
+    }
+    found
 }
 
-/// What git runs for that helper, if it is this program: a shell's command, a path, or the end of a name.
-fn helper_of_git(value: &str) -> Option<&str> {
+/// What git runs for that helper, if it is this program, and its arguments: a shell's command, a path, or
+/// the end of a name.
+fn helper_of_git(value: &str) -> Option<(String, String)> {
     let command = value.strip_prefix('!');
-    let word = command.unwrap_or(value).split_whitespace().next()?;
+    let text = command.unwrap_or(value);
+    let word = first_word(text);
+    let arguments = text.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
     let is_ours = word.ends_with("astra-credential") || word.ends_with("git-credential-astra");
-    match word {
-        "astra" if command.is_none() => Some("git-credential-astra"),
-        _ => (is_ours && (command.is_some() || word.starts_with('/'))).then_some(word),
+    match word.as_str() {
+        "astra" if command.is_none() => Some(("git-credential-astra".to_owned(), arguments)),
+        _ => (is_ours && (command.is_some() || word.starts_with('/'))).then_some((word, arguments)),
     }
+}
+
+/// Whether git asks the helpers of that URL, empty for every host, for this one too. A `*` stands for one
+/// label of a host.
+fn fits(pattern: &str, url: &str) -> bool {
+    let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (pattern, url) = (labels(pattern), labels(url));
+    let is_like = |(pattern, label): (&String, &String)| {
+        pattern == label || pattern.trim_start_matches("https://") == "*"
+    };
+    pattern == [""] || pattern.len() == url.len() && pattern.iter().zip(&url).all(is_like)
+}
+
+/// The first word of a shell's command.
+fn first_word(command: &str) -> String {
+    let mut word = String::new();
+    let mut is_quoted = false;
+    let mut chars = command.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => is_quoted = !is_quoted,
+            '\\' if !is_quoted => word.extend(chars.next()),
+            ' ' if !is_quoted => break,
+            c => word.push(c),
+        }
+    }
+    word
+}
+
+/// The account that a helper's arguments name; `Some(None)` if they name a host or an account file.
+fn account_in(arguments: &str) -> Option<Option<String>> {
+    let words: Vec<_> = arguments.split(' ').collect();
+    if let Some(at) = words.iter().position(|word| *word == "--account") {
+        return Some(words.get(at + 1).map(|name| (*name).to_owned()));
+    }
+    let names = |word: &&str| word.starts_with("--host") || word.starts_with("--service-account");
+    words.iter().any(names).then_some(None)
+}
+
+/// The version of another program of this name, or of the one to which a link leads.
+fn version_of(program: &Path) -> Option<String> {
+    let program = program.canonicalize().ok()?;
+    let is_named = program.file_name().is_some_and(|name| name == "astra-credential");
+    let said = is_named.then(|| output_of(&program, &["--version"])).flatten()?;
+    said.split_whitespace().nth(1).map(str::to_owned)
 }
 
 fn text(file: &Path) -> Option<String> {
@@ -281,7 +517,7 @@ fn text(file: &Path) -> Option<String> {
 }
 
 fn shown(path: &Path) -> String {
-    harmless(&path.to_string_lossy())
+    shown::file(path)
 }
 
 /// What a program says on standard output, if it does so in time.

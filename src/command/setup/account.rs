@@ -1,8 +1,8 @@
-//! `setup account`: takes the account file's content from standard input or a prompt that does not
-//! echo, checks it, and stores it for its owner alone.
+//! `setup account`: reads the account file's content from standard input or a prompt without echo, and
+//! stores it for its owner alone.
 //!
-//! A new secret for the same account replaces the old one without more ado, since that is how
-//! secrets are rotated; another account's file is not touched.
+//! A new secret for the same account replaces the old one, since that is how secrets are rotated;
+//! another account's file is kept.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -10,28 +10,44 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::file;
+use super::context::Context;
+use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
+use crate::shown::{self, Shown};
 
-/// Stores the account file at `path`; `own` is the folder that belongs to this program alone.
+/// Checks the account in a file that is there already, and returns the line that says so. `fix` is the
+/// command that stores an account.
+pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Error> {
+    if !shown::is_usable_path(file) {
+        return Err(Error::AccountInline);
+    }
+    if !file.exists() {
+        // The usual hint would lead here again.
+        return Err(Error::AccountMissing { path: file.to_owned(), fix: fix.to_owned() });
+    }
+    let account = account::read(file, context.allow_exposed, context.deadline)?;
+    Ok(line("found", &account, "in", file))
+}
+
+/// Reads an account and stores it; returns the line that says what was done.
 ///
 /// # Errors
-/// What was given is no account, another account is there, or it cannot be written.
-pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
+/// What was read is no account, another account is stored there, or it cannot be written.
+pub fn store(context: &Context<'_>) -> Result<String, Error> {
+    let folder = context.folder.as_path();
+    let path = context.account.file.as_deref().ok_or(Error::AccountUnnamed)?;
     account::forbid_core_dump();
-    let source = || PathBuf::from("standard input");
+    let source = || PathBuf::from("/dev/stdin");
     let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
     let given =
         given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
-    let turn = path.parent().and_then(file::turn);
-    if turn.is_some() {
-        file::sweep(path);
-    }
+    let _lock = Lock::take(folder, context.deadline)?;
+    file::sweep(path);
     if let Ok(metadata) = fs::metadata(path) {
-        // It may keep its reader waiting, and is not to be moved away either.
+        // A pipe may keep its reader waiting, and is not to be moved away either.
         if !metadata.is_file() {
             return Err(file::not_written(path, &io::Error::other("it is not a regular file")));
         }
@@ -43,21 +59,29 @@ pub fn store(path: &Path, own: Option<&Path>) -> Result<Vec<u8>, Error> {
         }
         let is_stored = kept.trim_ascii() == given.trim_ascii();
         if is_stored && is_private(path, 0o600) {
-            return Ok(b"nothing to do\n".to_vec());
+            return Ok(line("found", &new, "stored in", path));
         }
     }
     let mut content = Zeroizing::new(Vec::with_capacity(given.len() + 1));
     content.extend_from_slice(given.trim_ascii());
     content.push(b'\n');
-    let written = file::write(path, &content, Some(0o600)).and_then(|()| match own {
-        Some(own) if path.parent() == Some(own) && !is_private(own, 0o700) => close(own),
-        _ => Ok(()),
+    let written = file::write(path, &content, Some(0o600)).and_then(|()| {
+        if path.parent() == Some(folder) && !is_private(folder, 0o700) {
+            close(folder)
+        } else {
+            Ok(())
+        }
     });
     written.map_err(|why| file::not_written(path, &why))?;
-    Ok(format!("wrote {}\n", path.display()).into_bytes())
+    Ok(format!("wrote {}\n", Shown(&path.to_string_lossy())))
 }
 
-/// Whose account it is.
+fn line(verb: &str, account: &Account, place: &str, path: &Path) -> String {
+    let (kind, id) = (account.kind(), Shown(account.client_id()).to_string());
+    format!("{verb} {kind} {id} {place} {}\n", Shown(&path.to_string_lossy()))
+}
+
+/// The part of an account that stays when its secret is rotated.
 fn identity(account: &Account) -> &str {
     match account {
         Account::Service(account) => &account.client_id,
@@ -153,19 +177,30 @@ fn read_keys(mut terminal: &fs::File) -> io::Result<Option<Zeroizing<Vec<u8>>>> 
     }
 }
 
-#[cfg(unix)]
 const PROMPT: &str = "\
 Paste the service account or application token copied from Astra's dashboard, then press Enter.
 It is not shown: ";
 
 /// Whether a line's end ends it all: JSON may have more lines.
-#[cfg(unix)]
 fn is_whole(bytes: &[u8]) -> bool {
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
     !bytes.trim_ascii_start().starts_with(b"{") || !parsed.is_err_and(|error| error.is_eof())
 }
 
+/// Asks at the console, which does not show what is typed.
 #[cfg(not(unix))]
 fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
-    Err(io::Error::other("it is a terminal, which would show it"))
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE));
+    let mut line = Zeroizing::new(rpassword::prompt_password(PROMPT)?);
+    loop {
+        if bytes.len() + line.len() >= LARGEST_FILE {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(line.as_bytes());
+        if is_whole(&bytes) {
+            return Ok(bytes);
+        }
+        bytes.push(b'\n');
+        line = Zeroizing::new(rpassword::read_password()?);
+    }
 }

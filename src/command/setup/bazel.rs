@@ -1,40 +1,55 @@
 //! `~/.bazelrc`: <https://bazel.build/run/bazelrc>.
 //!
-//! A helper is named for a host without its port, and for all its ports.
+//! A helper is named for a host without its port, and serves all its ports.
 
-use super::record::Change;
-use super::{Plan, Surroundings, Tool, lines, link};
+use super::context::Context;
+use super::edit::Edit;
+use super::file;
+use super::plan::Plan;
 use crate::error::Error;
 
 const FLAG: &str = "--credential_helper";
-const HELPER: &str = "bazel-credential-astra";
 
-/// Plans to set Bazel up.
-pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
-    link::plan_on_path(Tool::Bazel, HELPER, around, plan)?;
-    let file = around.home()?.join(".bazelrc");
-    for host in around.hosts {
-        let text = plan.text(&file)?;
-        let is_new = text.is_none();
-        let text = text.get_or_insert_default();
-        match helper(text, host.name()) {
-            Ok(None) => {
-                let added = lines::append(text, &format!("common {FLAG}={}={HELPER}", host.name()));
-                plan.changes.push(Change::Lines { file: file.clone(), added, is_new });
-            }
-            Ok(Some(other)) if other == HELPER => {}
+/// A line for each host, and the link that it names.
+pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let (link, edit) = context.link("bazel-credential-astra", false)?;
+    let helper = Context::written(&link)?;
+    let rc = context.home()?.join(".bazelrc");
+    let text = view.text(&rc)?;
+    let mut edits = Vec::from_iter(edit);
+    for host in &context.hosts {
+        let name = host.name();
+        if edits.iter().any(|edit| edit.name() == name) {
+            continue;
+        }
+        match helper_for(&text, name) {
+            Ok(None) => edits.push(Edit::Block {
+                file: rc.clone(),
+                name: name.to_owned(),
+                head: String::new(),
+                body: format!("common {}", word(&format!("{FLAG}={name}={helper}"))),
+            }),
+            Ok(Some(other)) if other == helper => {}
             Ok(Some(other)) => {
-                let problem = format!("names `{other}` for `{}`", host.name());
-                return Err(Error::Taken { path: file, problem, tool: Tool::Bazel.name() });
+                let problem = format!("names `{other}` for `{name}`");
+                return Err(Error::Taken { path: rc, problem });
             }
-            Err(defect) => return Err(Error::Unparsable { path: file, defect: defect.to_owned() }),
+            Err(defect) => return Err(file::unusable(&rc, defect)),
         }
     }
-    around.note_exports(plan)
+    Ok(edits)
+}
+
+/// A word as it stands in a `.bazelrc`.
+fn word(word: &str) -> String {
+    match word.contains([' ', '\t', '#', '\'', '"', '\\']) {
+        true => format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\"")),
+        false => word.to_owned(),
+    }
 }
 
 /// The helper that the file names for that host.
-fn helper(text: &str, host: &str) -> Result<Option<String>, &'static str> {
+fn helper_for(text: &str, host: &str) -> Result<Option<String>, &'static str> {
     // A line that is added would become a part of the last one, were it a comment.
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {
         return Err("ends in the middle of a line");
@@ -81,10 +96,10 @@ mod tests {
                     build --credential_helper_timeout=h=5s\n";
         assert!(helpers(text).contains(&(String::new(), "all".to_owned())));
         for (host, found) in [("h", "a"), ("j", "d"), ("k", "e")] {
-            assert_eq!(helper(text, host), Ok(Some(found.to_owned())));
+            assert_eq!(helper_for(text, host), Ok(Some(found.to_owned())));
         }
-        assert_eq!(helper(text, "i"), Ok(None));
-        assert_eq!(helper("", "h"), Ok(None));
-        assert!(helper("build --jobs=4 \\\n", "h").is_err());
+        assert_eq!(helper_for(text, "i"), Ok(None));
+        assert_eq!(helper_for("", "h"), Ok(None));
+        assert!(helper_for("build --jobs=4 \\\n", "h").is_err());
     }
 }

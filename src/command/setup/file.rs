@@ -1,9 +1,12 @@
-//! Files of other programs: replaced whole, with the mode they had, behind whatever link leads there.
+//! Files of other programs: replaced as a whole, with the mode they had, behind whatever link leads
+//! there, and only while they hold what was read from them.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::message;
@@ -11,14 +14,25 @@ use crate::message;
 /// Links that lead to links; Linux follows no more.
 const MOST_LINKS: usize = 40;
 
-/// A file's text; `None` when there is no file.
-pub fn read(path: &Path) -> Result<Option<String>, Error> {
-    let text = read_bytes(path)?.map(String::from_utf8).transpose();
-    text.map_err(|_| unusable(path, "is not UTF-8"))
+/// The time between two attempts to take the lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Why a file was not replaced.
+pub enum Failure {
+    /// Another program has changed it since it was read.
+    Changed,
+    /// The system's reason.
+    Io(io::Error),
 }
 
-/// A file's content, whatever its encoding.
-pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A file's content; `None` when there is no file.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let content = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
         true => fs::read(path).map(Some),
         false => Ok(None),
@@ -30,27 +44,65 @@ pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-fn unusable(path: &Path, defect: &str) -> Error {
+/// A file's content as text.
+pub fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(content).map_err(|_| unusable(path, "is not UTF-8"))
+}
+
+/// The error for a file that setup cannot edit; `defect` completes "the file …".
+pub fn unusable(path: &Path, defect: &str) -> Error {
     Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() }
 }
 
-/// Replaces a file's content at one stroke, and makes the folders it needs. The file has `mode`
-/// afterwards, or else the mode it had, and is private when it is new.
+/// The error for what could not be done to `path`.
+pub fn not_written(path: &Path, why: &io::Error) -> Error {
+    Error::NotWritten { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Replaces a file that still holds `before`; `None` stands for no file.
+pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), Failure> {
+    let compare = || match fs::read(path) {
+        Ok(found) if before == Some(&found) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && before.is_none() => Ok(()),
+        _ => Err(Failure::Changed),
+    };
+    match after {
+        Some(after) => write_if(path, after, None, compare),
+        None => compare().and_then(|()| Ok(remove(path)?)),
+    }
+}
+
+/// Replaces a file's content, and makes the folders it needs. The file has `mode` afterwards, or else
+/// the mode it had, and is private when it is new.
 pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> io::Result<()> {
+    write_if(path, content, mode, || Ok(())).map_err(|failure| match failure {
+        Failure::Io(error) => error,
+        Failure::Changed => io::ErrorKind::ResourceBusy.into(),
+    })
+}
+
+fn write_if(
+    path: &Path,
+    content: &[u8],
+    mode: Option<u32>,
+    compare: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let path = target(path);
     make_folders(&path)?;
     let mut name = temporary(&path);
     name.push(std::process::id().to_string());
     let temporary = path.with_file_name(name);
-    let written = write_new(&temporary, content, &path, mode);
-    let done = written.and_then(|()| fs::rename(&temporary, &path));
+    let written = write_new(&temporary, content, &path, mode).map_err(Failure::Io);
+    // The last thing before the rename, since writing to a disk may take long.
+    let done = written.and_then(|()| compare());
+    let done = done.and_then(|()| Ok(fs::rename(&temporary, &path)?));
     if done.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     done
 }
 
-/// How the names of the files begin that are written beside `path` to take its place.
+/// The beginning of the names of the files that are written beside `path` to take its place.
 fn temporary(path: &Path) -> OsString {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -70,22 +122,93 @@ pub fn sweep(path: &Path) {
     }
 }
 
-/// Waits until no other set-up has its turn in that folder, and keeps others waiting until what is
-/// given is dropped. It is the folder itself that is locked, so that no lock file stays behind; `None`
-/// where that cannot be done, as on NFS.
-pub fn turn(folder: &Path) -> Option<fs::File> {
-    let folder = fs::File::open(folder).ok()?;
-    let locked = message::explain("waiting for another `astra-credential setup`", || folder.lock());
-    message::wipe();
-    locked.ok().map(|()| folder)
+/// Keeps other set-ups waiting. The lock is on a file in the configuration folder, which is removed
+/// when the lock is dropped.
+pub struct Lock {
+    path: PathBuf,
+    /// Keeps the lock, unless the file system cannot lock.
+    _file: fs::File,
+    /// Folders that are removed behind the file if they are empty, outermost first.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Lock {
+    /// Waits until no other set-up holds the lock, up to `deadline`.
+    pub fn take(folder: &Path, deadline: Instant) -> Result<Self, Error> {
+        let path = folder.join("setup.lock");
+        let mut is_told = false;
+        let mut folders = Vec::new();
+        loop {
+            for made in missing_folders(&path) {
+                if !folders.contains(&made) {
+                    folders.push(made);
+                }
+            }
+            let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
+            match opened.map(|file| (file.try_lock(), file)) {
+                Ok((Ok(()), file)) if is_at(&file, &path) => {
+                    if is_told {
+                        message::wipe();
+                    }
+                    return Ok(Self { path, _file: file, folders });
+                }
+                // Another process has removed the file since.
+                Ok((Ok(()), _)) => {}
+                Ok((Err(fs::TryLockError::WouldBlock), _)) if !is_told => {
+                    is_told = true;
+                    log::info!("waiting for another `astra-credential setup`");
+                }
+                Ok((Err(fs::TryLockError::WouldBlock), _)) => {}
+                // Where a file system cannot lock, set-ups go on without.
+                Ok((Err(fs::TryLockError::Error(_)), file)) => {
+                    return Ok(Self { path, _file: file, folders });
+                }
+                // A process that ends removes the folder if it is empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(not_written(&path, &error)),
+            }
+            if Instant::now() >= deadline {
+                message::wipe();
+                return Err(Error::SetupLocked { path });
+            }
+            thread::sleep(LOCK_INTERVAL);
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        for folder in self.folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Whether an open file is the one at `path`.
+#[cfg(unix)]
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = file.metadata().and_then(|open| Ok((open, fs::symlink_metadata(path)?)));
+    found.is_ok_and(|(open, found)| (open.dev(), open.ino()) == (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &fs::File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// For a new file that only its owner can read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn write_new(temporary: &Path, content: &[u8], old: &Path, mode: Option<u32>) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(temporary)?;
+    let mut file = private().create_new(true).open(temporary)?;
     file.write_all(content)?;
     keep_permissions(&file, old, mode)?;
     file.sync_all()
@@ -96,7 +219,8 @@ fn keep_permissions(file: &fs::File, old: &Path, mode: Option<u32>) -> io::Resul
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
     let old = fs::metadata(old).ok();
     if let Some(old) = &old {
-        // Of use to root alone, and whoever may not do it owns the file anyway.
+        // Only root can change the owner. For any other user this fails, and the new file has the
+        // right owner already.
         let _ = fchown(file, Some(old.uid()), Some(old.gid()));
     }
     match mode.or(old.map(|old| old.mode() & 0o7777)) {
@@ -119,17 +243,49 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Makes a link, and the folders it needs.
+#[cfg(unix)]
 pub fn link(at: &Path, to: &Path) -> io::Result<()> {
     make_folders(at)?;
-    symlink(to, at)
+    std::os::unix::fs::symlink(to, at)
 }
 
+/// Makes a hard link, or a copy on another drive: symbolic links are for administrators on Windows.
+#[cfg(not(unix))]
+pub fn link(at: &Path, to: &Path) -> io::Result<()> {
+    make_folders(at)?;
+    fs::hard_link(to, at).or_else(|_| fs::copy(to, at).map(drop))
+}
+
+/// Whether there is a link as [`link`] makes it.
 #[cfg(unix)]
-use std::os::unix::fs::symlink;
+pub fn is_link(at: &Path, to: &Path) -> bool {
+    fs::read_link(at).is_ok_and(|found| found == to)
+}
+
+/// Whether there is a link as [`link`] makes it: a file with the same content.
+#[cfg(not(unix))]
+pub fn is_link(at: &Path, to: &Path) -> bool {
+    leads_to(at, to)
+}
+
+/// Whether both are the same file, links followed.
+pub fn leads_to(path: &Path, to: &Path) -> bool {
+    let is_same = |path: PathBuf, to: PathBuf| {
+        let content = |path: &Path| fs::read(path).ok();
+        path == to || cfg!(windows) && path.is_file() && content(&path) == content(&to)
+    };
+    fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(to).is_ok_and(|to| is_same(path, to)))
+}
+
+/// Whether this process may make a file there.
+#[cfg(unix)]
+pub fn may_write(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
 
 #[cfg(not(unix))]
-fn symlink(_: &Path, _: &Path) -> io::Result<()> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "links are made on Unix only"))
+pub fn may_write(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|folder| folder.is_dir() && !folder.permissions().readonly())
 }
 
 /// The folders that are missing for a file to be written at `path`, outermost first.
@@ -163,9 +319,4 @@ fn target(path: &Path) -> PathBuf {
         }
     }
     path
-}
-
-/// The error for what could not be done to `path`.
-pub fn not_written(path: &Path, why: &io::Error) -> Error {
-    Error::NotWritten { path: path.to_owned(), why: why.to_string() }
 }

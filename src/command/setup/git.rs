@@ -1,135 +1,102 @@
-//! git, which edits its configuration itself: <https://git-scm.com/docs/git-config>. What it adds it
-//! does not always take out again without a trace; see [`Change::undo`].
+//! git: a section for each host in the file that `git config --global` writes,
+//! <https://git-scm.com/docs/gitcredentials>.
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use super::plan::{self, Sweep};
-use super::{Plan, Surroundings, Tool, file, link, record};
+use super::context::Context;
+use super::edit::Edit;
+use super::plan::{self, Plan};
 use crate::account::quoted;
 use crate::error::Error;
+use crate::protocol::Host;
 
-/// `git config --get-all` ends so when there is no such value.
+/// The exit code of `git config --get-all` for a key without a value.
 const NOT_FOUND: i32 = 1;
 
-/// A value that was added.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Change {
-    /// The file.
-    pub file: PathBuf,
-    key: String,
-    value: String,
-    is_new: bool,
-    /// The file's length, if its last line had no end.
-    length: Option<u64>,
-}
-
-/// Plans to set git up: a helper for each host.
-pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
-    link::plan_on_path(Tool::Git, "git-credential-astra", around, plan)?;
-    let file = place(around)?;
-    let content = file::read_bytes(&file)?;
-    let is_new = content.is_none();
-    let content = content.unwrap_or_default();
-    let is_open = content.last().is_some_and(|last| *last != b'\n');
-    let length = is_open.then_some(content.len() as u64);
-    let arguments = around.arguments()?;
-    for host in around.hosts {
+/// A helper for each host.
+pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let file = file(context)?;
+    let helper = helper(&Context::written(&context.program)?);
+    let content = view.file(&file)?.clone().unwrap_or_default();
+    let mut edits = Vec::new();
+    for host in &context.hosts {
         let key = format!("credential.https://{host}.helper");
-        let words = ["--host".to_owned(), host.to_string()];
-        let words = words.iter().chain(&arguments).map(|word| quoted(word));
-        // git hands it to a shell.
-        let value = format!("astra {}", words.collect::<Vec<_>>().join(" "));
-        let found = values(&["--global"], &key)?;
-        if found.contains(&value) {
+        let found = values(&content, &key)?;
+        if found.contains(&helper) {
             continue;
         }
-        if let Some(other) = found.iter().find(|found| found.split(' ').next() == Some("astra")) {
+        if let Some(other) = found.iter().find(|found| runs_us(found)) {
             let problem = format!("has `{other}` for `{key}`");
-            return Err(Error::Taken { path: file, problem, tool: Tool::Git.name() });
+            return Err(Error::Taken { path: file, problem });
         }
-        plan.commands.push(command(&["--global", "--add", &key, &value]));
-        let change = Change { file: file.clone(), key, value, is_new, length };
-        plan.changes.push(record::Change::Git(change));
+        // The empty helper keeps out those that stand earlier: they would be asked first, and `store`
+        // would write the token to the disk.
+        edits.push(Edit::Block {
+            file: file.clone(),
+            name: host.to_string(),
+            head: format!("[credential \"https://{host}\"]"),
+            body: format!("\thelper =\n\thelper = {}", written(&helper)),
+        });
+        // cargo's libgit2 leaves the port out when it looks for a helper. git does not, so this
+        // section must not keep other helpers out.
+        let is_plain = Host::parse(host.name()).is_some_and(|plain| context.hosts.contains(&plain));
+        let name = format!("{} without its port", host.name());
+        if host.to_string() != host.name()
+            && !is_plain
+            && !edits.iter().any(|edit: &Edit| edit.name() == name)
+        {
+            edits.push(Edit::Block {
+                file: file.clone(),
+                name,
+                head: format!("[credential \"https://{}\"]", host.name()),
+                body: format!("\thelper = {}", written(&helper)),
+            });
+        }
     }
-    Ok(())
+    Ok(edits)
 }
 
-impl Change {
-    /// Plans to take the value out again, with its section if git made that; `false` when it is not there
-    /// any more.
-    pub fn undo(&self, plan: &mut Plan) -> Result<bool, Error> {
-        let file = self.file.to_string_lossy();
-        if !values(&["--file", &file], &self.key)?.contains(&self.value) {
-            return Ok(false);
-        }
-        if !plan.text(&self.file).is_ok_and(|text| self.cut(text)) {
-            let value = format!("^{}$", literal(&self.value));
-            plan.commands.push(command(&["--file", &file, "--unset-all", &self.key, &value]));
-        }
-        let Self { file, is_new, length, .. } = self.clone();
-        let sweep = Sweep { path: file, length, is_new };
-        if !plan.sweeps.contains(&sweep) {
-            plan.sweeps.push(sweep);
-        }
-        Ok(true)
-    }
-
-    /// Cuts the section that git has added, if nothing else is in it: git itself leaves its head below
-    /// a comment, and takes blank lines along.
-    fn cut(&self, text: &mut Option<String>) -> bool {
-        let url = self.key.strip_prefix("credential.").and_then(|key| key.strip_suffix(".helper"));
-        let (Some(url), Some(whole)) = (url, text.as_deref()) else {
-            return false;
-        };
-        let section = format!("[credential \"{url}\"]\n\thelper = {}\n", written(&self.value));
-        let Some((before, behind)) = whole.split_once(&section) else {
-            return false;
-        };
-        let is_spoken = |line: &&str| !line.is_empty() && !line.starts_with(['#', ';']);
-        let next = behind.lines().map(str::trim_start).find(is_spoken);
-        let is_alone = (before.is_empty() || before.ends_with('\n'))
-            && next.is_none_or(|line| line.starts_with('['));
-        if is_alone {
-            let rest = before.to_owned() + behind;
-            *text = Some(rest).filter(|rest| !(self.is_new && rest.is_empty()));
-        }
-        is_alone
+/// The helper as git's shell takes it. git runs a value that begins with `/` as it stands.
+fn helper(program: &str) -> String {
+    // On Windows git's shell takes a path with slashes.
+    let program = if cfg!(windows) { program.replace('\\', "/") } else { program.to_owned() };
+    match quoted(&program) {
+        plain if plain == program => format!("{program} git"),
+        quoted => format!("!{quoted} git"),
     }
 }
 
-/// A value as git writes it.
+/// Whether a helper is this program, under whatever path or link.
+fn runs_us(helper: &str) -> bool {
+    let word = helper.split(' ').next().unwrap_or_default();
+    word == "astra" || word.ends_with("astra-credential") || word.ends_with("git-credential-astra")
+}
+
+/// A value as it stands in git's file.
 fn written(value: &str) -> String {
-    let escaped = value.replace('\\', r"\\").replace('"', "\\\"");
-    if value.contains(['#', ';']) { format!("\"{escaped}\"") } else { escaped }
+    match value.contains(['#', ';', '"', '\\']) {
+        true => format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
+        false => value.to_owned(),
+    }
 }
 
 /// The file that `git config --global` writes.
-fn place(around: &Surroundings<'_>) -> Result<PathBuf, Error> {
-    if let Some(file) = around.path_in("GIT_CONFIG_GLOBAL") {
+fn file(context: &Context<'_>) -> Result<PathBuf, Error> {
+    if let Some(file) = context.path_in("GIT_CONFIG_GLOBAL") {
         return Ok(file);
     }
-    let file = around.home()?.join(".gitconfig");
-    let config = around
-        .folder("XDG_CONFIG_HOME")
-        .map_or_else(|| around.home().map(|home| home.join(".config")), Ok)?;
+    let file = context.home()?.join(".gitconfig");
+    let config = match context.folder("XDG_CONFIG_HOME") {
+        Some(folder) => folder,
+        None => context.home()?.join(".config"),
+    };
     let other = config.join("git/config");
     Ok(if !file.exists() && other.exists() { other } else { file })
 }
 
-fn values(of: &[&str], key: &str) -> Result<Vec<String>, Error> {
-    let asked = command(&[of, &["--get-all", key]].concat());
-    let said = plan::run(&asked, &[0, NOT_FOUND])?;
-    Ok(said.lines().map(str::to_owned).collect())
-}
-
-fn command(arguments: &[&str]) -> Vec<String> {
-    ["git", "config"].iter().chain(arguments).map(|&word| word.to_owned()).collect()
-}
-
-/// A regular expression that matches `text` and nothing else.
-fn literal(text: &str) -> String {
-    let special = |c: char| r".[]()*+?{}|^$\".contains(c);
-    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+/// The values of a key, as git reads that content.
+fn values(content: &[u8], key: &str) -> Result<Vec<String>, Error> {
+    let command = ["git", "config", "--file", "-", "--get-all", key].map(str::to_owned);
+    let printed = plan::run(&command, content, &[0, NOT_FOUND])?;
+    Ok(printed.lines().map(str::to_owned).collect())
 }

@@ -1,56 +1,66 @@
-//! What is to be changed: to be shown as a diff, or to be carried out.
+//! Changes to the user's files that edits have staged: shown as a diff, or carried out.
 
+use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fmt::Write as _, fs, io};
 
-use super::file;
-use super::record::Change;
+use super::file::{self, Failure};
 use crate::account::quoted;
-use crate::error::{Error, Shown};
+use crate::error::Error;
+use crate::shown::Shown;
 
-/// Characters that are shown of what a command complains.
+/// Characters that are shown of a command's complaint.
 const LONGEST_COMPLAINT: usize = 300;
+
+/// The most lines that are compared one by one; of larger changes the diff shows no more than sizes.
+const MOST_LINES: usize = 2000;
 
 /// Changes to the user's files, in the order in which they are made.
 #[derive(Default)]
 pub struct Plan {
-    /// Links to remove.
-    pub unlinks: Vec<PathBuf>,
-    /// Links to make: where, and to what.
-    pub links: Vec<(PathBuf, PathBuf)>,
+    links: Vec<Link>,
     drafts: Vec<Draft>,
     /// Commands of the tool to run.
     pub commands: Vec<Vec<String>>,
-    /// What to tidy up behind the commands.
-    pub sweeps: Vec<Sweep>,
-    /// What is to be told at the end.
+    /// Kubeconfigs to remove if the commands leave nothing in them.
+    pub sweeps: Vec<PathBuf>,
+    /// Lines to print at the end.
     pub notes: Vec<String>,
-    /// What takes it all back.
-    pub changes: Vec<Change>,
 }
 
-/// A file's content before and after; `None` when there is no file.
+/// A link to make, or to remove where there is no target.
+struct Link {
+    at: PathBuf,
+    to: Option<PathBuf>,
+    /// A link of setup's own stands there, and goes first.
+    is_there: bool,
+}
+
+/// A file's content before and after; `None` stands for no file.
 struct Draft {
     path: PathBuf,
-    before: Option<String>,
-    after: Option<String>,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
 }
 
-/// What a tool leaves behind in its file when a value is taken out again.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Sweep {
-    /// The file.
-    pub path: PathBuf,
-    /// The file's length before, if it was there and its last line had no end.
-    pub length: Option<u64>,
-    /// Whether the file was not there.
-    pub is_new: bool,
+/// Why a plan was not carried out.
+pub enum Stop {
+    /// Another program has changed this file since the plan was made.
+    Changed(PathBuf),
+    /// Something failed.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Plan {
-    /// A file's content as it is after what is planned so far.
-    pub fn text(&mut self, path: &Path) -> Result<&mut Option<String>, Error> {
+    /// A file's content as it is after the changes that are staged so far.
+    pub fn file(&mut self, path: &Path) -> Result<&mut Option<Vec<u8>>, Error> {
         let at = match self.drafts.iter().position(|draft| draft.path == path) {
             Some(at) => at,
             None => {
@@ -63,135 +73,219 @@ impl Plan {
         Ok(&mut self.drafts[at].after)
     }
 
+    /// The same as text; empty if there is no file.
+    pub fn text(&mut self, path: &Path) -> Result<String, Error> {
+        let content = self.file(path)?.clone().unwrap_or_default();
+        file::text(path, content)
+    }
+
+    /// Whether there is a link, after the changes that are staged so far.
+    pub fn has_link(&self, at: &Path, to: &Path) -> bool {
+        match self.staged_link(at) {
+            Some(link) => link.to.as_deref() == Some(to),
+            None => file::is_link(at, to),
+        }
+    }
+
+    /// Whether anything is in the place of a link, after the changes that are staged so far.
+    pub fn is_taken(&self, at: &Path) -> bool {
+        match self.staged_link(at) {
+            Some(link) => link.to.is_some(),
+            None => at.symlink_metadata().is_ok(),
+        }
+    }
+
+    fn staged_link(&self, at: &Path) -> Option<&Link> {
+        self.links.iter().find(|link| link.at == at)
+    }
+
+    /// Stages a link in a place that is not taken.
+    pub fn link(&mut self, at: &Path, to: &Path) {
+        let to = Some(to.to_owned());
+        match self.links.iter_mut().find(|link| link.at == at) {
+            Some(link) => link.to = to,
+            None => self.links.push(Link { at: at.to_owned(), to, is_there: false }),
+        }
+    }
+
+    /// Stages the removal of a link that setup has made.
+    pub fn unlink(&mut self, at: &Path) {
+        match self.links.iter_mut().find(|link| link.at == at) {
+            Some(link) => link.to = None,
+            None => self.links.push(Link { at: at.to_owned(), to: None, is_there: true }),
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.unlinks.is_empty()
-            && self.links.is_empty()
-            && self.commands.is_empty()
-            && self.edits().next().is_none()
+        self.links.is_empty() && self.commands.is_empty() && self.edits().next().is_none()
+    }
+
+    /// Whether something is done to that file.
+    pub fn touches(&self, path: &Path) -> bool {
+        self.edits().any(|draft| draft.path == path)
+            || self.links.iter().any(|link| link.at == path)
+            || self.commands.iter().flatten().any(|word| {
+                word.strip_prefix("--kubeconfig=").is_some_and(|file| path == Path::new(file))
+            })
     }
 
     fn edits(&self) -> impl Iterator<Item = &Draft> {
         self.drafts.iter().filter(|draft| draft.before != draft.after)
     }
 
-    /// What would be done.
+    /// The lines that say what would be done.
     pub fn shown(&self) -> String {
-        let mut said = String::new();
-        for path in &self.unlinks {
-            let _ = writeln!(said, "would remove {}", path.display());
-        }
-        for (at, to) in &self.links {
-            let _ = writeln!(said, "would link {} to {}", at.display(), to.display());
+        let mut shown = String::new();
+        for Link { at, to, .. } in &self.links {
+            let _ = match to {
+                Some(to) => writeln!(shown, "would link {} to {}", path(at), path(to)),
+                None => writeln!(shown, "would remove {}", path(at)),
+            };
         }
         for draft in self.edits() {
-            said += &draft.diff();
+            shown += &draft.diff();
         }
         for command in &self.commands {
-            let _ = writeln!(said, "would run {}", line(command));
+            let _ = writeln!(shown, "would run {}", line(command));
         }
-        let is_removed =
-            |path: &Path| self.edits().any(|draft| draft.path == *path && draft.after.is_none());
-        let sweeps = self.sweeps.iter().filter(|sweep| sweep.is_new && !is_removed(&sweep.path));
-        for Sweep { path, .. } in sweeps {
-            let _ = writeln!(said, "would remove {} if nothing is left in it", path.display());
+        for swept in &self.sweeps {
+            let _ = writeln!(shown, "would remove {} if nothing is left in it", path(swept));
         }
-        said
+        shown
     }
 
-    /// Does it, and tells what was done.
-    pub fn carry_out(&self) -> Result<String, Error> {
-        let mut said = String::new();
-        for path in &self.unlinks {
-            fs::remove_file(path).map_err(|why| file::not_written(path, &why))?;
-            let _ = writeln!(said, "removed {}", path.display());
-        }
-        for (at, to) in &self.links {
-            file::link(at, to).map_err(|why| file::not_written(at, &why))?;
-            let _ = writeln!(said, "linked {} to {}", at.display(), to.display());
-        }
-        for Draft { path, after, .. } in self.edits() {
-            let done = match after {
-                Some(text) => file::write(path, text.as_bytes(), None).map(|()| "wrote"),
-                None => file::remove(path).map(|()| "removed"),
+    /// Carries it out, and returns the lines that say what was done.
+    pub fn carry_out(&self) -> Result<String, Stop> {
+        let mut done = String::new();
+        for Link { at, to, is_there } in &self.links {
+            let removed = if *is_there { fs::remove_file(at) } else { Ok(()) };
+            let linked = removed.and_then(|()| match to {
+                Some(to) => file::link(at, to),
+                None => Ok(()),
+            });
+            linked.map_err(|why| file::not_written(at, &why))?;
+            let _ = match to {
+                Some(to) => writeln!(done, "linked {} to {}", path(at), path(to)),
+                None => writeln!(done, "removed {}", path(at)),
             };
-            let done = done.map_err(|why| file::not_written(path, &why))?;
-            let _ = writeln!(said, "{done} {}", path.display());
+        }
+        for Draft { path: at, before, after } in self.edits() {
+            file::replace(at, before.as_deref(), after.as_deref()).map_err(
+                |failure| match failure {
+                    Failure::Changed => Stop::Changed(at.clone()),
+                    Failure::Io(why) => file::not_written(at, &why).into(),
+                },
+            )?;
+            let verb = if after.is_some() { "wrote" } else { "removed" };
+            let _ = writeln!(done, "{verb} {}", path(at));
         }
         for command in &self.commands {
-            run(command, &[0])?;
-            let _ = writeln!(said, "ran {}", line(command));
+            run(command, &[], &[0])?;
+            let _ = writeln!(done, "ran {}", line(command));
         }
-        for sweep in &self.sweeps {
-            if sweep.carry_out().map_err(|why| file::not_written(&sweep.path, &why))? {
-                let _ = writeln!(said, "removed {}", sweep.path.display());
-            }
+        for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
+            file::remove(swept).map_err(|why| file::not_written(swept, &why))?;
+            let _ = writeln!(done, "removed {}", path(swept));
         }
-        Ok(said)
+        Ok(done)
     }
 }
 
-impl Sweep {
-    /// Whether the file was removed.
-    fn carry_out(&self) -> io::Result<bool> {
-        let Ok(content) = fs::read(&self.path) else {
-            return Ok(false);
-        };
-        // What kubectl writes when it has nothing to write.
-        let says_nothing = |line: &str| {
-            let empty = [": null", ": []", ": {}", ": \"\""];
-            matches!(line, "apiVersion: v1" | "kind: Config")
-                || empty.iter().any(|end| line.ends_with(end))
-        };
-        if self.is_new && String::from_utf8_lossy(&content).lines().all(says_nothing) {
-            return file::remove(&self.path).map(|()| true);
-        }
-        // git ends the last line, and leaves it so.
-        if self.length.is_some_and(|length| length + 1 == content.len() as u64)
-            && let Some(content) = content.strip_suffix(b"\n")
-        {
-            file::write(&self.path, content, None)?;
-        }
-        Ok(false)
-    }
+/// Whether a kubeconfig has only the lines that kubectl writes without content.
+fn is_blank_kubeconfig(path: &Path) -> bool {
+    let is_blank = |line: &str| {
+        let empty = [": null", ": []", ": {}", ": \"\""];
+        matches!(line, "apiVersion: v1" | "kind: Config")
+            || empty.iter().any(|end| line.ends_with(end))
+    };
+    fs::read(path).is_ok_and(|content| String::from_utf8_lossy(&content).lines().all(is_blank))
 }
 
 impl Draft {
-    /// A unified diff. What setup adds or takes away lies together, so it is one hunk. What stays is
-    /// not shown, since it may be a secret: no lines around the hunk, and `…` for the rest of a line.
+    /// A unified diff. Lines that stay are not shown, since they may hold a secret: there are none
+    /// around a hunk, and `…` stands for the rest of a line.
     fn diff(&self) -> String {
-        let name = |text: &Option<String>| match text {
-            Some(_) => self.path.display().to_string(),
+        let name = |content: &Option<Vec<u8>>| match content {
+            Some(_) => path(&self.path),
             None => "/dev/null".to_owned(),
         };
-        let mut said = format!("--- {}\n+++ {}\n", name(&self.before), name(&self.after));
-        let lines = |text: &Option<String>| -> Vec<String> {
-            text.iter().flat_map(|text| text.split_inclusive('\n')).map(str::to_owned).collect()
-        };
-        let (old, new) = (lines(&self.before), lines(&self.after));
-        let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
-        let tail = old[same..].iter().rev().zip(new[same..].iter().rev());
-        let tail = tail.take_while(|(old, new)| old == new).count();
-        let (old, new) = (&old[same..old.len() - tail], &new[same..new.len() - tail]);
-        let range = |lines: &[String]| match lines.len() {
-            0 => format!("{same},0"),
-            count => format!("{},{count}", same + 1),
-        };
-        let _ = writeln!(said, "@@ -{} +{} @@", range(old), range(new));
-        let (old, new) = elided(&old.concat(), &new.concat());
-        let lines = |text: String| -> Vec<String> {
-            text.split_inclusive('\n').map(str::to_owned).collect()
-        };
-        let groups = [('-', lines(old)), ('+', lines(new))];
-        for (mark, line) in groups.iter().flat_map(|(mark, of)| of.iter().map(move |l| (mark, l))) {
-            said.push(*mark);
-            said += line;
-            if !line.ends_with('\n') {
-                said += "\n\\ No newline at end of file\n";
+        let mut shown = format!("--- {}\n+++ {}\n", name(&self.before), name(&self.after));
+        let [old, new] = [&self.before, &self.after].map(|content| {
+            let text = String::from_utf8_lossy(content.as_deref().unwrap_or_default());
+            text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>()
+        });
+        for hunk in hunks(&old, &new) {
+            let range = |start: usize, count: usize| match count {
+                0 => format!("{start},0"),
+                count => format!("{},{count}", start + 1),
+            };
+            let Hunk { old_start, old, new_start, new } = hunk;
+            let ranges = (range(old_start, old.len()), range(new_start, new.len()));
+            let _ = writeln!(shown, "@@ -{} +{} @@", ranges.0, ranges.1);
+            let (old, new) = elided(&old.concat(), &new.concat());
+            for (mark, text) in [('-', old), ('+', new)] {
+                for line in text.split_inclusive('\n') {
+                    shown.push(mark);
+                    shown += line;
+                    if !line.ends_with('\n') {
+                        shown += "\n\\ No newline at end of file\n";
+                    }
+                }
             }
         }
-        said
+        shown
     }
+}
+
+/// Lines that differ, and how many lines stand before them.
+struct Hunk<'a> {
+    old_start: usize,
+    old: &'a [String],
+    new_start: usize,
+    new: &'a [String],
+}
+
+/// The differences of two texts, by their longest common subsequence of lines.
+fn hunks<'a>(old: &'a [String], new: &'a [String]) -> Vec<Hunk<'a>> {
+    let head = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev());
+    let tail = tail.take_while(|(old, new)| old == new).count();
+    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
+    let (rows, columns) = (old.len() - head, new.len() - head);
+    if rows > MOST_LINES || columns > MOST_LINES {
+        return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
+    }
+    // `common[i][j]`: the length of the common subsequence behind line i of the old, j of the new.
+    let mut common = vec![vec![0_u16; columns + 1]; rows + 1];
+    for i in (0..rows).rev() {
+        for j in (0..columns).rev() {
+            common[i][j] = match old[head + i] == new[head + j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let is_same = |i: usize, j: usize| i < rows && j < columns && old[head + i] == new[head + j];
+    let mut hunks = Vec::new();
+    while i < rows || j < columns {
+        let (old_start, new_start) = (head + i, head + j);
+        while (i < rows || j < columns) && !is_same(i, j) {
+            if j == columns || i < rows && common[i + 1][j] >= common[i][j + 1] {
+                i += 1;
+            } else {
+                j += 1;
+            }
+        }
+        let (old, new) = (&old[old_start..head + i], &new[new_start..head + j]);
+        hunks.push(Hunk { old_start, old, new_start, new });
+        while is_same(i, j) {
+            i += 1;
+            j += 1;
+        }
+    }
+    hunks
 }
 
 /// Two texts without the words that both begin or end with.
@@ -212,15 +306,20 @@ fn elided(old: &str, new: &str) -> (String, String) {
     (elided(old), elided(new))
 }
 
-/// Runs a command of a tool, which may end with one of `codes`, and gives what it says.
-pub fn run(command: &[String], codes: &[i32]) -> Result<String, Error> {
+/// Runs a command of a tool, which may end with one of `codes`, and returns its standard output.
+pub fn run(command: &[String], input: &[u8], codes: &[i32]) -> Result<String, Error> {
     let failed = |why: String| Error::ToolFailed { command: line(command), why };
     let Some((program, arguments)) = command.split_first() else {
         return Ok(String::new());
     };
     let mut child = Command::new(program);
-    let output = child.args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| failed(error.to_string()))?;
+    child.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().map_err(|error| failed(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that does not read its input has ended already, and says why.
+        let _ = std::io::Write::write_all(&mut stdin, input);
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
     match output.status.code() {
         Some(code) if codes.contains(&code) => {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -239,4 +338,9 @@ pub fn run(command: &[String], codes: &[i32]) -> Result<String, Error> {
 /// A command as a shell takes it.
 pub fn line(command: &[String]) -> String {
     command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A path, safe to show.
+fn path(path: &Path) -> String {
+    Shown(&path.to_string_lossy()).to_string()
 }

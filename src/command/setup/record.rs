@@ -1,94 +1,179 @@
-//! What setup has done: `setup.json` in the configuration folder, gone when all is taken back.
+//! The record of what setup has done: `setup.json` in the configuration folder, removed when all is
+//! taken back. It holds edits under names, and knows no tool.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::edit::{Applied, Edit, Made};
+use super::file;
 use super::plan::Plan;
-use super::{Tool, docker, file, git, kubectl, lines, link};
 use crate::error::{Error, json_defect};
 
-/// What has been done, for every tool.
-#[derive(Default, Deserialize, Serialize)]
+/// The edits that were done, each under the name for which it was done.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
-    /// The folders that were made, outermost first.
-    folders: Vec<PathBuf>,
-    done: BTreeMap<String, Vec<Change>>,
-}
-
-/// One thing that was done, with what is needed to take it back and no more.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// A link was made.
-    Link {
-        /// Where.
-        at: PathBuf,
-        /// To what.
-        to: PathBuf,
-    },
-    /// Lines were added to a file.
-    Lines {
-        /// The file.
-        file: PathBuf,
-        /// What was added.
-        added: String,
-        /// Whether there was no file.
-        is_new: bool,
-    },
-    /// Docker was told of a helper.
-    Docker(docker::Change),
-    /// git was told of a helper.
-    Git(git::Change),
-    /// kubectl was told of a user.
-    Kubectl(kubectl::Change),
+    /// What was made around the edits, outermost first.
+    made: Vec<Made>,
+    done: BTreeMap<String, Vec<Edit>>,
 }
 
 impl Record {
     /// Reads the record; an empty one when there is none.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let Some(text) = file::read(path)? else {
+        let Some(content) = file::read(path)? else {
             return Ok(Self::default());
         };
-        serde_json::from_str(&text).map_err(|error| {
+        let read = serde_json::from_slice(&content);
+        read.or_else(|error| old::read(&content).ok_or(error)).map_err(|error| {
             let defect = format!("is {}", json_defect(&error));
             Error::Unparsable { path: path.to_owned(), defect }
         })
     }
 
-    /// Where something was done for a tool.
-    pub fn places(&self, tool: Tool) -> impl Iterator<Item = &Path> {
-        self.of(tool).iter().map(Change::place)
+    /// The edits under a name.
+    pub fn of(&self, name: &str) -> &[Edit] {
+        self.done.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Plans to take back what was done for a tool.
-    pub fn undo(&self, tool: Tool) -> Result<Plan, Error> {
-        let mut plan = Plan::default();
-        self.of(tool).iter().rev().try_for_each(|change| change.undo(&mut plan))?;
-        Ok(plan)
-    }
-
-    fn of(&self, tool: Tool) -> &[Change] {
-        self.done.get(tool.name()).map_or(&[], Vec::as_slice)
-    }
-
-    /// Adds what is planned for a tool, and the folders that will be made for it and for the record
-    /// itself at `path`.
-    pub fn add(&mut self, tool: Tool, plan: &Plan, path: &Path) {
-        let done = self.done.entry(tool.name().to_owned()).or_default();
-        for change in &plan.changes {
-            if !done.contains(change) {
-                done.push(change.clone());
+    /// Stages an edit, in the place of what setup has done there before, and records it under `name`.
+    /// What somebody else has done already is not recorded.
+    ///
+    /// # Errors
+    /// Somebody else has done something different in that place.
+    pub fn renew(&mut self, name: &str, edit: Edit, plan: &mut Plan) -> Result<(), Error> {
+        let is_ours = self.done.values().flatten().any(|known| *known == edit);
+        let is_old = |known: &&Edit| **known != edit && known.is_for_the_place_of(&edit);
+        let olds: Vec<_> = self.of(name).iter().filter(is_old).cloned().collect();
+        // The tool has found no block by its own reading, so that one in a comment does not count.
+        let is_done = (is_ours || !matches!(edit, Edit::Block { .. })) && edit.is_done(plan)?;
+        if is_done && !is_ours {
+            return Ok(());
+        }
+        if !is_done {
+            let mut old = None;
+            for known in &olds {
+                if known.is_done(plan)? {
+                    old = Some(known);
+                }
+            }
+            match edit.apply(old, plan)? {
+                Applied::Staged(made) => made.into_iter().for_each(|made| self.make(made)),
+                Applied::Same if !is_ours => return Ok(()),
+                Applied::Same => {}
+                Applied::Taken(problem) => {
+                    let path = edit.place().to_owned();
+                    return Err(Error::Taken { path, problem });
+                }
             }
         }
-        let places = plan.changes.iter().map(Change::place).chain([path]);
-        for folder in places.flat_map(file::missing_folders) {
-            if !self.folders.contains(&folder) {
-                self.folders.push(folder);
+        // Another tool may rely on the same edit.
+        for edits in self.done.values_mut() {
+            if edits.iter().any(|known| olds.contains(known)) {
+                edits.retain(|known| !olds.contains(known) && *known != edit);
+                edits.push(edit.clone());
             }
         }
+        for folder in file::missing_folders(edit.place()) {
+            self.make(Made::Folder(folder));
+        }
+        let edits = self.done.entry(name.to_owned()).or_default();
+        if !edits.contains(&edit) {
+            edits.push(edit);
+        }
+        Ok(())
+    }
+
+    /// Records that something was made.
+    pub fn make(&mut self, made: Made) {
+        if !self.made.contains(&made) {
+            self.made.push(made);
+        }
+    }
+
+    /// Both records in one: what a process may find that comes after one that was killed.
+    pub fn with(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        other.made.iter().for_each(|made| both.make(made.clone()));
+        for (name, edits) in &other.done {
+            let known = both.done.entry(name.clone()).or_default();
+            let new: Vec<_> = edits.iter().filter(|edit| !known.contains(edit)).cloned().collect();
+            known.extend(new);
+        }
+        both
+    }
+
+    /// Stages the removal of every edit under a name, but for those that are under another name too.
+    pub fn undo(&self, name: &str, plan: &mut Plan) -> Result<(), Error> {
+        let others: Vec<_> = self.done.iter().filter(|(other, _)| *other != name).collect();
+        let mut left: Vec<&Path> = Vec::new();
+        for edit in self.of(name).iter().rev() {
+            if others.iter().any(|(_, edits)| edits.contains(edit)) {
+                continue;
+            }
+            let was_there = edit.revert(plan)?;
+            if let Edit::User(user) = edit
+                && was_there
+                && self.made.contains(&Made::File(user.file.clone()))
+                && !plan.sweeps.contains(&user.file)
+            {
+                plan.sweeps.push(user.file.clone());
+            }
+            if !was_there
+                && edit.place().symlink_metadata().is_ok()
+                && !left.contains(&edit.place())
+            {
+                left.push(edit.place());
+            }
+        }
+        self.made.iter().rev().try_for_each(|made| made.tidy(plan))?;
+        left.retain(|place| !plan.touches(place));
+        for place in left {
+            let place = crate::error::Shown(&place.to_string_lossy()).to_string();
+            plan.notes.push(format!("left {place} as it is: it was changed since"));
+        }
+        Ok(())
+    }
+
+    /// Drops the edits under a name, once they are taken back, and the folders that are empty by then.
+    /// Returns the folders that are left.
+    pub fn drop_name(&mut self, name: &str, path: &Path) -> Result<Vec<PathBuf>, Error> {
+        self.done.remove(name);
+        self.remove_folders();
+        let folders = self.made.iter().filter_map(|made| match made {
+            Made::Folder(folder) => Some(folder.clone()),
+            Made::File(_) | Made::Object { .. } => None,
+        });
+        let folders = folders.collect();
+        // The record goes last, so that an undo that is killed can be done again.
+        match self.done.is_empty() {
+            true => file::remove(path).map_err(|why| file::not_written(path, &why))?,
+            false => self.save(path)?,
+        }
+        Ok(folders)
+    }
+
+    /// Removes the folders that are empty, innermost first, and forgets the rest of what was made in
+    /// files without an edit.
+    fn remove_folders(&mut self) {
+        let mut kept = Vec::new();
+        while let Some(made) = self.made.pop() {
+            let is_gone = match &made {
+                Made::Folder(folder) => fs::remove_dir(folder).is_ok() || !folder.exists(),
+                Made::File(file) | Made::Object { file, .. } => {
+                    !self.done.values().flatten().any(|edit| edit.place() == file)
+                }
+            };
+            if !is_gone {
+                kept.push(made);
+            }
+        }
+        kept.reverse();
+        self.made = kept;
     }
 
     /// Writes the record.
@@ -98,68 +183,116 @@ impl Record {
         saved.map_err(|why| file::not_written(path, &why))
     }
 
-    /// Drops what was done for a tool, once it is taken back, and the folders that nobody else uses.
-    pub fn drop_tool(&mut self, tool: Tool, path: &Path) -> Result<(), Error> {
-        if self.done.remove(tool.name()).is_none() {
-            return Ok(());
-        }
-        // Last of all the record, and the folders that hold it: who is killed here can do it again.
-        self.remove_folders();
-        if !self.done.is_empty() {
-            return self.save(path);
-        }
-        file::remove(path).map_err(|why| file::not_written(path, &why))?;
-        self.remove_folders();
-        Ok(())
+    /// The places of the edits under a name.
+    pub fn places(&self, name: &str) -> impl Iterator<Item = &Path> {
+        self.of(name).iter().map(Edit::place)
+    }
+}
+
+/// The record as version 0.1 wrote it.
+mod old {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use serde::Deserialize;
+
+    use super::super::edit::json::{Item, Syntax};
+    use super::super::edit::user::User;
+    use super::super::edit::{Edit, Made};
+    use super::Record;
+
+    #[derive(Deserialize)]
+    struct Old {
+        folders: Vec<PathBuf>,
+        done: BTreeMap<String, Vec<Change>>,
     }
 
-    /// Innermost first; one that is not empty stays.
-    fn remove_folders(&mut self) {
-        let mut kept = Vec::new();
-        while let Some(folder) = self.folders.pop() {
-            if fs::remove_dir(&folder).is_err() && folder.exists() {
-                kept.push(folder);
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Change {
+        Link { at: PathBuf, to: PathBuf },
+        Lines { file: PathBuf, added: String, is_new: bool },
+        Docker { file: PathBuf, hosts: Vec<String>, made: DockerMade },
+        Git { file: PathBuf, key: String, value: String, is_new: bool, length: Option<u64> },
+        Kubectl { file: PathBuf, command: String, arguments: Vec<String>, is_new: bool },
+    }
+
+    #[derive(Deserialize, Eq, PartialEq, PartialOrd)]
+    #[serde(rename_all = "kebab-case")]
+    enum DockerMade {
+        Entries,
+        Key,
+        Document,
+        File,
+    }
+
+    pub fn read(content: &[u8]) -> Option<Record> {
+        let Old { folders, done } = serde_json::from_slice(content).ok()?;
+        let mut record = Record::default();
+        folders.into_iter().for_each(|folder| record.make(Made::Folder(folder)));
+        for (name, changes) in done {
+            let edits: Vec<_> =
+                changes.into_iter().flat_map(|change| change.edits(&mut record)).collect();
+            record.done.insert(name, edits);
+        }
+        Some(record)
+    }
+
+    impl Change {
+        fn edits(self, record: &mut Record) -> Vec<Edit> {
+            let mut make = |file: &PathBuf, is_new: bool| {
+                if is_new {
+                    record.make(Made::File(file.clone()));
+                }
+            };
+            match self {
+                Self::Link { at, to } => vec![Edit::Link { at, to }],
+                Self::Lines { file, added, is_new } => {
+                    make(&file, is_new);
+                    let body = added.trim_matches(['\r', '\n']).replace("\r\n", "\n");
+                    let name = body.split('=').nth(1).filter(|_| body.starts_with("common"));
+                    let name = name.unwrap_or_default().to_owned();
+                    vec![Edit::Block { file, name, head: String::new(), body }]
+                }
+                Self::Docker { file, hosts, made } => {
+                    make(&file, made == DockerMade::File);
+                    let path = vec!["credHelpers".to_owned()];
+                    let depths = [DockerMade::Document, DockerMade::Key].into_iter().zip(0..);
+                    for (_, depth) in depths.filter(|(least, _)| made >= *least) {
+                        let path = path[..depth].into();
+                        record.make(Made::Object {
+                            file: file.clone(),
+                            syntax: Syntax::Json,
+                            path,
+                        });
+                    }
+                    let entry = |host| {
+                        let (path, key) = (path.clone(), Some(host));
+                        let item = Item { path, key, value: "astra".to_owned() };
+                        Edit::Entry { file: file.clone(), syntax: Syntax::Json, item }
+                    };
+                    hosts.into_iter().map(entry).collect()
+                }
+                Self::Git { file, key, value, is_new, length } => {
+                    make(&file, is_new);
+                    let url = key.trim_start_matches("credential.").trim_end_matches(".helper");
+                    let name = url.trim_start_matches("https://").to_owned();
+                    // git has ended the last line.
+                    let start = if length.is_some() { "\n" } else { "" };
+                    let head = format!("{start}[credential \"{url}\"]");
+                    let escaped = value.replace('\\', r"\\").replace('"', "\\\"");
+                    let value = match value.contains(['#', ';']) {
+                        true => format!("\"{escaped}\""),
+                        false => escaped,
+                    };
+                    vec![Edit::Block { file, name, head, body: format!("\thelper = {value}") }]
+                }
+                Self::Kubectl { file, command, arguments, is_new } => {
+                    make(&file, is_new);
+                    let (name, api_version) = ("astra".to_owned(), "v1".to_owned());
+                    vec![Edit::User(User { file, name, command, arguments, api_version })]
+                }
             }
         }
-        kept.reverse();
-        self.folders = kept;
     }
-}
-
-impl Change {
-    fn place(&self) -> &Path {
-        match self {
-            Self::Link { at, .. } => at,
-            Self::Lines { file, .. } => file,
-            Self::Docker(change) => &change.file,
-            Self::Git(change) => &change.file,
-            Self::Kubectl(change) => &change.file,
-        }
-    }
-
-    /// Plans to take it back, unless somebody has changed it since.
-    fn undo(&self, plan: &mut Plan) -> Result<(), Error> {
-        let is_ours = match self {
-            Self::Link { at, to } => link::undo(at, to, plan),
-            Self::Lines { file, added, is_new } => undo_lines(file, added, *is_new, plan)?,
-            Self::Docker(change) => change.undo(plan)?,
-            Self::Git(change) => change.undo(plan)?,
-            Self::Kubectl(change) => change.undo(plan)?,
-        };
-        if !is_ours && self.place().symlink_metadata().is_ok() {
-            let place = self.place().display();
-            plan.notes.push(format!("left {place} as it is: it was changed since"));
-        }
-        Ok(())
-    }
-}
-
-/// Whether the lines were there.
-fn undo_lines(path: &Path, added: &str, is_new: bool, plan: &mut Plan) -> Result<bool, Error> {
-    let text = plan.text(path)?;
-    let is_ours = text.as_mut().is_some_and(|text| lines::cut(text, added));
-    if is_ours && is_new && text.as_deref() == Some("") {
-        *text = None;
-    }
-    Ok(is_ours)
 }

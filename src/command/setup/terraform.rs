@@ -6,58 +6,75 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::record::Change;
-use super::{Plan, Surroundings, Tool, file, lines, link};
+use super::context::Context;
+use super::edit::Edit;
+use super::file;
+use super::plan::Plan;
 use crate::account::quoted;
 use crate::error::Error;
 
 const BLOCK: &str = "credentials_helper";
 const HELPER: &str = "astra";
 
-/// Plans to set Terraform up.
-pub fn plan(around: &Surroundings<'_>, plan: &mut Plan) -> Result<(), Error> {
-    let folder = around.home()?.join(".terraform.d");
-    let name = "terraform-credentials-astra";
-    link::plan(Tool::Terraform, folder.join("plugins").join(name), around, plan)?;
-    let named = around.path_in("TF_CLI_CONFIG_FILE").or_else(|| around.path_in("TERRAFORM_CONFIG"));
-    // Only without those does Terraform read its folder too.
+/// The helper's block, and the link in the folder where Terraform looks for it.
+pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let folder = folder(context)?;
+    let name = if cfg!(windows) {
+        "terraform-credentials-astra.exe"
+    } else {
+        "terraform-credentials-astra"
+    };
+    let link = Edit::Link { at: folder.join("plugins").join(name), to: context.program.clone() };
+    let named =
+        context.path_in("TF_CLI_CONFIG_FILE").or_else(|| context.path_in("TERRAFORM_CONFIG"));
+    // Terraform reads its folder too, unless one of these variables names a file.
     let further = if named.is_some() { Vec::new() } else { further_files(&folder) };
-    let tofu = around.home()?.join(".tofurc");
+    let tofu = context.home()?.join(".tofurc");
     if named.is_none() && tofu.exists() && !names_a_helper(&tofu) {
         let tofu = quoted(&tofu.to_string_lossy());
         let variable = format!("TF_CLI_CONFIG_FILE={tofu}");
-        plan.notes.push(format!("remains: for OpenTofu, the same with `{variable}` before it"));
+        view.notes.push(format!("remains: for OpenTofu, the same with `{variable}` before it"));
     }
-    let file = named.map_or_else(|| around.home().map(|home| home.join(".terraformrc")), Ok)?;
-    let hosts = around.hosts.iter().flat_map(|host| ["--host".to_owned(), host.to_string()]);
-    let arguments: Vec<_> = hosts.chain(around.arguments()?).map(|word| string(&word)).collect();
-    let arguments = arguments.join(", ");
-    let unparsable =
-        |path: &Path, defect: String| Error::Unparsable { path: path.to_owned(), defect };
-    if arguments.contains("${") {
-        return Err(unparsable(&file, "cannot hold a value with `${` in it".to_owned()));
+    let usual = if cfg!(windows) { "terraform.rc" } else { ".terraformrc" };
+    let rc = match named {
+        Some(file) => file,
+        None => base(context)?.join(usual),
+    };
+    let block = Edit::Block {
+        file: rc.clone(),
+        name: BLOCK.to_owned(),
+        head: String::new(),
+        body: format!("{BLOCK} \"{HELPER}\" {{}}"),
+    };
+    let text = view.text(&rc)?;
+    let found = helpers(&text).map_err(|defect| file::unusable(&rc, &defect))?;
+    if found == [HELPER] && block.is_done(view)? {
+        return Ok(vec![link]);
     }
-    let block = format!("{BLOCK} \"{HELPER}\" {{\n  args = [{arguments}]\n}}");
-    let text = plan.text(&file)?;
-    let is_new = text.is_none();
-    let text = text.get_or_insert_default();
-    let found = helpers(text).map_err(|defect| unparsable(&file, defect))?;
-    if found == [HELPER] && text.replace("\r\n", "\n").contains(&block) {
-        return Ok(());
-    }
-    let here = (!found.is_empty()).then(|| file.clone());
+    let here = (!found.is_empty()).then(|| rc.clone());
     if let Some(path) = here.or_else(|| further.into_iter().find(|path| names_a_helper(path))) {
         let problem = format!("has a `{BLOCK}` already, and Terraform allows one");
-        return Err(Error::Taken { path, problem, tool: Tool::Terraform.name() });
+        return Err(Error::Taken { path, problem });
     }
-    let added = lines::append(text, &block);
-    plan.changes.push(Change::Lines { file, added, is_new });
-    Ok(())
+    Ok(vec![link, block])
+}
+
+/// The folder that holds Terraform's own.
+fn base(context: &Context<'_>) -> Result<PathBuf, Error> {
+    match context.folder("APPDATA") {
+        Some(folder) if cfg!(windows) => Ok(folder),
+        _ => context.home(),
+    }
+}
+
+/// Terraform's folder.
+fn folder(context: &Context<'_>) -> Result<PathBuf, Error> {
+    Ok(base(context)?.join(if cfg!(windows) { "terraform.d" } else { ".terraform.d" }))
 }
 
 /// Whether a file of Terraform's names this program.
 pub fn names_us(path: &Path) -> bool {
-    let Ok(Some(text)) = file::read(path) else { return false };
+    let Some(text) = text_of(path) else { return false };
     match path.extension() {
         Some(end) if end == "json" => {
             text.contains(&format!("\"{BLOCK}\"")) && text.contains(&format!("\"{HELPER}\""))
@@ -77,15 +94,15 @@ pub fn further_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn names_a_helper(path: &Path) -> bool {
-    let Ok(Some(text)) = file::read(path) else { return false };
+    let Some(text) = text_of(path) else { return false };
     match path.extension() {
         Some(end) if end == "json" => text.contains(&format!("\"{BLOCK}\"")),
         _ => helpers(&text).is_ok_and(|found| !found.is_empty()),
     }
 }
 
-fn string(word: &str) -> String {
-    format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\""))
+fn text_of(path: &Path) -> Option<String> {
+    file::read(path).ok().flatten().and_then(|content| String::from_utf8(content).ok())
 }
 
 /// The labels of the helpers that are named; the error completes "the file …".

@@ -1,0 +1,250 @@
+//! The exchange lock: keeps the number of exchanges small, and nothing else depends on it.
+//!
+//! Processes that need a token queue for a file lock, so that one asks Astra and the others read the
+//! result from the cache. `flock` cannot tell a holder that waits for Astra from one that is stopped,
+//! so the holder updates the modification time of the lock file while it waits: its heartbeat. A
+//! waiter gives up on a holder without a heartbeat, and queues for the next of [`LEVELS`] locks. So one
+//! of the waiters goes on, and not all of them.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::file;
+use super::holder::Holder;
+use crate::message::LONG_WAIT;
+use crate::seal;
+use crate::timestamp::{self, Heartbeat};
+
+/// A place in the queue for the right to ask Astra.
+pub struct Queue {
+    /// `None` without a cache.
+    locks: Option<Locks>,
+    /// When to explain the wait; `None` once it has been explained.
+    explain_from: Option<Instant>,
+    deadline: Instant,
+    pause: Duration,
+}
+
+/// The locks of one identity, of which one is queued for.
+struct Locks {
+    dir: PathBuf,
+    identity: String,
+    level: u32,
+    lock: Option<File>,
+    /// A holder without a heartbeat for longer than this is not waited for.
+    patience: Duration,
+    /// When the holder's heartbeat was last seen to change, and what it was.
+    alive: (Instant, Option<Heartbeat>),
+}
+
+/// The result of a step in the queue.
+pub enum Turn {
+    /// This process is to ask Astra.
+    Ask(Hold),
+    /// Another process is asking; read the entry again.
+    Wait,
+    /// The deadline has passed.
+    TooLate,
+}
+
+/// The right to ask Astra. Dropping it releases the lock.
+///
+/// The lock is `None` without a cache, on a file system that cannot lock, and if the holder of every
+/// lock is stopped. Then several processes may ask at the same time.
+pub struct Hold(Option<File>);
+
+/// How many locks there are. With one stopped holder a second lock is needed; a third holds if the
+/// process that took over is stopped too. After that a waiter asks without a lock.
+const LEVELS: u32 = 3;
+
+/// How often a holder updates its heartbeat while it waits for Astra.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// The shortest patience: some heartbeats may be late on a busy machine.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The shortest patience with the holder of a later lock. Halved each time, the patience with all
+/// holders together is two thirds of the time-out, so that time is left to ask.
+const SHORTEST_LATER_PATIENCE: Duration = Duration::from_millis(150);
+
+/// How long a waiter sleeps between two steps: the first pause and the last, doubling in between.
+const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
+
+impl Queue {
+    /// A queue for `identity` in `dir`, until `deadline`.
+    pub fn new(identity: Option<(&Path, String)>, deadline: Instant) -> Self {
+        let now = Instant::now();
+        let third = deadline.saturating_duration_since(now) / 3;
+        let locks = identity.map(|(dir, identity)| Locks {
+            dir: dir.to_owned(),
+            identity,
+            level: 1,
+            lock: None,
+            patience: third.max(SHORTEST_PATIENCE),
+            alive: (now, None),
+        });
+        Self { locks, explain_from: Some(now + LONG_WAIT), deadline, pause: PAUSE.start }
+    }
+
+    /// Tries for the lock, and sleeps a little if another process has it.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
+    pub fn step(&mut self) -> io::Result<Turn> {
+        let Some(locks) = &mut self.locks else {
+            return Ok(Turn::Ask(Hold(None)));
+        };
+        let now = Instant::now();
+        if let Some(hold) = locks.take(now)? {
+            return Ok(Turn::Ask(hold));
+        }
+        let left = self.deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return Ok(Turn::TooLate);
+        }
+        let jitter = f64::from(seal::random() as u8) / 256.0;
+        thread::sleep(self.pause.mul_f64(0.5 + jitter).min(left));
+        self.pause = (self.pause * 2).min(PAUSE.end);
+        Ok(Turn::Wait)
+    }
+
+    /// Calls `explain` once if the wait has become long.
+    pub fn when_long(&mut self, explain: impl FnOnce(Holder<'_>)) {
+        if self.explain_from.take_if(|from| *from <= Instant::now()).is_some() {
+            explain(Holder(self.locks.as_ref().and_then(|locks| locks.lock.as_ref())));
+        }
+    }
+}
+
+impl Locks {
+    /// The lock, if it can be had now or need not be waited for.
+    fn take(&mut self, now: Instant) -> io::Result<Option<Hold>> {
+        let path = path(&self.dir, &self.identity, self.level);
+        let lock = match self.lock.take().filter(|lock| is_at(lock, &path)) {
+            Some(lock) => lock,
+            None => file::open_to_lock(&path)?,
+        };
+        match try_lock(&lock) {
+            Ok(true) if is_at(&lock, &path) => return Ok(Some(Hold(Some(lock)))),
+            // The lock file was removed before it was locked: lock the one that is there now.
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            Err(error) if cannot_lock(&error) => {
+                log::debug!(
+                    "the file system of the cache cannot lock ({error}); going on unlocked"
+                );
+                return Ok(Some(Hold(None)));
+            }
+            Err(error) => return Err(error),
+        }
+        let heartbeat = timestamp::heartbeat(&lock);
+        if self.alive.1.is_none() || self.alive.1 != heartbeat {
+            self.alive = (now, heartbeat);
+        } else if now - self.alive.0 > self.patience {
+            if self.level == LEVELS {
+                log::debug!("no holder of a lock has a heartbeat; going on without a lock");
+                return Ok(Some(Hold(None)));
+            }
+            log::debug!("the holder of the lock has no heartbeat; going on with the next lock");
+            self.level += 1;
+            self.patience = (self.patience / 2).max(SHORTEST_LATER_PATIENCE);
+            self.alive = (now, None);
+            return Ok(None);
+        }
+        self.lock = Some(lock);
+        Ok(None)
+    }
+}
+
+impl Hold {
+    /// The right to ask for a process that cannot use the lock file.
+    pub fn without_lock() -> Self {
+        Self(None)
+    }
+
+    /// Runs `work`, and updates the heartbeat meanwhile, until `deadline` at the latest.
+    pub fn beat_during<T>(&self, deadline: Instant, work: impl FnOnce() -> T) -> T {
+        let Some(lock) = &self.0 else {
+            return work();
+        };
+        let first = timestamp::beat(lock, None);
+        thread::scope(|scope| {
+            let (done, is_done) = channel::<()>();
+            let beats = move || {
+                let mut last = first;
+                while Instant::now() < deadline
+                    && is_done.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout)
+                {
+                    last = timestamp::beat(lock, last);
+                }
+            };
+            // Without a thread there is no heartbeat. The others then give up on this lock, and ask
+            // themselves.
+            let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, beats);
+            let result = work();
+            drop(done);
+            result
+        })
+    }
+}
+
+/// The lock file of a level.
+pub fn path(dir: &Path, identity: &str, level: u32) -> PathBuf {
+    match level {
+        1 => dir.join(format!("{identity}.lock")),
+        _ => dir.join(format!("{identity}.{level}.lock")),
+    }
+}
+
+/// Takes a lock without waiting; `false` if another process has it.
+///
+/// # Errors
+/// The file system cannot lock, or refuses.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    // By its full path: the standard library's method of the same name would win silently.
+    match fs2::FileExt::try_lock_exclusive(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether `file` is the file at `path`. A lock on a file that was removed excludes nobody.
+#[cfg(unix)]
+pub fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let there = path.symlink_metadata().map(identity);
+    // If one of them cannot be read, the file that was opened is believed.
+    match (file.metadata().map(identity), there) {
+        (Ok(ours), Ok(there)) => ours == there,
+        (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+        (Err(_), _) => true,
+    }
+}
+
+#[cfg(not(unix))]
+pub fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// Whether the error says that the file system does not know locks, as some NFS mounts do not.
+fn cannot_lock(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let unable = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
+        unable.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+    #[cfg(not(unix))]
+    {
+        error.kind() == io::ErrorKind::Unsupported
+    }
+}

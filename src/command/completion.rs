@@ -1,0 +1,177 @@
+//! Completion for shells: one short script for each, and one engine that answers all of them.
+//!
+//! A script passes the words of the line, up to the cursor, to `completions SHELL -- WORDS`. The answer's
+//! first line is its kind; for `values`, each further line is a candidate, with its description behind a
+//! tab. The shell itself completes files, folders and the command lines of other programs.
+//!
+//! Scripts that are generated from the grammar alone, such as those of `clap_complete`, cannot know the
+//! configured hosts. The engine of that crate can, but its authors still mark it as unstable.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Arg, Command};
+
+use crate::cli::{self, LINKS, PROGRAM, VERBS};
+
+/// The completion script for a shell. It calls the program by its name, or by its absolute path if the
+/// program was `called` by a path.
+pub fn script(shell: &str, called: &Path) -> Vec<u8> {
+    let is_path = called.components().nth(1).is_some();
+    let path = std::path::absolute(called).ok().filter(|_| is_path);
+    let program = path.map_or(PROGRAM.to_owned(), |path| path.to_string_lossy().into_owned());
+    let (script, separator, quoted) = match shell {
+        "zsh" => (include_str!("completion/zsh"), " ", program.replace('\'', r"'\''")),
+        "fish" => {
+            let quoted = program.replace('\\', r"\\").replace('\'', r"\'");
+            (include_str!("completion/fish"), " ", quoted)
+        }
+        "powershell" => (include_str!("completion/powershell"), ", ", program.replace('\'', "''")),
+        "elvish" => (include_str!("completion/elvish"), " ", program.replace('\'', "''")),
+        _ => (include_str!("completion/bash"), " ", program.replace('\'', r"'\''")),
+    };
+    let names: Vec<_> = [PROGRAM].into_iter().chain(LINKS.map(|(link, _)| link)).collect();
+    script.replace("NAMES", &names.join(separator)).replace("PROGRAM", &quoted).into_bytes()
+}
+
+/// What is configured.
+#[derive(Default)]
+pub struct Known {
+    /// The hosts that get a token.
+    pub hosts: Vec<String>,
+    /// The names of the accounts.
+    pub accounts: Vec<String>,
+}
+
+/// The answer to a script.
+pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, known: &Known) -> Vec<u8> {
+    let words = cli::spelled_out(words.iter().cloned());
+    let mut words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    // Windows PowerShell drops an empty argument: its script adds a space to the last word.
+    if shell == "powershell"
+        && let Some(last) = words.last_mut()
+    {
+        last.truncate(last.trim_end().len());
+    }
+    grammar.build();
+    let last = words.last().map_or("", String::as_str);
+    match offer(&words, &grammar, known) {
+        Offer::Values(candidates) => {
+            // The other shells choose among the candidates themselves, in the way that the user has set.
+            let is_chosen_here = ["bash", "powershell"].contains(&shell);
+            let chosen = candidates
+                .into_iter()
+                .filter(|(value, _)| !is_chosen_here || value.starts_with(last))
+                .map(|(value, about)| format!("{value}\t{about}\n"));
+            std::iter::once("values\n".to_owned()).chain(chosen).collect::<String>()
+        }
+        Offer::File => "file\n".to_owned(),
+        Offer::Directory => "directory\n".to_owned(),
+        Offer::CommandLine(start) => format!("command {start}\n"),
+    }
+    .into_bytes()
+}
+
+/// What can stand at the cursor.
+enum Offer {
+    /// One of these, each with its description.
+    Values(Vec<(String, String)>),
+    File,
+    Directory,
+    /// The command line of another program, which begins at this word.
+    CommandLine(usize),
+}
+
+/// Follows the words through the grammar; the last one is to be completed.
+fn offer(words: &[String], grammar: &Command, known: &Known) -> Offer {
+    let nothing = Offer::Values(Vec::new());
+    let [_, before @ .., last] = words else { return nothing };
+    let mut command = grammar;
+    let mut waiting = None;
+    let mut positionals = 0;
+    let mut are_flags_over = false;
+    for (word, index) in before.iter().zip(1..) {
+        if waiting.take().is_some() {
+            continue;
+        } else if !are_flags_over && word == "--" {
+            are_flags_over = true;
+        } else if !are_flags_over && word.starts_with('-') {
+            waiting = word.strip_prefix("--").and_then(|name| flag_with_value(command, name));
+        } else if command.has_subcommands() {
+            let Some(named) = command.find_subcommand(word) else { return nothing };
+            command = named;
+        } else if positional(command, positionals).is_some_and(is_command_line) {
+            return Offer::CommandLine(index);
+        } else {
+            positionals += 1;
+        }
+    }
+    if let Some(flag) = waiting {
+        return values(command, flag, "", known);
+    }
+    if !are_flags_over && last.starts_with('-') {
+        let Some((flag, _)) = last.split_once('=') else { return Offer::Values(flags(command)) };
+        let named = flag_with_value(command, flag.trim_start_matches('-'));
+        return named.map_or(nothing, |named| values(command, named, &format!("{flag}="), known));
+    }
+    match positional(command, positionals) {
+        _ if command.has_subcommands() => Offer::Values(
+            command
+                .get_subcommands()
+                .map(|it| (it.get_name().into(), text(it.get_about())))
+                .collect(),
+        ),
+        Some(argument) if is_command_line(argument) => Offer::CommandLine(words.len() - 1),
+        Some(argument) => values(command, argument, "", known),
+        None if are_flags_over => nothing,
+        None => Offer::Values(flags(command)),
+    }
+}
+
+/// What can stand for the argument, with `prefix` before each value.
+fn values(command: &Command, argument: &Arg, prefix: &str, known: &Known) -> Offer {
+    let possible = argument.get_possible_values();
+    let values: Vec<&str> = match argument.get_id().as_str() {
+        "service-account" | "config" | "ca-file" => return Offer::File,
+        "cache-dir" => return Offer::Directory,
+        "host" | "registry" => known.hosts.iter().map(String::as_str).collect(),
+        "account" => known.accounts.iter().map(String::as_str).collect(),
+        "timeout" => vec!["5", "10", "30", "60"],
+        "min-valid" => vec!["5m", "30m", "1h", "2h"],
+        "verb" => {
+            let verbs = VERBS.iter().find(|(name, _)| *name == command.get_name());
+            verbs.map(|(_, verbs)| verbs.to_vec()).unwrap_or_default()
+        }
+        "subject" => cli::names().collect(),
+        _ => possible.iter().map(|value| value.get_name()).collect(),
+    };
+    Offer::Values(values.iter().map(|value| (format!("{prefix}{value}"), String::new())).collect())
+}
+
+/// The flags of a command, its own before the settings.
+fn flags(command: &Command) -> Vec<(String, String)> {
+    let (settings, own): (Vec<_>, Vec<_>) =
+        command.get_arguments().partition(|flag| flag.get_help_heading().is_some());
+    let flags = own.into_iter().chain(settings);
+    flags
+        .filter_map(|flag| Some((format!("--{}", flag.get_long()?), text(flag.get_help()))))
+        .collect()
+}
+
+fn flag_with_value<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    command.get_opts().find(|flag| flag.get_long() == Some(name))
+}
+
+fn positional(command: &Command, index: usize) -> Option<&Arg> {
+    command.get_positionals().filter(|argument| !argument.is_hide_set()).nth(index)
+}
+
+fn is_command_line(argument: &Arg) -> bool {
+    argument.is_trailing_var_arg_set()
+}
+
+/// Help on one line, without the variable and the default.
+fn text(help: Option<&clap::builder::StyledStr>) -> String {
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    help.split('[').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,211 @@
+//! What a tool's edits are made from: the user's folders, this program's path, the hosts and the account.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::edit::Edit;
+use super::file;
+use crate::error::Error;
+use crate::protocol::Host;
+use crate::settings::{
+    self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
+};
+use crate::shown::Shown;
+
+/// The process's surroundings.
+pub struct World<'a> {
+    /// Looks a variable up.
+    pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
+    /// This program's own file.
+    pub program: PathBuf,
+    /// The default folders.
+    pub folders: Folders,
+}
+
+/// What a tool's edits are made from.
+pub struct Context<'a> {
+    /// Looks a variable up.
+    pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
+    /// This program's own file, as `PATH` finds it.
+    pub program: PathBuf,
+    /// The folder of the record and of the lock.
+    pub folder: PathBuf,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The account.
+    pub account: NamedAccount<'a>,
+    /// The configuration as it was when this process started.
+    configuration: &'a Configuration<'a>,
+    /// Whether an account file is used even if others may read or change it.
+    pub allow_exposed: bool,
+    /// The version of the Kubernetes API, if it was named.
+    pub api_version: Option<String>,
+    /// The hosts that were named.
+    pub named: Vec<Host>,
+    /// The same, and those for which setup has set the tool up before.
+    pub hosts: Vec<Host>,
+    /// The edits that setup has done for the tool before.
+    pub ours: Vec<Edit>,
+    /// The end of the time that the whole call may take.
+    pub deadline: Instant,
+}
+
+impl<'a> Context<'a> {
+    /// Puts it together. The account may be one that does not exist yet if `may_be_new` says so.
+    ///
+    /// # Errors
+    /// There is no such account, or no home.
+    pub fn new(
+        world: World<'a>,
+        flags: &Flags,
+        configuration: &'a Configuration<'a>,
+        may_be_new: bool,
+    ) -> Result<Self, Error> {
+        let World { env, paths, program, folders } = world;
+        let named = match &configuration.further_hosts() {
+            Sourced { value, source: Source::Flag(_) } => value.clone(),
+            _ => Vec::new(),
+        };
+        let context = Self {
+            env,
+            paths,
+            program: as_found(program, &paths("PATH")),
+            folder: PathBuf::new(),
+            config: PathBuf::new(),
+            account: configuration.named_account(may_be_new)?,
+            configuration,
+            allow_exposed: configuration.allows_exposed(),
+            api_version: None,
+            hosts: Vec::new(),
+            named,
+            ours: Vec::new(),
+            deadline: Instant::now() + configuration.timeout(),
+        };
+        let folder = folders.config.map_or_else(|| context.home(), Ok)?;
+        let config = settings::named_file(flags, env)?.map(|named| named.value);
+        let config = config.and_then(|config| std::path::absolute(config).ok());
+        let config = config.unwrap_or_else(|| folder.join("config.json"));
+        Ok(Self { folder, config, ..context })
+    }
+}
+
+impl Context<'_> {
+    /// Refuses to go on as root in the home of another user: what root writes there, that user cannot
+    /// change any more.
+    #[cfg(unix)]
+    pub fn refuse_foreign_home(&self) -> Result<(), Error> {
+        use std::os::unix::fs::MetadataExt as _;
+        let Ok(home) = self.home() else { return Ok(()) };
+        let owner = std::fs::metadata(&home).map(|home| home.uid()).unwrap_or_default();
+        match rustix::process::geteuid().is_root() && owner != 0 {
+            true => Err(Error::ForeignHome { home, owner }),
+            false => Ok(()),
+        }
+    }
+
+    /// No user but the owner gets here.
+    #[cfg(not(unix))]
+    pub fn refuse_foreign_home(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The flags that belong into the account's entry: key and value.
+    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
+        self.configuration.entered()
+    }
+
+    /// The account to which a configuration file binds the host.
+    pub fn owner_of(&self, host: &Host) -> Option<&str> {
+        self.configuration.owner_of(host)
+    }
+
+    /// The user's home.
+    pub fn home(&self) -> Result<PathBuf, Error> {
+        const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        self.folder(HOME).ok_or_else(|| Error::Setting {
+            name: HOME,
+            value: (self.env)(HOME).unwrap_or_default().to_string_lossy().into_owned(),
+            problem: "is no place to set anything up in".to_owned(),
+            wanted: "the absolute path of your home",
+        })
+    }
+
+    /// An absolute path in a variable.
+    pub fn folder(&self, variable: &str) -> Option<PathBuf> {
+        (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// A path in a variable, as the tool that reads the variable takes it.
+    pub fn path_in(&self, variable: &str) -> Option<PathBuf> {
+        let value = (self.env)(variable).filter(|value| !value.is_empty())?;
+        std::path::absolute(value).ok()
+    }
+
+    /// A path as text that can be written into a tool's configuration.
+    pub fn written(path: &Path) -> Result<String, Error> {
+        let text = path.to_str().filter(|text| Shown(text).to_string() == **text);
+        text.map(str::to_owned).ok_or_else(|| Error::Setting {
+            name: "PATH",
+            value: path.to_string_lossy().into_owned(),
+            problem: "cannot be written into a tool's configuration".to_owned(),
+            wanted: "a path in UTF-8 without control characters",
+        })
+    }
+
+    /// The link of that name through which a tool starts this program, and the edit that makes it if
+    /// there is none. `is_searched` says that the tool looks for it on `PATH`.
+    pub fn link(&self, name: &str, is_searched: bool) -> Result<(PathBuf, Option<Edit>), Error> {
+        let name = if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() };
+        let folders = (self.paths)("PATH");
+        let beside = self.program.parent().map(Path::to_owned);
+        let recorded = self.ours.iter().find_map(|edit| match edit {
+            Edit::Link { at, .. } if at.file_name().is_some_and(|file| *file == *name) => Some(at),
+            _ => None,
+        });
+        // The first on `PATH` counts, whoever has made it.
+        let mut on_path = folders.iter().map(|folder| folder.join(&name));
+        let first = on_path.find(|path| path.is_file());
+        let others = beside.iter().filter(|_| !is_searched).map(|folder| folder.join(&name));
+        let found = first.clone().into_iter().chain(others);
+        let mut found = found.filter(|path| file::leads_to(path, &self.program));
+        if let Some(found) = found.next() {
+            let edit = Edit::Link { at: found.clone(), to: self.program.clone() };
+            return Ok((found, self.ours.contains(&edit).then_some(edit)));
+        }
+        // Every user's `PATH` has this folder, and so has that of a service.
+        let system = Some(PathBuf::from("/usr/local/bin")).filter(|_| is_searched && cfg!(unix));
+        let usable = |folder: &PathBuf| self.is_on_path(folder) && file::may_write(folder);
+        let folder = system.into_iter().chain(beside).find(usable);
+        let is_found = |at: &&PathBuf| {
+            !is_searched || at.parent().is_some_and(|folder| self.is_on_path(folder))
+        };
+        let at = match (recorded.filter(is_found), folder) {
+            (Some(at), _) => at.clone(),
+            (None, Some(folder)) => folder.join(&name),
+            (None, None) => self.home()?.join(".local/bin").join(&name),
+        };
+        let foreign = first.filter(|first| is_searched && *first != at);
+        // A program of that name which stands earlier on `PATH` would be started instead.
+        let at = foreign.unwrap_or(at);
+        Ok((at.clone(), Some(Edit::Link { at, to: self.program.clone() })))
+    }
+
+    /// Whether that folder is on `PATH`.
+    pub fn is_on_path(&self, folder: &Path) -> bool {
+        let folders = (self.paths)("PATH");
+        folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
+    }
+}
+
+/// A program as `PATH` finds it, else by its own path: an update may put it elsewhere, and a link to it
+/// in the old one's place.
+fn as_found(program: PathBuf, folders: &[PathBuf]) -> PathBuf {
+    let name = if cfg!(windows) { "astra-credential.exe" } else { "astra-credential" };
+    let mut places = folders.iter().map(|folder| folder.join(name));
+    let found = places.find(|place| place.is_absolute() && file::leads_to(place, &program));
+    found.unwrap_or(program)
+}

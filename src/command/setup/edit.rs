@@ -1,0 +1,246 @@
+//! An edit: one thing that setup does. It can be staged in a [`Plan`], found again and taken back, and
+//! it holds what is needed for that and no more.
+
+pub mod block;
+pub mod json;
+pub mod user;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use self::block::Block;
+use self::json::{Added, Item, Syntax};
+use self::user::{Found, User};
+use super::file;
+use super::plan::Plan;
+use crate::error::Error;
+use crate::shown::Shown;
+
+/// One thing that setup does.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edit {
+    /// A link.
+    Link {
+        /// The link.
+        at: PathBuf,
+        /// The file to which it leads.
+        to: PathBuf,
+    },
+    /// Lines in a file that are added at its end.
+    Block {
+        /// The file.
+        file: PathBuf,
+        /// What the lines are for; a file has one block for each.
+        name: String,
+        /// The first line, which stays if somebody adds lines below it. May be empty.
+        head: String,
+        /// The lines below it.
+        body: String,
+    },
+    /// An entry in a JSON file.
+    Entry {
+        /// The file.
+        file: PathBuf,
+        /// What its reader accepts.
+        syntax: Syntax,
+        /// The entry.
+        item: Item,
+    },
+    /// A user in a kubeconfig.
+    User(User),
+}
+
+/// Something that was made around edits, and that goes when it is empty.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Made {
+    /// A folder.
+    Folder(PathBuf),
+    /// A file.
+    File(PathBuf),
+    /// An object or list in a JSON file; the document itself at an empty path.
+    Object {
+        /// The file.
+        file: PathBuf,
+        /// What its reader accepts.
+        syntax: Syntax,
+        /// The keys that lead there.
+        path: Vec<String>,
+    },
+}
+
+/// What became of an edit.
+pub enum Applied {
+    /// It is staged, with what had to be made around it, outermost first.
+    Staged(Vec<Made>),
+    /// Somebody else has done the same.
+    Same,
+    /// Something else is in its place; completes "the file …".
+    Taken(String),
+}
+
+impl Edit {
+    /// The file or link.
+    pub fn place(&self) -> &Path {
+        match self {
+            Self::Link { at, .. } => at,
+            Self::Block { file, .. } | Self::Entry { file, .. } => file,
+            Self::User(user) => &user.file,
+        }
+    }
+
+    /// The name under which a tool knows the edit: a host's or a user's.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Link { .. } => "",
+            Self::Block { name, .. } => name,
+            Self::Entry { item, .. } => item.key.as_deref().unwrap_or(&item.value),
+            Self::User(user) => &user.name,
+        }
+    }
+
+    /// Whether both cannot be done at once, since they are for the same place.
+    pub fn is_for_the_place_of(&self, other: &Self) -> bool {
+        let is_alike = match (self, other) {
+            (Self::Entry { item, .. }, Self::Entry { item: other, .. }) => {
+                // A host stands in one list of the file.
+                item.key == other.key && (item.key.is_none() || item.path == other.path)
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        };
+        is_alike && self.place() == other.place() && self.name() == other.name()
+    }
+
+    /// Whether it is done.
+    pub fn is_done(&self, plan: &mut Plan) -> Result<bool, Error> {
+        Ok(match self {
+            Self::Link { at, to } => plan.has_link(at, to),
+            Self::Block { file, head, body, .. } => {
+                let content = plan.file(file)?.as_deref().unwrap_or_default();
+                Block { head, body }.is_in(content)
+            }
+            Self::Entry { file, syntax, item } => json::has(&plan.text(file)?, *syntax, item),
+            Self::User(user) => user.is_there()?,
+        })
+    }
+
+    /// Stages it, in the place of `old` if that is given, which setup has done itself.
+    pub fn apply(&self, old: Option<&Self>, plan: &mut Plan) -> Result<Applied, Error> {
+        if let Self::User(user) = self {
+            let is_ours = match old {
+                Some(old) => old.is_done(plan)?,
+                None => false,
+            };
+            return Ok(match user.found()? {
+                Found::Same => Applied::Same,
+                Found::Other if !is_ours => {
+                    Applied::Taken(format!("has another user `{}`", user.name))
+                }
+                Found::Nothing | Found::Other => {
+                    let made = (!user.file.exists()).then(|| Made::File(user.file.clone()));
+                    user.stage(plan);
+                    Applied::Staged(made.into_iter().collect())
+                }
+            });
+        }
+        if let Some(old) = old {
+            old.revert(plan)?;
+        }
+        match self {
+            Self::Link { at, to } => {
+                if file::leads_to(at, to) && plan.is_taken(at) {
+                    return Ok(Applied::Same);
+                }
+                if plan.is_taken(at) {
+                    return Ok(Applied::Taken("is there and leads elsewhere".to_owned()));
+                }
+                plan.link(at, to);
+                Ok(Applied::Staged(Vec::new()))
+            }
+            Self::Block { file, head, body, .. } => {
+                let content = plan.file(file)?;
+                let made = content.is_none().then(|| Made::File(file.clone()));
+                Block { head, body }.append(content.get_or_insert_default());
+                Ok(Applied::Staged(made.into_iter().collect()))
+            }
+            Self::Entry { file, syntax, item } => {
+                let is_new = plan.file(file)?.is_none();
+                let mut text = plan.text(file)?;
+                let added = json::add(&mut text, *syntax, item);
+                let added = added.map_err(|defect| file::unusable(file, &defect))?;
+                let made_from = match added {
+                    Added::New { made_from } => made_from,
+                    Added::Same => return Ok(Applied::Same),
+                    Added::Other(other) => {
+                        let (other, name) =
+                            (Shown(&other), item.key.as_deref().unwrap_or_default());
+                        return Ok(Applied::Taken(format!("names {other} for `{}`", Shown(name))));
+                    }
+                };
+                *plan.file(file)? = Some(text.into_bytes());
+                let object = |depth: usize| Made::Object {
+                    file: file.clone(),
+                    syntax: *syntax,
+                    path: item.path[..depth].into(),
+                };
+                let made = is_new.then(|| Made::File(file.clone())).into_iter();
+                Ok(Applied::Staged(made.chain((made_from..=item.path.len()).map(object)).collect()))
+            }
+            Self::User(_) => Ok(Applied::Same),
+        }
+    }
+
+    /// Stages its removal; `false` if it is not there any more, or was changed since.
+    pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
+        match self {
+            Self::Link { at, to } => {
+                let is_there = plan.has_link(at, to);
+                if is_there {
+                    plan.unlink(at);
+                }
+                Ok(is_there)
+            }
+            Self::Block { file, head, body, .. } => {
+                let is_section = |line: &[u8]| line.starts_with(b"[");
+                let content = plan.file(file)?.as_mut();
+                Ok(content.is_some_and(|content| Block { head, body }.cut(content, is_section)))
+            }
+            Self::Entry { file, syntax, item } => {
+                let mut text = plan.text(file)?;
+                if text.trim_ascii().is_empty() {
+                    return Ok(false);
+                }
+                let removed = json::remove(&mut text, *syntax, item);
+                let removed = removed.map_err(|defect| file::unusable(file, &defect))?;
+                if removed {
+                    *plan.file(file)? = Some(text.into_bytes());
+                }
+                Ok(removed)
+            }
+            Self::User(user) => user.revert(plan),
+        }
+    }
+}
+
+impl Made {
+    /// Stages its removal if it is empty by then, in files that the plan changes. Folders are removed
+    /// on their own.
+    pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
+        match self {
+            Self::Object { file, syntax, path } if plan.touches(file) => {
+                if let Ok(mut text) = plan.text(file) {
+                    json::remove_empty(&mut text, *syntax, path);
+                    *plan.file(file)? = Some(text.into_bytes());
+                }
+            }
+            Self::File(file) if plan.touches(file) => {
+                let content = plan.file(file)?;
+                *content = content.take().filter(|content| !content.is_empty());
+            }
+            Self::Folder(_) | Self::File(_) | Self::Object { .. } => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! A block of lines at the end of a file, in any encoding: added in the file's own manner, and found
+//! again wherever it stands.
+
+/// A head line, such as a section's name, and the lines below it. Either may be empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// Stays if somebody has added lines to it since.
+    pub head: &'a str,
+    /// The lines, without the last line end.
+    pub body: &'a str,
+}
+
+impl Block<'_> {
+    /// Adds the block at the end.
+    pub fn append(self, text: &mut Vec<u8>) {
+        let [end, _] = line_ends(text);
+        let lines = self.lines(end);
+        // A last line without a line end stays one, so that the block can be taken out again.
+        let added = match text.last() {
+            None | Some(b'\n') => lines + end,
+            Some(_) => end.to_owned() + &lines,
+        };
+        text.extend_from_slice(added.as_bytes());
+    }
+
+    /// Whether the block is there as a whole.
+    pub fn is_in(self, text: &[u8]) -> bool {
+        self.find(text).is_some()
+    }
+
+    /// Takes the block out; `false` if it is not there any more. `is_section` tells a line that begins
+    /// the next section: where other lines follow, the head stays for them.
+    pub fn cut(self, text: &mut Vec<u8>, is_section: impl Fn(&[u8]) -> bool) -> bool {
+        let Some((start, end)) = self.find(text) else { return false };
+        let mut below = text[end..].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
+        let next = below
+            .find(|line| !line.is_empty() && !line.starts_with(b"#") && !line.starts_with(b";"));
+        let is_alone = self.head.is_empty() || next.is_none_or(is_section);
+        let start = if is_alone { start } else { end_of_line(text, start, self.head) };
+        text.drain(start..end);
+        true
+    }
+
+    fn lines(self, end: &str) -> String {
+        let parts = [self.head, self.body].into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("\n").replace('\n', end)
+    }
+
+    /// Where it stands, the last time if it is there twice.
+    fn find(self, text: &[u8]) -> Option<(usize, usize)> {
+        let forms = line_ends(text).into_iter().flat_map(|end| {
+            let lines = self.lines(end);
+            [lines.clone() + end, end.to_owned() + &lines]
+        });
+        forms.into_iter().find_map(|form| {
+            let form = form.as_bytes();
+            let is_whole = |at: usize| {
+                let (before, behind) = (&text[..at], &text[at + form.len()..]);
+                let starts = form.starts_with(b"\n")
+                    || form.starts_with(b"\r\n")
+                    || before.is_empty()
+                    || before.ends_with(b"\n");
+                let ends = form.ends_with(b"\n")
+                    || behind.is_empty()
+                    || behind.starts_with(b"\n")
+                    || behind.starts_with(b"\r\n");
+                starts && ends
+            };
+            let last = text.len().checked_sub(form.len())?;
+            let at = (0..=last).rev().find(|at| text[*at..].starts_with(form) && is_whole(*at))?;
+            Some((at, at + form.len()))
+        })
+    }
+}
+
+/// The line end of the first line, and the other.
+fn line_ends(text: &[u8]) -> [&'static str; 2] {
+    let first = text.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    if first.ends_with(b"\r\n") || first.ends_with(b"\r") { ["\r\n", "\n"] } else { ["\n", "\r\n"] }
+}
+
+/// The end of the head's line, in a block that begins at `start`.
+fn end_of_line(text: &[u8], start: usize, head: &str) -> usize {
+    let head = head.trim_start_matches('\n');
+    let at = text[start..].windows(head.len()).position(|window| window == head.as_bytes());
+    let at = start + at.unwrap_or(0) + head.len();
+    at + text[at..].iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn is_section(line: &[u8]) -> bool {
+        line.starts_with(b"[")
+    }
+
+    fn cut(text: &str, block: Block<'_>) -> Option<String> {
+        let mut text = text.as_bytes().to_vec();
+        block.cut(&mut text, is_section).then(|| String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn a_line_that_was_changed_since_is_left_alone() {
+        let block = Block { head: "", body: "b" };
+        for changed in ["a\n# b\n", "a\nb c\n", "ab\n", "a\nbc", ""] {
+            assert_eq!(cut(changed, block), None, "{changed:?}");
+        }
+        assert_eq!(cut("a\nb\nc", block).unwrap(), "a\nc");
+    }
+
+    #[test]
+    fn a_section_to_which_lines_were_added_keeps_its_head() {
+        let block = Block { head: "[s]", body: "\tx\n\ty" };
+        assert_eq!(cut("[s]\n\tx\n\ty\n# c\n\n[t]\n", block).unwrap(), "# c\n\n[t]\n");
+        assert_eq!(cut("[s]\n\tx\n\ty\n# c\n\tz\n", block).unwrap(), "[s]\n# c\n\tz\n");
+        assert_eq!(cut("[r]\n[s]\r\n\tx\r\n\ty\r\n\tz\r\n", block).unwrap(), "[r]\n[s]\r\n\tz\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_added_can_be_taken_out(text in "[ab\r\n]{0,9}", body in "[cd]{1,3}(\n[cd])?", head in "|\\[c") {
+            let block = Block { head: &head, body: &body };
+            let mut changed = text.clone().into_bytes();
+            block.append(&mut changed);
+            prop_assert!(block.is_in(&changed));
+            prop_assert!(block.cut(&mut changed, is_section));
+            prop_assert_eq!(changed, text.into_bytes());
+        }
+    }
+}

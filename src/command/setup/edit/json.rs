@@ -1,0 +1,719 @@
+//! JSON that is edited as text: an item that is added takes the layout of its neighbours, no other
+//! byte changes, and removing the item restores the text.
+
+use std::ops::Range;
+
+use jsonc_parser::ast::{ObjectPropName, Value};
+use jsonc_parser::common::Ranged as _;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use serde::{Deserialize, Serialize};
+
+use crate::error::json_defect;
+
+/// What the file's own reader accepts.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Syntax {
+    /// JSON, with keys in any case, as Docker reads it.
+    Json,
+    /// JSON with comments and trailing commas.
+    Jsonc,
+}
+
+/// An item of an object or a list, and the keys that lead there from the top.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Item {
+    /// The keys of the objects around the item.
+    pub path: Vec<String>,
+    /// The item's key; `None` in a list.
+    pub key: Option<String>,
+    /// The item's value, a string.
+    pub value: String,
+}
+
+/// What became of an item that was to be added.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Added {
+    /// It was added. So were the objects around it from this depth on; 0 is the document.
+    New {
+        /// The depth of the first of them; past the path's length if there was nothing to add.
+        made_from: usize,
+    },
+    /// It was there already.
+    Same,
+    /// Its key has another value, as it stands in the text.
+    Other(String),
+}
+
+/// A document without content. It ends with a line end, as files do.
+const SKELETON: &str = "{\n}\n";
+
+/// What keeps a text from being edited; completes "the file …".
+pub type Defect = String;
+
+/// Adds an item, and the document and objects that it needs.
+pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defect> {
+    let mut made_from = item.path.len() + 1;
+    if text.trim_ascii().is_empty() {
+        text.insert_str(0, SKELETON);
+        made_from = 0;
+    }
+    let unit = unit(text, &Node::whole(text, syntax)?);
+    for (depth, key) in item.path.iter().enumerate() {
+        let around = Node::at(text, syntax, &item.path[..depth])?;
+        if around.find(key, syntax).is_some() {
+            continue;
+        }
+        if !matches!(around.kind, Kind::Object(_)) {
+            return Err(format!("has {} that is not an object", shown(&item.path[..depth])));
+        }
+        let is_list = item.key.is_none() && depth + 1 == item.path.len();
+        let between = around.separator(text, &unit);
+        let value = match between.contains('\n') {
+            _ if is_list => "[]".to_owned(),
+            true => format!("{{{}}}", &between[between.find(['\r', '\n']).unwrap_or(0)..]),
+            false => "{}".to_owned(),
+        };
+        around.insert(text, &format!("{}: {value}", quoted(key)), &unit);
+        made_from = made_from.min(depth + 1);
+    }
+    let around = Node::at(text, syntax, &item.path)?;
+    let value = quoted(&item.value);
+    let Some(key) = &item.key else {
+        let Kind::List(items) = &around.kind else {
+            return Err(format!("has {} that is not a list", shown(&item.path)));
+        };
+        if items.iter().any(|node| node.is_text(&item.value)) {
+            return Ok(Added::Same);
+        }
+        around.insert(text, &value, &unit);
+        return Ok(Added::New { made_from });
+    };
+    if !matches!(around.kind, Kind::Object(_)) {
+        return Err(format!("has {} that is not an object", shown(&item.path)));
+    }
+    match around.find(key, syntax) {
+        Some((_, node)) if node.is_text(&item.value) => Ok(Added::Same),
+        Some((_, node)) => Ok(Added::Other(text[node.range.clone()].to_owned())),
+        None => {
+            around.insert(text, &format!("{}: {value}", quoted(key)), &unit);
+            Ok(Added::New { made_from })
+        }
+    }
+}
+
+/// Whether an item is there.
+pub fn has(text: &str, syntax: Syntax, item: &Item) -> bool {
+    Node::at(text, syntax, &item.path).is_ok_and(|around| around.position(item, syntax).is_some())
+}
+
+/// Removes an item; `false` if it is not there, or has another value.
+pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, Defect> {
+    Node::whole(text, syntax)?;
+    let Ok(around) = Node::at(text, syntax, &item.path) else { return Ok(false) };
+    let Some(at) = around.position(item, syntax) else { return Ok(false) };
+    around.cut(text, syntax, at);
+    Ok(true)
+}
+
+/// Removes the object, list or document at `path` if nothing is in it.
+pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
+    let Ok(node) = Node::at(text, syntax, path) else { return };
+    let inside = &text[node.range.start + 1..node.range.end - 1];
+    if !node.items().is_empty() || !inside.trim_ascii().is_empty() {
+        return;
+    }
+    let Some((key, above)) = path.split_last() else {
+        // The line end of the skeleton goes too, and nothing else.
+        let end = node.range.end;
+        let end = if text[end..].starts_with('\n') { end + 1 } else { end };
+        return text.replace_range(node.range.start..end, "");
+    };
+    if let Ok(around) = Node::at(text, syntax, above)
+        && let Some((at, _)) = around.find(key, syntax)
+    {
+        around.cut(text, syntax, at);
+    }
+}
+
+/// The keys of the object at `path`; none where there is no such object.
+pub fn keys(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
+    match Node::at(text, syntax, path).map(|node| node.kind) {
+        Ok(Kind::Object(members)) => members.into_iter().map(|(key, _, _)| key).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The strings of the list at `path`; none where there is no such list.
+pub fn strings(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
+    let Ok(Kind::List(items)) = Node::at(text, syntax, path).map(|node| node.kind) else {
+        return Vec::new();
+    };
+    let text_of = |node: Node| match node.kind {
+        Kind::Text(text) => Some(text),
+        _ => None,
+    };
+    items.into_iter().filter_map(text_of).collect()
+}
+
+/// The error of a text that is not JSON, if it is none; completes "the file …".
+pub fn check(text: &str, syntax: Syntax) -> Result<(), Defect> {
+    if text.trim_ascii().is_empty() { Ok(()) } else { Node::whole(text, syntax).map(drop) }
+}
+
+/// A value and where it stands.
+struct Node {
+    range: Range<usize>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Each member's key, where its key begins, and its value.
+    Object(Vec<(String, usize, Node)>),
+    List(Vec<Node>),
+    Text(String),
+    Other,
+}
+
+impl Node {
+    fn whole(text: &str, syntax: Syntax) -> Result<Self, Defect> {
+        let is_loose = syntax == Syntax::Jsonc;
+        if !is_loose {
+            // The stricter reader, as Docker's own.
+            let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
+            read.map_err(|error| format!("is {}", json_defect(&error)))?;
+        }
+        let options = ParseOptions {
+            allow_comments: is_loose,
+            allow_trailing_commas: is_loose,
+            allow_loose_object_property_names: false,
+            allow_missing_commas: false,
+            allow_single_quoted_strings: false,
+            allow_hexadecimal_numbers: false,
+            allow_unary_plus_numbers: false,
+            allow_bare_decimal_point_numbers: false,
+            allow_non_finite_numbers: false,
+            allow_extended_string_escapes: false,
+        };
+        let parsed = parse_to_ast(text, &CollectOptions::default(), &options);
+        let parsed = parsed.map_err(|error| {
+            let (line, column) = (error.line_display(), error.column_display());
+            format!("is not JSON at line {line}, column {column}")
+        })?;
+        let node = parsed.value.map(Self::from).filter(|node| matches!(node.kind, Kind::Object(_)));
+        let node = node.ok_or("is not a JSON object")?;
+        node.check_keys(syntax, &[])?;
+        Ok(node)
+    }
+
+    /// The value to which these keys lead.
+    fn at(text: &str, syntax: Syntax, path: &[String]) -> Result<Self, Defect> {
+        let mut node = Self::whole(text, syntax)?;
+        for (depth, key) in path.iter().enumerate() {
+            let Some((at, _)) = node.find(key, syntax) else {
+                return Err(format!("has no {}", shown(&path[..=depth])));
+            };
+            if let Kind::Object(mut members) = node.kind {
+                node = members.swap_remove(at).2;
+            } else {
+                break;
+            }
+            if !matches!(node.kind, Kind::Object(_) | Kind::List(_)) {
+                return Err(format!("has {} that is not an object", shown(&path[..=depth])));
+            }
+            node.check_keys(syntax, &path[..=depth])?;
+        }
+        Ok(node)
+    }
+
+    /// Refuses a key that is there twice, since readers differ in which of them counts.
+    fn check_keys(&self, syntax: Syntax, path: &[String]) -> Result<(), Defect> {
+        let Kind::Object(members) = &self.kind else { return Ok(()) };
+        for (at, (key, ..)) in members.iter().enumerate() {
+            if members[..at].iter().any(|(other, ..)| syntax.is_same(other, key)) {
+                let place =
+                    if path.is_empty() { "".into() } else { format!(" in {}", shown(path)) };
+                return Err(format!("has the key `{key}` twice{place}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, key: &str, syntax: Syntax) -> Option<(usize, &Node)> {
+        let Kind::Object(members) = &self.kind else { return None };
+        let at = members.iter().position(|(name, ..)| syntax.is_same(name, key))?;
+        Some((at, &members[at].2))
+    }
+
+    fn position(&self, item: &Item, syntax: Syntax) -> Option<usize> {
+        match (&self.kind, &item.key) {
+            (Kind::List(items), None) => items.iter().position(|node| node.is_text(&item.value)),
+            (Kind::Object(_), Some(key)) => {
+                let (at, node) = self.find(key, syntax)?;
+                node.is_text(&item.value).then_some(at)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_text(&self, value: &str) -> bool {
+        matches!(&self.kind, Kind::Text(text) if text == value)
+    }
+
+    /// Where each item stands, with its key.
+    fn items(&self) -> Vec<Range<usize>> {
+        match &self.kind {
+            Kind::Object(members) => {
+                members.iter().map(|(_, start, node)| *start..node.range.end).collect()
+            }
+            Kind::List(items) => items.iter().map(|node| node.range.clone()).collect(),
+            Kind::Text(_) | Kind::Other => Vec::new(),
+        }
+    }
+
+    /// What stands before an item that is added.
+    fn separator(&self, text: &str, unit: &str) -> String {
+        let blank_before = |at: usize| {
+            let before = &text[..at];
+            before[before.trim_ascii_end().len()..].to_owned()
+        };
+        let close = blank_before(self.range.end - 1);
+        match self.items().as_slice() {
+            [] if close.contains('\n') => close + unit,
+            [] => String::new(),
+            [only] if matches!(self.kind, Kind::List(_)) => match blank_before(only.start) {
+                blank if blank.contains('\n') => blank,
+                _ => " ".to_owned(),
+            },
+            [.., last] => blank_before(last.start),
+        }
+    }
+
+    /// Adds an item behind the last one. Comments behind the last one stay with it.
+    fn insert(&self, text: &mut String, item: &str, unit: &str) {
+        let mut separator = self.separator(text, unit);
+        let close = self.range.end - 1;
+        let last = self.items().last().map(|last| last.end);
+        let rest = last.unwrap_or(self.range.start + 1);
+        let comments = text[rest..close].trim_ascii_end();
+        let end = rest + comments.len();
+        let is_line_comment = comments.rsplit('\n').next().is_some_and(|line| line.contains("//"));
+        if is_line_comment && !separator.contains('\n') {
+            separator = format!("\n{unit}");
+        }
+        match last {
+            None if comments.is_empty() => text.insert_str(rest, &(separator + item)),
+            None => text.insert_str(end, &(separator + item)),
+            Some(last) if comments.is_empty() || comments == "," => {
+                text.insert_str(last, &format!(",{separator}{item}"));
+            }
+            Some(last) if text[skip(text, last)..].starts_with(',') => {
+                text.insert_str(end, &format!("{separator}{item},"));
+            }
+            Some(last) => {
+                text.insert_str(end, &(separator + item));
+                text.insert(last, ',');
+            }
+        }
+    }
+
+    /// Removes an item with the white space before it and one comma.
+    fn cut(&self, text: &mut String, syntax: Syntax, at: usize) {
+        let items = self.items();
+        let Range { start, end } = items[at].clone();
+        let is_comma = |at: &usize| text[*at..].starts_with(',');
+        let behind = Some(skip(text, end)).filter(is_comma);
+        let before = || at.checked_sub(1).map(|at| skip(text, items[at].end)).filter(is_comma);
+        let comma = behind.or_else(before);
+        let blank = text[..start].trim_ascii_end().len();
+        // The first item leaves its place to the next one.
+        if let (0, Some(comma), Some(next)) = (at, behind, items.get(1))
+            && text[comma + 1..next.start].trim_ascii().is_empty()
+        {
+            return text.replace_range(start..next.start, "");
+        }
+        let without = |from: usize| {
+            let mut cut = text.clone();
+            // The later part goes first.
+            if let Some(at) = comma.filter(|at| *at >= end) {
+                cut.remove(at);
+            }
+            cut.replace_range(from..end, "");
+            if let Some(at) = comma.filter(|at| *at < from) {
+                cut.remove(at);
+            }
+            cut
+        };
+        let tidy = without(blank);
+        // The line end before the item may be the end of a comment.
+        let count = |text: &str| Node::whole(text, syntax).map(|node| node.size()).ok();
+        let rest = count(&without(start));
+        *text = if count(&tidy) == rest { tidy } else { without(start) };
+    }
+
+    /// How many values there are.
+    fn size(&self) -> usize {
+        let below: usize = match &self.kind {
+            Kind::Object(members) => members.iter().map(|(_, _, node)| node.size()).sum(),
+            Kind::List(items) => items.iter().map(Self::size).sum(),
+            Kind::Text(_) | Kind::Other => 0,
+        };
+        below + 1
+    }
+}
+
+impl From<Value<'_>> for Node {
+    fn from(value: Value<'_>) -> Self {
+        let range = value.range().start..value.range().end;
+        let kind = match value {
+            Value::Object(object) => {
+                let members = object.properties.into_iter().map(|member| {
+                    let start = member.range.start;
+                    let key = match member.name {
+                        ObjectPropName::String(name) => name.value.into_owned(),
+                        ObjectPropName::Word(name) => name.value.to_owned(),
+                    };
+                    (key, start, Self::from(member.value))
+                });
+                Kind::Object(members.collect())
+            }
+            Value::Array(list) => Kind::List(list.elements.into_iter().map(Self::from).collect()),
+            Value::StringLit(text) => Kind::Text(text.value.into_owned()),
+            Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => Kind::Other,
+        };
+        Self { range, kind }
+    }
+}
+
+impl Syntax {
+    fn is_same(self, one: &str, other: &str) -> bool {
+        match self {
+            Self::Json => one.eq_ignore_ascii_case(other),
+            Self::Jsonc => one == other,
+        }
+    }
+}
+
+/// By how much the members of the document are indented.
+fn unit(text: &str, document: &Node) -> String {
+    let first = document.items().first().map(|first| first.start);
+    let before = first.map_or("", |first| &text[..first]);
+    let indent = before.rsplit('\n').next().unwrap_or_default();
+    let is_indent = before.contains('\n') && !indent.is_empty() && indent.trim_ascii().is_empty();
+    if is_indent { indent.to_owned() } else { "\t".to_owned() }
+}
+
+/// The first place from `at` on that is neither white space nor a comment.
+fn skip(text: &str, mut at: usize) -> usize {
+    loop {
+        let rest = &text[at..];
+        let blank = rest.len() - rest.trim_ascii_start().len();
+        let rest = &rest[blank..];
+        let comment = match rest.get(..2) {
+            Some("//") => rest.find('\n').unwrap_or(rest.len()),
+            Some("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ => return at + blank,
+        };
+        at += blank + comment;
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn shown(path: &[String]) -> String {
+    format!("a `{}`", path.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn member(key: &str) -> Item {
+        let path = vec!["credHelpers".to_owned()];
+        Item { path, key: Some(key.to_owned()), value: "astra".to_owned() }
+    }
+
+    fn element(host: &str) -> Item {
+        let path = ["accounts", "prod", "hosts"].map(str::to_owned).into();
+        Item { path, key: None, value: host.to_owned() }
+    }
+
+    /// The text with the items, after it was checked that their removal restores it.
+    fn there_and_back(text: &str, syntax: Syntax, items: &[Item]) -> String {
+        let mut after = text.to_owned();
+        let mut done = Vec::new();
+        for item in items {
+            match add(&mut after, syntax, item) {
+                Ok(Added::New { made_from }) => done.push((item, made_from)),
+                Ok(Added::Same) => {}
+                Ok(Added::Other(other)) => return format!("Other({other})"),
+                Err(defect) => return format!("Err({defect})"),
+            }
+            assert!(has(&after, syntax, item), "{after}");
+        }
+        let mut before = after.clone();
+        for (item, made_from) in done.into_iter().rev() {
+            assert_eq!(remove(&mut before, syntax, item), Ok(true), "{before}");
+            for depth in (made_from..=item.path.len()).rev() {
+                remove_empty(&mut before, syntax, &item.path[..depth]);
+            }
+        }
+        assert_eq!(before, text, "{after}");
+        after
+    }
+
+    #[test]
+    fn entries_are_added_in_the_files_own_manner() {
+        let texts = [
+            "",
+            "\n",
+            "{}",
+            "{\n}\n",
+            "{\"a\":1}",
+            "{ \"a\": [1, {}] }",
+            "{\r\n  \"a\": \"}\\\"\"\r\n}",
+            "{\n    \"credHelpers\": {\"x\": \"y\"},\n    \"b\": {}\n}\n",
+            "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\"\n\t}\n}",
+            "{\"credHelpers\": {}}",
+            "{\"credHelpers\": {\"i\": \"other\"}}",
+            "{\"credHelpers\": null}",
+            "{\"a\":1,\"A\":2}",
+            "{\"a\":1,}",
+            "// no\n{}",
+            "[]",
+        ];
+        let items = [member("h:5000"), member("i")];
+        let table: Vec<_> = texts
+            .map(|text| format!("{text:?}\n  {:?}", there_and_back(text, Syntax::Json, &items)))
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        ""
+          "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n"
+        "\n"
+          "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n\n"
+        "{}"
+          "{\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+        "{\n}\n"
+          "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n"
+        "{\"a\":1}"
+          "{\"a\":1,\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+        "{ \"a\": [1, {}] }"
+          "{ \"a\": [1, {}], \"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"} }"
+        "{\r\n  \"a\": \"}\\\"\"\r\n}"
+          "{\r\n  \"a\": \"}\\\"\",\r\n  \"credHelpers\": {\r\n    \"h:5000\": \"astra\",\r\n    \"i\": \"astra\"\r\n  }\r\n}"
+        "{\n    \"credHelpers\": {\"x\": \"y\"},\n    \"b\": {}\n}\n"
+          "{\n    \"credHelpers\": {\"x\": \"y\",\"h:5000\": \"astra\",\"i\": \"astra\"},\n    \"b\": {}\n}\n"
+        "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\"\n\t}\n}"
+          "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\",\n\t\t\"h:5000\": \"astra\"\n\t}\n}"
+        "{\"credHelpers\": {}}"
+          "{\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+        "{\"credHelpers\": {\"i\": \"other\"}}"
+          "Other(\"other\")"
+        "{\"credHelpers\": null}"
+          "Err(has a `credHelpers` that is not an object)"
+        "{\"a\":1,\"A\":2}"
+          "Err(has the key `A` twice)"
+        "{\"a\":1,}"
+          "Err(is not JSON at line 1, column 8)"
+        "// no\n{}"
+          "Err(is not JSON at line 1, column 1)"
+        "[]"
+          "Err(is not a JSON object)"
+        "#);
+    }
+
+    #[test]
+    fn comments_and_trailing_commas_stay() {
+        let texts = [
+            "",
+            "// mine\n{}\n",
+            "{ // none yet\n}",
+            "{ /* none */ }",
+            "{\n  \"timeout\": \"10s\", // short\n}\n",
+            "{\n  \"timeout\": \"10s\" // short\n  // more\n}\n",
+            "{\n  \"accounts\": {\n    \"prod\": { \"hosts\": [\"a\"] },\n  },\n}\n",
+            "{\n  \"accounts\": {\n    \"prod\": { \"hosts\": [\n      \"a\", // b\n    ] }\n  }\n}\n",
+            "{\"accounts\":{\"prod\":{\"hosts\":[\"a\",],},},}",
+            "{\"accounts\":{\"prod\":{\"hosts\":[] // x\n}}}",
+            "{\"accounts\":{\"prod\":{\"hosts\":\"a\"}}}",
+            "{\"accounts\":[]}",
+        ];
+        let items = [element("h"), element("i")];
+        let table: Vec<_> = texts
+            .map(|text| format!("{text}\n=>\n{}\n", there_and_back(text, Syntax::Jsonc, &items)))
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        =>
+        {
+        	"accounts": {
+        		"prod": {
+        			"hosts": ["h", "i"]
+        		}
+        	}
+        }
+
+
+        // mine
+        {}
+
+        =>
+        // mine
+        {"accounts": {"prod": {"hosts": ["h", "i"]}}}
+
+
+        { // none yet
+        }
+        =>
+        { // none yet
+        	"accounts": {
+        		"prod": {
+        			"hosts": ["h", "i"]
+        		}
+        	}
+        }
+
+        { /* none */ }
+        =>
+        { /* none */"accounts": {"prod": {"hosts": ["h", "i"]}} }
+
+        {
+          "timeout": "10s", // short
+        }
+
+        =>
+        {
+          "timeout": "10s", // short
+          "accounts": {
+            "prod": {
+              "hosts": ["h", "i"]
+            }
+          },
+        }
+
+
+        {
+          "timeout": "10s" // short
+          // more
+        }
+
+        =>
+        {
+          "timeout": "10s", // short
+          // more
+          "accounts": {
+            "prod": {
+              "hosts": ["h", "i"]
+            }
+          }
+        }
+
+
+        {
+          "accounts": {
+            "prod": { "hosts": ["a"] },
+          },
+        }
+
+        =>
+        {
+          "accounts": {
+            "prod": { "hosts": ["a", "h", "i"] },
+          },
+        }
+
+
+        {
+          "accounts": {
+            "prod": { "hosts": [
+              "a", // b
+            ] }
+          }
+        }
+
+        =>
+        {
+          "accounts": {
+            "prod": { "hosts": [
+              "a", // b
+              "h",
+              "i",
+            ] }
+          }
+        }
+
+
+        {"accounts":{"prod":{"hosts":["a",],},},}
+        =>
+        {"accounts":{"prod":{"hosts":["a", "h", "i",],},},}
+
+        {"accounts":{"prod":{"hosts":[] // x
+        }}}
+        =>
+        {"accounts":{"prod":{"hosts":["h", "i"] // x
+        }}}
+
+        {"accounts":{"prod":{"hosts":"a"}}}
+        =>
+        Err(has a `accounts.prod.hosts` that is not an object)
+
+        {"accounts":[]}
+        =>
+        Err(has a `accounts` that is not an object)
+        "#);
+    }
+
+    #[test]
+    fn an_item_behind_a_comment_does_not_take_its_line_end_along() {
+        let mut text = "{\"a\": [ // c\n  \"h\", \"z\"]}".to_owned();
+        let item = Item { path: vec!["a".to_owned()], key: None, value: "h".to_owned() };
+        assert_eq!(remove(&mut text, Syntax::Jsonc, &item), Ok(true));
+        assert_eq!(strings(&text, Syntax::Jsonc, &item.path), ["z"]);
+    }
+
+    #[test]
+    fn what_docker_has_rewritten_is_found_all_the_same() {
+        let mut text = String::new();
+        add(&mut text, Syntax::Json, &member("h")).unwrap();
+        let mut rewritten = text.replace("{\n\t\"c", "{\n\t\"auths\": {},\n\t\"c");
+        assert_eq!(remove(&mut rewritten, Syntax::Json, &member("h")), Ok(true));
+        remove_empty(&mut rewritten, Syntax::Json, &member("h").path);
+        assert_eq!(rewritten, "{\n\t\"auths\": {}\n}\n");
+        let mut changed = text.replace("astra", "other");
+        assert_eq!(remove(&mut changed, Syntax::Json, &member("h")), Ok(false));
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_comes_back_byte_for_byte(
+            keys in prop::collection::vec(("[a-c]{1,3}", "[0-9\\[]{1,2}"), 0..4),
+            space in "[ \n\t\r]{0,3}",
+            comment in "|/\\*[a-c,]{0,2}\\*/|//[a-c,]{0,2}\n",
+            comma in any::<bool>(),
+        ) {
+            let members: Vec<_> = keys.iter().map(|(k, v)| {
+                format!("{space}\"{k}\"{space}:{space}\"{v}\"{space}{comment}")
+            }).collect();
+            let mut inside = members.join(&format!("{space},{comment}"));
+            if members.is_empty() {
+                inside = format!("{space}{comment}");
+            } else if comma {
+                inside += ",";
+                inside += &comment;
+            }
+            let text = format!("{space}{{{inside}}}{space}");
+            there_and_back(&text, Syntax::Jsonc, &[element("h"), element("i"), member("k")]);
+            there_and_back(&text, Syntax::Json, &[member("h"), member("i")]);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[a\"{}\\[\\],:/*\n\\\\é ]{0,20}") {
+            let mut text = text;
+            let _ = remove(&mut text, Syntax::Jsonc, &member("h"));
+            remove_empty(&mut text, Syntax::Jsonc, &[]);
+            let _ = add(&mut text, Syntax::Jsonc, &element("h"));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A user in a kubeconfig, which kubectl edits itself:
+//! <https://kubernetes.io/docs/reference/kubectl/generated/kubectl_config/kubectl_config_set-credentials/>.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::command::setup::plan::{self, Plan};
+use crate::error::Error;
+use crate::shown::Shown;
+
+/// A user whose token comes from a command.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct User {
+    /// The kubeconfig.
+    pub file: PathBuf,
+    /// The user's name in it.
+    pub name: String,
+    /// The command.
+    pub command: String,
+    /// The command's arguments.
+    pub arguments: Vec<String>,
+    /// The version of the answer that the client expects, such as `v1`.
+    pub api_version: String,
+}
+
+/// What stands under a user's name.
+pub enum Found {
+    /// No user.
+    Nothing,
+    /// The user as it is to be.
+    Same,
+    /// Another user.
+    Other,
+}
+
+impl User {
+    /// Whether the kubeconfig has this user.
+    pub fn is_there(&self) -> Result<bool, Error> {
+        if !self.file.exists() {
+            return Ok(false);
+        }
+        let config = config(&[self.option()])?;
+        Ok(user(&config, &self.name).is_some_and(|found| self.is(&found)))
+    }
+
+    /// What kubectl finds under this name, in all the files that it reads.
+    pub fn found(&self) -> Result<Found, Error> {
+        Ok(match user(&config(&[])?, &self.name) {
+            None => Found::Nothing,
+            Some(found) if self.is(&found) => Found::Same,
+            Some(_) => Found::Other,
+        })
+    }
+
+    /// Stages the user, whatever stands under that name in the kubeconfig.
+    pub fn stage(&self, plan: &mut Plan) {
+        let words = [&self.option(), "config", "set-credentials", &self.name].map(str::to_owned);
+        let mut words = Vec::from(words);
+        words.push(format!("--exec-command={}", self.command));
+        words.extend(self.arguments.iter().map(|word| format!("--exec-arg={}", field(word))));
+        words.push("--exec-interactive-mode=Never".to_owned());
+        words.push(format!("--exec-api-version={}", self.full_version()));
+        plan.commands.push(kubectl(words));
+    }
+
+    /// Stages the user's removal, and names the contexts that lose it.
+    pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
+        if !self.is_there()? {
+            return Ok(false);
+        }
+        let name = &self.name;
+        for context in contexts(&config(&[self.option()])?, name) {
+            let problem = format!("the context `{context}` names the user `{name}`, which is gone");
+            plan.notes.push(format!("remains: {problem}"));
+        }
+        let words = ["config".to_owned(), "unset".to_owned(), format!("users.{name}")];
+        plan.commands.push(kubectl([self.option()].into_iter().chain(words)));
+        Ok(true)
+    }
+
+    fn option(&self) -> String {
+        format!("--kubeconfig={}", self.file.display())
+    }
+
+    fn full_version(&self) -> String {
+        format!("client.authentication.k8s.io/{}", self.api_version)
+    }
+
+    /// Whether a user is this one, and nothing was added to it.
+    fn is(&self, user: &Value) -> bool {
+        let wanted = json!({"exec": {
+            "apiVersion": self.full_version(),
+            "command": self.command,
+            "args": self.arguments,
+            "interactiveMode": "Never",
+        }});
+        let mut user = user.clone();
+        if let Some(exec) = user.get_mut("exec").and_then(Value::as_object_mut) {
+            // kubectl writes defaults: `env: null`, `provideClusterInfo: false`.
+            exec.retain(|_, value| !value.is_null() && *value != Value::Bool(false));
+        }
+        user == wanted
+    }
+}
+
+/// The contexts that name a user, in all the files that kubectl reads.
+pub fn contexts_of(name: &str) -> Result<Vec<String>, Error> {
+    Ok(contexts(&config(&[])?, name))
+}
+
+/// The configuration as kubectl prints it, with its secrets left out.
+fn config(options: &[String]) -> Result<Map<String, Value>, Error> {
+    let words = ["config", "view", "-o", "json"].map(str::to_owned);
+    let printed = plan::run(&kubectl(options.iter().cloned().chain(words)), &[], &[0])?;
+    Ok(serde_json::from_str(&printed).unwrap_or_default())
+}
+
+fn user(config: &Map<String, Value>, name: &str) -> Option<Value> {
+    let users = config.get("users").and_then(Value::as_array);
+    let named = |user: &&Value| user["name"] == *name;
+    users.into_iter().flatten().find(named).map(|user| user["user"].clone())
+}
+
+fn contexts(config: &Map<String, Value>, user: &str) -> Vec<String> {
+    let contexts = config.get("contexts").and_then(Value::as_array);
+    let contexts = contexts.into_iter().flatten();
+    let ours = contexts.filter(|context| context["context"]["user"] == *user);
+    ours.map(|context| Shown(context["name"].as_str().unwrap_or_default()).to_string()).collect()
+}
+
+fn kubectl(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    ["kubectl".to_owned()].into_iter().chain(words).collect()
+}
+
+/// kubectl reads an argument as a line of CSV.
+fn field(word: &str) -> String {
+    match word.contains([',', '"']) {
+        true => format!("\"{}\"", word.replace('"', "\"\"")),
+        false => word.to_owned(),
+    }
+}

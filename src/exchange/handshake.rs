@@ -1,0 +1,285 @@
+//! Asks a proxy for a connection: CONNECT (RFC 9110, section 9.3.6), SOCKS 4 and 4a, SOCKS 5 (RFC 1928
+//! and 1929).
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+use crate::error::{ExchangeErrorKind, Shown};
+use crate::exchange::failure::Failure;
+use crate::proxy::{Login, Protocol, Proxy};
+
+/// The host that the proxy is to connect to.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A name that the proxy looks up.
+    Name(&'a str, u16),
+    /// An address.
+    Address(IpAddr, u16),
+}
+
+/// Bytes of a proxy's answer to CONNECT that are read.
+const LARGEST_HEAD: usize = 16 * 1024;
+
+/// Asks `proxy` for a way to `target`. When this returns, all bytes go to and come from the target.
+///
+/// # Errors
+/// The proxy's refusal, or an error of the connection to it.
+pub fn ask(
+    stream: &mut (impl Read + Write),
+    proxy: &Proxy,
+    target: Target<'_>,
+    user_agent: &str,
+) -> Result<(), Failure> {
+    let login = proxy.login.as_ref();
+    match proxy.protocol {
+        Protocol::Http | Protocol::Https => connect(stream, login, target, user_agent),
+        Protocol::Socks4 | Protocol::Socks4a => socks4(stream, login, target),
+        Protocol::Socks5 | Protocol::Socks5h => socks5(stream, login, target),
+    }
+}
+
+fn connect(
+    stream: &mut (impl Read + Write),
+    login: Option<&Login>,
+    target: Target<'_>,
+    user_agent: &str,
+) -> Result<(), Failure> {
+    let target = match target {
+        Target::Name(name, port) => format!("{name}:{port}"),
+        Target::Address(address, port) => std::net::SocketAddr::new(address, port).to_string(),
+    };
+    let mut request = Zeroizing::new(format!(
+        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {user_agent}\r\n\
+         Proxy-Connection: Keep-Alive\r\n"
+    ));
+    if let Some(Login { user, password }) = login {
+        let pair = Zeroizing::new([user.as_slice(), b":", password].concat());
+        let basic = Zeroizing::new(BASE64_STANDARD.encode(&*pair));
+        request.push_str("Proxy-Authorization: Basic ");
+        request.push_str(&basic);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    send(stream, request.as_bytes())?;
+    let head = read_head(stream)?;
+    let mut lines = head.lines();
+    let status = lines.next().and_then(status_of).ok_or_else(|| {
+        Failure::lasting(
+            ExchangeErrorKind::Unreachable,
+            "the proxy does not answer as an HTTP proxy",
+        )
+    })?;
+    match status {
+        200..=299 => Ok(()),
+        407 => Err(refused_login(login.is_some(), lines)),
+        _ => Err(Failure::lasting(
+            ExchangeErrorKind::Unreachable,
+            format!("the proxy refuses to connect to it ({status})"),
+        )),
+    }
+}
+
+/// Reads an answer up to its empty line. It is read in large pieces: nothing follows that line, because
+/// the target is a TLS server, which does not send first.
+fn read_head(stream: &mut impl Read) -> Result<String, Failure> {
+    let mut head = Vec::new();
+    let mut piece = [0; 2048];
+    loop {
+        let count = stream.read(&mut piece).map_err(|error| Failure::of_connecting(&error))?;
+        head.extend_from_slice(&piece[..count]);
+        let text = || String::from_utf8_lossy(&head).into_owned();
+        if head.windows(4).any(|end| end == b"\r\n\r\n")
+            || head.windows(2).any(|end| end == b"\n\n")
+        {
+            return Ok(text());
+        }
+        if count == 0 {
+            return Err(Failure::unreachable("the proxy broke the connection off"));
+        }
+        if head.len() > LARGEST_HEAD {
+            return Err(Failure::lasting(
+                ExchangeErrorKind::Unreachable,
+                "the proxy's answer has no end",
+            ));
+        }
+    }
+}
+
+fn status_of(line: &str) -> Option<u16> {
+    let (version, rest) = line.split_once(' ')?;
+    version.starts_with("HTTP/").then_some(())?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// The failure for a 407, given the rest of its header.
+fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -> Failure {
+    let schemes: Vec<_> = headers
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"))
+        .filter_map(|(_, value)| value.split_whitespace().next())
+        .map(|scheme| Shown(scheme).to_string())
+        .take(4)
+        .collect();
+    let takes_basic = schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));
+    if !schemes.is_empty() && !takes_basic {
+        let schemes = schemes.join(" or ");
+        return refusal(&format!(
+            "the proxy wants a login by {schemes}, and this program knows only Basic (407)"
+        ));
+    }
+    let detail = if has_login {
+        "the proxy refuses the user name and password in its URL (407)"
+    } else {
+        "the proxy wants a user name and a password (407)"
+    };
+    Failure::lasting(ExchangeErrorKind::ProxyLogin, detail)
+}
+
+fn socks4(
+    stream: &mut (impl Read + Write),
+    login: Option<&Login>,
+    target: Target<'_>,
+) -> Result<(), Failure> {
+    /// 0.0.0.x says that a name follows.
+    const NAMED: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
+    let (address, port, name) = match target {
+        Target::Address(IpAddr::V4(address), port) => (address, port, None),
+        Target::Name(name, port) => (NAMED, port, Some(name)),
+        Target::Address(IpAddr::V6(_), _) => return Err(refusal("SOCKS 4 knows no IPv6")),
+    };
+    let mut request = Zeroizing::new(vec![4, 1]);
+    request.extend(port.to_be_bytes());
+    request.extend(address.octets());
+    request.extend(login.iter().flat_map(|login| login.user.iter().copied()));
+    request.push(0);
+    if let Some(name) = name {
+        request.extend(name.as_bytes());
+        request.push(0);
+    }
+    send(stream, &request)?;
+    match receive::<8>(stream)? {
+        [0, 90, ..] => Ok(()),
+        [0, 91, ..] => Err(refusal("the proxy refuses to connect to it")),
+        [0, 92 | 93, ..] => {
+            Err(Failure::lasting(ExchangeErrorKind::ProxyLogin, "the proxy refuses the user name"))
+        }
+        _ => Err(no_socks()),
+    }
+}
+
+fn socks5(
+    stream: &mut (impl Read + Write),
+    login: Option<&Login>,
+    target: Target<'_>,
+) -> Result<(), Failure> {
+    const NO_LOGIN: u8 = 0;
+    const PASSWORD: u8 = 2;
+    send(stream, if login.is_some() { &[5, 2, PASSWORD, NO_LOGIN] } else { &[5, 1, NO_LOGIN] })?;
+    match (receive(stream)?, login) {
+        ([5, NO_LOGIN], _) => {}
+        ([5, PASSWORD], Some(login)) => log_in(stream, login)?,
+        ([5, _], None) => {
+            return Err(Failure::lasting(
+                ExchangeErrorKind::ProxyLogin,
+                "the proxy wants a user name and a password",
+            ));
+        }
+        ([5, _], Some(_)) => {
+            return Err(Failure::lasting(
+                ExchangeErrorKind::ProxyLogin,
+                "the proxy takes no login by user name and password",
+            ));
+        }
+        _ => return Err(no_socks()),
+    }
+    let mut request = vec![5, 1, 0];
+    let port = match target {
+        Target::Address(IpAddr::V4(address), port) => {
+            request.push(1);
+            request.extend(address.octets());
+            port
+        }
+        Target::Address(IpAddr::V6(address), port) => {
+            request.push(4);
+            request.extend(address.octets());
+            port
+        }
+        Target::Name(name, port) => {
+            let length =
+                u8::try_from(name.len()).map_err(|_| refusal("the host's name is too long"))?;
+            request.extend([3, length]);
+            request.extend(name.as_bytes());
+            port
+        }
+    };
+    request.extend(port.to_be_bytes());
+    send(stream, &request)?;
+    let [version, reply, _, kind] = receive(stream)?;
+    if version != 5 {
+        return Err(no_socks());
+    }
+    match reply {
+        0 => {}
+        1 => return Err(refusal("the proxy has failed")),
+        2 => return Err(refusal("the proxy forbids connecting to it")),
+        3..=6 => return Err(Failure::unreachable("the proxy cannot reach it")),
+        _ => return Err(refusal("the proxy refuses to connect to it")),
+    }
+    // The address from which the proxy connects, of no use here.
+    let length = match kind {
+        1 => 4,
+        4 => 16,
+        3 => usize::from(receive::<1>(stream)?[0]),
+        _ => return Err(no_socks()),
+    };
+    let mut rest = vec![0; length + 2];
+    stream.read_exact(&mut rest).map_err(|error| Failure::of_connecting(&error))
+}
+
+fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure> {
+    let Login { user, password } = login;
+    let length = |text: &[u8]| {
+        u8::try_from(text.len()).map_err(|_| {
+            let why = "a user name or password of more than 255 bytes cannot be sent to it";
+            Failure::lasting(ExchangeErrorKind::ProxyLogin, why)
+        })
+    };
+    let mut request = Zeroizing::new(vec![1, length(user)?]);
+    request.extend_from_slice(user);
+    request.push(length(password)?);
+    request.extend_from_slice(password);
+    send(stream, &request)?;
+    match receive(stream)? {
+        [_, 0] => Ok(()),
+        _ => Err(Failure::lasting(
+            ExchangeErrorKind::ProxyLogin,
+            "the proxy refuses the user name and password in its URL",
+        )),
+    }
+}
+
+fn send(stream: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
+    let sent: io::Result<()> = stream.write_all(bytes).and_then(|()| stream.flush());
+    sent.map_err(|error| Failure::of_connecting(&error))
+}
+
+fn receive<const LENGTH: usize>(stream: &mut impl Read) -> Result<[u8; LENGTH], Failure> {
+    let mut bytes = [0; LENGTH];
+    stream.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Failure::unreachable("the proxy broke the connection off"),
+        _ => Failure::of_connecting(&error),
+    })?;
+    Ok(bytes)
+}
+
+fn refusal(detail: &str) -> Failure {
+    Failure::lasting(ExchangeErrorKind::Unreachable, detail)
+}
+
+fn no_socks() -> Failure {
+    refusal("the proxy does not answer as a SOCKS proxy")
+}

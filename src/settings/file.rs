@@ -1,0 +1,622 @@
+//! The configuration file: accounts, the hosts that are bound to them, and settings.
+//!
+//! It is JSON with comments and trailing commas. Since it decides which host gets whose token, it is
+//! trusted like the account file, except that others may read it. Every defect is an error; nothing
+//! in it is skipped. No error shows a value, since one may be a secret in the wrong place.
+
+use std::fs::File as Opened;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
+use jsonc_parser::common::Ranged as _;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use super::values::{self, Api, wanted};
+use crate::account;
+use crate::error::{Defect, Error, Position};
+use crate::protocol::Host;
+
+/// The content of a configuration file.
+#[derive(Debug)]
+pub struct File {
+    /// The file.
+    pub path: Arc<Path>,
+    /// The accounts, in the file's order.
+    pub accounts: Vec<Entry>,
+    /// `cache_dir`.
+    pub cache_dir: Option<PathBuf>,
+    /// `ca_file`.
+    pub ca_file: Option<PathBuf>,
+    /// `timeout`.
+    pub timeout: Option<Duration>,
+    /// `min_valid`, in seconds.
+    pub min_valid: Option<i64>,
+}
+
+/// An account's entry.
+#[derive(Debug)]
+pub struct Entry {
+    /// The account's name.
+    pub name: String,
+    /// The configuration file that holds the entry.
+    pub place: Arc<Path>,
+    /// `file`: the account file.
+    pub file: Option<PathBuf>,
+    /// `hosts`: the hosts that are bound to this account.
+    pub hosts: Vec<Host>,
+    /// `api_url`.
+    pub api: Option<Api>,
+    /// `ca_file`.
+    pub ca_file: Option<PathBuf>,
+    /// `min_valid`, in seconds.
+    pub min_valid: Option<i64>,
+}
+
+/// The keys of the top level.
+const TOP: [&str; 5] = ["accounts", "cache_dir", "ca_file", "timeout", "min_valid"];
+
+/// The keys of an account's entry.
+const ENTRY: [&str; 5] = ["file", "hosts", "api_url", "ca_file", "min_valid"];
+
+/// The largest configuration file that is read, in bytes. One of 10,000 hosts has 300,000.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Reads the file at `path`; `None` if there is none. A leading `~/` in it stands for `home`.
+///
+/// # Errors
+/// [`Error::Config`]: the file cannot be read, others may change it, or it has a defect.
+pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
+    let defect = |defect| Error::Config { path: path.to_owned(), at: None, defect };
+    let unreadable = |why: io::Error| defect(Defect::Unreadable(why.to_string()));
+    let mut file = match account::open(path) {
+        Ok(file) => file,
+        Err(why)
+            if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(None);
+        }
+        Err(why) => return Err(unreadable(why)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(defect(Defect::NotRegular));
+    }
+    if let Some((exposure, fix)) = exposure(&metadata, path) {
+        return Err(defect(Defect::Exposed { exposure, fix }));
+    }
+    if metadata.len() > LARGEST_FILE {
+        return Err(defect(Defect::TooLarge));
+    }
+    let bytes = content(&mut file, metadata.len()).map_err(unreadable)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| defect(Defect::NotText))?;
+    parse(text, path, home).map(Some)
+}
+
+/// The first `length` bytes, or fewer if the file has shrunk meanwhile.
+fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    let mut count = 0;
+    while count < bytes.len() {
+        match file.read(&mut bytes[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// What lets others change the file, and the command that closes it.
+#[cfg(unix)]
+fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
+    use std::os::unix::fs::MetadataExt as _;
+    const ROOT: u32 = 0;
+    let caller = rustix::process::geteuid().as_raw();
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
+    let quoted = || account::quoted(&path.to_string_lossy());
+    if owner != caller && owner != ROOT {
+        let exposure = format!("belongs to another user (uid {owner})");
+        return Some((exposure, format!("chown {caller} {}", quoted())));
+    }
+    let by = match mode {
+        _ if mode & 0o002 != 0 => "may be changed by everybody",
+        _ if mode & 0o020 != 0 => "may be changed by its group",
+        _ => return None,
+    };
+    Some((format!("{by} (mode {mode:04o})"), format!("chmod go-w {}", quoted())))
+}
+
+#[cfg(not(unix))]
+fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
+    None
+}
+
+/// Reads the content of the file at `path`.
+///
+/// # Errors
+/// [`Error::Config`], with line and column.
+pub fn parse(text: &str, path: &Path, home: Option<&Path>) -> Result<File, Error> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let reader = Reader { path: path.into(), folder: path.parent().unwrap_or(path), home };
+    reader.file(text).map_err(|Located { offset, defect }| {
+        let at = Some(Position::in_text(text, offset));
+        Error::Config { path: path.to_owned(), at, defect }
+    })
+}
+
+/// A defect and its place, in bytes from the start.
+struct Located {
+    offset: usize,
+    defect: Defect,
+}
+
+struct Reader<'a> {
+    path: Arc<Path>,
+    /// Paths in the file are relative to it.
+    folder: &'a Path,
+    home: Option<&'a Path>,
+}
+
+impl Reader<'_> {
+    fn file(&self, text: &str) -> Result<File, Located> {
+        let options = ParseOptions {
+            allow_comments: true,
+            allow_trailing_commas: true,
+            allow_loose_object_property_names: false,
+            allow_missing_commas: false,
+            allow_single_quoted_strings: false,
+            allow_hexadecimal_numbers: false,
+            allow_unary_plus_numbers: false,
+            allow_bare_decimal_point_numbers: false,
+            allow_non_finite_numbers: false,
+            allow_extended_string_escapes: false,
+        };
+        let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
+            .map_err(|error| located(error.range().start, Defect::NotJson))?;
+        let root = parsed.value.ok_or_else(|| located(0, Defect::Empty))?;
+        let root =
+            root.as_object().ok_or_else(|| located(root.range().start, Defect::NotObject))?;
+        let mut file = File {
+            path: Arc::clone(&self.path),
+            accounts: Vec::new(),
+            cache_dir: None,
+            ca_file: None,
+            timeout: None,
+            min_valid: None,
+        };
+        for property in fields(root, &TOP)? {
+            let ObjectProp { name, value, .. } = property;
+            match name.as_str() {
+                "accounts" => file.accounts = self.accounts(value)?,
+                "cache_dir" => file.cache_dir = Some(self.path("cache_dir", value)?),
+                "ca_file" => file.ca_file = Some(self.path("ca_file", value)?),
+                "timeout" => {
+                    file.timeout =
+                        Some(scalar("timeout", value, wanted::TIMEOUT, values::timeout)?);
+                }
+                _ => file.min_valid = Some(min_valid(value)?),
+            }
+        }
+        Ok(file)
+    }
+
+    fn accounts(&self, value: &Value<'_>) -> Result<Vec<Entry>, Located> {
+        let accounts = object(value, "accounts", "an object: `{ \"NAME\": { … } }`")?;
+        not_twice(accounts)?;
+        let mut entries = Vec::with_capacity(accounts.properties.len());
+        let mut bound = Vec::new();
+        for ObjectProp { name, value, .. } in &accounts.properties {
+            let account = values::account_name(name.as_str())
+                .map_err(|problem| located(name.range().start, Defect::Name { problem }))?;
+            let (entry, offsets) = self.entry(account, value)?;
+            bound.push(offsets);
+            entries.push(entry);
+        }
+        not_bound_twice(&entries, &bound)?;
+        Ok(entries)
+    }
+
+    /// An entry, and the places of its hosts.
+    fn entry(&self, name: String, value: &Value<'_>) -> Result<(Entry, Vec<usize>), Located> {
+        let entry = object(value, &name, "an object: `{ \"hosts\": [ … ] }`")?;
+        let mut read = Entry {
+            name,
+            place: Arc::clone(&self.path),
+            file: None,
+            hosts: Vec::new(),
+            api: None,
+            ca_file: None,
+            min_valid: None,
+        };
+        let mut offsets = Vec::new();
+        for ObjectProp { name, value, .. } in fields(entry, &ENTRY)? {
+            match name.as_str() {
+                "file" => read.file = Some(self.path("file", value)?),
+                "hosts" => (read.hosts, offsets) = hosts(value)?,
+                "api_url" => {
+                    read.api = Some(string("api_url", value, wanted::API_URL, Api::parse)?);
+                }
+                "ca_file" => read.ca_file = Some(self.path("ca_file", value)?),
+                _ => read.min_valid = Some(min_valid(value)?),
+            }
+        }
+        Ok((read, offsets))
+    }
+
+    fn path(&self, key: &'static str, value: &Value<'_>) -> Result<PathBuf, Located> {
+        const WANTED: &str = "a path: absolute, relative to the folder of this file, or with a \
+                              leading `~/`";
+        string(key, value, WANTED, |text| {
+            // An account in place of its path must not turn up in a message about a missing file.
+            if text.is_empty() || text.contains("AstraCS:") || text.trim_start().starts_with('{') {
+                return Err("is not a path");
+            }
+            values::expanded(text.as_ref(), self.home).map(|path| self.folder.join(path))
+        })
+    }
+}
+
+fn located(offset: usize, defect: Defect) -> Located {
+    Located { offset, defect }
+}
+
+/// The properties, if each is in `known` and none stands there twice.
+fn fields<'a, 'b>(
+    object: &'b Object<'a>,
+    known: &'static [&'static str],
+) -> Result<&'b [ObjectProp<'a>], Located> {
+    for property in &object.properties {
+        let key = property.name.as_str();
+        if !known.contains(&key) {
+            let nearest = values::nearest(key, known.iter().copied());
+            let defect = Defect::UnknownKey { key: shown(key), nearest, known };
+            return Err(located(property.name.range().start, defect));
+        }
+    }
+    not_twice(object)?;
+    Ok(&object.properties)
+}
+
+fn not_twice(object: &Object<'_>) -> Result<(), Located> {
+    let mut keys: Vec<_> = object
+        .properties
+        .iter()
+        .map(|property| (property.name.as_str(), property.name.range().start))
+        .collect();
+    keys.sort_unstable();
+    let twice = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).min_by_key(|pair| pair[1].1);
+    twice.map_or(Ok(()), |pair| Err(located(pair[1].1, Defect::KeyTwice { key: shown(pair[1].0) })))
+}
+
+/// Refuses a host that stands in two entries; `offsets` are the places of each entry's hosts.
+fn not_bound_twice(entries: &[Entry], offsets: &[Vec<usize>]) -> Result<(), Located> {
+    let mut bound: Vec<(&Host, usize, &str)> = entries
+        .iter()
+        .zip(offsets)
+        .flat_map(|(entry, offsets)| {
+            let places = entry.hosts.iter().zip(offsets);
+            places.map(|(host, offset)| (host, *offset, entry.name.as_str()))
+        })
+        .collect();
+    bound.sort_unstable();
+    let twice = bound
+        .windows(2)
+        .filter(|pair| pair[0].0 == pair[1].0 && pair[0].2 != pair[1].2)
+        .min_by_key(|pair| pair[1].1);
+    twice.map_or(Ok(()), |pair| {
+        let accounts = [pair[0].2.to_owned(), pair[1].2.to_owned()];
+        Err(located(pair[1].1, Defect::HostTwice { host: pair[1].0.to_string(), accounts }))
+    })
+}
+
+/// A key as a message may show it. One that does not look like a key may be a secret.
+fn shown(key: &str) -> Option<String> {
+    const LONGEST: usize = 24;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (!key.is_empty() && key.len() <= LONGEST && key.bytes().all(is_plain)).then(|| key.to_owned())
+}
+
+fn object<'a, 'b>(
+    value: &'b Value<'a>,
+    key: &str,
+    wanted: &'static str,
+) -> Result<&'b Object<'a>, Located> {
+    value.as_object().ok_or_else(|| {
+        located(value.range().start, Defect::WrongType { key: key.to_owned(), wanted })
+    })
+}
+
+/// A string that `parse` accepts.
+fn string<T>(
+    key: &'static str,
+    value: &Value<'_>,
+    wanted: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Result<T, Located> {
+    let offset = value.range().start;
+    let text = value
+        .as_string_lit()
+        .ok_or_else(|| located(offset, Defect::WrongType { key: key.to_owned(), wanted }))?;
+    parse(&text.value).map_err(|problem| located(offset, Defect::Value { key, problem, wanted }))
+}
+
+/// A string or a number that `parse` accepts.
+fn scalar<T>(
+    key: &'static str,
+    value: &Value<'_>,
+    wanted: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Result<T, Located> {
+    match value.as_number_lit() {
+        Some(number) => parse(number.value).map_err(|problem| {
+            located(value.range().start, Defect::Value { key, problem, wanted })
+        }),
+        None => string(key, value, wanted, parse),
+    }
+}
+
+fn min_valid(value: &Value<'_>) -> Result<i64, Located> {
+    scalar("min_valid", value, wanted::MIN_VALID, values::whole_seconds)
+}
+
+/// A list of hosts, and the place of each.
+fn hosts(value: &Value<'_>) -> Result<(Vec<Host>, Vec<usize>), Located> {
+    const WANTED: &str = "a list of strings: `[\"git.example.com\"]`";
+    let Some(Array { elements, .. }) = value.as_array() else {
+        let defect = Defect::WrongType { key: "hosts".to_owned(), wanted: WANTED };
+        return Err(located(value.range().start, defect));
+    };
+    let mut hosts = Vec::with_capacity(elements.len());
+    let mut offsets = Vec::with_capacity(elements.len());
+    for element in elements {
+        hosts.push(string("hosts", element, wanted::HOST, values::host)?);
+        offsets.push(element.range().start);
+    }
+    Ok((hosts, offsets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> String {
+        let path = Path::new("/home/x/.config/astra-credential/config.json");
+        match parse(text, path, Some(Path::new("/home/x"))) {
+            Ok(File { path: _, accounts, cache_dir, ca_file, timeout, min_valid }) => {
+                let mut lines = Vec::new();
+                for Entry { name, place: _, file, hosts, api, ca_file, min_valid } in accounts {
+                    let hosts: Vec<_> = hosts.iter().map(Host::to_string).collect();
+                    let api = api.map(|api| api.base);
+                    lines.push(format!(
+                        "{name}: file {file:?} hosts {hosts:?} api_url {api:?} ca_file {ca_file:?} min_valid {min_valid:?}"
+                    ));
+                }
+                lines.push(format!(
+                    "cache_dir {cache_dir:?} ca_file {ca_file:?} timeout {timeout:?} min_valid {min_valid:?}"
+                ));
+                lines.join("\n")
+            }
+            Err(error) => format!("{error}\n  hint: {}", error.hint()),
+        }
+    }
+
+    #[test]
+    fn each_key_is_read() {
+        let text = r#"
+            // Two accounts.
+            {
+              "accounts": {
+                "default": { "hosts": ["git.example.com"] },
+                "prod": {
+                  "file": "prod.json", /* beside this file */
+                  "hosts": ["Git.Prod.example.com", "registry.prod.example.com:5000",],
+                  "api_url": "https://API.example.com/",
+                  "ca_file": "~/ca.pem",
+                  "min_valid": 90,
+                },
+                "test": {},
+              },
+              "cache_dir": "/var/cache/astra",
+              "ca_file": "company-ca.pem",
+              "timeout": "10s",
+              "min_valid": "30m",
+            }"#;
+        insta::assert_snapshot!(read(text), @r#"
+        default: file None hosts ["git.example.com"] api_url None ca_file None min_valid None
+        prod: file Some("/home/x/.config/astra-credential/prod.json") hosts ["git.prod.example.com", "registry.prod.example.com:5000"] api_url Some("https://api.example.com") ca_file Some("/home/x/ca.pem") min_valid Some(90)
+        test: file None hosts [] api_url None ca_file None min_valid None
+        cache_dir Some("/var/cache/astra") ca_file Some("/home/x/.config/astra-credential/company-ca.pem") timeout Some(10s) min_valid Some(1800)
+        "#);
+        assert_eq!(read("\u{feff}{}"), read("{}"));
+    }
+
+    #[test]
+    fn each_defect_is_named_with_its_place() {
+        let texts = [
+            "",
+            " // nothing\n",
+            "[]",
+            "null",
+            "{",
+            "{ \"accounts\": { }",
+            "{ 'accounts': {} }",
+            "{ accounts: {} }",
+            "{} {}",
+            "{\n  \"acounts\": {}\n}",
+            "{\n  \"accounts\": {},\n  \"accounts\": {}\n}",
+            r#"{"accounts": []}"#,
+            r#"{"accounts": {"prod": "prod.json"}}"#,
+            r#"{"accounts": {"prod": {"host": ["h"]}}}"#,
+            r#"{"accounts": {"prod": {"hosts": "h"}}}"#,
+            r#"{"accounts": {"prod": {"hosts": [7]}}}"#,
+            r#"{"accounts": {"prod": {"hosts": ["https://h"]}}}"#,
+            r#"{"accounts": {"prod": {"hosts": [""]}}}"#,
+            r#"{"accounts": {"prod": {"api_url": "http://h"}}}"#,
+            r#"{"accounts": {"prod": {"file": ""}}}"#,
+            r#"{"accounts": {"prod": {"file": null}}}"#,
+            r#"{"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}"#,
+            r#"{"accounts": {"prod": {}, "prod": {}}}"#,
+            r#"{"accounts": {"a b": {}}}"#,
+            r#"{"accounts": {"setup": {}}}"#,
+            r#"{"accounts": {"a": {"hosts": ["h", "x"]}, "b": {"hosts": ["H:443"]}}}"#,
+            r#"{"timeout": "soon"}"#,
+            r#"{"timeout": 0}"#,
+            r#"{"timeout": true}"#,
+            r#"{"min_valid": "-1"}"#,
+            r#"{"min_valid": {}}"#,
+            r#"{"clientId": "i", "clientName": "n", "clientSecret": "s"}"#,
+            r#"{"api_url": "https://h"}"#,
+        ];
+        let table: Vec<_> = texts.iter().map(|text| format!("{text}\n  {}", read(text))).collect();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+          the configuration file `/home/x/.config/astra-credential/config.json` is empty at line 1, column 1
+          hint: write `{}` into it, or remove it
+         // nothing
+
+          the configuration file `/home/x/.config/astra-credential/config.json` is empty at line 1, column 1
+          hint: write `{}` into it, or remove it
+        []
+          the configuration file `/home/x/.config/astra-credential/config.json` is not a JSON object at line 1, column 1
+          hint: make it an object: `{ "accounts": { … } }`
+        null
+          the configuration file `/home/x/.config/astra-credential/config.json` is not a JSON object at line 1, column 1
+          hint: make it an object: `{ "accounts": { … } }`
+        {
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 1
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        { "accounts": { }
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 1
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        { 'accounts': {} }
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 3
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        { accounts: {} }
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 3
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        {} {}
+          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 4
+          hint: correct it there: JSON, in which comments and trailing commas are allowed
+        {
+          "acounts": {}
+        }
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
+          hint: write `accounts`
+        {
+          "accounts": {},
+          "accounts": {}
+        }
+          the configuration file `/home/x/.config/astra-credential/config.json` has the key `accounts` twice at line 3, column 3
+          hint: remove one of the two
+        {"accounts": []}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `accounts` at line 1, column 14
+          hint: make it an object: `{ "NAME": { … } }`
+        {"accounts": {"prod": "prod.json"}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `prod` at line 1, column 23
+          hint: make it an object: `{ "hosts": [ … ] }`
+        {"accounts": {"prod": {"host": ["h"]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `host` at line 1, column 24
+          hint: write `hosts`
+        {"accounts": {"prod": {"hosts": "h"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `hosts` at line 1, column 33
+          hint: make it a list of strings: `["git.example.com"]`
+        {"accounts": {"prod": {"hosts": [7]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `hosts` at line 1, column 34
+          hint: make it a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        {"accounts": {"prod": {"hosts": ["https://h"]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `hosts` that is not a host at line 1, column 34
+          hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        {"accounts": {"prod": {"hosts": [""]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `hosts` that is not a host at line 1, column 34
+          hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        {"accounts": {"prod": {"api_url": "http://h"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `api_url` that is not `https` at line 1, column 35
+          hint: set it to the API's base without `/v2`, such as `https://api.astra.datastax.com`
+        {"accounts": {"prod": {"file": ""}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {"file": null}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `file` at line 1, column 32
+          hint: make it a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `ca_file` that begins with `~` and a name, which is not replaced by a home at line 1, column 35
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {}, "prod": {}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the key `prod` twice at line 1, column 27
+          hint: remove one of the two
+        {"accounts": {"a b": {}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 1, column 15
+          hint: rename it, and its account file `NAME.json` too
+        {"accounts": {"setup": {}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has an account whose name belongs to another file of this program at line 1, column 15
+          hint: rename it, and its account file `NAME.json` too
+        {"accounts": {"a": {"hosts": ["h", "x"]}, "b": {"hosts": ["H:443"]}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` binds the host `h` to the accounts `a` and `b` at line 1, column 59
+          hint: leave it with one of the two
+        {"timeout": "soon"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `timeout` that is not a duration at line 1, column 13
+          hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
+        {"timeout": 0}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `timeout` that is not between 0 and a day at line 1, column 13
+          hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
+        {"timeout": true}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `timeout` at line 1, column 13
+          hint: make it seconds or a duration, such as `30`, `2.5` or `10s`
+        {"min_valid": "-1"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `min_valid` that is not a duration at line 1, column 15
+          hint: set it to a duration, such as `90s`, `30m`, `2h` or bare seconds
+        {"min_valid": {}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `min_valid` at line 1, column 15
+          hint: make it a duration, such as `90s`, `30m`, `2h` or bare seconds
+        {"clientId": "i", "clientName": "n", "clientSecret": "s"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `clientId` at line 1, column 2
+          hint: keep the account in a file of its own, with `astra-credential setup account`
+        {"api_url": "https://h"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `api_url` at line 1, column 2
+          hint: use one of `accounts`, `cache_dir`, `ca_file`, `timeout`, `min_valid`
+        "#);
+    }
+
+    #[test]
+    fn no_defect_shows_a_value() {
+        for text in [
+            r#"{"AstraCS:hush:hush": 1}"#,
+            r#"{"accounts": {"AstraCS:hush:hush": {}}}"#,
+            r#"{"accounts": {"prod": {"file": "AstraCS:hush:hush"}}}"#,
+            r#"{"accounts": {"prod": {"file": "{\"clientSecret\":\"hush\"}"}}}"#,
+            r#"{"accounts": {"prod": {"hosts": ["AstraCS:hush:hush"]}}}"#,
+            r#"{"accounts": {"prod": {"api_url": "hush"}}}"#,
+            r#"{"accounts": {"prod": {"clientSecret": "hush"}}}"#,
+            r#"{"timeout": "hush"}"#,
+            r#"{"clientSecret": "hush", "clientSecret": "hush"}"#,
+            "{\"clientSecret\": hush}",
+        ] {
+            let told = read(text);
+            assert!(told.contains("hint") && !told.contains("hush"), "{told}");
+        }
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        for deep in ["[".repeat(500_000), "{\"a\":".repeat(100_000)] {
+            assert!(read(&deep).contains("is not JSON"), "{}", read(&deep));
+        }
+        let hosts: Vec<_> = (0..10_000).map(|n| format!("\"h{n}.example.com\"")).collect();
+        let many = format!("{{\"accounts\":{{\"a\":{{\"hosts\":[{}]}}}}}}", hosts.join(","));
+        assert!(many.len() as u64 <= LARGEST_FILE && read(&many).starts_with("a: "));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(
+            text in "\\PC*|([{}\\[\\],:]|\"accounts\"|\"hosts\"|\"a\"|1e9|-|\\\\|/\\*|//|\u{e9}| |\n){0,40}"
+        ) {
+            let _ = read(&text);
+        }
+    }
+}

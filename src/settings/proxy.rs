@@ -1,0 +1,77 @@
+//! The proxy for a host, chosen from the environment as curl chooses it.
+
+use crate::protocol::Host;
+
+/// The variables that name a proxy, in the order in which they count. Lower case comes first,
+/// `ALL_PROXY` last, and `HTTP_PROXY` is not used at all.
+pub const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// The variables that name the hosts which need no proxy.
+pub const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// The proxy for `https` to `host` with the variable that decided; the proxy is `None` if
+/// `NO_PROXY` exempts the host. `text` looks a variable up.
+pub fn proxy_for(
+    host: &Host,
+    text: impl Fn(&str) -> Option<String>,
+) -> Option<(Option<String>, &'static str)> {
+    let found = |names: &[&'static str]| {
+        names.iter().find_map(|name| text(name).map(|value| (value, *name)))
+    };
+    let (proxy, variable) = found(&PROXIES)?;
+    if let Some((exempt, exempting)) = found(&NO_PROXY) {
+        let mut entries = exempt.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
+        if entries.any(|entry| host.is_exempt_by(&entry)) {
+            return Some((None, exempting));
+        }
+    }
+    Some((Some(proxy), variable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_is_chosen_as_curl_chooses_it() {
+        let proxy = |variables: &[&str]| {
+            let env = |name: &str| {
+                let found =
+                    variables.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+                found.map(str::to_owned)
+            };
+            let proxy = proxy_for(&Host::parse("api.example.com").unwrap(), env);
+            proxy.and_then(|(proxy, _)| proxy).unwrap_or("direct".to_owned())
+        };
+        let cases: [&[&str]; 12] = [
+            &["HTTPS_PROXY=a", "https_proxy=b"],
+            &["ALL_PROXY=a"],
+            &["ALL_PROXY=a", "HTTPS_PROXY=b"],
+            &["HTTP_PROXY=a", "http_proxy=b"],
+            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com"],
+            &["HTTPS_PROXY=a", "NO_PROXY=localhost, EXAMPLE.com"],
+            &["HTTPS_PROXY=a", "NO_PROXY=.example.com"],
+            &["HTTPS_PROXY=a", "NO_PROXY=*.example.com"],
+            &["HTTPS_PROXY=a", "no_proxy=*"],
+            &["HTTPS_PROXY=a", "NO_PROXY=ample.com,api.example.com.evil"],
+            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com:443"],
+            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com:444"],
+        ];
+        let table: Vec<_> =
+            cases.map(|case| format!("{} => {}", case.join(" "), proxy(case))).into();
+        insta::assert_snapshot!(table.join("\n"), @"
+        HTTPS_PROXY=a https_proxy=b => b
+        ALL_PROXY=a => a
+        ALL_PROXY=a HTTPS_PROXY=b => b
+        HTTP_PROXY=a http_proxy=b => direct
+        HTTPS_PROXY=a NO_PROXY=api.example.com => direct
+        HTTPS_PROXY=a NO_PROXY=localhost, EXAMPLE.com => direct
+        HTTPS_PROXY=a NO_PROXY=.example.com => direct
+        HTTPS_PROXY=a NO_PROXY=*.example.com => direct
+        HTTPS_PROXY=a no_proxy=* => direct
+        HTTPS_PROXY=a NO_PROXY=ample.com,api.example.com.evil => a
+        HTTPS_PROXY=a NO_PROXY=api.example.com:443 => direct
+        HTTPS_PROXY=a NO_PROXY=api.example.com:444 => a
+        ");
+    }
+}

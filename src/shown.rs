@@ -1,0 +1,413 @@
+//! Values that the program was given, made safe to show and to keep.
+//!
+//! People put the account itself, or a token, where a path, a host or a duration belongs, and in every
+//! spelling: quoted, as base64, with a name in front. No test for a secret finds them all. A value is
+//! therefore shown if it is certainly something else, and only then. `tests/cli/spellings.rs` lists the
+//! spellings that were seen.
+
+use std::fmt;
+use std::path::{Component, Path};
+
+/// Stands in place of a value.
+pub const NOT_SHOWN: &str = "(not shown: it may hold a secret)";
+
+/// A name of a file or folder longer than this may be a secret.
+const LONGEST_NAME: usize = 40;
+
+/// More digits in one name may be a secret; a date has 8.
+const MOST_DIGITS: usize = 8;
+
+/// The endings of the files that settings name.
+const EXTENSIONS: [&str; 10] =
+    ["json", "jsonc", "txt", "pem", "crt", "cer", "key", "yaml", "yml", "env"];
+
+/// The value of a setting, or a note in its place.
+pub fn harmless(value: &str) -> String {
+    self::value(value).unwrap_or_else(|| NOT_SHOWN.to_owned())
+}
+
+/// The value of a setting between backticks, or a note in its place.
+pub fn quoted(value: &str) -> String {
+    self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
+}
+
+/// The value of a setting, if it is safe to show. A comma separates the parts of a list.
+pub fn value(value: &str) -> Option<String> {
+    if is_path(Path::new(value)) {
+        return Some(Shown(value).to_string());
+    }
+    let part = |part: &str| {
+        let is_shown = is_plain(part) || is_host(part);
+        if is_shown { Some(part.to_owned()) } else { url(part) }
+    };
+    let parts: Option<Vec<_>> = value.split(", ").map(part).collect();
+    parts.map(|parts| parts.join(", "))
+}
+
+/// A path between backticks, or a note in its place.
+pub fn path(path: &Path) -> String {
+    if is_path(path) {
+        format!("`{}`", Shown(&path.to_string_lossy()))
+    } else {
+        "(not shown: it is not certainly a path)".to_owned()
+    }
+}
+
+/// A command's name between backticks, or a note in its place.
+pub fn command(name: &str) -> String {
+    if is_command(name) { format!("`{name}`") } else { quoted(name) }
+}
+
+/// The name of a command or the path of a file, or a note in its place.
+pub fn file(name: &Path) -> String {
+    let name = name.to_string_lossy();
+    if is_command(&name) { name.into_owned() } else { harmless(&name) }
+}
+
+/// Whether a name is one that commands have: words in lower case.
+fn is_command(name: &str) -> bool {
+    name.len() <= 32 && is_ordinary(name) && !name.contains(char::is_uppercase)
+}
+
+/// Whether a path is certainly one: what of it does not exist has ordinary names. A relative path of which
+/// nothing exists begins with `./` or has a usual extension.
+pub fn is_path(path: &Path) -> bool {
+    let Some((rest, is_anchored)) = missing_part(path) else {
+        return true;
+    };
+    let is_file = || {
+        let extension = rest.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
+    };
+    has_ordinary_names(rest) && (is_anchored || is_file())
+}
+
+/// Whether a path may be made or written into a configuration: a value that holds a secret must not
+/// become the name of a folder. More is taken than [`is_path`] shows: ordinary names wherever they are,
+/// and unusual ones below a folder that exists.
+pub fn is_usable_path(path: &Path) -> bool {
+    let Some((rest, _)) = missing_part(path) else {
+        return true;
+    };
+    let is_plain = |c: char| c.is_alphanumeric() || " ._+@~:,=-".contains(c);
+    let is_below_a_folder =
+        path.ancestors().any(|above| above.parent().is_some() && above.is_dir());
+    let is_unusual = || {
+        rest.to_str().is_some_and(|rest| !rest.contains("AstraCS:"))
+            && rest.components().all(|part| {
+                let name = part.as_os_str().to_str();
+                name.is_some_and(|name| name.len() <= 64 && name.chars().all(is_plain))
+            })
+    };
+    has_ordinary_names(rest) || is_below_a_folder && is_unusual()
+}
+
+/// The part of a path that does not exist, and whether the path has a known beginning: a folder that
+/// exists, `.` or `~`. `None` if all of it exists.
+fn missing_part(path: &Path) -> Option<(&Path, bool)> {
+    let exists = |path: &&Path| path.symlink_metadata().is_ok();
+    match path.ancestors().find(exists) {
+        Some(existing) if existing == path => None,
+        Some(existing) => Some((path.strip_prefix(existing).unwrap_or(path), true)),
+        None => {
+            let is_home = path.as_os_str().as_encoded_bytes().starts_with(b"~");
+            Some((path, is_home || path.starts_with(".") || path.starts_with("..")))
+        }
+    }
+}
+
+fn has_ordinary_names(path: &Path) -> bool {
+    let is_ordinary = |name: &str| name == "~" || is_ordinary(name.trim_start_matches('~'));
+    path.components().all(|part| match part {
+        Component::Normal(name) => name.to_str().is_some_and(is_ordinary),
+        _ => true,
+    })
+}
+
+/// Whether a name is made of words, and of few digits behind them: nothing that was drawn at random.
+fn is_ordinary(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && digits <= MOST_DIGITS;
+    is_short && name.split(['.', '-', '_', '+']).all(is_word)
+}
+
+/// Letters, then digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase` of syllables.
+fn is_word(word: &str) -> bool {
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    if letters.len() > 20 || !letters.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return false;
+    }
+    let is_upper = letters.len() <= 12 && letters.bytes().all(|b| b.is_ascii_uppercase());
+    // Behind each capital.
+    let mut syllables = letters.split(|c: char| c.is_ascii_uppercase()).skip(1);
+    is_upper || syllables.all(|rest| rest.len() >= 2)
+}
+
+/// A number, a duration, or a short word: too short for an account or a token.
+fn is_plain(value: &str) -> bool {
+    let is_part = |part: &str| {
+        let number = part.trim_start_matches(['-', '+']);
+        let word = number.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        part.len() - number.len() <= 1
+            && word.len() <= 9
+            && word.bytes().all(|b| b.is_ascii_alphabetic())
+    };
+    value.len() <= 16 && value.split(' ').all(is_part)
+}
+
+/// A host as it stands in a URL, its port included.
+fn is_host(text: &str) -> bool {
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return true;
+    }
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (text, ""),
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    if bare.unwrap_or(name).parse::<std::net::IpAddr>().is_ok() {
+        return is_port(port);
+    }
+    let is_label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        is_ordinary(label) || !label.is_empty() && label.len() <= 20 && label.bytes().all(plain)
+    };
+    let is_name = match name.rsplit_once('.') {
+        // Of the hosts that Astra gives out, each begins with a UUID.
+        Some((below, "com")) if below.ends_with(".datastax") => {
+            below.split('.').all(|label| is_label(label) || is_uuid_of_a_database(label))
+        }
+        Some((below, top)) => {
+            (2..=12).contains(&top.len()) && is_word(top) && below.split('.').all(is_label)
+        }
+        None => name.len() <= 20 && is_ordinary(name),
+    };
+    is_name && is_port(port)
+}
+
+fn is_port(port: &str) -> bool {
+    port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether a host may be written into a configuration: a label of its own is short, and a name of several
+/// ends as domains do. A secret that consists of letters, digits and hyphens has the form of a host too.
+pub fn is_usable_host(text: &str) -> bool {
+    let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let name = name.trim_end_matches('.');
+    is_host(text)
+        || is_port(port)
+            && match name.rsplit_once('.') {
+                Some((_, top)) => (2..=24).contains(&top.len()) && is_word(top) && name.len() < 254,
+                None => name.len() <= 24,
+            }
+}
+
+/// `3f2a9c1b-…-eu-west-1`: a UUID and the region behind it, which no client secret has.
+fn is_uuid_of_a_database(label: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    label.split_at_checked(36).is_some_and(|(uuid, region)| {
+        is_hex(uuid) && region.strip_prefix('-').is_some_and(is_ordinary)
+    })
+}
+
+/// A URL without user, password and query; `None` if it is not certainly one.
+fn url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    if !["http", "https", "socks4", "socks5", "socks5h"].contains(&scheme) {
+        return None;
+    }
+    let (before, user) = match rest.rsplit_once('@') {
+        Some((_, rest)) => (rest, "…@"),
+        None => (rest, ""),
+    };
+    let end = before.find(['?', '#']).unwrap_or(before.len());
+    let query = before[end..].chars().next().map(|mark| format!("{mark}…"));
+    let (host, path) = before[..end].split_at(before[..end].find('/').unwrap_or(end));
+    let is_shown = (host.is_empty() || is_host(host))
+        && path.split('/').all(|name| name.is_empty() || is_ordinary(name));
+    is_shown.then(|| format!("{scheme}://{user}{host}{path}{}", query.unwrap_or_default()))
+}
+
+/// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() || turns(c) {
+                write!(f, "{}", c.escape_default())
+            } else {
+                write!(f, "{c}")
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/cli/spellings.rs"]
+mod spellings;
+
+#[cfg(test)]
+mod tests {
+    use super::spellings::spellings;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn no_spelling_of_an_account_is_shown() {
+        for (what, value) in spellings() {
+            assert_eq!(harmless(&value), NOT_SHOWN, "{what}");
+            assert!(path(Path::new(&value)).starts_with("(not shown"), "{what}");
+            assert_eq!(command(&value), NOT_SHOWN, "{what}");
+            assert!(!is_usable_path(Path::new(&value)), "{what}");
+        }
+    }
+
+    #[test]
+    fn no_spelling_of_an_account_is_shown_inside_of_something_else() {
+        for (what, value) in spellings() {
+            let inside = [
+                format!("./{value}"),
+                format!("/run/{value}"),
+                format!("/run/{value}/account.json"),
+                format!("https://{value}"),
+                format!("https://{value}.example.com"),
+                format!("https://api.example.com/{value}"),
+                format!("https://api.example.com/?{value}"),
+                format!("https://me:{value}@api.example.com"),
+                format!("api.example.com, {value}"),
+                format!("{value}:443"),
+                format!("{value}.json"),
+                format!("30 {value}"),
+            ];
+            for text in inside {
+                let shown = harmless(&text);
+                let piece = &value[value.len() / 2..];
+                let piece = &piece[..piece.len().min(8)];
+                assert!(!shown.contains(piece), "{what}: {shown}");
+                assert!(!super::path(Path::new(&text)).contains(piece), "{what}: {text}");
+            }
+        }
+    }
+
+    /// What people do put there.
+    #[test]
+    fn what_is_certainly_something_else_is_shown() {
+        let values = [
+            "30",
+            "-1",
+            "2.5",
+            "30m",
+            "1h 30m",
+            "1 fortnight",
+            "soon",
+            "NaN",
+            "maybe",
+            "none",
+            "localhost",
+            "localhost:8443",
+            "git",
+            "registry:5000",
+            "git.example.com",
+            "Mirror.example.com:444",
+            "git.example.com, mirror.example.com:444",
+            "api.astra.datastax.com",
+            "3f2a9c1b-77d0-4e5f-9a61-c0ffee15dead-us-east1.apps.astra.datastax.com",
+            "d1a2b3c4.cloudfront.example.net",
+            "10.0.0.1:3128",
+            "[::1]:8443",
+            "::1",
+            "https://api.astra.datastax.com",
+            "http://localhost:8443/astra/v2",
+            "https://",
+            "/account.json",
+            "/none/service-account.json",
+            "~/.config/astra-credential/service-account.json",
+            "~me/account.json",
+            "./account.json",
+            "../prod.json",
+            "prod.json",
+            "/none/run/secrets/astra-account",
+            "/none/serviceAccount2.json",
+            "/none/backup-20261125/ca.pem",
+            "/dev/stdin",
+            "/dev/fd/63",
+            "/proc/self/fd/63",
+            r"/tmp",
+        ];
+        for value in values {
+            assert_eq!(harmless(value), value);
+        }
+        for (value, shown) in [
+            ("https://me:word@api.example.com/v2", "https://…@api.example.com/v2"),
+            ("https://h/?q=1", "https://h/?…"),
+            ("https://h/v2#f", "https://h/v2#…"),
+        ] {
+            assert_eq!(harmless(value), shown);
+        }
+        for name in ["tofu", "no-such-command", "kubectl-astra", "/none/bin/tool"] {
+            assert_eq!(command(name), format!("`{name}`"));
+        }
+    }
+
+    #[test]
+    fn a_host_with_an_unusual_label_is_taken_but_a_secret_is_none() {
+        for host in
+            ["f3a9c1b2d4e5:5000", "9f86d081884c7d659a2feaa0c55ad015.example.com", "h", "::1"]
+        {
+            assert!(is_usable_host(host), "{host}");
+        }
+        for (what, value) in spellings() {
+            assert!(!is_usable_host(&value), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_exists_is_a_path_whatever_its_name_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join(spellings::SECRET);
+        assert!(!is_path(&odd) && is_usable_path(&odd));
+        std::fs::write(&odd, "").unwrap();
+        assert_eq!(path(&odd), format!("`{}`", odd.display()));
+        assert!(is_path(&folder.path().join("account.json")));
+        assert!(!is_path(&folder.path().join(format!("{}.json", spellings::SECRET))));
+    }
+
+    #[test]
+    fn a_path_that_is_made_may_have_an_unusual_name_below_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["9f86d081884c7d659a2feaa0c55ad015", "Jürgen's".trim_end_matches("'s"), "a b"]
+        {
+            assert!(is_usable_path(&folder.path().join(name).join("cache")), "{name}");
+        }
+        assert!(is_usable_path(Path::new("cache/astra")));
+        for name in ["{}", "a\"b", "AstraCS:i", &"a".repeat(65)] {
+            assert!(!is_usable_path(&folder.path().join(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_cannot_steer_a_terminal() {
+        let shown = Shown("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
+        assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
+    }
+
+    proptest! {
+        /// Base64, base64url, hexadecimal and alphanumeric keys of the lengths that secrets have.
+        #[test]
+        fn nothing_drawn_at_random_is_shown(
+            key in prop_oneof!["[A-Za-z0-9]{24,64}", "[A-Za-z0-9+/]{24,200}", "[A-Za-z0-9_-]{24,200}",
+                "[0-9a-f]{32,64}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"],
+        ) {
+            prop_assert_eq!(harmless(&key), NOT_SHOWN);
+            prop_assert_eq!(command(&key), NOT_SHOWN);
+            prop_assert!(!is_path(&Path::new("/").join(&key)));
+        }
+
+        #[test]
+        fn no_value_makes_it_panic(value in any::<String>()) {
+            let _ = (harmless(&value), path(Path::new(&value)), is_usable_path(Path::new(&value)));
+        }
+    }
+}

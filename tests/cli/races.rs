@@ -1,0 +1,538 @@
+//! Late, impatient and stopped processes: each gets its own answer, and none takes another's away.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::stand_in::Reply;
+use crate::world::{Done, World, contents, finish, is_installed, set_mode, transcript};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process that is killed at the end of the test.
+struct Process(Option<Child>);
+
+impl Process {
+    /// Starts a call that takes the lock and waits for an answer of Astra's.
+    fn that_asks(world: &World, line: &str) -> Self {
+        let before = world.astra.exchanges();
+        let process = Self(Some(world.call(line).start()));
+        assert!(world.astra.wait_for_exchanges(before + 1, PATIENCE));
+        process
+    }
+
+    fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    fn stop(&self) {
+        self.signal("-STOP");
+        let stat = format!("/proc/{}/stat", self.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") T ") {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn finish(mut self) -> (i32, String, String) {
+        finish(self.0.take().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Starts `count` calls at once and reads them to their end.
+fn at_once(world: &World, count: usize, line: &str) -> Vec<(i32, String, String)> {
+    let call = world.call(line);
+    let children: Vec<Child> = (0..count).map(|_| call.start()).collect();
+    children.into_iter().map(finish).collect()
+}
+
+fn is_success(answers: &[(i32, String, String)]) -> bool {
+    answers
+        .iter()
+        .all(|(code, stdout, stderr)| *code == 0 && !stdout.is_empty() && stderr.is_empty())
+}
+
+fn git(world: &World, verb: &str, host: &str, token: &str) -> (i32, String, String) {
+    let password = if token.is_empty() { String::new() } else { format!("password={token}\n") };
+    let line = format!("git {verb} --host other.example --host localhost:{}", world.astra.port());
+    let request = format!("protocol=https\nhost={host}\nusername=token\n{password}\n");
+    let done = world.call(&line).input(request).run();
+    (done.code(), done.stdout(), done.stderr())
+}
+
+fn own_host(world: &World) -> String {
+    format!("localhost:{}", world.astra.port())
+}
+
+#[test]
+fn a_late_loser_leaves_the_winners_token_and_serves_it() {
+    for reply in [None, Some(503), Some(401)] {
+        let world = World::new();
+        world.astra.set_answer(move |_, number| match (number, reply) {
+            (1, None) => Some(Reply::Hang),
+            (1, Some(status)) => {
+                thread::sleep(Duration::from_millis(2500));
+                Some(Reply::error(status, "late").with_header("Retry-After", "60"))
+            }
+            _ => None,
+        });
+        let loser = Process::that_asks(&world, "token --timeout 4");
+        loser.stop();
+        let winner = world.call("token --timeout 3").run().quiet();
+        loser.signal("-CONT");
+        let (code, stdout, stderr) = loser.finish();
+        assert_eq!((code, stdout, stderr.as_str()), (0, winner.clone(), ""), "{reply:?}");
+        assert_eq!(world.call("token").run().quiet(), winner);
+        assert_eq!(world.astra.exchanges(), 2);
+    }
+}
+
+#[test]
+fn sixty_waiters_behind_a_stopped_holder_cost_one_exchange_more() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| {
+        if number == 1 {
+            return Some(Reply::Hang);
+        }
+        // Long enough for everybody to run out of patience with the holder.
+        thread::sleep(Duration::from_secs(1));
+        None
+    });
+    let holder = Process::that_asks(&world, "token");
+    holder.stop();
+    let start = Instant::now();
+    let answers = at_once(&world, 60, "token --timeout 6");
+    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    assert!(is_success(&answers), "{answers:?}");
+    assert!(world.astra.exchanges() <= 4, "{}", world.astra.exchanges());
+}
+
+#[test]
+fn waiters_behind_a_stopped_holder_share_a_passing_failure_too() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| match number {
+        1 => Reply::Hang,
+        _ => {
+            thread::sleep(Duration::from_secs(1));
+            Reply::error(429, "slow down").with_header("Retry-After", "60")
+        }
+    });
+    let holder = Process::that_asks(&world, "token");
+    holder.stop();
+    let answers = at_once(&world, 20, "token --timeout 4");
+    assert!(answers.iter().all(|(code, ..)| *code == 5), "{answers:?}");
+    assert!(world.astra.exchanges() <= 4, "{}", world.astra.exchanges());
+}
+
+#[test]
+fn what_was_on_its_way_during_a_forget_is_not_cached() {
+    for line in ["forget", "forget --all"] {
+        for refresh in [false, true] {
+            let world = World::new();
+            let old = if refresh { world.token() } else { String::new() };
+            world.astra.set_delay(Duration::from_millis(800));
+            let asking = Process::that_asks(&world, "token --refresh");
+            world.call(line).run().quiet();
+            let (code, on_its_way, _) = asking.finish();
+            assert_eq!(code, 0, "it serves its own caller");
+            world.astra.set_delay(Duration::ZERO);
+            let exchanges = world.astra.exchanges();
+            let new = world.token();
+            assert!(new != on_its_way.trim_end() && new != old, "{line}");
+            assert_eq!(world.astra.exchanges(), exchanges + 1, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_brings_no_dropped_token_back_and_does_not_outlive_a_forget() {
+    for line in ["forget", "forget --all", "git erase"] {
+        let world = World::new();
+        let old = world.token();
+        world.astra.set_delay(Duration::from_millis(800));
+        world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "60"));
+        let asking = Process::that_asks(&world, "token --refresh");
+        if line == "git erase" {
+            assert_eq!(git(&world, "erase", &own_host(&world), &old).0, 0);
+        } else {
+            world.call(line).run().quiet();
+        }
+        assert_eq!(asking.finish().0, 5);
+        world.astra.clear_answer();
+        world.astra.set_delay(Duration::ZERO);
+        assert_ne!(world.call("token").run().quiet().trim_end(), old, "{line}");
+    }
+}
+
+#[test]
+fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
+    let world = World::new();
+    world.token();
+    world.astra.set_delay(Duration::from_secs(1));
+    let answers = at_once(&world, 20, "token --refresh --timeout 6");
+    assert!(is_success(&answers), "{answers:?}");
+    assert!(world.astra.exchanges() <= 1 + 3, "{}", world.astra.exchanges());
+    world.astra.set_delay(Duration::ZERO);
+    // One after the other, each has its own.
+    let exchanges = world.astra.exchanges();
+    let tokens = [(); 2].map(|()| world.call("token --refresh").run().quiet());
+    assert_ne!(tokens[0], tokens[1]);
+    assert_eq!(world.astra.exchanges(), exchanges + 2);
+}
+
+#[test]
+fn a_time_out_is_remembered_only_for_who_has_no_more_time() {
+    let world = World::new();
+    world.astra.set_delay(Duration::from_secs(1));
+    world.call("token --timeout 0.4").run().failure(5);
+    let same = world.call("token --timeout 0.4").run().failure(5);
+    assert!(same.contains("not asked again"), "{same}");
+    assert_eq!(world.astra.exchanges(), 1);
+    world.call("token --timeout 20").run().quiet();
+    assert_eq!(world.astra.exchanges(), 2);
+}
+
+#[test]
+fn a_call_without_any_time_asks_nobody_and_is_not_remembered() {
+    let world = World::new();
+    world.call("token --timeout 1e-9").run().failure(5);
+    assert_eq!(world.astra.connections(), 0);
+    world.call("token").run().quiet();
+    // A token that is there needs no time.
+    world.call("token --timeout 1e-9").run().quiet();
+}
+
+#[test]
+fn forget_needs_no_lock_and_heeds_no_switch() {
+    let world = World::new();
+    let first = world.token();
+    world.call("forget").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().quiet();
+    let second = world.token();
+    assert_ne!(second, first);
+    world.call("forget --no-cache").run().quiet();
+    assert_ne!(world.token(), second);
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let holder = Process::that_asks(&world, "token --refresh");
+    holder.stop();
+    let start = Instant::now();
+    for line in ["forget --timeout 2", "forget --all --timeout 2"] {
+        world.call(line).run().quiet();
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn forgetting_all_beside_refreshes_fails_nobody() {
+    let world = World::new();
+    world.token();
+    let (refresh, forget) = (world.call("token --refresh"), world.call("forget --all"));
+    for _ in 0..20 {
+        let children = [&refresh, &forget, &refresh, &forget].map(|call| call.start());
+        for (code, _, stderr) in children.map(finish) {
+            assert_eq!((code, stderr.as_str()), (0, ""));
+        }
+    }
+    let is_left = |path: &Path| path.extension().is_some_and(|kind| kind == "tmp");
+    assert!(!contents(&world.cache_dir()).iter().any(|(path, _)| is_left(path)));
+}
+
+#[test]
+fn a_folder_in_an_entrys_place_does_not_keep_other_tokens_from_being_forgotten() {
+    let world = World::new();
+    let token = world.token();
+    for digit in ["0", "f"] {
+        let folder = world.cache_dir().join(format!("{}.entry", digit.repeat(32)));
+        fs::create_dir_all(folder.join("something")).unwrap();
+    }
+    let young = world.cache_dir().join("last.failure.0123456789abcdef.tmp");
+    fs::write(&young, "x").unwrap();
+    world.call("forget --all").run().quiet();
+    assert!(young.exists());
+    assert_ne!(world.token(), token);
+}
+
+#[test]
+fn a_lock_file_that_was_removed_is_taken_anew() {
+    let world = World::new();
+    world.astra.set_delay(Duration::from_secs(2));
+    let holder = Process::that_asks(&world, "token");
+    let waiting: Vec<_> = (0..3).map(|_| world.call("token").start()).collect();
+    thread::sleep(Duration::from_millis(300));
+    fs::remove_file(world.cached("lock").remove(0)).unwrap();
+    let answers = at_once(&world, 3, "token");
+    assert!(is_success(&answers), "{answers:?}");
+    assert!(is_success(&waiting.into_iter().map(finish).collect::<Vec<_>>()));
+    assert_eq!(holder.finish().0, 0);
+    assert!(world.astra.most_in_flight() <= 2, "{}", world.astra.most_in_flight());
+}
+
+/// A file system of its own, whose times are whole seconds.
+struct Coarse(std::path::PathBuf);
+
+impl Coarse {
+    /// `None`, and said aloud, where that cannot be mounted.
+    fn new(world: &World) -> Option<Self> {
+        if !is_installed("mkfs.ext4") {
+            return None;
+        }
+        let (image, path) = (world.path("image"), world.path("coarse"));
+        fs::create_dir(&path).unwrap();
+        fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+        let run = |program: &str, arguments: &[&str], last: &Path| {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(&image).arg(last).output().is_ok_and(|o| o.status.success())
+        };
+        // An inode of 128 bytes has no room for parts of a second.
+        let format = ["-q", "-F", "-I", "128", "-E", "root_owner=0:0"];
+        let formatted = Command::new("mkfs.ext4").args(format).arg(&image).output();
+        let is_formatted = formatted.is_ok_and(|output| output.status.success());
+        if !is_formatted || !run("mount", &["-o", "loop"], &path) {
+            eprintln!("SKIPPED: a file system cannot be made and mounted here");
+            return None;
+        }
+        Some(Self(path))
+    }
+}
+
+impl Drop for Coarse {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_holder_is_waited_for_where_times_are_whole_seconds() {
+    let world = World::new();
+    let Some(disk) = Coarse::new(&world) else {
+        return;
+    };
+    world.astra.set_delay(Duration::from_millis(1800));
+    let call = world.call("token --timeout 2.6 --cache-dir").arg(disk.0.join("cache"));
+    let children: Vec<Child> = (0..8).map(|_| call.start()).collect();
+    let answers: Vec<_> = children.into_iter().map(finish).collect();
+    assert!(is_success(&answers), "{answers:?}");
+    assert_eq!(world.astra.exchanges(), 1);
+}
+
+#[test]
+fn what_is_old_is_swept_however_much_there_is() {
+    let world = World::new();
+    world.token();
+    let name = |number: usize, extension: &str| {
+        world.cache_dir().join(format!("{number:032x}.{extension}"))
+    };
+    let write = |path: &Path, age: u64| {
+        fs::write(path, "x").unwrap();
+        let then = SystemTime::now() - Duration::from_secs(age);
+        fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    };
+    const DAY: u64 = 24 * 3600;
+    for number in 0..3000 {
+        write(&name(number, "entry"), 29 * DAY);
+    }
+    let old =
+        [("entry", 31 * DAY), ("lock", 31 * DAY), ("2.lock", 31 * DAY), ("failure", 31 * DAY)];
+    let temporary = [("0123456789abcdef.tmp", 7200), ("failure.0123456789abcdef.tmp", 7200)];
+    for (extension, age) in old.into_iter().chain(temporary) {
+        for number in 5000..5100 {
+            write(&name(number, extension), age);
+        }
+    }
+    let is_left = || {
+        (5000..5100).any(|number| {
+            old.iter().chain(&temporary).any(|(extension, _)| name(number, extension).exists())
+        })
+    };
+    for _ in 0..20 {
+        if !is_left() {
+            break;
+        }
+        world.call("token --refresh").run().quiet();
+    }
+    assert!(!is_left());
+    assert!((0..3000).all(|number| name(number, "entry").exists()));
+}
+
+/// A proxy that answers every request with 407; gives its port and counts its connections.
+fn refusing_proxy() -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+        }
+    });
+    (port, count)
+}
+
+#[test]
+fn another_proxy_password_is_another_route_and_is_neither_shown_nor_stored() {
+    let world = World::new();
+    let (port, count) = refusing_proxy();
+    let call = |line: &str, password: &str| {
+        let proxy = format!("http://me:{password}@127.0.0.1:{port}");
+        world.call(line).env("HTTPS_PROXY", proxy).run()
+    };
+    call("token", "pass-word-1").failure(5);
+    let after_first = count.load(Ordering::SeqCst);
+    let same = call("token", "pass-word-1").failure(5);
+    assert!(same.contains("not asked again"), "{same}");
+    assert_eq!(count.load(Ordering::SeqCst), after_first);
+    let other = call("token", "pass-word-2").failure(5);
+    assert!(!other.contains("not asked again"), "{other}");
+    assert!(count.load(Ordering::SeqCst) > after_first);
+    let shown = call("status --json", "pass-word-2").stdout() + &same + &other;
+    assert!(!shown.contains("pass-word"), "{shown}");
+    for (path, bytes) in contents(&world.cache_dir()) {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("pass-word"), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
+    let world = World::new();
+    let host = own_host(&world);
+    let token_in = |answer: &str| {
+        let line = answer.lines().find_map(|line| line.strip_prefix("password="));
+        line.unwrap_or_default().to_owned()
+    };
+    let mut refused = None;
+    for round in 0..10 {
+        let (code, stdout, stderr) = git(&world, "get", &host, "");
+        if code != 0 {
+            assert_eq!(round, 2, "{stderr}");
+            refused = Some((code, stderr));
+            break;
+        }
+        assert_eq!(git(&world, "erase", &host, &token_in(&stdout)).0, 0);
+    }
+    let (code, stderr) = refused.expect("an end of it");
+    assert_eq!(code, 4);
+    assert!(stderr.contains(&format!("`{host}` refuses the tokens that Astra issues")), "{stderr}");
+    assert_eq!(world.astra.exchanges(), 2);
+    for _ in 0..3 {
+        assert_eq!(git(&world, "get", &host, "").0, 4);
+    }
+    assert_eq!(world.astra.exchanges(), 2);
+    let status = world.call("status").run();
+    transcript!(status);
+    // Another host, and a caller that names none, have nothing to do with it.
+    assert_eq!(git(&world, "get", "other.example", "").0, 0);
+    assert_eq!(world.astra.exchanges(), 3);
+    world.token();
+    assert_eq!(git(&world, "get", &host, "").0, 4);
+    // A person who forgets wants to try again.
+    world.call("forget").run().quiet();
+    assert_eq!(git(&world, "get", &host, "").0, 0);
+    assert_eq!(world.astra.exchanges(), 4);
+}
+
+#[test]
+fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
+    let world = World::new();
+    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(own_host(&world)).run();
+    let mut served = 0;
+    for _ in 0..10 {
+        let done = docker("get");
+        if done.code() != 0 {
+            assert!(done.stdout().contains("refuses the tokens"), "{done}");
+            break;
+        }
+        served += 1;
+        docker("erase").quiet();
+    }
+    assert_eq!((served, world.astra.exchanges()), (2, 2));
+}
+
+#[test]
+fn a_slow_clients_erase_of_an_old_token_blocks_nobody() {
+    let world = World::new();
+    let host = own_host(&world);
+    let first = world.token();
+    for _ in 0..5 {
+        assert_eq!(git(&world, "erase", &host, &first).0, 0);
+    }
+    assert_eq!(git(&world, "get", &host, "").0, 0);
+    for _ in 0..5 {
+        assert_eq!(git(&world, "erase", &host, &first).0, 0);
+    }
+    assert_eq!(git(&world, "get", &host, "").0, 0);
+    assert_eq!(world.astra.exchanges(), 2);
+}
+
+#[test]
+fn where_modes_mean_nothing_the_seal_vouches_for_an_entry() {
+    let world = World::new();
+    let token = world.token();
+    // As on a file system without modes, the folder is as open as its files.
+    for (folder, file) in [(0o777, 0o777), (0o755, 0o755), (0o755, 0o644)] {
+        set_mode(&world.cache_dir(), folder);
+        set_mode(&world.entry(), file);
+        assert_eq!(world.token(), token);
+    }
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(world.cache_dir(), Some(12345), None).unwrap();
+        std::os::unix::fs::chown(world.entry(), Some(12345), None).unwrap();
+        assert_eq!(world.token(), token);
+        std::os::unix::fs::chown(world.entry(), Some(12346), None).unwrap();
+        assert_ne!(world.call("token").run().stdout().trim_end(), token);
+    }
+}
+
+#[test]
+fn root_writes_nothing_into_the_home_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: takes root");
+        return;
+    }
+    let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(12345), Some(12345)).unwrap();
+    let world = World::new();
+    give_away(world.home.path());
+    let run = |line: &str| {
+        let call = world.call(line).env("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE", "1");
+        call.run()
+    };
+    let costs_a_line = |done: &Done<'_>| {
+        assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
+        assert!(done.stderr().contains("run this without `sudo`"), "{done}");
+        assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
+    };
+    costs_a_line(&run("token"));
+    assert!(!world.path(".cache").exists());
+    for path in [world.path(".cache"), world.cache_dir()] {
+        fs::create_dir(&path).unwrap();
+        give_away(&path);
+    }
+    costs_a_line(&run("token"));
+    world.astra.set_answer(|_, _| Reply::error(401, "no"));
+    run("token").code();
+    run("token --timeout soon").failure(2);
+    run("forget").failure(1);
+    run("forget --all").failure(1);
+    assert_eq!(contents(&world.cache_dir()).len(), 0);
+}

@@ -1,0 +1,297 @@
+//! TLS with servers of OpenSSL's: whose certificate is refused and why, what a server wants, and which
+//! authorities are trusted.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use crate::world::{Done, World, is_installed, transcript};
+
+/// A server of OpenSSL's, on a port of its own.
+struct Server(Child, u16);
+
+impl Server {
+    fn start(world: &World, options: &str) -> Self {
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Command::new("openssl")
+                .args(["s_server", "-www", "-accept", &format!("127.0.0.1:{port}")])
+                .args(options.split_whitespace())
+                .current_dir(world.home.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            if lines.any(|line| line.is_ok_and(|line| line.starts_with("ACCEPT"))) {
+                // What it prints from now on has to go somewhere.
+                thread::spawn(move || lines.for_each(drop));
+                return Self(child, port);
+            }
+            let _ = child.wait();
+        }
+        unreachable!("openssl s_server {options} does not start");
+    }
+
+    /// A call of `token` against it, which fails.
+    fn refused<'a>(&self, world: &'a World) -> Done<'a> {
+        let api = format!("https://localhost:{}", self.1);
+        let done = world.call("token --no-cache").env("ASTRA_API_URL", api).run();
+        let told = done.failure(5);
+        for raw in ["Other(", "Error", "[6, 9", "{", "https://docs.rs", "AlertReceived", "CaUsed"] {
+            assert!(!told.contains(raw), "{raw}: {done}");
+        }
+        done
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `openssl` in the home.
+fn openssl(world: &World, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(world.home.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Writes `NAME.pem` and `NAME.key`, signed by the authority in `ca.pem` and `ca.key`.
+fn issue(world: &World, name: &str, key: &str, extensions: Option<&str>, options: &str) {
+    openssl(
+        world,
+        &format!(
+            "req -new -newkey {key} -nodes -keyout {name}.key -subj /CN={name} -out {name}.csr"
+        ),
+    );
+    let extensions = extensions.map_or(String::new(), |extensions| {
+        world.write("extensions", extensions);
+        "-extfile extensions".to_owned()
+    });
+    openssl(
+        world,
+        &format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
+             -out {name}.pem {extensions} {options}"
+        ),
+    );
+}
+
+/// Replaces the authority by one of OpenSSL's, with its key at hand.
+fn new_authority(world: &World, key: &str) {
+    openssl(
+        world,
+        &format!(
+            "req -x509 -newkey {key} -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=Corp-CA"
+        ),
+    );
+}
+
+const SERVER: &str = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n";
+
+#[test]
+fn each_defect_of_a_certificate_is_said_as_what_it_is() {
+    if !is_installed("openssl") {
+        return;
+    }
+    let world = World::new();
+    new_authority(&world, "rsa:2048");
+    let mut shown = Vec::new();
+    let mut refused = |name: &str, options: &str, part: &str| {
+        let server = Server::start(&world, &format!("-cert {name}.pem -key {name}.key {options}"));
+        let done = server.refused(&world);
+        assert!(done.stderr().contains(part), "{name}: {done}");
+        shown.push(done.stderr().replace(&*world.home.path().to_string_lossy(), "~"));
+    };
+    const OLD: &str = "-cipher DEFAULT@SECLEVEL=0";
+    issue(&world, "sha1", "rsa:2048", Some(SERVER), "-sha1");
+    refused("sha1", OLD, "signed with SHA-1");
+    issue(&world, "weak", "rsa:1024", Some(SERVER), "");
+    refused("weak", OLD, "has only 1024 bits");
+    refused("weak", "-tls1_2 -cipher DEFAULT@SECLEVEL=0", "has only 1024 bits");
+    issue(&world, "old", "rsa:2048", None, "");
+    refused("old", "", "X.509 certificate of a version before 3");
+    issue(&world, "nameless", "rsa:2048", Some("basicConstraints=CA:FALSE\n"), "");
+    refused("nameless", "", "names no host among its subject alternative names");
+    let other =
+        "subjectAltName=DNS:a.example,DNS:*.b.example,IP:10.0.0.1\nbasicConstraints=CA:FALSE\n";
+    issue(&world, "other", "rsa:2048", Some(other), "");
+    refused("other", "", "`a.example`, `*.b.example`, `10.0.0.1`, issued by `Corp-CA`");
+    let client = "subjectAltName=DNS:localhost\nextendedKeyUsage=clientAuth\n";
+    issue(&world, "client", "rsa:2048", Some(client), "");
+    refused("client", "", "extended key usage");
+    let authority = "subjectAltName=DNS:localhost\nbasicConstraints=critical,CA:TRUE\n";
+    issue(&world, "authority", "rsa:2048", Some(authority), "");
+    refused("authority", "", "a certificate authority's own");
+    refused("ca", "", "a certificate authority's own");
+    openssl(
+        &world,
+        "req -new -newkey rsa:2048 -nodes -keyout self.key -subj /CN=self -out self.csr",
+    );
+    world.write("extensions", SERVER);
+    openssl(&world, "x509 -req -in self.csr -signkey self.key -extfile extensions -out self.pem");
+    refused("self", "", "signed by itself");
+    transcript!(shown.concat());
+}
+
+#[test]
+fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
+    if !is_installed("openssl") {
+        return;
+    }
+    let world = World::new();
+    new_authority(&world, "rsa:1024");
+    issue(&world, "leaf", "rsa:2048", Some(SERVER), "");
+    let server = Server::start(&world, "-cert leaf.pem -key leaf.key -cipher DEFAULT@SECLEVEL=0");
+    let done = server.refused(&world);
+    assert!(
+        done.stderr().contains("the RSA key of its authority `Corp-CA` has only 1024 bits"),
+        "{done}"
+    );
+}
+
+#[test]
+fn what_a_server_wants_is_said_as_what_it_is() {
+    if !is_installed("openssl") {
+        return;
+    }
+    let world = World::new();
+    new_authority(&world, "rsa:2048");
+    issue(&world, "leaf", "rsa:2048", Some(SERVER), "");
+    let mut shown = Vec::new();
+    let wants = [
+        ("-tls1_3 -Verify 1 -verify_return_error -CAfile ca.pem", "client certificate"),
+        ("-tls1_2 -Verify 1 -verify_return_error -CAfile ca.pem", "client certificate"),
+        ("-tls1_1 -cipher DEFAULT@SECLEVEL=0", "only versions of TLS before 1.2"),
+        ("-tls1 -cipher DEFAULT@SECLEVEL=0", "only versions of TLS before 1.2"),
+        ("-tls1_2 -cipher AES128-SHA", "no cipher suite or key exchange in common"),
+        ("-tls1_2 -cipher AES256-GCM-SHA384", "no cipher suite or key exchange in common"),
+        ("-tls1_3 -groups P-521", "no cipher suite or key exchange in common"),
+    ];
+    for (options, part) in wants {
+        let server = Server::start(&world, &format!("-cert leaf.pem -key leaf.key {options}"));
+        let done = server.refused(&world);
+        assert!(done.stderr().contains(part), "{options}: {done}");
+        shown.push(done.stderr());
+    }
+    // A server that asks and does not insist is none of these.
+    let server = Server::start(&world, "-cert leaf.pem -key leaf.key -verify 1 -CAfile ca.pem");
+    let api = format!("https://localhost:{}", server.1);
+    let done = world.call("token --no-cache --timeout 2").env("ASTRA_API_URL", api).run();
+    // It answers no POST.
+    assert!(done.failure(5).contains("did not answer in time"), "{done}");
+    // Something other than TLS.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = plain.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut client in plain.incoming().flatten() {
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let api = format!("https://localhost:{port}");
+    let done = world.call("token --no-cache").env("ASTRA_API_URL", api).run();
+    assert!(done.failure(5).contains("does not speak TLS"), "{done}");
+    shown.push(done.stderr());
+    transcript!(shown.concat());
+}
+
+/// The authority of a world, once more, in another form.
+fn ca(world: &World) -> String {
+    fs::read_to_string(world.path("ca.pem")).unwrap()
+}
+
+#[test]
+fn a_ca_file_is_read_as_curl_reads_it() {
+    let world = World::new();
+    let pem = ca(&world);
+    let mut forms = vec![
+        format!("\u{feff}{pem}"),
+        pem.replace('\n', "\r\n"),
+        format!("\u{feff}{}", pem.replace('\n', "\r\n")),
+        format!("# a comment\nsubject=x\n\n{pem}\ntext\n"),
+        pem.lines().map(|line| format!("  {line}\n")).collect(),
+        pem.trim_end().to_owned(),
+        format!("-----BEGIN PRIVATE KEY-----\nMAAA\n-----END PRIVATE KEY-----\n{pem}"),
+    ];
+    if is_installed("openssl") {
+        openssl(
+            &world,
+            "x509 -in ca.pem -trustout -addtrust serverAuth -setalias x -out trusted.pem",
+        );
+        let trusted = fs::read_to_string(world.path("trusted.pem")).unwrap();
+        assert!(trusted.contains("BEGIN TRUSTED CERTIFICATE"));
+        forms.push(trusted);
+    }
+    for form in forms {
+        let file = world.write("form.pem", &form);
+        world.call("token --no-cache --ca-file").arg(file).run().quiet();
+    }
+}
+
+#[test]
+fn what_is_skipped_in_a_ca_file_is_said() {
+    let world = World::new();
+    let pem = ca(&world);
+    let damaged = pem.replacen("MII", "*II", 1);
+    let other = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+    let file = world.write("ca.crt", format!("{damaged}{pem}{other}"));
+    let part = world.call("token --no-cache --ca-file").arg(&file).run();
+    assert!(part.output.status.success() && part.stderr().lines().count() == 1, "{part}");
+    assert!(part.stderr().contains("line 1 ") && part.stderr().contains("ca.crt"), "{part}");
+    let file = world.write("ca.crt", &damaged);
+    let none = world.call("token --no-cache --ca-file").arg(&file).run();
+    assert!(none.failure(1).contains("line 1 "), "{none}");
+    world.write("ca.crt", [0x30, 0x82, 1, 0]);
+    let der = world.call("token --no-cache --ca-file").arg(&file).run();
+    assert!(der.failure(1).contains("DER, not PEM"), "{der}");
+    transcript!(part.stderr().replace(&*world.home.path().to_string_lossy(), "~"), none, der);
+}
+
+#[test]
+fn ssl_cert_dir_is_a_list_of_folders() {
+    let world = World::new();
+    let folder = |name: &str| -> PathBuf {
+        let folder = world.path(name);
+        fs::create_dir(&folder).unwrap();
+        folder
+    };
+    let (empty, full, other) = (folder("empty"), folder("full"), folder("other"));
+    fs::copy(world.path("ca.pem"), full.join("0a0a0a0a.0")).unwrap();
+    fs::write(full.join("README"), "no certificate").unwrap();
+    fs::write(other.join("other.pem"), crate::stand_in::Authority::new().pem()).unwrap();
+    let missing = world.path("missing");
+    let call = |folders: &[&PathBuf]| {
+        let list = std::env::join_paths(folders).unwrap();
+        world.call("token --no-cache").without("SSL_CERT_FILE").env("SSL_CERT_DIR", list).run()
+    };
+    call(&[&full]).quiet();
+    call(&[&other, &full]).quiet();
+    let list = format!(":{}:", full.display());
+    let done =
+        world.call("token --no-cache").without("SSL_CERT_FILE").env("SSL_CERT_DIR", list).run();
+    done.quiet();
+    // One folder of several: a warning, and the token.
+    for bad in [&missing, &empty, &world.path("ca.pem")] {
+        let done = call(&[bad, &full]);
+        let name = bad.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(done.output.status.success() && done.stderr().contains(&name), "{done}");
+        assert_eq!(done.stderr().lines().count(), 1, "{done}");
+    }
+    let (nothing, none) = (call(&[&empty]), call(&[&missing, &world.path("ca.pem")]));
+    for done in [&nothing, &none] {
+        assert!(!done.failure(1).contains("network"), "{done}");
+    }
+    let wrong = call(&[&other]);
+    assert!(wrong.failure(5).contains("trusted are those in"), "{wrong}");
+    transcript!(nothing, none, wrong);
+}
