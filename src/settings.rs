@@ -385,7 +385,7 @@ impl<'a> Configuration<'a> {
             (Some(typed), Some(bound)) => {
                 if typed.value != Who::Named(bound.name.to_owned()) {
                     return Err(Error::Bound {
-                        host: host.to_string(),
+                        host: harmless(&host.to_string()),
                         owner: bound.name.to_owned(),
                         named: typed.to_string(),
                         path: bound.place.to_path_buf(),
@@ -689,7 +689,7 @@ fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
 /// The hosts of the flags, or else those of the comma-separated variable.
 fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Vec<Host>>, Error> {
     let parse = |value: OsString, source: Source| {
-        HOST.parse(Said { value, source }, values::host).map(|host| host.value)
+        HOST.parse(Said { value, source }, values::typed_host).map(|host| host.value)
     };
     if !flags.is_empty() {
         let source = Source::Flag(HOST.flag);
@@ -910,7 +910,8 @@ impl Configuration<'_> {
                 && by_variable != Who::Named(bound.name.to_owned())
             {
                 let says = format!(
-                    "names `{host}`, which {} binds to the account `{}`",
+                    "names {}, which {} binds to the account `{}`",
+                    shown::quoted(&host.to_string()),
                     shown::path(bound.place),
                     bound.name
                 );
