@@ -107,7 +107,14 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
 pub fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => Ok(file.into()),
+        // Without /proc the link is dangling, and standard input is there all the same.
+        Err(rustix::io::Errno::NOENT) if path == Path::new("/dev/stdin") => {
+            Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(not(unix))]

@@ -6,12 +6,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::command::setup::{Order, Tool};
-use crate::command::{Dialect, Format};
+use crate::command::{DIALECTS, Dialect, Format};
 use crate::error::Error;
 use crate::settings::Flags;
 
@@ -33,8 +33,8 @@ pub enum Task {
     Token(Format),
     /// Print a header line.
     Header,
-    /// Print variables, for the shell named or the user's own.
-    Env(Option<Dialect>),
+    /// Print variables for a shell.
+    Env(Dialect),
     /// Run a command with the token in its environment.
     Exec(Vec<OsString>),
     /// Drop what is cached for this account, or for all.
@@ -190,8 +190,17 @@ Example:
 
 const ENV: &str = "\
 Examples:
-  eval \"$(astra-credential env)\"
-  astra-credential env --shell fish | source";
+  eval \"$(astra-credential env)\"               # sh, bash, zsh, ksh, dash
+  astra-credential env --shell fish | source
+  eval \"`astra-credential env --shell csh`\"
+  eval (astra-credential env --shell elvish | slurp)
+  execx($(astra-credential env --shell xonsh))
+  astra-credential env --shell powershell | Out-String | Invoke-Expression
+
+$SHELL does not count, since another shell may evaluate the output. For nu, cmd
+and every other shell there is `astra-credential exec`.
+
+On failure the output unsets both variables and makes the evaluation fail.";
 
 const EXEC: &str = "\
 Terraform's provider reads the token once, so ask for one that outlives the run:
@@ -307,7 +316,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
     let mut word = |name: &str| found.remove_one::<String>(name);
     let task = match name.as_str() {
         "header" => Task::Header,
-        "env" => Task::Env(word("shell").map(|shell| Dialect::named(&shell))),
+        "env" => {
+            let shell = word("shell").and_then(|name| Dialect::named(&name));
+            Task::Env(shell.unwrap_or(Dialect::Sh))
+        }
         "exec" => {
             Task::Exec(found.remove_many("command").map(Iterator::collect).unwrap_or_default())
         }
@@ -383,6 +395,23 @@ pub fn mistake(
     let help = format!("{PROGRAM}{help} --help");
     let name = command.map_or(PROGRAM, |command| command.name);
     (name.to_owned(), flags, Error::Usage { problem: problem(message), help })
+}
+
+/// The shell for which a refused command line calls `env`; `None` for any other command.
+pub fn shell_of_env(arguments: impl IntoIterator<Item = OsString>) -> Option<Dialect> {
+    let words = spelled_out(arguments);
+    let mut words = words.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
+    words.find(|word| Name::find(word).is_some()).filter(|word| *word == "env")?;
+    let mut shell = "";
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--shell") {
+            Some("") => shell = words.next().unwrap_or_default(),
+            Some(value) => shell = value.trim_start_matches('='),
+            None => {}
+        }
+    }
+    // In every other shell these statements fail too.
+    Some(Dialect::named(shell).unwrap_or(Dialect::Sh))
 }
 
 /// The kind of a mistake, the argument, and the words of the grammar that are close to it.
@@ -476,9 +505,17 @@ static NAMES: [Name; 16] = [
         command.after_help(HEADER)
     }),
     Name::new("env", "Print `export ASTRA_API_TOKEN=TOKEN`, for eval", |command| {
-        let shells = &["sh", "fish", "powershell", "json"];
-        let help = "The shell [default: that of $SHELL]\n";
-        command.arg(choice("shell", "SHELL", help, shells)).after_help(ENV)
+        let value = |(_, names): &(Dialect, &'static [&'static str])| {
+            PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
+        };
+        let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
+        let help =
+            "The shell that evaluates it [default: sh, which is also\nbash, zsh, ksh and dash]\n";
+        command
+            .arg(
+                Arg::new("shell").long("shell").value_name("SHELL").help(help).value_parser(shells),
+            )
+            .after_help(ENV)
     }),
     Name::new("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
         let child = Arg::new("command")

@@ -34,29 +34,130 @@ pub enum Format {
     Json,
 }
 
-/// How `env` prints.
+/// The language that `env` prints.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
-    /// POSIX: sh, bash, zsh, ksh, dash.
+    /// POSIX.
     Sh,
     /// fish.
     Fish,
+    /// The C shell.
+    Csh,
     /// Windows PowerShell and pwsh.
     PowerShell,
+    /// Elvish.
+    Elvish,
+    /// xonsh.
+    Xonsh,
     /// An object of strings.
     Json,
 }
 
+/// The names of each dialect, the one that is shown first.
+pub const DIALECTS: [(Dialect, &[&str]); 7] = [
+    (Dialect::Sh, &["sh", "bash", "zsh", "ksh", "mksh", "dash", "ash", "posix"]),
+    (Dialect::Fish, &["fish"]),
+    (Dialect::Csh, &["csh", "tcsh"]),
+    (Dialect::PowerShell, &["powershell", "pwsh"]),
+    (Dialect::Elvish, &["elvish"]),
+    (Dialect::Xonsh, &["xonsh"]),
+    (Dialect::Json, &["json"]),
+];
+
 impl Dialect {
-    /// The shell behind a name or path, such as that in `SHELL`; POSIX unless it is one of the others.
-    pub fn named(name: &str) -> Self {
-        let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        match base.strip_suffix(".exe").unwrap_or(base) {
-            "fish" => Self::Fish,
-            "powershell" | "pwsh" => Self::PowerShell,
-            "json" => Self::Json,
-            _ => Self::Sh,
+    /// The dialect of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        DIALECTS.iter().find(|(_, names)| names.contains(&name)).map(|(dialect, _)| *dialect)
+    }
+
+    /// The statement that sets an environment variable. It ends in a semicolon where a command substitution
+    /// may make one line of several.
+    fn set(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Sh => format!("export {name}='{}';\n", value.replace('\'', r"'\''")),
+            Self::Fish => {
+                let value = value.replace('\\', r"\\").replace('\'', r"\'");
+                format!("set -gx {name} '{value}';\n")
+            }
+            // History expansion takes place in quotes too.
+            Self::Csh => {
+                let value = value.replace('\'', r"'\''").replace('!', r"\!");
+                format!("setenv {name} '{value}';\n")
+            }
+            Self::PowerShell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+            Self::Elvish => format!("set-env {name} '{}'\n", value.replace('\'', "''")),
+            Self::Xonsh => {
+                let value = value.replace('\\', r"\\").replace('\'', r"\'");
+                format!("${name} = '{value}'\n")
+            }
+            Self::Json => String::new(),
         }
+    }
+
+    /// The statement that unsets an environment variable, which may not be set.
+    fn unset(self, name: &str) -> String {
+        match self {
+            Self::Sh => format!("unset {name};\n"),
+            Self::Fish => format!("set -e {name};\n"),
+            Self::Csh => format!("unsetenv {name};\n"),
+            Self::PowerShell => {
+                format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n")
+            }
+            Self::Elvish => format!("unset-env {name}\n"),
+            Self::Xonsh => format!("${{...}}.pop('{name}', None)\n"),
+            Self::Json => String::new(),
+        }
+    }
+}
+
+/// How `status` and `doctor` answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Look {
+    /// As JSON.
+    Json,
+    /// For people.
+    Text {
+        /// With the settings that have their defaults.
+        is_verbose: bool,
+        /// Whether verdicts are coloured.
+        colour: Colour,
+    },
+}
+
+/// Whether verdicts are coloured, by ANSI's codes.
+#[derive(Clone, Copy, Debug)]
+pub struct Colour(pub bool);
+
+/// A verdict of `status` or `doctor`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Ok,
+    /// It works, and may not be meant so.
+    Warning,
+    /// It does not work.
+    Failure,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+impl Colour {
+    fn paint(self, verdict: &Verdict, text: &str) -> String {
+        let code = match verdict {
+            Verdict::Ok => 32,
+            Verdict::Warning => 33,
+            Verdict::Failure => 31,
+        };
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 
@@ -92,32 +193,30 @@ pub fn header(credential: &Credential) -> String {
     format!("Authorization: Bearer {}\n", credential.bearer.expose())
 }
 
-/// Assignments for `eval`. What the token's alphabet leaves to be quoted is nothing; the quotes are
-/// there all the same. A token without expiry takes away what an earlier one may have left.
+/// Assignments for `eval`. No character of the token's alphabet needs quotes; they are there all the
+/// same. A token without expiry unsets the expiry of an earlier one.
 pub fn environment(shell: Dialect, credential: &Credential) -> String {
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
-    let quoted = |text: &str| match shell {
-        Dialect::Sh => format!("'{}'", text.replace('\'', r"'\''")),
-        Dialect::Fish => format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'")),
-        Dialect::PowerShell => format!("'{}'", text.replace('\'', "''")),
+    if shell == Dialect::Json {
+        return line(&EnvironmentJson { token, expires });
+    }
+    let expiry =
+        expires.map_or_else(|| shell.unset(EXPIRES), |expires| shell.set(EXPIRES, &expires));
+    shell.set(TOKEN, token) + &expiry
+}
+
+/// The statements that `env` prints when there is no token. A shell ignores the exit code of a command
+/// substitution, so `eval` itself has to fail, and the variables must not keep an earlier token.
+pub fn no_environment(shell: Dialect) -> String {
+    let unset = || shell.unset(TOKEN) + &shell.unset(EXPIRES);
+    match shell {
+        Dialect::Sh | Dialect::Fish | Dialect::Csh => unset() + "false;\n",
+        Dialect::PowerShell => unset() + "throw 'astra-credential: no token'\n",
+        Dialect::Elvish => unset() + "fail 'astra-credential: no token'\n",
+        Dialect::Xonsh => unset() + "raise RuntimeError('astra-credential: no token')\n",
         Dialect::Json => String::new(),
-    };
-    let (set, unset): (fn(&str, &str) -> String, String) = match shell {
-        Dialect::Sh => {
-            (|name, value| format!("export {name}={value}\n"), format!("unset {EXPIRES}\n"))
-        }
-        Dialect::Fish => {
-            (|name, value| format!("set -gx {name} {value};\n"), format!("set -e {EXPIRES};\n"))
-        }
-        Dialect::PowerShell => (
-            |name, value| format!("$Env:{name} = {value}\n"),
-            format!("Remove-Item Env:{EXPIRES} -ErrorAction SilentlyContinue\n"),
-        ),
-        Dialect::Json => return line(&EnvironmentJson { token, expires }),
-    };
-    let expiry = expires.map_or(unset, |expires| set(EXPIRES, &quoted(&expires)));
-    set(TOKEN, &quoted(token)) + &expiry
+    }
 }
 
 /// Runs `command` with the token in its environment. On Unix the command takes this process over, so
@@ -132,6 +231,8 @@ pub fn exec(command: &[OsString], credential: &Credential) -> Error {
         Some(expires) => child.env(EXPIRES, expires),
         None => child.env_remove(EXPIRES),
     };
+    #[cfg(all(unix, not(test)))]
+    crate::start::restore_signals(&mut child);
     not_started(&program.to_string_lossy(), &replace_process(child))
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// A proxy's URL, taken apart.
 pub struct Proxy {
-    /// How it is spoken to.
+    /// The protocol that it speaks.
     pub protocol: Protocol,
     /// The user name and password, percent-decoded.
     pub login: Option<Login>,
@@ -59,9 +59,12 @@ impl Proxy {
     /// Reads a URL. The error completes "the URL …", and holds no part of the URL.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The URL cannot be used.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         let url = url.trim();
+        if url.contains(char::REPLACEMENT_CHARACTER) {
+            return Err("is not UTF-8");
+        }
         let (protocol, default_port, rest) = scheme(url)?;
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => (Some(Login::parse(login)?), place),
@@ -102,7 +105,10 @@ impl Login {
 
 /// The proxy that `url` names, safe to show: `HOST:PORT`, or a placeholder if the URL cannot be used.
 pub fn shown(url: &str) -> String {
-    Proxy::parse(url).map_or_else(|_| "(not a usable URL)".to_owned(), |proxy| proxy.to_string())
+    Proxy::parse(url).map_or_else(
+        |_| "(not a usable URL)".to_owned(),
+        |proxy| crate::shown::harmless(&proxy.to_string()),
+    )
 }
 
 /// The protocol, its usual port, and the URL after the scheme. A value without a scheme means `http`.
@@ -131,7 +137,9 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
         None => {
             let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-            if host.is_empty() || !host.bytes().all(plain) {
+            // A value that may be a secret must not end up in a DNS query.
+            let is_usable = crate::shown::is_usable_host(host);
+            if host.is_empty() || !host.bytes().all(plain) || !is_usable {
                 return Err("has no host that can be looked up");
             }
             (host, port)
@@ -205,6 +213,7 @@ mod tests {
             "http://proxy:99999",
             "http://[::1",
             "gopher://me:hush@proxy",
+            "http://me:h\u{fffd}sh@proxy",
             "",
         ];
         let table: Vec<_> = urls
@@ -255,6 +264,7 @@ mod tests {
         "http://proxy:99999" has a port that is not between 1 and 65535
         "http://[::1" has a `[` without a `]`
         "gopher://me:hush@proxy" has a scheme other than `http`, `https`, `socks4`, `socks4a`, `socks5` and `socks5h`
+        "http://me:h�sh@proxy" is not UTF-8
         "" has no host that can be looked up
         "#);
     }

@@ -193,6 +193,7 @@ fn is_port(port: &str) -> bool {
 /// ends as domains do. A secret that consists of letters, digits and hyphens has the form of a host too.
 pub fn is_usable_host(text: &str) -> bool {
     let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let name = name.trim_end_matches('.');
     is_host(text)
         || is_port(port)
             && match name.rsplit_once('.') {

@@ -1,87 +1,138 @@
-//! The entry point on Linux, in place of the runtime's own.
+//! The entry point on Linux, in place of the runtime's own; on other Unix, the signals alone.
 //!
 //! The runtime of the standard library reads `/proc/self/maps` at every start, to find the guard page of
 //! its stack for a better message on overflow. That is a tenth of a warm call. This module does the rest
 //! of the runtime's work that the program needs, and also records whether standard output is closed.
 //!
-//! All `unsafe` code is here: a symbol's name, the disposition of a signal, and the argument vector.
+//! All `unsafe` code is here: a symbol's name, the dispositions of two signals, and the argument vector.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
-use std::os::unix::ffi::OsStrExt as _;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-
-use rustix::fs::{Mode, OFlags};
-use rustix::io::fcntl_getfd;
-
-/// Whether standard output was closed at the start.
-static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
-
-/// The argument vector. Without the runtime, `std::env::args` is empty on musl.
-static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
-
-#[unsafe(no_mangle)]
-extern "C" fn main(_count: c_int, arguments: *mut *const c_char) -> c_int {
-    ARGUMENTS.store(arguments, Ordering::Relaxed);
-    hold_standard_streams();
-    // SAFETY: no handler is installed, and no other thread runs yet. With the signal ignored, a reader
-    // that closes early causes a write error. `exec` gives its command the default disposition back.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    c_int::from(crate::start())
-}
-
-/// Opens `/dev/null` for each standard stream that is closed. Otherwise a file that is opened later, such
-/// as a cache entry, would get the number 0, 1 or 2, and the token might be written to it.
-fn hold_standard_streams() {
-    let is_closed = [
-        fcntl_getfd(rustix::stdio::stdin()).is_err(),
-        fcntl_getfd(rustix::stdio::stdout()).is_err(),
-        fcntl_getfd(rustix::stdio::stderr()).is_err(),
-    ];
-    IS_OUTPUT_CLOSED.store(is_closed[1], Ordering::Relaxed);
-    for _ in is_closed.into_iter().filter(|is_closed| *is_closed) {
-        // The kernel assigns the lowest free number.
-        if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
-            std::mem::forget(null);
-        }
-    }
-}
-
-/// Whether standard output was closed at the start.
-pub fn is_output_closed() -> bool {
-    IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
-}
-
-/// The command line, from the program's own name on.
-pub fn arguments() -> impl Iterator<Item = OsString> {
-    let vector = ARGUMENTS.load(Ordering::Relaxed);
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        // SAFETY: `main` stored the vector before anything else ran. It ends with a null pointer, which
-        // `at` never passes. It and its strings stay in place until the process ends.
-        let argument = unsafe {
-            let argument = *vector.add(at);
-            (!argument.is_null()).then(|| CStr::from_ptr(argument))?
-        };
-        at += 1;
-        Some(OsStr::from_bytes(argument.to_bytes()).to_owned())
-    })
-}
-
-/// Keeps the resolver of a static C library to /etc/hosts and to DNS. For any other source in
-/// nsswitch.conf it would load a module of the system's own C library, which is another version and
-/// crashes the process.
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
-pub fn resolve_without_modules() {
-    unsafe extern "C" {
-        fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
+pub use self::linux::resolve_without_modules;
+#[cfg(target_os = "linux")]
+pub use self::linux::{arguments, is_output_closed};
+
+use std::ffi::c_int;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The signals of failed writes. By default each ends the process without a message: a reader that closes
+/// early sends SIGPIPE, and a file that grows beyond `RLIMIT_FSIZE` sends SIGXFSZ. Ignored, both are
+/// errors of the write. Outside Linux the standard library already ignores SIGPIPE.
+const IGNORED: &[c_int] =
+    if cfg!(target_os = "linux") { &[libc::SIGXFSZ, libc::SIGPIPE] } else { &[libc::SIGXFSZ] };
+
+/// Whether each of [`IGNORED`] was ignored at the start.
+static WAS_IGNORED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+
+/// Ignores the signals of failed writes.
+pub fn ignore_signals() {
+    for (signal, was_ignored) in IGNORED.iter().zip(&WAS_IGNORED) {
+        // SAFETY: no handler is installed, and no other thread runs yet.
+        let before = unsafe { libc::signal(*signal, libc::SIG_IGN) };
+        was_ignored.store(before == libc::SIG_IGN, Ordering::Relaxed);
     }
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    // SAFETY: both arguments are strings with a NUL at their end, and live for ever. Every lookup comes
-    // after this, so that no other thread reads what it sets.
-    ONCE.call_once(|| unsafe {
-        __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr());
-    });
+}
+
+/// Starts `command` with the dispositions that this process inherited, as env(1) does.
+pub fn restore_signals(command: &mut Command) {
+    let restore = || {
+        for (signal, was_ignored) in IGNORED.iter().zip(&WAS_IGNORED) {
+            let was_ignored = was_ignored.load(Ordering::Relaxed);
+            let disposition = if was_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+            // SAFETY: no handler is installed.
+            unsafe { libc::signal(*signal, disposition) };
+        }
+        Ok(())
+    };
+    // SAFETY: signal(2) is safe between fork and exec.
+    unsafe { command.pre_exec(restore) };
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::io::{fcntl_getfd, retry_on_intr};
+
+    /// Whether standard output was closed at the start.
+    static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+    /// The argument vector. Without the runtime, `std::env::args` is empty on musl.
+    static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
+
+    #[unsafe(no_mangle)]
+    extern "C" fn main(_count: c_int, arguments: *mut *const c_char) -> c_int {
+        ARGUMENTS.store(arguments, Ordering::Relaxed);
+        if !hold_standard_streams() {
+            return 1;
+        }
+        super::ignore_signals();
+        c_int::from(crate::start())
+    }
+
+    /// Opens a file for each standard stream that is closed; `false` if that is not possible. Otherwise a file
+    /// that is opened later, such as the lock, would get the number 0, 1 or 2, and messages or the token
+    /// would be written to it.
+    fn hold_standard_streams() -> bool {
+        let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        // Asked for no event, poll(2) returns at once and tells which are closed.
+        let mut polled = streams.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if retry_on_intr(|| poll(&mut polled, Some(&now))) == Ok(0) {
+            return true;
+        }
+        let is_closed = streams.map(|stream| fcntl_getfd(stream).is_err());
+        IS_OUTPUT_CLOSED.store(is_closed[1], Ordering::Relaxed);
+        // The kernel assigns the lowest free number. Reading from the root folder opened by path, and writing
+        // to it, fail as for a closed stream.
+        is_closed.into_iter().filter(|is_closed| *is_closed).all(|_| {
+            let null = open("/dev/null", OFlags::RDWR, Mode::empty());
+            null.or_else(|_| open("/", OFlags::PATH, Mode::empty())).map(std::mem::forget).is_ok()
+        })
+    }
+
+    /// Whether standard output was closed at the start.
+    pub fn is_output_closed() -> bool {
+        IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
+    }
+
+    /// The command line, from the program's own name on.
+    pub fn arguments() -> impl Iterator<Item = OsString> {
+        let vector = ARGUMENTS.load(Ordering::Relaxed);
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            // SAFETY: `main` stored the vector before anything else ran. It ends with a null pointer, which
+            // `at` never passes. It and its strings stay in place until the process ends.
+            let argument = unsafe {
+                let argument = *vector.add(at);
+                (!argument.is_null()).then(|| CStr::from_ptr(argument))?
+            };
+            at += 1;
+            Some(OsStr::from_bytes(argument.to_bytes()).to_owned())
+        })
+    }
+
+    /// Keeps the resolver of a static C library to /etc/hosts and to DNS. For any other source in
+    /// nsswitch.conf it would load a module of the system's own C library, which is another version and
+    /// crashes the process.
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+    pub fn resolve_without_modules() {
+        unsafe extern "C" {
+            fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
+        }
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        // SAFETY: both arguments are strings with a NUL at their end, and live for ever. Every lookup comes
+        // after this, so that no other thread reads what it sets.
+        ONCE.call_once(|| unsafe {
+            __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr());
+        });
+    }
 }

@@ -92,7 +92,10 @@ fn read(
         Some("v1") => Some(V1),
         Some("v1beta1") => Some(V1BETA1),
         Some(other) => {
-            return Err(format!("`--api-version` is `{}`, not v1 or v1beta1", Shown(other)));
+            return Err(format!(
+                "`--api-version` is {}, not v1 or v1beta1",
+                crate::shown::quoted(other)
+            ));
         }
     };
     let Some(exec_info) = exec_info else { return Ok((stated.unwrap_or(V1), None)) };

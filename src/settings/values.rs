@@ -57,7 +57,10 @@ impl Api {
         if base.contains('?') {
             return Err("has a query");
         }
-        let host = Host::of_url(base, &["https"]).map_err(|_| "is not a plain URL")?;
+        // A value that may be a secret must not end up in a DNS query.
+        let is_usable = |host: &Host| shown::is_usable_host(&host.to_string());
+        let host = Host::of_url(base, &["https"]).ok().filter(is_usable);
+        let host = host.ok_or("is not a plain URL")?;
         // The host's case must not make another identity of the same account.
         let authority =
             base["https://".len()..].find('/').map_or(base.len(), |at| at + "https://".len());
@@ -69,7 +72,13 @@ impl Api {
 
 /// Reads `HOST[:PORT]`.
 pub fn host(text: &str) -> Result<Host, &'static str> {
-    Host::parse(text).filter(|_| shown::is_usable_host(text)).ok_or("is not a host")
+    Host::parse(text).ok_or("is not a host")
+}
+
+/// The same for a flag or variable, in which somebody may have put a secret.
+pub fn typed_host(text: &str) -> Result<Host, &'static str> {
+    host(text)
+        .and_then(|host| if shown::is_usable_host(text) { Ok(host) } else { Err("is not a host") })
 }
 
 /// Reads a path: a leading `~/` is replaced by the home directory. No shell reads a kubeconfig, a

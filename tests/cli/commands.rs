@@ -1,6 +1,6 @@
 //! What people and scripts type: JSON, headers, variables, `exec` and `forget`.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::world::{World, finish, is_installed, transcript};
 
@@ -19,41 +19,155 @@ fn token_prints_json_when_asked() {
 #[test]
 fn env_is_written_for_its_shell() {
     let world = World::new();
-    let parts = ["sh", "fish", "powershell", "json"]
+    let parts = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"]
         .map(|shell| world.call(&format!("env --shell {shell}")).run());
     parts.iter().for_each(|done| drop(done.quiet()));
-    for (path, shell) in [("/usr/bin/fish", 1), ("/opt/pwsh", 2), ("/bin/zsh", 0), ("", 0)] {
-        let guessed = world.call("env").env("SHELL", path).run();
-        assert_eq!(guessed.quiet(), parts[shell].quiet(), "{path}");
+    // Another name of each, and the shell that is started at login, which need not be the one that evaluates.
+    for (name, at) in [("bash", 0), ("zsh", 0), ("dash", 0), ("tcsh", 2), ("pwsh", 3)] {
+        let named = world.call(&format!("env --shell {name}")).env("SHELL", "/usr/bin/fish").run();
+        assert_eq!(named.quiet(), parts[at].quiet(), "{name}");
     }
-    let [sh, fish, powershell, json] = parts;
+    for path in ["/usr/bin/fish", "/opt/pwsh", "/bin/tcsh", "/usr/bin/nu", ""] {
+        let unnamed = world.call("env").env("SHELL", path).run();
+        assert_eq!(unnamed.quiet(), parts[0].quiet(), "{path}");
+    }
+    let [sh, fish, csh, powershell, elvish, xonsh, json] = parts;
     world.write_account("AstraCS:i:0f0f");
     let endless = world.call("env").run();
-    transcript!(sh, fish, powershell, json, endless);
+    transcript!(sh, fish, csh, powershell, elvish, xonsh, json, endless);
 }
 
 #[test]
-fn env_sets_the_variables_under_eval() {
+fn env_for_an_unknown_shell_is_an_error() {
     let world = World::new();
-    for shell in ["sh", "bash", "fish"] {
-        let is_there = Command::new(shell).args(["-c", "true"]).status().is_ok();
-        if !is_there {
-            eprintln!("SKIPPED: `{shell}` is not installed");
-            continue;
+    let parts = ["nu", "cmd", "no-such-shell"].map(|name| {
+        let done = world.call(&format!("env --shell {name}")).run();
+        assert_eq!(done.code(), 2, "{done}");
+        done
+    });
+    let [nu, ..] = parts;
+    transcript!(nu);
+}
+
+#[test]
+fn what_env_prints_when_it_fails() {
+    let world = World::new();
+    std::fs::remove_file(world.account_file()).unwrap();
+    let parts = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"].map(|shell| {
+        let done = world.call(&format!("env --shell {shell}")).run();
+        assert_eq!(done.code(), 3, "{done}");
+        done
+    });
+    // Whatever the reason is, the statements are those of the shell.
+    for (line, code, at) in [
+        ("env --timeout soon --shell fish", 2, 1),
+        ("env --shell csh --no-such-flag", 2, 2),
+        ("env --no-such-flag --shell=elvish", 2, 4),
+        ("env --no-such-flag", 2, 0),
+        ("env --shell no-such-shell", 2, 0),
+        ("--timeout 3 env surplus", 2, 0),
+    ] {
+        let done = world.call(line).run();
+        assert_eq!((done.code(), done.stdout()), (code, parts[at].stdout()), "{line}");
+    }
+    for line in ["token --no-such-flag", "header --no-such-flag", "env --shell json surplus"] {
+        world.call(line).run().failure(2);
+    }
+    let [sh, fish, csh, powershell, elvish, xonsh, json] = parts;
+    transcript!(sh, fish, csh, powershell, elvish, xonsh, json);
+}
+
+/// Each shell with its arguments, and a script that evaluates the output of `$BIN env $FLAGS` and shows the
+/// status of the evaluation and both variables between brackets.
+const SHELLS: [(&str, &str, &str); 11] = [
+    ("sh", "-c", SH),
+    ("dash", "-c", SH),
+    ("bash", "-c", SH),
+    // Without quotes, the lines become words.
+    ("bash", "-c", "eval $($BIN env $FLAGS); echo \"$? [$ASTRA_API_TOKEN] [$ASTRA_API_TOKEN_EXPIRES_AT]\""),
+    ("ksh", "-c", SH),
+    ("mksh", "-c", SH),
+    ("zsh", "-fyc", SH),
+    (
+        "fish",
+        "-Nc",
+        "eval $BIN env --shell fish $FLAGS | source
+        echo $status \"[$ASTRA_API_TOKEN] [$ASTRA_API_TOKEN_EXPIRES_AT]\"",
+    ),
+    (
+        "tcsh",
+        "-fc",
+        "eval \"`$BIN env --shell csh $FLAGS`\"
+        echo $status \"[`printenv ASTRA_API_TOKEN`] [`printenv ASTRA_API_TOKEN_EXPIRES_AT`]\"",
+    ),
+    (
+        "elvish",
+        "-norc -c",
+        "use re; var status = 0
+        var flags = [(re:find '[^ ]+' $E:FLAGS | each {|found| put $found[text] })]
+        try { (external $E:BIN) env --shell elvish $@flags > $E:HOME/printed } catch { nop }
+        try { eval (slurp < $E:HOME/printed) } catch { set status = 1 }
+        var show = {|name| if (has-env $name) { print ' ['(get-env $name)']' } else { print ' []' } }
+        print $status; $show ASTRA_API_TOKEN; $show ASTRA_API_TOKEN_EXPIRES_AT",
+    ),
+    (
+        "xonsh",
+        "--no-rc -c",
+        "
+status = 0
+try:
+    execx($(@($BIN) env --shell xonsh @($FLAGS.split())))
+except Exception:
+    status = 1
+names = ['ASTRA_API_TOKEN', 'ASTRA_API_TOKEN_EXPIRES_AT']
+print(status, *('[' + str(${...}.get(name, '')) + ']' for name in names))",
+    ),
+];
+
+const SH: &str = "eval \"$($BIN env $FLAGS)\"
+    echo \"$? [${ASTRA_API_TOKEN-}] [${ASTRA_API_TOKEN_EXPIRES_AT-}]\"";
+
+/// The status and the variables that `shell` shows. Both variables are set at its start.
+fn evaluated(world: &World, shell: (&str, &str, &str), flags: &str) -> String {
+    let (program, arguments, script) = shell;
+    let call = world.call_as("/usr/bin/env", program);
+    let call = arguments.split(' ').fold(call, |call, word| call.arg(word)).arg(script);
+    let call = call.env("BIN", crate::world::BINARY).env("FLAGS", flags).env("LC_ALL", "C.UTF-8");
+    let call = call.env("ASTRA_API_TOKEN", "old").env("ASTRA_API_TOKEN_EXPIRES_AT", "old");
+    call.run().stdout().trim_end().to_owned()
+}
+
+#[test]
+fn env_sets_the_variables_under_eval_and_unsets_them_when_it_fails() {
+    let world = World::new();
+    let token = world.token();
+    for shell in SHELLS.into_iter().filter(|(program, ..)| is_installed(program)) {
+        let what = format!("{} {}", shell.0, shell.2);
+        world.write_account(&world.astra.account_json());
+        let shown = evaluated(&world, shell, "");
+        let is_set = shown.starts_with(&format!("0 [{token}] [2")) && shown.ends_with("Z]");
+        assert!(is_set, "{what}: {shown}");
+        for flags in ["--no-such-flag", "--timeout soon", "surplus"] {
+            // zsh does not split a variable: there it is one argument, and as wrong.
+            assert_eq!(evaluated(&world, shell, flags), "1 [] []", "{what}: {flags}");
         }
-        let script = match shell {
-            "fish" => {
-                "$BIN env --shell fish | source; printf '%s %s' $ASTRA_API_TOKEN $ASTRA_API_TOKEN_EXPIRES_AT"
-            }
-            _ => {
-                "eval \"$($BIN env)\"; printf '%s %s' \"$ASTRA_API_TOKEN\" \"$ASTRA_API_TOKEN_EXPIRES_AT\""
-            }
-        };
-        let done =
-            world.call_as(shell, "-c").arg(script).env("BIN", crate::world::BINARY).run().quiet();
-        let (token, expires) = done.split_once(' ').unwrap();
-        assert_eq!(token, world.token());
-        assert!(expires.ends_with('Z') && expires.len() == 20, "{expires}");
+        std::fs::remove_file(world.account_file()).unwrap();
+        assert_eq!(evaluated(&world, shell, ""), "1 [] []", "{what}");
+        world.write_account("AstraCS:i:0f0f");
+        assert_eq!(evaluated(&world, shell, ""), "0 [AstraCS:i:0f0f] []", "{what}");
+    }
+}
+
+#[test]
+fn a_script_that_stops_at_errors_stops_where_env_fails() {
+    let world = World::new();
+    world.write_account("{}");
+    for shell in ["sh", "dash", "bash", "ksh", "mksh", "zsh"] {
+        if is_installed(shell) {
+            let script = "set -e; eval \"$($BIN env)\"; echo went on";
+            let call = world.call_as("/usr/bin/env", shell).arg("-c").arg(script);
+            assert_ne!(call.env("BIN", crate::world::BINARY).run().failure(1), "", "{shell}");
+        }
     }
 }
 
@@ -204,4 +318,21 @@ fn kubectl_finds_it_as_a_plugin() {
     let mut child = world.call_as("kubectl", "astra token").env("PATH", path).command();
     let output = child.stdin(Stdio::null()).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), world.token());
+}
+
+#[test]
+fn the_child_of_exec_ignores_the_signals_that_its_caller_ignored() {
+    let world = World::new();
+    for ignored in ["", "PIPE", "XFSZ", "PIPE XFSZ"] {
+        let trap = if ignored.is_empty() { String::new() } else { format!("trap '' {ignored}; ") };
+        // The bits of signals 13 and 25 among those that the process ignores.
+        let shown = |program: &str| {
+            let script = format!("{trap}exec {program} grep SigIgn /proc/self/status");
+            let call = world.call_as("/bin/bash", "-c").arg(script);
+            let told = call.env("BIN", crate::world::BINARY).run().quiet();
+            let ignored = u64::from_str_radix(told.split_whitespace().last().unwrap(), 16).unwrap();
+            ignored & (1 << 12 | 1 << 24)
+        };
+        assert_eq!(shown("\"$BIN\" exec --"), shown("env"), "{ignored}");
+    }
 }

@@ -42,8 +42,11 @@ fn the_next_failure_takes_its_place_and_a_success_does_not() {
     world.call("token --refresh").run().quiet();
     assert_eq!(last(&world)["exit_code"], 5);
     world.astra.set_answer(|_, _| Reply::error(401, "revoked"));
-    world.call("env --refresh").run().failure(4);
-    assert_eq!((&last(&world)["command"], &last(&world)["exit_code"]), (&"env".into(), &4.into()));
+    world.call("header --refresh").run().failure(4);
+    assert_eq!(
+        (&last(&world)["command"], &last(&world)["exit_code"]),
+        (&"header".into(), &4.into())
+    );
     assert_eq!(world.cached("failure").len(), 1);
 }
 
@@ -183,7 +186,7 @@ fn forget_removes_it() {
         world.call(line).run().quiet();
         assert_eq!(world.cached("failure").len(), 0, "{line}");
         let shown = world.call("status").run();
-        assert!(shown.stdout().contains("verdict       none"), "{shown}");
+        assert!(!shown.stdout().contains("verdict"), "{shown}");
         assert_eq!(last(&world), serde_json::Value::Null, "{line}");
     }
 }
@@ -217,7 +220,7 @@ fn without_a_cache_nothing_is_kept() {
     // Nor is what was kept shown there.
     world.call("token").run().failure(3);
     let done = world.call("status --no-cache").run();
-    assert!(done.stdout().contains("last failure  none"), "{done}");
+    assert!(!done.stdout().contains("last failure"), "{done}");
 }
 
 #[test]

@@ -604,6 +604,105 @@ fn a_read_only_disk_serves_what_it_holds_without_a_word() {
     assert_eq!(world.astra.exchanges(), 3);
 }
 
+/// What a service manager sets as `LimitFSIZE=`: a write beyond it sends SIGXFSZ, which kills by default.
+#[test]
+fn a_limit_on_the_size_of_files_costs_a_line_and_not_the_token() {
+    let world = World::new();
+    let limited = |limit: u32, redirection: &str| {
+        let script = format!("ulimit -f {limit}; exec \"$0\" token {redirection}");
+        world.call_as("/bin/bash", "-c").arg(script).arg(BINARY).run()
+    };
+    // In KiB: the entry is larger, and the second failure is kept in a file too.
+    for limit in [0, 1] {
+        let done = limited(limit, "");
+        assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
+        assert!(done.stderr().contains("(os error 27)"), "{done}");
+        assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
+        assert_eq!((world.cached("tmp").len(), world.cached("entry").len()), (0, 0));
+    }
+    let answer = world.path("answer");
+    let done = limited(0, &format!("> {}", answer.display()));
+    assert!(done.failure(1).contains("standard output"), "{done}");
+    world.token();
+    world.write_account("{}");
+    assert_eq!(limited(0, "").code(), 3);
+    assert_eq!(world.cached("tmp").len(), 0);
+}
+
+/// A call by way of a shell whose mount namespace is arranged by `arrange` and that redirects as `how` says.
+/// `None`, and said aloud, where that is not allowed.
+fn in_a_namespace<'a>(world: &'a World, arrange: &str, line: &str, how: &str) -> Option<Done<'a>> {
+    let script = format!("{arrange} && echo arranged >&2 && exec \"$0\" {line} {how}");
+    let call = world.call_as("/usr/bin/env", "unshare --mount /bin/sh -c").arg(script).arg(BINARY);
+    let done = call.input(world.astra.account_json()).run();
+    if !done.stderr().contains("arranged") {
+        assert!(std::env::var_os("CI").is_none(), "CI allows mount namespaces: {done}");
+        eprintln!("SKIPPED: no mount namespace is allowed here");
+        return None;
+    }
+    Some(done)
+}
+
+#[test]
+fn without_the_null_device_no_message_lands_in_a_file() {
+    let world = World::new();
+    for how in ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "<&- 2>&-", "<&-"] {
+        State::Cold.arrange(&world);
+        for line in ["token -v", "token -v --refresh"] {
+            let Some(done) = in_a_namespace(&world, "mount -t tmpfs none /dev", line, how) else {
+                return;
+            };
+            // An answer that cannot be written is a failure.
+            let is_served = !how.starts_with(">&-") && !how.contains(" >&-");
+            assert_eq!(
+                (done.code() == 0, done.stdout().len() > 1000),
+                (is_served, is_served),
+                "{done}"
+            );
+            assert!(!done.stderr().contains("panicked"), "{how}: {done}");
+            for lock in world.cached("lock") {
+                assert_eq!(fs::read_to_string(lock).unwrap(), "", "{how}: {line}");
+            }
+            let token = world.call("token").run();
+            assert_eq!(
+                token.quiet().trim_end(),
+                world.astra.last_token().unwrap(),
+                "{how}: {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn standard_input_is_read_without_proc_too() {
+    let world = World::new();
+    fs::remove_file(world.account_file()).unwrap();
+    let line = "token --service-account /dev/stdin";
+    if let Some(done) = in_a_namespace(&world, "mount -t tmpfs none /proc", line, "") {
+        assert_eq!((done.code(), done.stdout().len() > 1000), (0, true), "{done}");
+    }
+}
+
+#[test]
+fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let world = World::new();
+    let odd = std::ffi::OsString::from_vec(b"odd\xff".to_vec());
+    let script =
+        "mount -t tmpfs none /proc && exec bash -c 'exec -a \"$1\" \"$0\" $2' \"$0\" \"$1\" \"$2\"";
+    for line in ["token", "doctor --timeout 1", "setup git --host h --dry-run", "no-such-command"] {
+        let call = world.call_as("/usr/bin/env", "unshare --mount /bin/sh -c").arg(script);
+        let done = call.arg(BINARY).arg(&odd).arg(line).run();
+        if String::from_utf8_lossy(&done.output.stderr).contains("unshare") {
+            eprintln!("SKIPPED: no mount namespace is allowed here");
+            return;
+        }
+        let told = String::from_utf8_lossy(&done.output.stderr).into_owned();
+        assert!(done.output.status.code().is_some_and(|code| code < 3), "{line}: {told}");
+        assert!(!told.contains("panicked"), "{line}: {told}");
+    }
+}
+
 /// A process that is killed when the test is done with it.
 struct Holder(Child);
 

@@ -331,7 +331,7 @@ const VARIABLES: [&str; 19] = [
 ];
 
 /// The lines that a value is put at the end of.
-const LINES: [&str; 37] = [
+const LINES: [&str; 39] = [
     "token --service-account",
     "token --account",
     "token --config",
@@ -359,6 +359,8 @@ const LINES: [&str; 37] = [
     "status --cache-dir",
     "doctor",
     "kubernetes",
+    "kubernetes --api-version",
+    "help",
     "git",
     "bazel",
     "docker",
