@@ -74,7 +74,10 @@ use crate::exchange::Exchange;
 use crate::message::say;
 use crate::protocol::{Failed, Host};
 use crate::seal::Seal;
-use crate::settings::{Configuration, Environment, Flags, Folders, Settings, Sourced, Stated};
+use crate::settings::{
+    Configuration, DEFAULT_ACCOUNT, Environment, Flags, Folders, Settings, Source, Sourced, Stated,
+    Who,
+};
 #[cfg(all(target_os = "linux", not(test)))]
 use crate::start::arguments;
 use crate::timestamp::{Moment, Timestamp};
@@ -286,7 +289,8 @@ fn serve(
     served.map_err(|failure| {
         let error = match failure {
             Failure::Exchange { error, remembered } => {
-                Error::Exchange { trouble: error, remembered, account: path }
+                let padded = account.padded_field();
+                Error::Exchange { trouble: error, remembered, account: path, padded }
             }
             Failure::Refused { host, wait } => Error::Refused { host, wait },
         };
@@ -427,7 +431,22 @@ fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account),
     let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
     let account = account::read(&path, *settings.allow_exposed, deadline);
     message::wipe();
-    Ok((path, account?))
+    match account {
+        Ok(account) => Ok((path, account)),
+        // The usual file of a named account needs no path.
+        Err(Error::AccountMissing { path, fix }) => {
+            let usual = match (&settings.service_account.source, &settings.account.value) {
+                (Source::Default, Who::Named(name)) if name == DEFAULT_ACCOUNT => {
+                    Some(String::new())
+                }
+                (Source::Default, Who::Named(name)) => Some(format!(" --account {name}")),
+                _ => None,
+            };
+            let fix = usual.map_or(fix, |which| format!("astra-credential setup account{which}"));
+            Err(Error::AccountMissing { path, fix })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
