@@ -1,5 +1,5 @@
-//! Mint: post the service account to `/v2/authenticateServiceAccount` and read the token out of the
-//! answer. With the files in `exchange/`, the only place that talks to the network.
+//! Posts the service account to `/v2/authenticateServiceAccount` and reads the token from the answer.
+//! This module and those below it are the only code that uses the network.
 //!
 //! The secret goes to the API base alone: `https` only, the certificate verified, no redirect
 //! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
@@ -35,7 +35,7 @@ use crate::seal;
 use crate::timestamp::Timestamp;
 use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 
-/// What an exchange needs besides the account.
+/// The inputs of an exchange, besides the account.
 pub struct Exchange<'a> {
     /// The API base, without `/v2`.
     pub api: &'a str,
@@ -45,22 +45,22 @@ pub struct Exchange<'a> {
     pub ca_folders: &'a [PathBuf],
     /// The proxy, as a URL.
     pub proxy: Option<&'a str>,
-    /// When to give up.
+    /// The instant at which everything ends.
     pub deadline: Instant,
 }
 
-/// What [`Exchange::look`] saw.
+/// The result of [`Exchange::look`].
 pub struct Look {
-    /// How long the connection, its certificate's check and the answer took.
+    /// The time for the connection, the check of the certificate and the answer.
     pub took: Duration,
-    /// Seconds by which this machine's clock is ahead of the server's, if that tells the time.
+    /// Seconds by which this machine's clock is ahead of the server's; `None` if the answer has no `Date`.
     pub clock_ahead: Option<i64>,
 }
 
 /// Bytes of an answer that are read, after decompression.
 const LARGEST_BODY: u64 = 1024 * 1024;
 
-/// How this program calls itself to Astra and to a proxy.
+/// The `User-Agent` that Astra and a proxy are sent.
 const USER_AGENT: &str = concat!("astra-credential/", env!("CARGO_PKG_VERSION"));
 
 /// Attempts within the deadline, the first included.
@@ -69,7 +69,7 @@ const ATTEMPTS: u32 = 3;
 /// Pause before the second attempt; doubled before the third, each with jitter.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A server that asks for more patience than this is remembered, not waited for.
+/// A longer `Retry-After` is not waited for: the failure is cached instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Messages of one failure that are read.
@@ -116,7 +116,7 @@ impl Exchange<'_> {
     /// Connection errors, 429, 502, 503 and 504 are tried again, with jitter, within the deadline.
     ///
     /// # Errors
-    /// What the last attempt came to. Nothing in it holds the secret.
+    /// The failure of the last attempt. It does not hold the secret.
     pub fn mint(self, account: &ServiceAccount) -> Result<Token, ExchangeError> {
         let agent = self.agent()?;
         let body = self.body(account)?;
@@ -141,10 +141,10 @@ impl Exchange<'_> {
         Err(self.trouble(ExchangeErrorKind::TimedOut, String::new()))
     }
 
-    /// Looks whether the API base answers and is to be trusted, without sending any secret.
+    /// Sends a `HEAD` request without any secret, to see that the API base answers and is trusted.
     ///
     /// # Errors
-    /// Why an exchange would not come about.
+    /// The failure that an exchange would end with.
     pub fn look(&self) -> Result<Look, ExchangeError> {
         let agent = self.agent()?;
         let start = Instant::now();
@@ -175,7 +175,7 @@ impl Exchange<'_> {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(USER_AGENT)
-            // The dialer knows the proxy; ureq would read variables for one.
+            // The dialer knows the proxy. Without this, ureq would look for one in the environment.
             .proxy(None)
             .build();
         let (deadline, tls) = (self.deadline, Arc::new(tls));
@@ -183,7 +183,7 @@ impl Exchange<'_> {
         Ok(Agent::with_parts(config, dialer, NoResolver))
     }
 
-    /// The request's bytes, in memory that is zeroed and large enough not to move.
+    /// The request's body, in memory that is zeroed on drop and large enough not to be moved.
     fn body(&self, account: &ServiceAccount) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         let ServiceAccount { client_name, client_id, client_secret } = account;
         let client_secret = client_secret.expose();
@@ -196,7 +196,7 @@ impl Exchange<'_> {
         Ok(body)
     }
 
-    /// One POST; on failure also whether another may fare better.
+    /// Sends one POST. On failure, also tells whether another attempt may succeed.
     fn attempt(
         &self,
         agent: &Agent,
@@ -204,7 +204,7 @@ impl Exchange<'_> {
         account: &ServiceAccount,
     ) -> Result<Token, (ExchangeError, bool)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // A token's life is counted from here, however late the answer is read.
+        // The token's life is counted from here, so that a late answer does not lengthen it.
         let requested_at = Timestamp::now();
         let sent = agent
             .post(format!("{}/v2/authenticateServiceAccount", self.api))
@@ -217,7 +217,7 @@ impl Exchange<'_> {
         let (parts, mut body) = sent.map_err(|error| self.transport_trouble(&error))?.into_parts();
         let status = parts.status.as_u16();
         if status != 200 {
-            // An unreadable body must not hide the status.
+            // A body that cannot be read must not hide the status.
             let (text, _) = read_text(&mut body);
             let mut trouble = self.trouble(kind_of(status), detail(&text, account));
             trouble.retry_after = retry_after(&parts.headers, Timestamp::now());
@@ -263,18 +263,22 @@ impl Exchange<'_> {
                 None => Failure::unreachable(inner.to_string()),
             },
             E::Io(error) => Failure::of_connecting(error),
+            E::Protocol(error) => {
+                log::debug!("HTTP: {error}");
+                Failure::lasting(ExchangeErrorKind::Unusable, "it does not answer in HTTP")
+            }
             other => Failure::lasting(ExchangeErrorKind::Unusable, other.to_string()),
         };
         (self.trouble(failure.kind, clipped(&failure.detail)), failure.may_pass)
     }
 }
 
-/// The addresses of `host`, where the system finds them before `deadline`.
+/// The addresses of `host`, if the system finds them before `deadline`.
 ///
 /// # Errors
 /// The system's reason.
 pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
-    // Any port serves to look a name up.
+    // A lookup needs some port.
     let found = connection::addresses(host, 443, deadline).map_err(|failure| failure.detail)?;
     let mut addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
     addresses.dedup();
@@ -306,7 +310,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Seconds, or a date counted by the server's own clock (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
     let value = header(headers, RETRY_AFTER.as_str())?.trim();
-    // More digits than a number can hold mean a long time, and not nothing.
+    // A number that is too large for the type means the longest wait.
     let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(i64::MAX)).or_else(|| {
         let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
@@ -334,7 +338,7 @@ fn token_in(text: &str) -> Option<Secret> {
     token::bearer(found.expose()).map(|bearer| Secret::new(bearer.to_owned()))
 }
 
-/// What a failure's body says, safe to show: its messages, or its text if that is not markup.
+/// The messages in the body of a failure, or its text if that is not markup; safe to show.
 fn detail(text: &str, account: &ServiceAccount) -> String {
     let message = |raw: &&RawValue| match raw.get().as_bytes().first()? {
         b'"' => serde_json::from_str(raw.get()).ok(),

@@ -51,7 +51,8 @@ impl Host {
 
     /// The same; the error is a predicate, such as "names a user".
     fn read(authority: &str) -> Result<Self, &'static str> {
-        if authority.contains('@') {
+        let position = |wanted: u8| authority.bytes().position(|byte| byte == wanted);
+        if position(b'@').is_some() {
             return Err("names a user in front of the host");
         }
         let (name, port) = match authority.strip_prefix('[') {
@@ -59,20 +60,16 @@ impl Host {
                 let end = rest.find(']').filter(|end| rest[..*end].parse::<Ipv6Addr>().is_ok());
                 authority.split_at(end.ok_or("has brackets without an IPv6 address")? + 2)
             }
-            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+            None => authority.split_at(position(b':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
             Some(digits) => port_number(digits),
             None => port.is_empty().then_some(443),
         };
         let port = port.ok_or("has a port that is not a plain number from 1 to 65535")?;
-        let is_label = |label: &str| {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-            !label.is_empty() && label.bytes().all(plain)
-        };
         match name {
             "" => Err("names no host"),
-            _ if name.starts_with('[') || name.split('.').all(is_label) => {
+            _ if name.starts_with('[') || is_name(name) => {
                 Ok(Self { name: name.to_ascii_lowercase(), port })
             }
             _ if name.ends_with('.') => Err("has a dot at the end of the host's name"),
@@ -157,6 +154,19 @@ impl Host {
     pub fn with_port(&self) -> String {
         format!("{}:{}", self.name, self.port)
     }
+}
+
+/// Whether a name is made of labels with a dot between two. One pass: a configuration file has many hosts.
+fn is_name(name: &str) -> bool {
+    let mut is_in_label = false;
+    let is_plain = name.bytes().all(|byte| {
+        let is_dot = byte == b'.';
+        let is_fine = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let is_allowed = if is_dot { is_in_label } else { is_fine };
+        is_in_label = !is_dot;
+        is_allowed
+    });
+    is_plain && is_in_label
 }
 
 fn port_number(digits: &str) -> Option<u16> {

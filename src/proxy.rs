@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// A proxy's URL, taken apart.
 pub struct Proxy {
-    /// How it is spoken to.
+    /// The protocol that it speaks.
     pub protocol: Protocol,
     /// The user name and password, percent-decoded.
     pub login: Option<Login>,
@@ -59,9 +59,12 @@ impl Proxy {
     /// Reads a URL. The error completes "the URL …", and holds no part of the URL.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The URL cannot be used.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         let url = url.trim();
+        if url.contains(char::REPLACEMENT_CHARACTER) {
+            return Err("is not UTF-8");
+        }
         let (protocol, default_port, rest) = scheme(url)?;
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => (Some(Login::parse(login)?), place),
@@ -210,6 +213,7 @@ mod tests {
             "http://proxy:99999",
             "http://[::1",
             "gopher://me:hush@proxy",
+            "http://me:h\u{fffd}sh@proxy",
             "",
         ];
         let table: Vec<_> = urls
@@ -260,6 +264,7 @@ mod tests {
         "http://proxy:99999" has a port that is not between 1 and 65535
         "http://[::1" has a `[` without a `]`
         "gopher://me:hush@proxy" has a scheme other than `http`, `https`, `socks4`, `socks4a`, `socks5` and `socks5h`
+        "http://me:h�sh@proxy" is not UTF-8
         "" has no host that can be looked up
         "#);
     }

@@ -385,7 +385,7 @@ impl<'a> Configuration<'a> {
             (Some(typed), Some(bound)) => {
                 if typed.value != Who::Named(bound.name.to_owned()) {
                     return Err(Error::Bound {
-                        host: host.to_string(),
+                        host: harmless(&host.to_string()),
                         owner: bound.name.to_owned(),
                         named: typed.to_string(),
                         path: bound.place.to_path_buf(),
@@ -404,6 +404,12 @@ impl<'a> Configuration<'a> {
                 Ok(is_ours.then_some(settings))
             }
         }
+    }
+
+    /// Whether an account is for `host`, also if its settings cannot be used.
+    pub fn is_ours(&self, host: &Host) -> bool {
+        let is_named = self.binding(host).is_some() || self.is_further(host);
+        is_named || matches!(self.settings_for(host), Ok(Some(_)))
     }
 
     /// The settings of the account of that name.
@@ -560,7 +566,9 @@ impl<'a> Configuration<'a> {
                 .or_else(|| from_files(files, |file| file.min_valid))
                 .map_or(Sourced::default_of(None), |seconds| seconds.map(Some)),
         };
-        let text = |name: &str| variable(env, name)?.into_string().ok();
+        // A proxy whose URL is not UTF-8 is an error later, and not the same as none.
+        let text =
+            |name: &str| variable(env, name).map(|value| value.to_string_lossy().into_owned());
         let proxy = proxy_for(&api.host, text)
             .map_or(Sourced::default_of(None), |(proxy, variable)| {
                 Sourced::new(proxy, Source::Variable(variable))
@@ -681,7 +689,7 @@ fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
 /// The hosts of the flags, or else those of the comma-separated variable.
 fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Vec<Host>>, Error> {
     let parse = |value: OsString, source: Source| {
-        HOST.parse(Said { value, source }, values::host).map(|host| host.value)
+        HOST.parse(Said { value, source }, values::typed_host).map(|host| host.value)
     };
     if !flags.is_empty() {
         let source = Source::Flag(HOST.flag);
@@ -902,7 +910,8 @@ impl Configuration<'_> {
                 && by_variable != Who::Named(bound.name.to_owned())
             {
                 let says = format!(
-                    "names `{host}`, which {} binds to the account `{}`",
+                    "names {}, which {} binds to the account `{}`",
+                    shown::quoted(&host.to_string()),
                     shown::path(bound.place),
                     bound.name
                 );

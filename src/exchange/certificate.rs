@@ -1,7 +1,7 @@
-//! What an X.509 certificate (RFC 5280) says of itself, as far as an error message needs it.
+//! Reads the fields of an X.509 certificate (RFC 5280) that an error message names.
 //!
-//! Nothing is decided here: rustls verifies. This reads the DER of a certificate that was refused,
-//! leniently, so that the message can name it.
+//! rustls verifies certificates. This module only describes one that was refused, and reads its DER
+//! leniently.
 
 use crate::error::Shown;
 use crate::timestamp::Timestamp;
@@ -53,17 +53,17 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Whose certificate it is, safe to show.
+    /// The name of its subject, safe to show.
     pub fn subject(&self) -> String {
         name(self.subject)
     }
 
-    /// Who has signed it, safe to show.
+    /// The name of its issuer, safe to show.
     pub fn issuer(&self) -> String {
         name(self.issuer)
     }
 
-    /// Whether its own key has signed it, as far as the names say.
+    /// True if issuer and subject have the same name.
     pub fn is_self_signed(&self) -> bool {
         self.issuer == self.subject
     }

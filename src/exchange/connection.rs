@@ -1,8 +1,7 @@
-//! The connection to the API base: looked up, connected, through a proxy if there is one, and wrapped
-//! in TLS, all by one deadline.
+//! Opens the connection to the API base: name lookup, TCP, proxy and TLS, with one deadline for all.
 //!
-//! ureq speaks HTTP over it and does nothing else. Its own connectors give each read the whole
-//! time-out anew while a proxy answers, and end at the first address that fails in an unusual way.
+//! ureq is used for HTTP alone. Its own connectors restart the time-out at each read while a proxy
+//! answers, and they do not try the next address after an error such as EACCES.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -34,7 +33,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// accepts has to fit in to be reported as too long.
 const INPUT_BUFFER: usize = 80 * 1024;
 
-/// What is sent is an account.
+/// The largest request is an account.
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
 /// Makes connections for ureq.
@@ -42,15 +41,16 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 pub struct Dialer {
     /// The proxy in between.
     pub proxy: Option<Proxy>,
-    /// When to give up, whatever ureq's own time-outs say.
+    /// The instant at which every read and write ends, whatever ureq's own time-outs are.
     pub deadline: Instant,
-    /// How TLS is spoken.
+    /// The configuration of TLS.
     pub tls: Arc<Tls>,
-    /// Told to a proxy.
+    /// The `User-Agent` that a proxy is sent.
     pub user_agent: &'static str,
 }
 
-/// Looks nothing up: the [`Dialer`] does, since only it knows whose name is needed.
+/// Resolves nothing. The [`Dialer`] does, because only it knows whether the proxy's name is needed or
+/// the API's.
 #[derive(Debug)]
 pub struct NoResolver;
 
@@ -156,8 +156,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// An error after the handshake. No end of the connection but TLS's own is an end of the answer:
-    /// a body without a length could be cut anywhere.
+    /// Converts an error that comes after the handshake. ureq takes `UnexpectedEof` and a reset for the end
+    /// of a body without a length; as `Other` they are errors, because such a body may be cut off.
     fn error(&self, error: &io::Error) -> ureq::Error {
         match error.kind() {
             io::ErrorKind::TimedOut => ureq::Error::Timeout(ureq::Timeout::Global),
@@ -214,8 +214,8 @@ impl Line {
     }
 }
 
-/// The errors of a socket's time-out under one name; an error of setting it, which macOS gives for a
-/// socket that the peer has closed, is left to the read or write.
+/// Makes a call with the time that is left, again after EINTR. A time-out is `TimedOut` on every system.
+/// macOS refuses to set the time-out of a socket that the peer has closed; the call itself then tells.
 fn in_time<T>(
     mut left: impl FnMut() -> io::Result<Duration>,
     set: impl Fn(Duration) -> io::Result<()>,
@@ -262,7 +262,7 @@ impl Write for Line {
     }
 }
 
-/// What TLS to the API base runs over.
+/// The stream below TLS with the API base.
 #[derive(Debug)]
 pub enum Way {
     /// A socket to the server, or to a proxy that is spoken to in the clear.
@@ -337,7 +337,7 @@ pub fn addresses(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr
         Ok(Ok(found)) if found.is_empty() => Err(Failure::unreachable("there is no such host")),
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Failure::unreachable(error.to_string())),
-        Err(_) => Err(Failure::unreachable("no connection in time")),
+        Err(_) => Err(Failure::unreachable("its name was not looked up in time")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why there is no connection.
+//! The error of a connection.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use crate::error::ExchangeErrorKind;
 pub struct Failure {
     /// The kind of error.
     pub kind: ExchangeErrorKind,
-    /// What the system, the proxy or the server said.
+    /// The reason that the system, the proxy or the server gave.
     pub detail: String,
-    /// Whether another attempt may succeed.
+    /// True if another attempt may succeed.
     pub may_pass: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What is said to a proxy before it passes bytes on: CONNECT (RFC 9110, section 9.3.6), SOCKS 4, 4a
-//! and 5 (RFC 1928 and 1929).
+//! Asks a proxy for a connection: CONNECT (RFC 9110, section 9.3.6), SOCKS 4 and 4a, SOCKS 5 (RFC 1928
+//! and 1929).
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +12,7 @@ use crate::error::{ExchangeErrorKind, Shown};
 use crate::exchange::failure::Failure;
 use crate::proxy::{Login, Protocol, Proxy};
 
-/// Where the proxy is to connect to.
+/// The host that the proxy is to connect to.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// A name that the proxy looks up.
@@ -83,8 +83,8 @@ fn connect(
     }
 }
 
-/// An answer up to its empty line. What follows that line comes from the target, and a TLS server says
-/// nothing before it is spoken to: so there is nothing behind it, and it can be read in large pieces.
+/// Reads an answer up to its empty line. It is read in large pieces: nothing follows that line, because
+/// the target is a TLS server, which does not send first.
 fn read_head(stream: &mut impl Read) -> Result<String, Failure> {
     let mut head = Vec::new();
     let mut piece = [0; 2048];
@@ -115,7 +115,7 @@ fn status_of(line: &str) -> Option<u16> {
     rest.split(' ').next()?.parse().ok()
 }
 
-/// What is wrong with the login, by the schemes that the proxy takes.
+/// The failure for a 407, given the rest of its header.
 fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -> Failure {
     let schemes: Vec<_> = headers
         .filter_map(|line| line.split_once(':'))

@@ -1,5 +1,5 @@
-//! TLS, and its errors in words that a reader can act on: whose certificate it is, who issued it, until
-//! when, and what the server wants.
+//! TLS, and error messages for it that name the certificate, its issuer and its dates, or the thing that
+//! the server wants.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use crate::exchange::failure::Failure;
 use crate::exchange::trust::Trust;
 use crate::timestamp::Timestamp;
 
-/// How TLS is spoken, and what was seen of the server that was spoken to last.
+/// The configuration of TLS, and the certificates and requests of the last handshake.
 #[derive(Debug)]
 pub struct Tls {
     config: Arc<ClientConfig>,
@@ -28,14 +28,14 @@ pub struct Tls {
     request: Arc<CertificateRequest>,
 }
 
-/// A verifier that keeps the chain which it was shown.
+/// A verifier that keeps the certificates of the last handshake.
 #[derive(Debug)]
 struct Witness {
     trust: Trust,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-/// Whether the server asked for a client certificate. There is never one.
+/// Notes that the server asked for a client certificate. None is ever sent.
 #[derive(Debug, Default)]
 struct CertificateRequest(AtomicBool);
 
@@ -49,7 +49,7 @@ impl Tls {
     /// TLS with servers whom `trust` verifies.
     ///
     /// # Errors
-    /// What is wrong with the library's own set-up.
+    /// rustls refuses its own configuration.
     pub fn new(
         trust: Trust,
         provider: Arc<rustls::crypto::CryptoProvider>,
@@ -68,7 +68,7 @@ impl Tls {
     /// Shakes hands with `host` over `stream`.
     ///
     /// # Errors
-    /// What is wrong with the server, its certificate or the connection.
+    /// The server, its certificate or the connection is at fault.
     pub fn wrap<S: Read + Write>(
         &self,
         mut stream: S,
@@ -92,7 +92,7 @@ impl Tls {
     pub fn failure(&self, error: &io::Error) -> Failure {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         let failure = inner.map_or_else(|| Failure::of_connecting(error), |tls| self.refusal(tls));
-        // The alert that says so is lost when the server closes its side at once.
+        // If the server closes at once, the alert that says so may be lost.
         if inner.is_none() && self.is_certificate_wanted() {
             let detail = format!("{}, after it had asked for a client certificate", failure.detail);
             return Failure { detail, ..failure };
@@ -143,7 +143,7 @@ impl Tls {
         }
     }
 
-    /// What is wrong with the certificate that was shown last.
+    /// Describes why the certificate of the last handshake was refused.
     fn untrusted(&self, error: &CertificateError) -> Failure {
         use CertificateError as C;
         let chain = self.witness.chain();
@@ -198,7 +198,7 @@ impl Tls {
             C::UnhandledCriticalExtension => {
                 lasting(Kind::UnfitCertificate, "it has a critical extension that is not supported")
             }
-            // Without the library as a dependency, its names for the rarer errors are their text.
+            // The type of these errors is webpki's, which is not a dependency: their text is their name.
             C::Other(other) => lasting(
                 Kind::UnfitCertificate,
                 match other.to_string().as_str() {
@@ -216,7 +216,7 @@ impl Tls {
         }
     }
 
-    /// A certificate without a chain of signatures to an authority that is trusted.
+    /// Describes a certificate that no trusted authority has signed.
     fn unknown(&self, chain: &[Certificate<'_>]) -> Failure {
         let Trust { anchors, named, .. } = &self.witness.trust;
         let is_weak = |bits: Option<usize>| bits.is_some_and(|bits| bits < SMALLEST_RSA);

@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use crate::exchange::certificate::first_element;
 use crate::shown;
 
-/// Who is trusted.
+/// The trusted authorities.
 #[derive(Debug)]
 pub struct Trust {
     /// Verifies a server's certificate.
@@ -187,7 +187,7 @@ fn read(pem: &[u8]) -> Found {
         for line in line.split(|b| *b == b'\r').map(<[u8]>::trim_ascii) {
             let label = |start: &[u8]| line.strip_prefix(start)?.strip_suffix(b"-----");
             if let Some(label) = label(b"-----BEGIN ") {
-                // A block without an end: the next one counts all the same.
+                // The block before this one has no end.
                 found.unreadable.extend(block.take().map(|(at, ..)| at));
                 let is_certificate =
                     [&b"CERTIFICATE"[..], b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE"]
@@ -196,7 +196,7 @@ fn read(pem: &[u8]) -> Found {
             } else if let Some(end) = label(b"-----END ") {
                 let Some((at, label, text)) = block.take() else { continue };
                 let der = BASE64.decode(text).ok().filter(|_| label == end);
-                // What OpenSSL writes behind a trusted certificate says what it is trusted for.
+                // In a `TRUSTED CERTIFICATE`, the purposes that it is trusted for come second.
                 match der.as_deref().and_then(first_element) {
                     Some(der) => found.certificates.push((at, der.to_vec())),
                     None => found.unreadable.push(at),

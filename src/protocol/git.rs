@@ -49,7 +49,8 @@ enum Form {
     Basic,
 }
 
-/// Answers one call of `git-credential-astra VERB`.
+/// Answers one call of `git-credential-astra VERB`. `is_ours` is asked after a failure of `serve`, which
+/// may have failed before it knew whose host it is.
 ///
 /// # Errors
 /// A malformed `get` or `erase`, or `serve` or `forget` fails.
@@ -57,6 +58,7 @@ enum Form {
 pub fn answer(
     verb: &str,
     input: impl BufRead,
+    is_ours: impl FnOnce(&Host) -> bool,
     serve: impl FnOnce(&Host) -> Result<Option<Credential>, Error>,
     forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Failed> {
@@ -64,8 +66,11 @@ pub fn answer(
         "capability" => Ok(format!("version 0\ncapability {AUTHTYPE}\n").into_bytes()),
         "get" => {
             let Request { host, form, named: _ } = read(input)?;
-            let credential = host.map_or(Ok(None), |host| serve(&host));
-            let credential = credential.map_err(|error| Failed { error, stdout: QUIT })?;
+            let Some(host) = host else { return Ok(Vec::new()) };
+            let credential = serve(&host).map_err(|error| {
+                let stdout = if is_ours(&host) { QUIT } else { "" };
+                Failed { error, stdout }
+            })?;
             Ok(credential.map_or_else(Vec::new, |credential| reply(&credential, form).into_bytes()))
         }
         "erase" => {
@@ -241,7 +246,7 @@ mod tests {
             }
             Ok(())
         };
-        match answer(verb, request, serve_for("ours.example"), forget) {
+        match answer(verb, request, |_| true, serve_for("ours.example"), forget) {
             Ok(reply) => String::from_utf8(reply).unwrap() + &forgotten.take(),
             Err(Failed { error, stdout }) => format!("[{error}]{stdout}"),
         }
@@ -330,16 +335,17 @@ mod tests {
     #[test]
     fn a_failure_for_a_host_of_ours_tells_git_to_quit() {
         let fails = |request: &str| {
+            let is_ours = |host: &Host| host.to_string() == "ours.example";
             let serve = |_: &Host| Err(Error::AccountUnnamed);
-            let failed = answer("get", request.as_bytes(), serve, |_, _| Ok(())).unwrap_err();
-            failed.stdout
+            answer("get", request.as_bytes(), is_ours, serve, |_, _| Ok(())).unwrap_err().stdout
         };
         assert_eq!(fails("protocol=https\nhost=ours.example\n"), "quit=1\n");
-        // Whose host it is, is not known.
+        assert_eq!(fails("protocol=https\nhost=evil.example\n"), "");
         assert_eq!(fails("protocol=https\nhost=ours.example\nhost=x\n"), "");
         let erase = b"protocol=https\nhost=ours.example\n".as_slice();
         let forget = |_: &Host, _: Option<&Secret>| Err(Error::AccountUnnamed);
-        let failed = answer("erase", erase, serve_for("ours.example"), forget).unwrap_err();
+        let serve = serve_for("ours.example");
+        let failed = answer("erase", erase, |_| true, serve, forget).unwrap_err();
         assert_eq!(failed.stdout, "");
     }
 

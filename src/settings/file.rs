@@ -18,6 +18,7 @@ use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
+use crate::shown::harmless;
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -310,7 +311,10 @@ fn not_bound_twice(entries: &[Entry], offsets: &[Vec<usize>]) -> Result<(), Loca
         .min_by_key(|pair| pair[1].1);
     twice.map_or(Ok(()), |pair| {
         let accounts = [pair[0].2.to_owned(), pair[1].2.to_owned()];
-        Err(located(pair[1].1, Defect::HostTwice { host: pair[1].0.to_string(), accounts }))
+        Err(located(
+            pair[1].1,
+            Defect::HostTwice { host: harmless(&pair[1].0.to_string()), accounts },
+        ))
     })
 }
 

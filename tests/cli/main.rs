@@ -15,6 +15,7 @@ mod cache;
 mod clients;
 mod commands;
 mod completion;
+mod configuration;
 mod curl;
 mod docker;
 mod doctor;

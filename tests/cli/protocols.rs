@@ -118,6 +118,14 @@ fn git_is_told_to_quit_after_a_failure_for_a_host_of_ours_and_no_other() {
     assert_eq!((ours.code(), ours.stdout().as_str()), (3, "quit=1\n"), "{ours}");
     let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
     assert_eq!(strangers.quiet(), "");
+    // A setting that cannot be used fails for every host, and git goes on with one that is not ours.
+    let set = |line: &str, host: &str| {
+        let call = world.call(line).env("ASTRA_API_URL", "http://api.example");
+        call.input(format!("protocol=https\nhost={host}\n\n")).run()
+    };
+    assert_eq!(set("git get", "evil.example").failure(2).lines().count(), 2);
+    let added = set("git get --host evil.example", "evil.example");
+    assert_eq!((added.code(), added.stdout().as_str()), (2, "quit=1\n"), "{added}");
     let malformed = world.call("git get").input("protocol=https\n").run();
     malformed.failure(1);
     let setting = world.call("git get --timeout soon").input(git_request(&world)).run();

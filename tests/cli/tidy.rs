@@ -71,9 +71,12 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
     }
     for (word, places) in [
         ("crate::exchange::{self", &["command/doctor.rs"][..]),
-        ("crate::exchange::Exchange", &["main.rs"]),
-        ("crate::broker", &["main.rs"]),
-        ("crate::cache", &["broker.rs", "command/doctor.rs", "command/status.rs", "main.rs"]),
+        ("crate::exchange::Exchange", &["service.rs"]),
+        ("crate::broker", &["service.rs"]),
+        (
+            "crate::cache",
+            &["broker.rs", "command/doctor.rs", "command/status.rs", "main.rs", "service.rs"],
+        ),
         (
             "crate::seal",
             &[
@@ -83,7 +86,7 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
                 "cache/queue.rs",
                 "cache/sweep.rs",
                 "exchange.rs",
-                "main.rs",
+                "service.rs",
             ],
         ),
     ] {

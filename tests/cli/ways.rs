@@ -1,5 +1,6 @@
 //! The way to Astra: proxies of each kind, peers that are slow or break off, addresses that fail.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -461,6 +462,11 @@ fn no_part_of_a_proxys_login_is_shown_or_looked_up() {
     let refused =
         world.call("token").env("HTTPS_PROXY", format!("http://hush:hu/sh@127.0.0.1:{dead}")).run();
     assert!(refused.failure(1).contains("percent-encoded"), "{refused}");
+    // Bytes that are not UTF-8 are refused too, and do not mean that there is no proxy.
+    let bytes = [b"http://me:h\xff@127.0.0.1:", dead.to_string().as_bytes()].concat();
+    let bytes: OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    let refused = world.call("token").env("HTTPS_PROXY", bytes).run();
+    assert!(refused.failure(1).contains("is not UTF-8"), "{refused}");
 }
 
 /// Set in a test that runs in namespaces of its own.
