@@ -185,8 +185,8 @@ impl Patient<'_> {
             return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
         };
         let shown = shown::path(dir);
-        let locks = match cache::try_out(dir) {
-            Ok(locks) => locks,
+        let tried = match cache::try_out(dir) {
+            Ok(tried) => tried,
             Err(error) => {
                 let detail = format!("{shown} cannot be used: {error}");
                 let is_full = matches!(
@@ -200,13 +200,19 @@ impl Patient<'_> {
         // The access list that Windows keeps is not looked at, so nothing is said of it.
         let is_private = if cfg!(unix) { "is private and" } else { "exists and" };
         let private = || Finding::ok(CHECK, format!("{shown} {is_private} can be written"));
-        let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
-        findings.extend(open_above(CHECK, dir));
+        let mut findings = if tried.has_modes {
+            vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)]
+        } else {
+            let detail =
+                "can be written; its file system has no permissions, and entries are sealed";
+            vec![Finding::ok(CHECK, format!("{shown} {detail}"))]
+        };
+        findings.extend(open_above(CHECK, dir).filter(|_| tried.has_modes));
         findings.extend(network_file_system(dir).map(|kind| {
             let detail = format!("{shown} is on {kind}, where locks are slow and may not hold");
             Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
         }));
-        findings.push(match locks {
+        findings.push(match tried.lock {
             Ok(()) => Finding::ok("lock", "can be taken and is given back"),
             Err(error) => Finding::warning(
                 "lock",
