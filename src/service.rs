@@ -12,7 +12,7 @@ use crate::exchange::Exchange;
 use crate::message;
 use crate::protocol::Host;
 use crate::seal::Seal;
-use crate::settings::{DEFAULT_ACCOUNT, Settings, Source, Sourced, Who};
+use crate::settings::{Settings, Sourced};
 use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
@@ -121,22 +121,7 @@ pub fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Accou
     let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
     let account = account::read(&path, *settings.allow_exposed, deadline);
     message::wipe();
-    match account {
-        Ok(account) => Ok((path, account)),
-        // The usual file of an account needs no path in the hint.
-        Err(Error::AccountMissing { path, fix }) => {
-            let usual = match (&settings.service_account.source, &settings.account.value) {
-                (Source::Default, Who::Named(name)) if name == DEFAULT_ACCOUNT => {
-                    Some(String::new())
-                }
-                (Source::Default, Who::Named(name)) => Some(format!(" --account {name}")),
-                _ => None,
-            };
-            let fix = usual.map_or(fix, |which| format!("astra-credential setup account{which}"));
-            Err(Error::AccountMissing { path, fix })
-        }
-        Err(error) => Err(error),
-    }
+    Ok((path, account.map_err(|error| settings.of_account(error))?))
 }
 
 /// The cache of the account.
