@@ -70,8 +70,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     let unreadable = |why: io::Error| match why.kind() {
         _ if !shown::is_path(path) => Error::AccountInline,
         io::ErrorKind::NotFound => {
-            let quoted = quoted(&path.to_string_lossy());
-            let fix = format!("astra-credential setup account --service-account {quoted}");
+            let fix = "astra-credential setup account".to_owned();
             Error::AccountMissing { path: path.to_owned(), fix }
         }
         _ => Error::AccountUnreadable { path: path.to_owned(), why: why.to_string() },

@@ -1008,7 +1008,7 @@ mod tests {
             Error::AccountInline,
             Error::AccountMissing {
                 path: path(),
-                fix: "astra-credential setup account --service-account /account.json".to_owned(),
+                fix: "astra-credential setup account --account prod".to_owned(),
             },
             Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
             Error::AccountExposed {
@@ -1190,7 +1190,7 @@ mod tests {
           hint: put the account into a file for this user alone and name that file, or name `/dev/stdin` and pipe it in
           exit code 3
         no account file: `/account.json` does not exist
-          hint: run `astra-credential setup account --service-account /account.json` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          hint: run `astra-credential setup account --account prod` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
           exit code 3
         cannot read the account file `/account.json`: permission denied
           hint: make it a file that this user can read, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`

@@ -7,8 +7,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::net::IpAddr;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +20,8 @@ pub mod git;
 pub mod kubernetes;
 pub mod terraform;
 
-/// Bytes of a request that are read; real ones have some hundred, a line of git's up to 64 KiB.
+/// The largest request that is read, in bytes. Real ones have some hundred; a line of git's may have
+/// 64 KiB.
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
@@ -98,7 +98,7 @@ impl Host {
 }
 
 impl Host {
-    /// Its name, without the port.
+    /// The name, without the port.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -174,7 +174,7 @@ fn port_number(digits: &str) -> Option<u16> {
     canonical.then(|| digits.parse().ok()).flatten()
 }
 
-/// As it stands in a URL, without the port that goes without saying.
+/// As in a URL: without the port if it is 443.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -206,7 +206,7 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
 
 /// Reads a JSON object; the error says where it stopped being one.
 ///
-/// serde takes a list for a struct too, which would be a second way to ask.
+/// serde reads a list as a struct too: that would be a second form of the request.
 fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("not a JSON object".to_owned());
@@ -224,12 +224,12 @@ fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, 
     Ok(line)
 }
 
-/// A host that no account is for, for the protocols that call it a failure.
+/// The error for a host that no account is for, in the protocols that call it a failure.
 fn not_ours(protocol: &'static str, host: &Host) -> Error {
     Error::NotOurs { protocol, host: Some(host.to_string()) }
 }
 
-/// An unknown verb, for the protocols that call it a failure.
+/// The error for an unknown verb, in the protocols that call it a failure.
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,

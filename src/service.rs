@@ -120,7 +120,7 @@ pub fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Accou
     let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
     let account = account::read(&path, *settings.allow_exposed, deadline);
     message::wipe();
-    Ok((path, account?))
+    Ok((path, account.map_err(|error| settings.of_account(error))?))
 }
 
 /// The cache of the account.

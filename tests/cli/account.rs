@@ -153,11 +153,9 @@ fn a_tilde_that_no_shell_has_replaced_is_the_home_in_every_path() {
     let flags = "token --service-account=~/account.json --cache-dir ~/tokens --ca-file ~/ca.pem";
     assert_eq!(in_elsewhere(world.call(flags)), token);
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
-    let git = "setup git --host g.example --service-account ~/account.json --dry-run";
-    assert!(
-        in_elsewhere(world.call(git))
-            .contains(&format!("{}/account.json", world.home.path().display()))
-    );
+    in_elsewhere(world.call("setup account --account mine --service-account ~/account.json"));
+    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    assert!(config.contains(&format!("\"{}/account.json\"", world.home.path().display())));
     assert_eq!(world.astra.exchanges(), 1);
 }
 

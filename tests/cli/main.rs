@@ -40,5 +40,6 @@ mod terraform;
 mod tidy;
 mod tls;
 mod token;
+mod tools;
 mod waits;
 mod ways;

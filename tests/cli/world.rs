@@ -123,8 +123,7 @@ pub fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let system = Path::new("/usr/local/bin");
-        let folder =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bin-{}", std::process::id()));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bin");
         fs::create_dir_all(&folder).expect("a folder for links");
         for program in fs::read_dir(system).into_iter().flatten().flatten() {
             let _ = std::os::unix::fs::symlink(program.path(), folder.join(program.file_name()));
