@@ -605,6 +605,14 @@ mod tests {
             ("a token asked for later", entry(Some(cached(3, 105)), Some(7))),
             ("a token that has expired since", entry(Some(cached(3, -3500)), Some(7))),
             ("unreadable", entry(None, None)),
+            ("a failure asked for later", {
+                let error = trouble(Unavailable(500), None);
+                let at = Timestamp::from_unix(105);
+                let (asked_at, until) = (at.into(), at.plus(5));
+                let route = String::new();
+                let failed = FailedExchange { error, route, asked_at, at, until, waited: None };
+                Entry { failure: Some(failed), ..entry(Some(cached(1, 90)), Some(7)) }
+            }),
         ];
         let outcomes = [
             ("success", Ok(2), false),
@@ -678,6 +686,13 @@ mod tests {
           time-out           left                   answer failure
           401                left                   answer failure
           --refresh, success left                   answer 2
+          --refresh, 503     left                   answer failure
+        a failure asked for later: 1 Unavailable(500) @7
+          success            2 @7                   answer 2
+          503                left                   answer old 1
+          time-out           left                   answer old 1
+          401                - Rejected(401) @7     answer failure
+          --refresh, success 2 @7                   answer 2
           --refresh, 503     left                   answer failure
         ");
     }
@@ -780,6 +795,88 @@ mod tests {
         assert_eq!(kept(Some(cached(1, 90)), Some(now.plus(1))), 1);
         assert_eq!(kept(Some(cached(1, 90)), Some(now)), 0);
         assert!(token.validity.is_alive(now));
+        // The oldest makes room.
+        let host = |number: usize| Refusal { host: number.to_string(), at, until: None };
+        let refusals = (0..MOST_REFUSALS).map(host).collect();
+        let full = Entry { token: Some(cached(1, 90)), refusals, ..Entry::default() };
+        let refusals = without_token(&full, None, Some("h"), now, 0).unwrap().refusals;
+        assert_eq!(refusals.len(), MOST_REFUSALS);
+        assert_eq!((&*refusals[0].host, &*refusals[MOST_REFUSALS - 1].host), ("1", "h"));
+    }
+
+    #[test]
+    fn an_unreadable_entry_is_replaced_by_a_token_and_not_by_a_failure() {
+        let (unreadable, now) = (Entry::default(), Timestamp::from_unix(110));
+        let at = Timestamp::from_unix(100).into();
+        let asked = Asked { entry: Entry::default(), at, left: Duration::from_secs(9) };
+        let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+        let demand =
+            Demand { refresh: false, min_valid: None, deadline, host: None, api: API, route };
+        let (left, digest) = (|| Duration::from_secs(9), String::new);
+        let call = Call { demand, began: at, left: &left, route: &digest };
+        let token = Ok(issue(3600, 100, 2));
+        assert!(call.conclude(&unreadable, &asked, &token, now).0.is_some());
+        let error = trouble(ExchangeErrorKind::Rejected(401), None);
+        let failed = Err(Failed { error, has_timed_out: false });
+        assert!(call.conclude(&unreadable, &asked, &failed, now).0.is_none());
+    }
+
+    #[test]
+    fn a_refresh_takes_what_was_asked_for_after_it_began_and_nothing_else() {
+        let answer = |entry: &Entry, began: i64, now: i64| {
+            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+            let demand =
+                Demand { refresh: true, min_valid: None, deadline, host: None, api: API, route };
+            let (left, digest) = (|| Duration::from_secs(9), String::new);
+            let began = Timestamp::from_unix(began).into();
+            let call = Call { demand, began, left: &left, route: &digest };
+            call.answer(entry, Timestamp::from_unix(now))
+        };
+        let token = Entry { token: Some(cached(1, 100)), ..Entry::default() };
+        assert!(matches!(answer(&token, 99, 110), Some(Answer::Token(_))));
+        assert_eq!(answer(&token, 100, 110), None);
+        assert_eq!(answer(&token, 101, 110), None);
+        // The clock has jumped back since.
+        assert_eq!(answer(&token, 90, 99), None);
+        assert_eq!(answer(&token, 99, 3700), None, "it has expired");
+        let (at, until) = (Timestamp::from_unix(105), Timestamp::from_unix(200));
+        let failure = FailedExchange {
+            error: trouble(ExchangeErrorKind::Unavailable(503), None),
+            route: String::new(),
+            asked_at: Timestamp::from_unix(100).into(),
+            at,
+            until,
+            waited: None,
+        };
+        let failed = Entry { failure: Some(failure), ..Entry::default() };
+        assert!(matches!(answer(&failed, 99, 110), Some(Answer::Failed(_, Some(_)))));
+        assert_eq!(answer(&failed, 100, 110), None);
+    }
+
+    #[test]
+    fn a_host_that_refuses_gets_no_token_and_others_do() {
+        let refusal =
+            |until| Refusal { host: "h".to_owned(), at: Timestamp::from_unix(100), until };
+        let answer = |until: Option<i64>, host, now| {
+            let refusals = vec![refusal(until.map(Timestamp::from_unix))];
+            let entry = Entry { token: Some(cached(1, 90)), refusals, ..Entry::default() };
+            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
+            let demand =
+                Demand { refresh: false, min_valid: None, deadline, host, api: API, route };
+            let (left, digest) = (|| Duration::from_secs(9), String::new);
+            let began = Timestamp::from_unix(now).into();
+            let call = Call { demand, began, left: &left, route: &digest };
+            match call.answer(&entry, Timestamp::from_unix(now)) {
+                Some(Answer::Refused(host, wait)) => format!("{host} {wait}"),
+                other => format!("{}", matches!(other, Some(Answer::Token(_)))),
+            }
+        };
+        assert_eq!(answer(Some(130), Some("h"), 110), "h 20");
+        assert_eq!(answer(Some(130), Some("h"), 130), "true");
+        assert_eq!(answer(Some(130), Some("h"), 99), "true");
+        assert_eq!(answer(Some(130), Some("g"), 110), "true");
+        assert_eq!(answer(Some(130), None, 110), "true");
+        assert_eq!(answer(None, Some("h"), 110), "true");
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Cache {
     /// Whether the folder exists. If it does not, no process has an exchange under way that could write
     /// an entry: the lock file is created before the request is sent.
     pub fn exists(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.dir.exists())
+        // If that cannot be found out, it may.
+        self.place.as_ref().is_some_and(|place| place.dir.try_exists().unwrap_or(true))
     }
 
     /// Queues for the right to ask Astra, until `deadline`.
@@ -312,15 +313,23 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
     result
 }
 
-/// Makes `dir` if it is missing, and writes, locks and removes a file in it. Whether it can be locked is
-/// a result of its own.
+/// What a folder can do, as [`try_out`] found.
+pub struct Tried {
+    /// Whether a file in it can be locked.
+    pub lock: io::Result<()>,
+    /// Whether a file that is created with mode 0600 has it.
+    pub has_modes: bool,
+}
+
+/// Makes `dir` if it is missing, and writes, locks and removes a file in it.
 ///
 /// # Errors
 /// The folder cannot be used.
-pub fn try_out(dir: &Path) -> io::Result<io::Result<()>> {
+pub fn try_out(dir: &Path) -> io::Result<Tried> {
     let path = file::temporary(dir, file::UNNAMED);
     let mut file = file::open_to_lock(&path)?;
     let written = file.write_all(b"doctor");
-    let locked = queue::try_lock(&file).map(drop);
-    file::remove(&path).and(written).map(|()| locked)
+    let lock = queue::try_lock(&file).map(drop);
+    let has_modes = file::is_private(&file);
+    file::remove(&path).and(written).map(|()| Tried { lock, has_modes })
 }

@@ -158,12 +158,15 @@ The next call gets a new token.";
 
 const COMPLETIONS: &str = "\
 Examples:
-  astra-credential completions bash \\
-    > ~/.local/share/bash-completion/completions/astra-credential
+  source <(astra-credential completions bash)       # in ~/.bashrc
   astra-credential completions zsh > \"${fpath[1]}/_astra-credential\"
   astra-credential completions fish \\
-    > ~/.config/fish/completions/astra-credential.fish
-  astra-credential completions powershell | Out-String | Invoke-Expression";
+    > ~/.config/fish/conf.d/astra-credential.fish
+  astra-credential completions powershell | Out-String | Invoke-Expression
+  eval (astra-credential completions elvish | slurp)   # in rc.elv
+
+The scripts complete the links, too. They call the program by its name, or by
+its path if that is how it was called here.";
 
 const PAGES: &str = "\
 The program or a link: astra-credential,
@@ -498,10 +501,10 @@ static NAMES: [Name; 16] = [
         let help = "The output format [default: text]\n";
         command.arg(choice("format", "FORMAT", help, &["text", "json"])).after_help(TOKEN)
     }),
-    Name::new("header", "Print `Authorization: Bearer …`, for curl", |command| {
+    Name::new("header", "Print a line `Authorization: Bearer TOKEN`, for curl", |command| {
         command.after_help(HEADER)
     }),
-    Name::new("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
+    Name::new("env", "Print `export ASTRA_API_TOKEN=TOKEN`, for eval", |command| {
         let value = |(_, names): &(Dialect, &'static [&'static str])| {
             PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
         };

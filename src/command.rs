@@ -110,6 +110,57 @@ impl Dialect {
     }
 }
 
+/// How `status` and `doctor` answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Look {
+    /// As JSON.
+    Json,
+    /// For people.
+    Text {
+        /// With the settings that have their defaults.
+        is_verbose: bool,
+        /// Whether verdicts are coloured.
+        colour: Colour,
+    },
+}
+
+/// Whether verdicts are coloured, by ANSI's codes.
+#[derive(Clone, Copy, Debug)]
+pub struct Colour(pub bool);
+
+/// A verdict of `status` or `doctor`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Ok,
+    /// It works, and may not be meant so.
+    Warning,
+    /// It does not work.
+    Failure,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+impl Colour {
+    fn paint(self, verdict: &Verdict, text: &str) -> String {
+        let code = match verdict {
+            Verdict::Ok => 32,
+            Verdict::Warning => 33,
+            Verdict::Failure => 31,
+        };
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
 #[derive(Serialize)]
 struct TokenJson<'a> {
     token: &'a str,

@@ -45,6 +45,7 @@ mod message;
 mod protocol;
 mod proxy;
 mod seal;
+mod service;
 mod settings;
 mod shown;
 #[cfg(all(unix, not(test)))]
@@ -56,29 +57,20 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use zeroize::Zeroizing;
 
-use crate::account::{Account, ServiceAccount};
-use crate::broker::{Demand, Failure};
-use crate::cache::{Cache, LastFailure};
+use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
-use crate::command::Dialect;
 use crate::command::completion::{self, Known};
-use crate::command::doctor::{self, Patient};
-use crate::command::setup;
-use crate::command::status::{self, Seen};
+use crate::command::{Colour, Dialect, Look, doctor, setup, status};
 use crate::error::{Defect, Error};
-use crate::exchange::Exchange;
 use crate::message::say;
 use crate::protocol::{Failed, Host};
-use crate::seal::Seal;
-use crate::settings::{Configuration, Environment, Flags, Folders, Settings, Sourced, Stated};
+use crate::settings::{Configuration, Flags, Folders, Sourced};
 #[cfg(all(target_os = "linux", not(test)))]
 use crate::start::arguments;
-use crate::timestamp::{Moment, Timestamp};
-use crate::token::{Credential, Secret};
+use crate::token::Secret;
 
 #[cfg(not(all(target_os = "linux", not(test))))]
 fn main() -> std::process::ExitCode {
@@ -95,11 +87,12 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
 
 /// The whole program; gives its exit code.
 fn start() -> u8 {
+    message::set_locale(is_utf_8);
     let line = match cli::parse(arguments()) {
         Ok(line) => line,
         Err(message) => {
             if !message.use_stderr() {
-                let written = write(message.to_string().as_bytes());
+                let written = write(message::in_locale(&message.to_string()).as_bytes());
                 return written.map_or_else(|error| fail(&error), |()| 0);
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
@@ -109,7 +102,7 @@ fn start() -> u8 {
             }
             // Without any command the help is printed, which repeats no argument.
             if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-                let _ = message.print();
+                message::show(&message.to_string());
             } else {
                 say(&format!("{error}\nhint: {}", error.hint()));
             }
@@ -144,6 +137,14 @@ fn fail_under_eval(shell: Dialect) {
     }
 }
 
+/// Whether the locale's characters are those of UTF-8, by the variables of setlocale(3).
+fn is_utf_8() -> bool {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
+}
+
 /// Prints an error and its hint; gives its exit code.
 fn fail(error: &Error) -> u8 {
     say(&format!("{error}\nhint: {}", error.hint()));
@@ -173,16 +174,26 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     };
     let exists = |path: &Path| path.exists();
     let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
-    let serve_any = || serve(&configuration.settings()?, Some(&line.name), None);
+    let serve_any = || service::serve(&configuration.settings()?, Some(&line.name), None);
     // `None` for a host that no account is for.
     let serve_at = |host: &Host| match configuration.settings_for(host)? {
-        Some(settings) => serve(&settings, Some(&line.name), Some(host)).map(Some),
+        Some(settings) => service::serve(&settings, Some(&line.name), Some(host)).map(Some),
         None => Ok(None),
     };
     let serve = |host: Option<&Host>| host.map_or_else(|| serve_any().map(Some), serve_at);
     let forget_at = |host: &Host, named: Option<&Secret>| match configuration.settings_for(host)? {
-        Some(settings) => forget(&settings, named, Some(host)),
+        Some(settings) => service::forget(&settings, named, Some(host)),
         None => Ok(()),
+    };
+    let look = |is_json: bool| {
+        // <https://no-color.org>
+        let is_coloured = io::stdout().is_terminal()
+            && env("NO_COLOR").is_none_or(|value| value.is_empty())
+            && env("TERM").is_some_and(|terminal| terminal != "dumb");
+        match is_json {
+            true => Look::Json,
+            false => Look::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
+        }
     };
     let context = |may_be_new| {
         let world = setup::World {
@@ -205,19 +216,21 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
         Task::Forget { all: false } => {
-            forget(&configuration.settings()?, None, None).map(|()| Vec::new())
+            service::forget(&configuration.settings()?, None, None).map(|()| Vec::new())
         }
-        Task::Forget { all: true } => forget_all(&configuration.settings()?).map(|()| Vec::new()),
+        Task::Forget { all: true } => {
+            service::forget_all(&configuration.settings()?).map(|()| Vec::new())
+        }
         Task::Status { json } => {
-            let settings = configuration.settings()?;
-            let stated = settings.stated(&configuration.hosts_of(&settings)?);
-            let (answer, code) = status(&settings, stated, *json);
-            return Ok((answer.into(), code));
+            let (answer, code) = status::run(&configuration, &stored_accounts(), look(*json))?;
+            return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Doctor { json, online } => {
-            let settings = configuration.settings()?;
-            let (answer, code) = doctor(&configuration, &settings, &env, *online, *json);
-            return Ok((answer.into(), code));
+            let around = doctor::Surroundings { env: &env, paths: &paths, binary: program().ok() };
+            let stored = stored_accounts();
+            let (answer, code) =
+                doctor::run(&configuration, &stored, around, *online, look(*json))?;
+            return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Kubernetes(stated) => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
@@ -247,56 +260,12 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     .map_err(Failed::from)
 }
 
-/// The one question of every adapter: a credential, for `host` if the caller names one. A failure is kept
-/// as that of `command`.
-fn serve(
-    settings: &Settings,
-    command: Option<&str>,
-    host: Option<&Host>,
-) -> Result<Credential, Error> {
-    let deadline = Instant::now() + *settings.timeout;
-    let (path, account) = account(settings, deadline)?;
-    let account = match account {
-        Account::Application(bearer) => {
-            return Ok(Credential { bearer, expires: None, accepted_until: None });
-        }
-        Account::Service(account) => account,
-    };
-    let host = host.map(ToString::to_string);
-    let demand = Demand {
-        refresh: settings.refresh,
-        min_valid: *settings.min_valid,
-        deadline,
-        host: host.as_deref(),
-        api: &settings.api.base,
-        route: &settings.route(),
-    };
-    let exchange = Exchange {
-        api: &settings.api.base,
-        ca_file: settings.ca_file.as_deref(),
-        ca_folders: &settings.ca_folders,
-        proxy: settings.proxy.as_deref(),
-        deadline,
-    };
-    let cache = cache(settings, &account);
-    let mint = || {
-        let why = format!("waiting for {}", shown::quoted(&settings.api.base));
-        message::explain(why, || exchange.mint(&account))
-    };
-    let served = broker::serve(&cache, demand, Moment::now, mint);
-    message::wipe();
-    served.map_err(|failure| {
-        let error = match failure {
-            Failure::Exchange { error, remembered } => {
-                Error::Exchange { trouble: error, remembered, account: path }
-            }
-            Failure::Refused { host, wait } => Error::Refused { host, wait },
-        };
-        if let Some(command) = command {
-            cache.keep_failure(&LastFailure::of(&error, command));
-        }
-        error
-    })
+/// An answer for people in the locale's characters; JSON is UTF-8.
+fn in_locale(answer: Vec<u8>, is_json: bool) -> Vec<u8> {
+    match std::str::from_utf8(&answer) {
+        Ok(text) if !is_json => message::in_locale(text).into_owned().into_bytes(),
+        _ => answer,
+    }
 }
 
 /// Keeps a failure that is no account's for `status` to show, unless [`serve`] has kept it as one.
@@ -319,87 +288,6 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
     }
 }
 
-fn status(settings: &Settings, stated: Vec<Stated>, is_json: bool) -> (Vec<u8>, u8) {
-    let account = account(settings, Instant::now() + *settings.timeout).map(|(_, account)| account);
-    let cache = match &account {
-        Ok(Account::Service(account)) => cache(settings, account),
-        _ => Cache::none(),
-    };
-    let dir = settings.cache_dir.as_deref().filter(|_| !*settings.no_cache);
-    let unnamed = dir.and_then(LastFailure::read);
-    let seen = Seen {
-        settings: stated,
-        account: account.as_ref(),
-        entry: cache.read(),
-        last_failure: cache.last_failure().into_iter().chain(unnamed).max_by_key(|last| last.at),
-        min_valid: *settings.min_valid,
-        route: cache.digest(settings.route().expose()),
-        timeout: *settings.timeout,
-        now: Timestamp::now(),
-    };
-    status::report(seen, is_json)
-}
-
-fn doctor(
-    configuration: &Configuration<'_>,
-    settings: &Settings,
-    env: &Environment<'_>,
-    is_online: bool,
-    is_json: bool,
-) -> (Vec<u8>, u8) {
-    let account = account(settings, Instant::now() + *settings.timeout).map(|(_, account)| account);
-    let cache = match &account {
-        Ok(Account::Service(account)) => cache(settings, account),
-        _ => Cache::none(),
-    };
-    let patient = Patient {
-        configuration,
-        settings,
-        account: account.as_ref(),
-        cache: &cache,
-        env,
-        paths: &paths,
-        binary: program().ok(),
-    };
-    let anew = Settings { refresh: true, ..settings.clone() };
-    let exchange = is_online.then_some(|| serve(&anew, None, None));
-    // <https://no-color.org>
-    let is_coloured = io::stdout().is_terminal()
-        && env("NO_COLOR").is_none_or(|value| value.is_empty())
-        && env("TERM").is_some_and(|terminal| terminal != "dumb");
-    let report = || doctor::report(&patient, exchange, is_json, is_coloured);
-    let answer = message::explain("going through what can be wrong", report);
-    message::wipe();
-    answer
-}
-
-/// Drops the cached token if it is `named` or none is; with a host, because that refused it.
-fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
-    let deadline = Instant::now() + *settings.timeout;
-    let (_, Account::Service(account)) = account(settings, deadline)? else {
-        return Ok(());
-    };
-    // Without the cache a call neither reads nor writes a token; forgetting one is another matter.
-    let cache =
-        cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
-    let at_host = at.map(ToString::to_string);
-    let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
-    message::wipe();
-    if named.is_none() && at.is_none() {
-        cache.remove_failure();
-        settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
-    }
-    forgotten.map_err(|why| not_forgotten(settings, &why))
-}
-
-/// Drops what is cached for every account.
-fn forget_all(settings: &Settings) -> Result<(), Error> {
-    let deadline = Instant::now() + *settings.timeout;
-    let dir = settings.cache_dir.as_deref();
-    let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
-    forgotten.map_err(|why| not_forgotten(settings, &why))
-}
-
 /// The completion script, or the candidates for the last of the words.
 #[inline(never)]
 fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
@@ -418,34 +306,15 @@ fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }
 
-fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
-    Error::Forget {
-        dir: settings.cache_dir.value.clone().unwrap_or_default(),
-        why: why.to_string(),
-    }
-}
-
-fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {
-    let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
-    let account = account::read(&path, *settings.allow_exposed, deadline);
-    message::wipe();
-    Ok((path, account?))
-}
-
-fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
-    if *settings.no_cache {
-        return Cache::none();
-    }
-    let Some(dir) = settings.cache_dir.value.clone() else {
-        log::warn!(
-            "no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`"
-        );
-        return Cache::none();
-    };
-    match Seal::new(&settings.api.base, account) {
-        Some(seal) => Cache::new(dir, seal),
-        None => Cache::none(),
-    }
+/// The names of the account files in the configuration folder, besides that of `default`.
+fn stored_accounts() -> Vec<String> {
+    let files = default_folders().config.and_then(|folder| folder.read_dir().ok());
+    let paths = files.into_iter().flatten().flatten().map(|file| file.path());
+    let jsons = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let mut names: Vec<_> =
+        jsons.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    names
 }
 
 /// The parts of a variable such as `PATH`; an empty one names no folder to look in.

@@ -7,8 +7,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::net::IpAddr;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +20,8 @@ pub mod git;
 pub mod kubernetes;
 pub mod terraform;
 
-/// Bytes of a request that are read; real ones have some hundred, a line of git's up to 64 KiB.
+/// The largest request that is read, in bytes. Real ones have some hundred; a line of git's may have
+/// 64 KiB.
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
@@ -51,6 +51,9 @@ impl Host {
 
     /// The same; the error is a predicate, such as "names a user".
     fn read(authority: &str) -> Result<Self, &'static str> {
+        if let Some(host) = Self::read_plain(authority) {
+            return Ok(host);
+        }
         if authority.contains('@') {
             return Err("names a user in front of the host");
         }
@@ -66,18 +69,36 @@ impl Host {
             None => port.is_empty().then_some(443),
         };
         let port = port.ok_or("has a port that is not a plain number from 1 to 65535")?;
-        let is_label = |label: &str| {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-            !label.is_empty() && label.bytes().all(plain)
-        };
         match name {
             "" => Err("names no host"),
-            _ if name.starts_with('[') || name.split('.').all(is_label) => {
-                Ok(Self { name: name.to_ascii_lowercase(), port })
-            }
+            _ if name.starts_with('[') => Ok(Self { name: name.to_ascii_lowercase(), port }),
             _ if name.ends_with('.') => Err("has a dot at the end of the host's name"),
             _ => Err("has a host's name with other characters than letters, digits, `-` and `_`"),
         }
+    }
+
+    /// Reads a name of labels with a dot between two, and a port. One pass, since a configuration file has
+    /// many hosts.
+    fn read_plain(authority: &str) -> Option<Self> {
+        let mut is_in_label = false;
+        let mut end = authority.len();
+        for (at, byte) in authority.bytes().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => is_in_label = true,
+                b'.' if is_in_label => is_in_label = false,
+                b':' => {
+                    end = at;
+                    break;
+                }
+                _ => return None,
+            }
+        }
+        if !is_in_label {
+            return None;
+        }
+        let (name, port) = authority.split_at(end);
+        let port = port.strip_prefix(':').map_or(Some(443), port_number)?;
+        Some(Self { name: name.to_ascii_lowercase(), port })
     }
 
     /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
@@ -101,7 +122,7 @@ impl Host {
 }
 
 impl Host {
-    /// Its name, without the port.
+    /// The name, without the port.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -164,7 +185,7 @@ fn port_number(digits: &str) -> Option<u16> {
     canonical.then(|| digits.parse().ok()).flatten()
 }
 
-/// As it stands in a URL, without the port that goes without saying.
+/// As in a URL: without the port if it is 443.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -196,7 +217,7 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
 
 /// Reads a JSON object; the error says where it stopped being one.
 ///
-/// serde takes a list for a struct too, which would be a second way to ask.
+/// serde reads a list as a struct too: that would be a second form of the request.
 fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("not a JSON object".to_owned());
@@ -214,12 +235,12 @@ fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, 
     Ok(line)
 }
 
-/// A host that no account is for, for the protocols that call it a failure.
+/// The error for a host that no account is for, in the protocols that call it a failure.
 fn not_ours(protocol: &'static str, host: &Host) -> Error {
     Error::NotOurs { protocol, host: Some(host.to_string()) }
 }
 
-/// An unknown verb, for the protocols that call it a failure.
+/// The error for an unknown verb, in the protocols that call it a failure.
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,

@@ -343,12 +343,6 @@ impl<'a> Configuration<'a> {
         files: Vec<File>,
         exists: &'a dyn Fn(&Path) -> bool,
     ) -> Result<Self, Error> {
-        if flags.account.is_some() && flags.service_account.is_some() {
-            return Err(Error::Usage {
-                problem: "`--account` and `--service-account` each name an account".to_owned(),
-                help: "astra-credential --help".to_owned(),
-            });
-        }
         let timeout = match TIMEOUT.said(flags.timeout.as_ref(), env) {
             Some(said) => TIMEOUT.parse(said, values::timeout)?,
             None => from_files(&files, |file| file.timeout)
@@ -385,7 +379,7 @@ impl<'a> Configuration<'a> {
             (Some(typed), Some(bound)) => {
                 if typed.value != Who::Named(bound.name.to_owned()) {
                     return Err(Error::Bound {
-                        host: host.to_string(),
+                        host: harmless(&host.to_string()),
                         owner: bound.name.to_owned(),
                         named: typed.to_string(),
                         path: bound.place.to_path_buf(),
@@ -479,6 +473,13 @@ impl<'a> Configuration<'a> {
 
     /// The account that a flag names.
     fn typed_account(&self) -> Result<Option<Sourced<Who>>, Error> {
+        let flags = self.flags;
+        if flags.account.is_some() && flags.service_account.is_some() {
+            return Err(Error::Usage {
+                problem: "`--account` and `--service-account` each name an account".to_owned(),
+                help: "astra-credential --help".to_owned(),
+            });
+        }
         let account = ACCOUNT.flag(self.flags.account.as_ref());
         let file = SERVICE_ACCOUNT.flag(self.flags.service_account.as_ref());
         self.account_of(account, file)
@@ -689,7 +690,7 @@ fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
 /// The hosts of the flags, or else those of the comma-separated variable.
 fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Vec<Host>>, Error> {
     let parse = |value: OsString, source: Source| {
-        HOST.parse(Said { value, source }, values::host).map(|host| host.value)
+        HOST.parse(Said { value, source }, values::typed_host).map(|host| host.value)
     };
     if !flags.is_empty() {
         let source = Source::Flag(HOST.flag);
@@ -707,6 +708,16 @@ fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Ve
 }
 
 impl Settings {
+    /// The error for this account's file: the command that stores a missing one names the account.
+    pub fn of_account(&self, error: Error) -> Error {
+        match (error, &self.account.value) {
+            (Error::AccountMissing { path, fix }, Who::Named(name)) if name != DEFAULT_ACCOUNT => {
+                Error::AccountMissing { path, fix: format!("{fix} --account {name}") }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
     /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
     pub fn route(&self) -> Secret {
@@ -910,7 +921,8 @@ impl Configuration<'_> {
                 && by_variable != Who::Named(bound.name.to_owned())
             {
                 let says = format!(
-                    "names `{host}`, which {} binds to the account `{}`",
+                    "names {}, which {} binds to the account `{}`",
+                    shown::quoted(&host.to_string()),
                     shown::path(bound.place),
                     bound.name
                 );

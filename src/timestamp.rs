@@ -1,7 +1,8 @@
 //! Unix seconds in, RFC 3339 out: the only place that reads the clock.
 //!
-//! Everything the program decides is decided in whole seconds, because that is what the protocols
-//! carry: Bazel drops a whole reply over a fractional second.
+//! The life of a token is counted in whole seconds, because that is what the protocols carry: Bazel
+//! drops a whole reply over a fractional second. A [`Moment`] is finer, and only tells which of two
+//! events was first.
 
 use std::fmt;
 use std::fs::{File, Metadata};

@@ -169,10 +169,25 @@ pub fn trusted_length(file: &File, path: &Path, largest: u64) -> io::Result<Opti
     Ok(usize::try_from(metadata.len()).ok().filter(|_| is_sound))
 }
 
+/// Whether an open file has a mode that keeps others out.
+#[cfg(unix)]
+pub fn is_private(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| !is_open(&metadata))
+}
+
+#[cfg(not(unix))]
+pub fn is_private(_: &File) -> bool {
+    true
+}
+
+#[cfg(unix)]
+fn is_open(metadata: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0
+}
+
 #[cfg(unix)]
 fn is_trusted(metadata: &fs::Metadata, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    let is_open = |metadata: &fs::Metadata| metadata.mode() & 0o077 != 0;
     let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
     if is_ours && !is_open(metadata) {
         return true;

@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::{Colour, Look, Verdict};
 use crate::account::Account;
-use crate::cache::{self, Cache};
+use crate::cache::{self, Cache, Entry, Refusal};
 use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
+use crate::message;
 use crate::proxy::Proxy;
-use crate::settings::{Configuration, Environment, Settings};
+use crate::service::{self, Known};
+use crate::settings::{Configuration, Environment, Settings, Who};
 use crate::shown;
-use crate::token::Credential;
+use crate::timestamp::Timestamp;
+use crate::token::{Credential, Secret};
 
-/// Who is examined.
+/// The inputs of all checks.
 pub struct Patient<'a> {
     /// The configuration.
     pub configuration: &'a Configuration<'a>,
-    /// The settings.
-    pub settings: &'a Settings,
-    /// What the account file holds, or why it cannot be used.
-    pub account: Result<&'a Account, &'a Error>,
-    /// The cache of that account.
-    pub cache: &'a Cache,
+    /// The accounts; the first is the one that answers where no host is known.
+    pub accounts: Vec<Subject>,
     /// The environment.
     pub env: &'a Environment<'a>,
     /// Looks a list of paths up.
@@ -37,23 +37,25 @@ pub struct Patient<'a> {
     pub binary: Option<PathBuf>,
 }
 
-/// What one check came to.
+/// One account.
+pub struct Subject {
+    /// The account's name, in front of what is said of it; empty if there is no other account.
+    prefix: String,
+    settings: Settings,
+    account: Result<Account, Error>,
+    cache: Cache,
+    /// The outcome of an exchange, if one was asked for.
+    exchange: Option<Result<Credential, Error>>,
+}
+
+/// The outcome of one check.
 #[derive(Serialize)]
 struct Finding {
     check: &'static str,
-    state: State,
+    state: Verdict,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Ok,
-    /// Works, and may not be meant so.
-    Warning,
-    Failure,
 }
 
 /// The longest that one check of the network takes.
@@ -62,61 +64,83 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// Seconds by which clocks may differ, the whole seconds of a `Date` and its way here included.
 const CLOCK_TOLERANCE: i64 = 30;
 
-/// The answer, coloured by ANSI's codes if that is wanted, and its exit code. `exchange`, where it is
-/// asked for, tries one.
-pub fn report(
-    patient: &Patient<'_>,
-    exchange: Option<impl FnOnce() -> Result<Credential, Error>>,
-    is_json: bool,
-    is_coloured: bool,
-) -> (Vec<u8>, u8) {
-    let findings: Vec<Finding> = patient
-        .configuration()
-        .into_iter()
-        .chain(patient.account_file())
-        .chain(patient.cache())
-        .chain(patient.network())
-        .chain([patient.exchange(exchange)])
-        .chain(tools::examine(patient))
-        .collect();
-    let has_failed = findings.iter().any(|finding| finding.state == State::Failure);
-    let answer = if is_json {
-        #[derive(Serialize)]
-        struct Findings {
-            checks: Vec<Finding>,
-        }
-        super::line(&Findings { checks: findings })
-    } else {
-        findings.iter().map(|finding| finding.lines(is_coloured)).collect()
+/// The surroundings of a call.
+pub struct Surroundings<'a> {
+    /// The environment.
+    pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
+    /// This program's own file.
+    pub binary: Option<PathBuf>,
+}
+
+/// The answer and its exit code. `stored` are the names of the account files in the configuration folder;
+/// `is_online` tries an exchange for each account.
+///
+/// # Errors
+/// A setting cannot be used.
+pub fn run(
+    configuration: &Configuration<'_>,
+    stored: &[String],
+    around: Surroundings<'_>,
+    is_online: bool,
+    look: Look,
+) -> Result<(Vec<u8>, u8), Error> {
+    let settings = configuration.every_account(stored)?;
+    let is_alone = settings.len() == 1;
+    let subject = |settings: Settings| {
+        let anew = Settings { refresh: true, ..settings.clone() };
+        let exchange = is_online.then(|| service::serve(&anew, None, None));
+        let prefix = if is_alone { String::new() } else { format!("{}: ", settings.account.value) };
+        let Known { settings, account, cache } = service::known(settings);
+        Subject { prefix, settings, account, cache, exchange }
     };
-    (answer.into_bytes(), u8::from(has_failed))
+    let Surroundings { env, paths, binary } = around;
+    let examine = || {
+        let accounts = settings.into_iter().map(subject).collect();
+        let patient = Patient { configuration, accounts, env, paths, binary };
+        let mut findings = patient.configuration();
+        findings.extend(patient.accounts.iter().flat_map(Subject::account_file));
+        findings.extend(patient.accounts.iter().flat_map(|subject| subject.token(is_alone)));
+        findings.extend(patient.cache());
+        findings.extend(patient.network());
+        findings.extend(patient.accounts.iter().map(Subject::exchange));
+        findings.extend(tools::examine(&patient));
+        findings
+    };
+    let findings = message::explain("going through what can be wrong", examine);
+    message::wipe();
+    let has_failed = findings.iter().any(|finding| finding.state == Verdict::Failure);
+    let answer = match look {
+        Look::Json => {
+            #[derive(Serialize)]
+            struct Findings {
+                checks: Vec<Finding>,
+            }
+            super::line(&Findings { checks: findings })
+        }
+        Look::Text { colour, .. } => findings.iter().map(|finding| finding.lines(colour)).collect(),
+    };
+    Ok((answer.into_bytes(), u8::from(has_failed)))
 }
 
 impl Finding {
     fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: State::Ok, detail: detail.into(), hint: None }
+        Self { check, state: Verdict::Ok, detail: detail.into(), hint: None }
     }
 
     fn warning(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         let hint = Some(hint.into());
-        Self { check, state: State::Warning, detail: detail.into(), hint }
+        Self { check, state: Verdict::Warning, detail: detail.into(), hint }
     }
 
     fn failure(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { state: State::Failure, ..Self::warning(check, detail, hint) }
+        Self { state: Verdict::Failure, ..Self::warning(check, detail, hint) }
     }
 
-    fn lines(&self, is_coloured: bool) -> String {
+    fn lines(&self, colour: Colour) -> String {
         let Self { check, state, detail, hint } = self;
-        let (state, colour) = match state {
-            State::Ok => ("ok", 32),
-            State::Warning => ("warning", 33),
-            State::Failure => ("failure", 31),
-        };
-        let mut state = format!("{state:8}");
-        if is_coloured {
-            state = format!("\x1b[{colour}m{state}\x1b[0m");
-        }
+        let state = colour.paint(state, &format!("{:8}", state.word()));
         let hint = hint.as_ref().map(|hint| format!("{:23}hint: {hint}\n", ""));
         format!("{state} {check:13} {detail}\n{}", hint.unwrap_or_default())
     }
@@ -127,10 +151,10 @@ impl Patient<'_> {
     fn configuration(&self) -> Vec<Finding> {
         const CHECK: &str = "config";
         let files: Vec<_> = self.configuration.files().map(shown::path).collect();
-        let mut findings = vec![Finding::ok(
-            CHECK,
-            if files.is_empty() { "no file".to_owned() } else { files.join(", then ") },
-        )];
+        let mut findings = Vec::new();
+        if !files.is_empty() {
+            findings.push(Finding::ok(CHECK, files.join(", then ")));
+        }
         match self.configuration.contradictions() {
             Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
                 let hint = format!("unset `{variable}` where the tools are started from");
@@ -141,59 +165,54 @@ impl Patient<'_> {
         findings
     }
 
-    fn account_file(&self) -> Vec<Finding> {
-        const CHECK: &str = "account";
-        let path = self.settings.service_account.as_deref();
-        let mut findings = vec![match self.account {
-            Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
-            Ok(_) if *self.settings.allow_exposed => Finding::warning(
-                CHECK,
-                "its file's permissions are not checked",
-                "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
-            ),
-            Ok(account) => {
-                let path = path.map(shown::path).unwrap_or_default();
-                let (kind, id) = (account.kind(), account.client_id());
-                Finding::ok(CHECK, format!("{path} holds {kind} {id}"))
-            }
-        }];
-        findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
-        findings
-    }
-
     fn cache(&self) -> Vec<Finding> {
         const CHECK: &str = "cache";
         const ELSEWHERE: &str =
             "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
-        if *self.settings.no_cache {
+        // The folder is the same for every account.
+        let Some(Subject { settings, .. }) = self.accounts.first() else {
+            return Vec::new();
+        };
+        if *settings.no_cache {
             return vec![Finding::warning(
                 CHECK,
                 "it is switched off: each call costs an exchange",
                 "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant",
             )];
         }
-        let Some(dir) = self.settings.cache_dir.as_deref() else {
+        let Some(dir) = settings.cache_dir.as_deref() else {
             let detail = "there is none without an absolute `HOME`: each call costs an exchange";
             return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
         };
         let shown = shown::path(dir);
-        let locks = match cache::try_out(dir) {
-            Ok(locks) => locks,
+        let tried = match cache::try_out(dir) {
+            Ok(tried) => tried,
             Err(error) => {
                 let detail = format!("{shown} cannot be used: {error}");
-                return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
+                let is_full = matches!(
+                    error.kind(),
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+                );
+                let hint = if is_full { "free space on its file system" } else { ELSEWHERE };
+                return vec![Finding::failure(CHECK, detail, hint)];
             }
         };
         // The access list that Windows keeps is not looked at, so nothing is said of it.
         let is_private = if cfg!(unix) { "is private and" } else { "exists and" };
         let private = || Finding::ok(CHECK, format!("{shown} {is_private} can be written"));
-        let mut findings = vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)];
-        findings.extend(open_above(CHECK, dir));
+        let mut findings = if tried.has_modes {
+            vec![not_private(CHECK, dir, ELSEWHERE).unwrap_or_else(private)]
+        } else {
+            let detail =
+                "can be written; its file system has no permissions, and entries are sealed";
+            vec![Finding::ok(CHECK, format!("{shown} {detail}"))]
+        };
+        findings.extend(open_above(CHECK, dir).filter(|_| tried.has_modes));
         findings.extend(network_file_system(dir).map(|kind| {
             let detail = format!("{shown} is on {kind}, where locks are slow and may not hold");
             Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
         }));
-        findings.push(match locks {
+        findings.push(match tried.lock {
             Ok(()) => Finding::ok("lock", "can be taken and is given back"),
             Err(error) => Finding::warning(
                 "lock",
@@ -201,27 +220,31 @@ impl Patient<'_> {
                 "name a folder on a local disk with `--cache-dir DIR`",
             ),
         });
-        findings.extend(self.cache.closed_lock().map(|(lock, why)| {
-            let lock = shown::path(&lock);
-            Finding::failure(
-                "lock",
-                format!("{lock} cannot be opened ({why}): calls go on without the cache"),
-                format!("remove {lock}, which a call under `sudo` may have left"),
-            )
-        }));
-        findings.extend(self.cache.holder().map(|holder| {
-            if holder.is_stopped {
-                let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
-                Finding::warning("lock", format!("held by {holder}, which is stopped"), hint)
-            } else {
-                Finding::ok("lock", format!("held by {holder}, which is asking Astra"))
-            }
-        }));
+        findings.extend(self.accounts.iter().flat_map(Subject::lock));
         findings
     }
 
+    /// The ways to the APIs, each once.
     fn network(&self) -> Vec<Finding> {
-        let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = self.settings;
+        let mut seen = Vec::new();
+        let mut findings = Vec::new();
+        for subject in &self.accounts {
+            let Settings { api, .. } = &subject.settings;
+            let way = (api.base.as_str(), subject.settings.route());
+            let is_seen =
+                |(base, route): &(&str, Secret)| *base == way.0 && route.expose() == way.1.expose();
+            if !seen.iter().any(is_seen) {
+                findings.extend(subject.network());
+                seen.push(way);
+            }
+        }
+        findings
+    }
+}
+
+impl Subject {
+    fn network(&self) -> Vec<Finding> {
+        let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = &self.settings;
         let deadline = Instant::now() + LONGEST_LOOK.min(timeout.value);
         let exchange = Exchange {
             api: &api.base,
@@ -299,30 +322,131 @@ impl Patient<'_> {
         }
         findings
     }
+}
 
-    fn exchange(&self, exchange: Option<impl FnOnce() -> Result<Credential, Error>>) -> Finding {
-        const CHECK: &str = "exchange";
-        match (self.account, exchange) {
-            (Err(_), _) => Finding::ok(CHECK, "not tried without an account"),
-            (Ok(Account::Application(_)), _) => {
-                Finding::ok(CHECK, "not needed: an application token is served as it is")
+impl Subject {
+    fn account_file(&self) -> Vec<Finding> {
+        const CHECK: &str = "account";
+        let prefix = &self.prefix;
+        let path = self.settings.service_account.as_deref();
+        let mut findings = vec![match &self.account {
+            Err(error) => Finding::failure(CHECK, format!("{prefix}{error}"), error.hint()),
+            Ok(_) if *self.settings.allow_exposed => Finding::warning(
+                CHECK,
+                format!("{prefix}its file's permissions are not checked"),
+                "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
+            ),
+            Ok(account) => {
+                let path = path.map(shown::path).unwrap_or_default();
+                let (kind, id) = (account.kind(), account.client_id());
+                Finding::ok(CHECK, format!("{prefix}{path} holds {kind} {id}"))
             }
-            (Ok(_), None) => Finding::ok(CHECK, "not tried: `--online` tries, and costs one"),
-            (Ok(_), Some(exchange)) => match exchange() {
-                Ok(credential) => {
-                    let until = credential.expires.map(|instant| format!(" until {instant}"));
-                    let until = until.unwrap_or_default();
-                    Finding::ok(CHECK, format!("brought a token that serves{until}"))
-                }
-                Err(error) => Finding::failure(CHECK, error.to_string(), error.hint()),
-            },
+        }];
+        if let Ok(Account::Service(account)) = &self.account
+            && let Some(field) = account.padded_field()
+        {
+            findings.push(Finding::warning(
+                CHECK,
+                format!(
+                    "{prefix}its `{field}` has blanks or line ends at its ends, which are sent too"
+                ),
+                "take them off, unless they belong to it",
+            ));
+        }
+        findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
+        findings
+    }
+
+    /// The cached token, and the failure that is remembered in its place.
+    fn token(&self, is_alone: bool) -> Vec<Finding> {
+        const CHECK: &str = "token";
+        let Self { prefix, settings, cache, .. } = self;
+        let now = Timestamp::now();
+        let Entry { token, failure, epoch: _, refusals } = cache.read();
+        let forget = match &settings.account.value {
+            Who::Named(name) if !is_alone => format!("astra-credential forget --account {name}"),
+            _ => "astra-credential forget".to_owned(),
+        };
+        let route = cache.digest(settings.route().expose());
+        let mut findings = Vec::new();
+        if let Some(failure) = failure
+            && failure.is_current(&route, now, *settings.timeout)
+        {
+            let detail = format!(
+                "{prefix}{}, since {}; not asked again until {}",
+                failure.error, failure.at, failure.until
+            );
+            let hint = self.error(failure.error).hint();
+            let hint = format!("{hint}; to try again at once, run `{forget}`");
+            findings.push(Finding::failure(CHECK, detail, hint));
+        }
+        let refusals = refusals.iter().filter(|refusal| refusal.is_current(now));
+        findings.extend(refusals.map(|Refusal { host, at, until }| {
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let detail = format!(
+                "{prefix}`{host}` refused two tokens, the last at {at}; it gets none{until}"
+            );
+            let hint = "check in Astra's dashboard whether the account may use that host";
+            Finding::failure(CHECK, detail, hint)
+        }));
+        let life = token.map(|cached| cached.token.validity).filter(|life| life.is_alive(now));
+        findings.extend(life.map(|life| {
+            let detail = format!(
+                "{prefix}cached until {}; only its server knows whether it is still accepted: if it is \
+                 refused, run `{forget}`",
+                life.expires_at
+            );
+            Finding::ok(CHECK, detail)
+        }));
+        findings
+    }
+
+    /// The lock of this account's entry.
+    fn lock(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        findings.extend(self.cache.closed_lock().map(|(lock, why)| {
+            let lock = shown::path(&lock);
+            Finding::failure(
+                "lock",
+                format!("{lock} cannot be opened ({why}): calls go on without the cache"),
+                format!("remove {lock}, which a call under `sudo` may have left"),
+            )
+        }));
+        findings.extend(self.cache.holder().map(|holder| {
+            if holder.is_stopped {
+                let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
+                Finding::warning("lock", format!("held by {holder}, which is stopped"), hint)
+            } else {
+                Finding::ok("lock", format!("held by {holder}, which is asking Astra"))
+            }
+        }));
+        findings
+    }
+
+    fn exchange(&self) -> Finding {
+        const CHECK: &str = "exchange";
+        let prefix = &self.prefix;
+        let ok = |detail: &str| Finding::ok(CHECK, format!("{prefix}{detail}"));
+        match (&self.account, &self.exchange) {
+            (Err(_), _) => ok("not tried without an account"),
+            (Ok(Account::Application(_)), _) => {
+                ok("not needed: an application token is served as it is")
+            }
+            (Ok(_), None) => ok("not tried: `--online` tries, and costs one"),
+            (Ok(_), Some(Ok(credential))) => {
+                let until = credential.expires.map(|instant| format!(" until {instant}"));
+                ok(&format!("brought a token that serves{}", until.unwrap_or_default()))
+            }
+            (Ok(_), Some(Err(error))) => {
+                Finding::failure(CHECK, format!("{prefix}{error}"), error.hint())
+            }
         }
     }
 
-    /// The trouble in the words of the catalogue.
+    /// The error with the words of the catalogue.
     fn error(&self, trouble: ExchangeError) -> Error {
         let account = self.settings.service_account.value.clone().unwrap_or_default();
-        Error::Exchange { trouble, remembered: None, account }
+        Error::Exchange { trouble, remembered: None, account, padded: None }
     }
 }
 

@@ -202,6 +202,10 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
             entered => String::from_utf8_lossy(entered).into_owned(),
         };
     }
+    let NamedAccount { name, file, other_file, .. } = &context.account;
+    if other_file.is_some() && other_file != file && name == DEFAULT_ACCOUNT {
+        done += "remains: unset `ASTRA_SERVICE_ACCOUNT`, which names another file\n";
+    }
     Ok(done.into_bytes())
 }
 
@@ -240,6 +244,7 @@ impl Job<'_> {
             for edit in wanted {
                 new.renew(self.name, edit, &mut plan)?;
             }
+            new.tidy(&mut plan)?;
             if self.dry_run {
                 return Ok(report(plan.shown(), &plan));
             }

@@ -1,74 +1,77 @@
-//! `status`: what is set, what is known and what went wrong last, without asking anybody.
+//! `status`: the accounts, their tokens, the settings and the last failure, without a request.
 //!
-//! Safe to paste: no secret, no token, no claim of one. It reads, takes no lock and writes nothing.
+//! The output is safe to paste: it holds no secret and no token. The command reads; it takes no lock
+//! and writes nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::{Colour, Look, Verdict};
 use crate::account::Account;
 use crate::cache::{Entry, FailedExchange, LastFailure, Refusal};
 use crate::error::Error;
-use crate::settings::Stated;
+use crate::service::{self, Known};
+use crate::settings::{Configuration, Settings, Source, Stated, Who};
+use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::Validity;
 
-/// What there is to be seen.
-pub struct Seen<'a> {
-    /// The settings.
-    pub settings: Vec<Stated>,
-    /// What the account file holds, or why it cannot be used.
-    pub account: Result<&'a Account, &'a Error>,
-    /// The cache entry.
-    pub entry: Entry,
-    /// The last failure of this account, or the last one without account if that is later.
-    pub last_failure: Option<LastFailure>,
-    /// Seconds for which a caller wants a token to serve.
-    pub min_valid: Option<i64>,
-    /// The digest of the route to Astra, on which a failed exchange counts or does not.
-    pub route: String,
-    /// The time that a call has.
-    pub timeout: Duration,
-    /// The time.
-    pub now: Timestamp,
+/// The answer and its exit code. `stored` are the names of the account files in the configuration folder.
+///
+/// # Errors
+/// A setting cannot be used.
+pub fn run(
+    configuration: &Configuration<'_>,
+    stored: &[String],
+    look: Look,
+) -> Result<(Vec<u8>, u8), Error> {
+    let now = Timestamp::now();
+    let settings = configuration.every_account(stored)?;
+    let dir = settings
+        .first()
+        .and_then(|settings| settings.cache_dir.as_deref().filter(|_| !*settings.no_cache));
+    let unnamed = dir.and_then(LastFailure::read);
+    let mut accounts = Vec::with_capacity(settings.len());
+    for settings in settings {
+        let hosts = configuration.hosts_of(&settings)?;
+        let stated = settings.stated(&hosts);
+        accounts.push(Seen::of(service::known(settings), stated, now));
+    }
+    let files = configuration.files().map(shown::path).collect();
+    let report = Report { accounts, unnamed, files, now };
+    let exit_code = report.exit_code();
+    let answer = match look {
+        Look::Json => super::line(&report.in_json()),
+        Look::Text { is_verbose, colour } => report.in_text(is_verbose, colour),
+    };
+    Ok((answer.into_bytes(), exit_code))
 }
 
-/// The answer in JSON.
-#[derive(Serialize)]
-struct Status {
-    account: AccountStatus,
-    settings: BTreeMap<String, SettingStatus>,
-    token: TokenStatus,
-    verdict: Option<VerdictStatus>,
-    refusals: Vec<RefusalStatus>,
-    last_failure: Option<FailureStatus>,
+/// All accounts that were asked for; the first is the one that answers where no host is known.
+struct Report {
+    accounts: Vec<Seen>,
+    /// The last failure before an account was known.
+    unnamed: Option<LastFailure>,
+    /// The configuration files that were read.
+    files: Vec<String>,
+    now: Timestamp,
 }
 
-#[derive(Serialize)]
-struct SettingStatus {
-    value: String,
-    source: String,
-}
-
-#[derive(Serialize)]
-struct AccountStatus {
-    kind: Option<&'static str>,
-    client_id: Option<String>,
-    problem: Option<Problem>,
-}
-
-#[derive(Serialize)]
-struct Problem {
-    message: String,
-    hint: String,
-}
-
-#[derive(Serialize)]
-struct TokenStatus {
+/// One account.
+struct Seen {
+    settings: Settings,
+    stated: Vec<Stated>,
+    account: Result<Account, Error>,
     state: TokenState,
-    renewed_at: Option<String>,
-    expires_at: Option<String>,
+    /// The token's, and when it is renewed.
+    life: Option<(Validity, Timestamp)>,
+    /// The last exchange if it failed, and whether that holds for a call with these settings.
+    failure: Option<(bool, FailedExchange)>,
+    refusals: Vec<Refusal>,
+    last_failure: Option<LastFailure>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
@@ -84,11 +87,115 @@ enum TokenState {
     Expired,
     /// Not cached.
     None,
-    /// Without an account there is no entry to look at.
+    /// There is no entry without an account.
     Unknown,
 }
 
+impl Seen {
+    fn of(known: Known, stated: Vec<Stated>, now: Timestamp) -> Self {
+        let Known { settings, account, cache } = known;
+        let Entry { token, failure, epoch: _, refusals } = cache.read();
+        let validity = token.map(|cached| cached.token.validity);
+        let min_valid = *settings.min_valid;
+        let state = match (&account, &validity) {
+            (Ok(Account::Application(_)), _) => TokenState::Endless,
+            (_, Some(life)) if life.is_fresh(now, min_valid) => TokenState::Fresh,
+            (_, Some(life)) if life.is_alive(now) => TokenState::Due,
+            (_, Some(_)) => TokenState::Expired,
+            (Ok(_), None) => TokenState::None,
+            (Err(_), None) => TokenState::Unknown,
+        };
+        let life = validity.map(|life| (life, life.refresh_at(min_valid)));
+        let route = cache.digest(settings.route().expose());
+        let failure =
+            failure.map(|failure| (failure.is_current(&route, now, *settings.timeout), failure));
+        let last_failure = cache.last_failure();
+        Self { settings, stated, account, state, life, failure, refusals, last_failure }
+    }
+
+    fn is_valid(&self) -> bool {
+        self.account.is_ok() && matches!(self.state, TokenState::Endless | TokenState::Fresh)
+    }
+
+    /// The failed exchange, if Astra is not asked again at present.
+    fn current_failure(&self) -> Option<&FailedExchange> {
+        self.failure.as_ref().filter(|(is_current, _)| *is_current).map(|(_, failure)| failure)
+    }
+
+    /// When an exchange succeeded last, as far as its token is still known.
+    fn last_success(&self) -> Option<Timestamp> {
+        self.life.map(|(life, _)| life.requested_at)
+    }
+
+    /// The name, or the file of an account without one.
+    fn name(&self) -> String {
+        match &self.settings.account.value {
+            Who::Named(name) => name.clone(),
+            Who::File(path) => shown::harmless(&path.to_string_lossy()),
+        }
+    }
+
+    /// The command that drops this account's token.
+    fn forget(&self) -> String {
+        let flag = match (&self.settings.account.value, &self.settings.account.source) {
+            (_, Source::Default) => String::new(),
+            (Who::Named(name), _) => format!(" --account {name}"),
+            (Who::File(path), _) => {
+                format!(" --service-account {}", shown::harmless(&path.to_string_lossy()))
+            }
+        };
+        format!("`astra-credential forget{flag}`")
+    }
+}
+
+/// The answer in JSON: the first account's keys, and all accounts.
 #[derive(Serialize)]
+struct Status {
+    #[serde(flatten)]
+    first: Option<OneStatus>,
+    accounts: Vec<OneStatus>,
+    files: Vec<String>,
+}
+
+#[derive(Clone, Serialize)]
+struct OneStatus {
+    name: Option<String>,
+    account: AccountStatus,
+    settings: BTreeMap<&'static str, SettingStatus>,
+    hosts: Vec<SettingStatus>,
+    token: TokenStatus,
+    verdict: Option<VerdictStatus>,
+    refusals: Vec<RefusalStatus>,
+    last_failure: Option<FailureStatus>,
+}
+
+#[derive(Clone, Serialize)]
+struct SettingStatus {
+    value: String,
+    source: String,
+}
+
+#[derive(Clone, Serialize)]
+struct AccountStatus {
+    kind: Option<&'static str>,
+    client_id: Option<String>,
+    problem: Option<Problem>,
+}
+
+#[derive(Clone, Serialize)]
+struct Problem {
+    message: String,
+    hint: String,
+}
+
+#[derive(Clone, Serialize)]
+struct TokenStatus {
+    state: TokenState,
+    renewed_at: Option<String>,
+    expires_at: Option<String>,
+}
+
+#[derive(Clone, Serialize)]
 struct VerdictStatus {
     message: String,
     at: String,
@@ -97,7 +204,7 @@ struct VerdictStatus {
 }
 
 /// A host that has refused a token.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct RefusalStatus {
     host: String,
     at: String,
@@ -105,83 +212,234 @@ struct RefusalStatus {
     until: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct FailureStatus {
     at: String,
     command: String,
     exit_code: u8,
     message: String,
     hint: String,
+    /// Whether an exchange has succeeded since.
+    is_over: bool,
 }
 
-/// The answer and its exit code.
-pub fn report(seen: Seen<'_>, is_json: bool) -> (Vec<u8>, u8) {
-    let Seen { settings, account, entry, last_failure, min_valid, route, timeout, now } = seen;
-    let Entry { token, failure, epoch: _, refusals } = entry;
-    let validity = token.map(|cached| cached.token.validity);
-    let state = match (account, &validity) {
-        (Ok(Account::Application(_)), _) => TokenState::Endless,
-        (_, Some(life)) if life.is_fresh(now, min_valid) => TokenState::Fresh,
-        (_, Some(life)) if life.is_alive(now) => TokenState::Due,
-        (_, Some(_)) => TokenState::Expired,
-        (Ok(_), None) => TokenState::None,
-        (Err(_), None) => TokenState::Unknown,
-    };
-    let exit_code = match account {
-        Err(error) => error.exit_code(),
-        Ok(_) if matches!(state, TokenState::Endless | TokenState::Fresh) => 0,
-        Ok(_) => 1,
-    };
-    let renewed_at = validity.map(|life| life.refresh_at(min_valid));
-    let verdict = failure.map(|failure| (failure.is_current(&route, now, timeout), failure));
-    let life = validity.zip(renewed_at);
-    let known = Known { account, state, life, verdict, refusals, last_failure };
-    let answer = if is_json {
-        super::line(&known.in_json(settings))
-    } else {
-        known.for_people(settings, now)
-    };
-    (answer.into_bytes(), exit_code)
+impl Report {
+    fn exit_code(&self) -> u8 {
+        let codes = self.accounts.iter().map(|seen| match &seen.account {
+            Err(error) => error.exit_code(),
+            Ok(_) => u8::from(!seen.is_valid()),
+        });
+        codes.max().unwrap_or_default()
+    }
+
+    fn in_json(self) -> Status {
+        let Self { accounts, unnamed, files, now: _ } = self;
+        let accounts: Vec<_> =
+            accounts.into_iter().map(|seen| seen.in_json(unnamed.as_ref())).collect();
+        Status { first: accounts.first().cloned(), accounts, files }
+    }
+
+    fn in_text(&self, is_verbose: bool, colour: Colour) -> String {
+        let mut rows = Vec::new();
+        let text = match &self.accounts[..] {
+            [one] => {
+                rows.extend(one.rows(self.now, colour));
+                rows.extend(self.last_failure(Some(one)));
+                rows.extend(one.settings(is_verbose));
+                String::new()
+            }
+            several => {
+                rows.extend(self.last_failure(several.first()));
+                self.table(colour)
+            }
+        };
+        if !self.files.is_empty() {
+            rows.push(("config".to_owned(), self.files.join(", then ")));
+        }
+        text + &aligned(&rows)
+    }
+
+    /// A line for each account, and what is wrong with it below.
+    fn table(&self, colour: Colour) -> String {
+        let lines: Vec<_> = self.accounts.iter().map(Seen::line).collect();
+        let width = |column: fn(&Line) -> &str| {
+            lines.iter().map(|line| column(line).chars().count()).max().unwrap_or_default()
+        };
+        let (names, tokens) = (width(|line| &line.name), width(|line| &line.token));
+        let mut text = String::new();
+        for Line { verdict, name, token, hosts } in &lines {
+            let verdict = colour.paint(verdict, &format!("{:8}", verdict.word()));
+            let line = format!("{verdict} {name:names$}  {token:tokens$}  {hosts}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text.push('\n');
+        for seen in &self.accounts {
+            if let Some((message, hint)) = seen.problem() {
+                let _ = writeln!(text, "{}: {message}\nhint: {hint}\n", seen.name());
+            }
+        }
+        if self.accounts.iter().any(|seen| seen.life.is_some()) {
+            text.push_str(
+                "Only a server knows whether it still accepts a cached token. If one refuses it, run\n\
+                 `astra-credential forget --account NAME`.\n\n",
+            );
+        }
+        text
+    }
+
+    /// The last failure of an account, or the last one before an account was known if that is later.
+    fn last_failure(&self, seen: Option<&Seen>) -> Vec<(String, String)> {
+        let of_account = self
+            .accounts
+            .iter()
+            .filter_map(|seen| Some((seen.last_failure.as_ref()?, seen.last_success())));
+        let success = seen.and_then(Seen::last_success);
+        let unnamed = self.unnamed.iter().map(|failure| (failure, success));
+        let last = of_account.chain(unnamed).max_by_key(|(failure, _)| failure.at);
+        let Some((LastFailure { at, command, exit_code, message, hint }, success)) = last else {
+            return Vec::new();
+        };
+        let is_over = success.is_some_and(|success| *at < success);
+        let since = if is_over { "; an exchange has succeeded since" } else { "" };
+        let happened =
+            format!("{}, `{command}`, exit code {exit_code}{since}", when(*at, self.now));
+        let mut rows = vec![("last failure".to_owned(), happened)];
+        let mut problems = self.accounts.iter().filter_map(Seen::problem);
+        // The table has told it already.
+        if self.accounts.len() == 1 || !problems.any(|(told, _)| told == *message) {
+            rows.push((String::new(), message.clone()));
+            rows.push((String::new(), format!("hint: {hint}")));
+        }
+        rows
+    }
 }
 
-/// What both forms of the answer tell.
-struct Known<'a> {
-    account: Result<&'a Account, &'a Error>,
-    state: TokenState,
-    /// The token's, and when it is renewed.
-    life: Option<(Validity, Timestamp)>,
-    /// The last exchange if it failed, and whether that holds for a call with these settings.
-    verdict: Option<(bool, FailedExchange)>,
-    refusals: Vec<Refusal>,
-    last_failure: Option<LastFailure>,
+/// An account's line in the table.
+struct Line {
+    verdict: Verdict,
+    name: String,
+    token: String,
+    hosts: String,
 }
 
-impl Known<'_> {
-    fn in_json(self, settings: Vec<Stated>) -> Status {
-        let Self { account, state, life, verdict, refusals, last_failure } = self;
+impl Seen {
+    /// What keeps this account from getting a token, and what to do.
+    fn problem(&self) -> Option<(String, String)> {
+        if let Err(error) = &self.account {
+            return Some((error.to_string(), error.hint()));
+        }
+        let last = self.last_failure.as_ref();
+        let hint = last.map_or("run `astra-credential doctor`", |last| &last.hint).to_owned();
+        self.current_failure().map(|failure| (failure.error.to_string(), hint))
+    }
+
+    fn line(&self) -> Line {
+        let verdict = match &self.account {
+            _ if self.problem().is_some() => Verdict::Failure,
+            _ if self.is_valid() => Verdict::Ok,
+            _ => Verdict::Warning,
+        };
+        let token = match (&self.account, self.current_failure()) {
+            (Err(_), _) => "no usable account file".to_owned(),
+            (Ok(_), Some(failure)) => format!("not asked again until {}", failure.until),
+            (Ok(_), None) => token_line(self.state, self.life, |instant| instant.to_string()),
+        };
+        let hosts = self.stated.iter().filter(|stated| stated.name == "hosts");
+        let hosts: Vec<_> = hosts.map(|host| host.value.as_str()).collect();
+        Line { verdict, name: self.name(), token, hosts: hosts.join(", ") }
+    }
+
+    /// The rows about the account and its token.
+    fn rows(&self, now: Timestamp, colour: Colour) -> Vec<(String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+        let verdict = self.line().verdict;
+        match &self.account {
+            Ok(account) => {
+                let (kind, id) = (account.kind(), account.client_id());
+                row("account", format!("{}: {kind}, client id {id}", self.name()));
+            }
+            Err(error) => {
+                row(
+                    "account",
+                    format!("{}: {}", self.name(), colour.paint(&verdict, &error.to_string())),
+                );
+                row("", format!("hint: {}", error.hint()));
+            }
+        }
+        if self.account.is_ok() {
+            row(
+                "token",
+                colour.paint(
+                    &verdict,
+                    &token_line(self.state, self.life, |instant| when(instant, now)),
+                ),
+            );
+        }
+        if matches!(self.state, TokenState::Fresh | TokenState::Due) {
+            row(
+                "",
+                format!(
+                    "only its server knows whether it is still accepted; if it is refused, run {}",
+                    self.forget()
+                ),
+            );
+        }
+        if let Some(failed) = failure_line(self.failure.as_ref(), now) {
+            row("verdict", failed);
+        }
+        for refusal in &self.refusals {
+            row("refused by", refusal_line(refusal, now));
+        }
+        rows
+    }
+
+    /// The rows of the settings: the account file and the hosts, then what was set, and with
+    /// `is_verbose` the defaults.
+    fn settings(&self, is_verbose: bool) -> Vec<(String, String)> {
+        let is_default = |stated: &&Stated| stated.source == Source::Default;
+        let is_first = |stated: &&Stated| ["file", "hosts"].contains(&stated.name);
+        let row = |stated: &Stated| {
+            (stated.name.to_owned(), format!("{} ({})", stated.value, stated.source))
+        };
+        let first = self.stated.iter().filter(is_first);
+        let others = || self.stated.iter().filter(|stated| !is_first(stated));
+        let set = others().filter(|stated| !is_default(stated));
+        let defaults = others().filter(|stated| is_verbose && is_default(stated));
+        first.chain(set).chain(defaults).map(row).collect()
+    }
+
+    fn in_json(self, unnamed: Option<&LastFailure>) -> OneStatus {
+        let success = self.last_success();
+        let Self { settings, stated, account, state, life, failure, refusals, last_failure } = self;
         let problem = |error: &Error| Problem { message: error.to_string(), hint: error.hint() };
-        let key = |name: &str| name.to_lowercase().replace([' ', '-'], "_");
-        Status {
-            account: AccountStatus {
-                kind: account.ok().map(Account::kind),
-                client_id: account.ok().map(|account| account.client_id().to_owned()),
-                problem: account.err().map(problem),
+        let last = last_failure.as_ref().into_iter().chain(unnamed).max_by_key(|last| last.at);
+        let in_json = |Stated { name, value, source }: Stated| {
+            (name, SettingStatus { value, source: source.to_string() })
+        };
+        let (hosts, settings_told): (Vec<_>, Vec<_>) =
+            stated.into_iter().map(in_json).partition(|(name, _)| *name == "hosts");
+        OneStatus {
+            name: match settings.account.value {
+                Who::Named(name) => Some(name),
+                Who::File(_) => None,
             },
-            settings: settings
-                .into_iter()
-                .map(|Stated { name, value, source }| {
-                    (key(name), SettingStatus { value, source: source.to_string() })
-                })
-                .collect(),
+            account: AccountStatus {
+                kind: account.as_ref().ok().map(Account::kind),
+                client_id: account.as_ref().ok().map(|account| account.client_id().to_owned()),
+                problem: account.as_ref().err().map(problem),
+            },
+            settings: settings_told.into_iter().collect(),
+            hosts: hosts.into_iter().map(|(_, host)| host).collect(),
             token: TokenStatus {
                 state,
                 renewed_at: life.map(|(_, renewed_at)| renewed_at.to_string()),
                 expires_at: life.map(|(life, _)| life.expires_at.to_string()),
             },
-            verdict: verdict.map(|(stands, verdict)| VerdictStatus {
-                message: verdict.error.to_string(),
-                at: verdict.at.to_string(),
-                until: verdict.until.to_string(),
+            verdict: failure.map(|(stands, failure)| VerdictStatus {
+                message: failure.error.to_string(),
+                at: failure.at.to_string(),
+                until: failure.until.to_string(),
                 stands,
             }),
             refusals: refusals
@@ -192,43 +450,39 @@ impl Known<'_> {
                     until: until.map(|until| until.to_string()),
                 })
                 .collect(),
-            last_failure: last_failure.map(
-                |LastFailure { at, command, exit_code, message, hint }| FailureStatus {
+            last_failure: last.map(|LastFailure { at, command, exit_code, message, hint }| {
+                FailureStatus {
                     at: at.to_string(),
-                    command,
-                    exit_code,
-                    message,
-                    hint,
-                },
-            ),
+                    command: command.clone(),
+                    exit_code: *exit_code,
+                    message: message.clone(),
+                    hint: hint.clone(),
+                    is_over: success.is_some_and(|success| *at < success),
+                }
+            }),
         }
     }
-
-    fn for_people(self, settings: Vec<Stated>, now: Timestamp) -> String {
-        let Self { account, state, life, verdict, refusals, last_failure } = self;
-        let setting = |Stated { name, value, source }| (name, format!("{value} ({source})"));
-        let mut lines: Vec<(&str, String)> = settings.into_iter().map(setting).collect();
-        lines.insert(1, ("account", account_line(account)));
-        lines.push(("token", token_line(state, life, now)));
-        lines.push(("verdict", verdict_line(state, verdict.as_ref(), now)));
-        lines.extend(refusals.iter().map(|refusal| ("refused by", refusal_line(refusal, now))));
-        lines.extend(failure_lines(last_failure, now));
-        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-        lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
-    }
 }
 
-const UNKNOWN: &str = "unknown without an account";
-
-fn account_line(account: Result<&Account, &Error>) -> String {
-    match account {
-        Ok(account) => format!("{}, client id {}", account.kind(), account.client_id()),
-        Err(error) => format!("{error}; {}", error.hint()),
-    }
+/// Names in a column of their own. A row whose name is that of the row before leaves it out.
+fn aligned(rows: &[(String, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let names = rows.iter().map(|(name, _)| name.as_str());
+    let above = [""].into_iter().chain(names.clone());
+    rows.iter()
+        .zip(above)
+        .map(|((name, value), above)| {
+            let name = if name == above { "" } else { name };
+            format!("{name:width$}  {value}\n")
+        })
+        .collect()
 }
 
-fn token_line(state: TokenState, life: Option<(Validity, Timestamp)>, now: Timestamp) -> String {
-    let when = |instant| when(instant, now);
+fn token_line(
+    state: TokenState,
+    life: Option<(Validity, Timestamp)>,
+    when: impl Fn(Timestamp) -> String,
+) -> String {
     match (state, life) {
         (TokenState::Fresh, Some((life, renewed_at))) => {
             format!("valid until {}, renewed from {}", when(life.expires_at), when(renewed_at))
@@ -240,27 +494,21 @@ fn token_line(state: TokenState, life: Option<(Validity, Timestamp)>, now: Times
         (TokenState::Endless, _) => {
             "the application token itself, which does not expire".to_owned()
         }
-        (TokenState::Unknown, _) => UNKNOWN.to_owned(),
         _ => "none in the cache".to_owned(),
     }
 }
 
-fn verdict_line(
-    state: TokenState,
-    verdict: Option<&(bool, FailedExchange)>,
-    now: Timestamp,
-) -> String {
-    let Some((stands, verdict)) = verdict else {
-        return (if state == TokenState::Unknown { UNKNOWN } else { "none" }).to_owned();
-    };
-    let stands = if *stands {
-        format!("not asked again until {}", when(verdict.until, now))
-    } else if verdict.at <= now && now < verdict.until {
+/// The failed exchange, until it is over.
+fn failure_line(failure: Option<&(bool, FailedExchange)>, now: Timestamp) -> Option<String> {
+    let (is_current, failure) = failure?;
+    let consequence = if *is_current {
+        format!("not asked again until {}", when(failure.until, now))
+    } else if failure.at <= now && now < failure.until {
         "does not stand for this proxy, these authorities and this time-out".to_owned()
     } else {
-        "no longer stands".to_owned()
+        return None;
     };
-    format!("{}, {}; {stands}", verdict.error, when(verdict.at, now))
+    Some(format!("{}, {}; {consequence}", failure.error, when(failure.at, now)))
 }
 
 fn refusal_line(refusal: &Refusal, now: Timestamp) -> String {
@@ -268,14 +516,6 @@ fn refusal_line(refusal: &Refusal, now: Timestamp) -> String {
     let until = until.filter(|_| refusal.is_current(now));
     let pause = until.map(|until| format!("; it gets no token until {}", when(until, now)));
     format!("{host}, {}{}", when(*at, now), pause.unwrap_or_default())
-}
-
-fn failure_lines(failure: Option<LastFailure>, now: Timestamp) -> Vec<(&'static str, String)> {
-    let Some(LastFailure { at, command, exit_code, message, hint }) = failure else {
-        return vec![("last failure", "none".to_owned())];
-    };
-    let happened = format!("{}, `{command}`, exit code {exit_code}", when(at, now));
-    vec![("last failure", happened), ("", message), ("", format!("hint: {hint}"))]
 }
 
 /// The instant, and how far away it is.

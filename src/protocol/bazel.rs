@@ -1,8 +1,8 @@
 //! The JSON `get` of Bazel, EngFlow's credential-helper specification:
 //! <https://github.com/EngFlow/credential-helper-spec/blob/main/spec.md>.
 //!
-//! Bazel calls once for each distinct URI, in parallel, and gives up after 10 s. It drops a whole
-//! reply over a fractional second, and insists on `headers`.
+//! Bazel calls once for each distinct URI, in parallel, and gives up after 10 s. It ignores a reply
+//! whose expiry has a fraction of a second, and one without `headers`.
 
 use std::io::Read;
 

@@ -72,7 +72,13 @@ impl Api {
 
 /// Reads `HOST[:PORT]`.
 pub fn host(text: &str) -> Result<Host, &'static str> {
-    Host::parse(text).filter(|_| shown::is_usable_host(text)).ok_or("is not a host")
+    Host::parse(text).ok_or("is not a host")
+}
+
+/// The same for a flag or variable, in which somebody may have put a secret.
+pub fn typed_host(text: &str) -> Result<Host, &'static str> {
+    host(text)
+        .and_then(|host| if shown::is_usable_host(text) { Ok(host) } else { Err("is not a host") })
 }
 
 /// Reads a path: a leading `~/` is replaced by the home directory. No shell reads a kubeconfig, a

@@ -186,7 +186,7 @@ fn forget_removes_it() {
         world.call(line).run().quiet();
         assert_eq!(world.cached("failure").len(), 0, "{line}");
         let shown = world.call("status").run();
-        assert!(shown.stdout().contains("verdict       none"), "{shown}");
+        assert!(!shown.stdout().contains("verdict"), "{shown}");
         assert_eq!(last(&world), serde_json::Value::Null, "{line}");
     }
 }
@@ -220,7 +220,7 @@ fn without_a_cache_nothing_is_kept() {
     // Nor is what was kept shown there.
     world.call("token").run().failure(3);
     let done = world.call("status --no-cache").run();
-    assert!(done.stdout().contains("last failure  none"), "{done}");
+    assert!(!done.stdout().contains("last failure"), "{done}");
 }
 
 #[test]

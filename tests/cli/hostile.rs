@@ -1,6 +1,7 @@
 //! A token for nobody but the right host: one table of hostile requests for each protocol, on a warm
 //! cache. None gets a token, none costs an exchange.
 
+use crate::configuration::TwoAccounts;
 use crate::world::World;
 
 /// Authorities that are not ours, each meant to be mistaken for `localhost:PORT`.
@@ -101,11 +102,21 @@ fn urls(port: u16) -> Vec<String> {
     urls
 }
 
-/// Runs every request; none may bring a token out, and none may exchange.
-fn all_in_vain(arguments: &str, requests: impl FnOnce(u16) -> Vec<Vec<u8>>) {
+/// Runs every request, with one account and then with two whose tokens are both cached; none may bring a
+/// token out, and none may exchange.
+fn all_in_vain(arguments: &str, requests: impl Fn(u16) -> Vec<Vec<u8>>) {
     let world = World::new();
     world.token();
-    let requests = requests(world.astra.port());
+    in_vain(&world, arguments, requests(world.astra.port()));
+    assert_eq!(world.astra.exchanges(), 1);
+    let TwoAccounts { world, prod } = TwoAccounts::new();
+    world.token();
+    world.call("token --account prod").run().quiet();
+    in_vain(&world, arguments, requests(prod.port()));
+    assert_eq!((world.astra.exchanges(), prod.exchanges()), (1, 1));
+}
+
+fn in_vain(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
     assert!(requests.len() >= 50, "{}", requests.len());
     for request in requests {
         let shown = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
@@ -116,7 +127,6 @@ fn all_in_vain(arguments: &str, requests: impl FnOnce(u16) -> Vec<Vec<u8>>) {
         );
         assert!(done.code() <= 1, "{shown}: {done}");
     }
-    assert_eq!(world.astra.exchanges(), 1);
 }
 
 #[test]
@@ -292,10 +302,12 @@ fn docker_gives_no_stranger_a_token() {
 
 #[test]
 fn terraform_gives_no_stranger_a_token() {
-    let world = World::new();
+    let TwoAccounts { world, prod } = TwoAccounts::new();
     world.token();
-    let port = world.astra.port();
+    world.call("token --account prod").run().quiet();
+    let port = prod.port();
     let mut hosts = strangers(port);
+    hosts.extend(strangers(world.astra.port()));
     hosts.extend(urls(port));
     hosts.extend([
         format!("https://localhost:{port}"),

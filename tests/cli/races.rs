@@ -439,8 +439,8 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
         assert_eq!(git(&world, "get", &host, "").0, 4);
     }
     assert_eq!(world.astra.exchanges(), 2);
-    let status = world.call("status").run();
-    transcript!(status);
+    let status = world.call("status").run().stdout();
+    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"));
     // Another host, and a caller that names none, have nothing to do with it.
     assert_eq!(git(&world, "get", "other.example", "").0, 0);
     assert_eq!(world.astra.exchanges(), 3);
@@ -483,6 +483,65 @@ fn a_slow_clients_erase_of_an_old_token_blocks_nobody() {
     }
     assert_eq!(git(&world, "get", &host, "").0, 0);
     assert_eq!(world.astra.exchanges(), 2);
+}
+
+/// A file system that shows every file as open to everybody, as WSL's drives and CIFS do.
+struct Modeless(std::path::PathBuf);
+
+impl Modeless {
+    /// `None`, and said aloud, where that cannot be mounted.
+    fn new(world: &World, chmod: &str) -> Option<Self> {
+        if !is_installed("bindfs") {
+            return None;
+        }
+        let (below, path) = (world.path("below"), world.path("modeless"));
+        fs::create_dir(&below).unwrap();
+        fs::create_dir(&path).unwrap();
+        let mut command = Command::new("bindfs");
+        command.args(["--no-allow-other", "-p", "0777", chmod]).arg(&below).arg(&path);
+        if !command.output().unwrap().status.success() {
+            eprintln!("SKIPPED: mounting is not allowed here");
+            return None;
+        }
+        Some(Self(path))
+    }
+}
+
+impl Drop for Modeless {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_file_system_without_modes_keeps_a_cache() {
+    for chmod in ["--chmod-ignore", "--chmod-deny"] {
+        let world = World::new();
+        let Some(disk) = Modeless::new(&world, chmod) else {
+            return;
+        };
+        let call =
+            |line: &str| world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", disk.0.join("a/b"));
+        world.astra.set_delay(Duration::from_millis(300));
+        let cold = call("token");
+        let children: Vec<Child> = (0..20).map(|_| cold.start()).collect();
+        let answers: Vec<_> = children.into_iter().map(finish).collect();
+        assert!(is_success(&answers), "{answers:?}");
+        assert_eq!(world.astra.exchanges(), 1, "{chmod}");
+        // A umask that takes away what the file system shows anyway.
+        let masked = world.call_as("/bin/sh", "-c").arg("umask 777; exec \"$0\" token --refresh");
+        let masked = masked.arg(crate::world::BINARY);
+        let masked = masked.env("ASTRA_CREDENTIAL_CACHE_DIR", disk.0.join("a/b"));
+        let token = masked.run().quiet();
+        assert_eq!(call("token").run().quiet(), token);
+        call("forget").run().quiet();
+        assert_ne!(call("token").run().quiet(), token);
+        assert_eq!(world.astra.exchanges(), 3, "{chmod}");
+        let doctor = call("doctor").run().stdout();
+        let cache = doctor.lines().find(|line| line.contains(" cache ")).unwrap();
+        assert!(cache.starts_with("ok ") && cache.contains("no permissions"), "{doctor}");
+        assert!(!doctor.contains("chmod"), "{doctor}");
+    }
 }
 
 #[test]

@@ -71,9 +71,12 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
     }
     for (word, places) in [
         ("crate::exchange::{self", &["command/doctor.rs"][..]),
-        ("crate::exchange::Exchange", &["main.rs"]),
-        ("crate::broker", &["main.rs"]),
-        ("crate::cache", &["broker.rs", "command/doctor.rs", "command/status.rs", "main.rs"]),
+        ("crate::exchange::Exchange", &["service.rs"]),
+        ("crate::broker", &["service.rs"]),
+        (
+            "crate::cache",
+            &["broker.rs", "command/doctor.rs", "command/status.rs", "main.rs", "service.rs"],
+        ),
         (
             "crate::seal",
             &[
@@ -83,7 +86,7 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
                 "cache/queue.rs",
                 "cache/sweep.rs",
                 "exchange.rs",
-                "main.rs",
+                "service.rs",
             ],
         ),
     ] {
@@ -98,12 +101,12 @@ fn nothing_is_left_for_later() {
     }
 }
 
-fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a README")
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a page")
 }
 
 #[test]
-fn the_readme_names_every_flag_and_every_variable() {
+fn the_pages_for_users_name_every_flag_and_every_variable() {
     let sources: String = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .iter()
         .map(|path| fs::read_to_string(path).expect("a source"))
@@ -121,7 +124,10 @@ fn the_readme_names_every_flag_and_every_variable() {
     names.sort_unstable();
     names.dedup();
     assert!(names.len() > 15, "{names:?}");
-    let readme = readme();
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("docs");
+    let pages = folder.map(|item| fs::read_to_string(item.expect("a page").path()));
+    let pages: String = pages.map(|text| text.expect("a page")).collect();
+    let pages = pages + &page("README.md");
     for name in names {
         assert!(
             [
@@ -134,7 +140,7 @@ fn the_readme_names_every_flag_and_every_variable() {
                 "--kubeconfig"
             ]
             .contains(&name)
-                || readme.contains(name),
+                || pages.contains(name),
             "{name}"
         );
     }
@@ -154,5 +160,8 @@ fn the_readme_counts_the_crates() {
     let crates: std::collections::BTreeSet<_> =
         listed.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     let others = crates.len() - 1;
-    assert!(readme().contains(&format!("has {others} other crates linked in")), "{others}");
+    assert!(
+        page("README.md").contains(&format!("has {others} other crates linked in")),
+        "{others}"
+    );
 }

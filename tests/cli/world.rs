@@ -92,6 +92,7 @@ impl World {
         let environment = vec![
             ("HOME".into(), self.home.path().into()),
             ("PATH".into(), path().into()),
+            ("LANG".into(), "C.UTF-8".into()),
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
         ];
@@ -123,8 +124,7 @@ pub fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let system = Path::new("/usr/local/bin");
-        let folder =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bin-{}", std::process::id()));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bin");
         fs::create_dir_all(&folder).expect("a folder for links");
         for program in fs::read_dir(system).into_iter().flatten().flatten() {
             let _ = std::os::unix::fs::symlink(program.path(), folder.join(program.file_name()));

@@ -184,7 +184,8 @@ impl Patient<'_> {
             },
         };
         let file = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
-        account::read(file, *settings.allow_exposed, deadline)?;
+        account::read(file, *settings.allow_exposed, deadline)
+            .map_err(|error| settings.of_account(error))?;
         Ok(Some(match &settings.account.value {
             Who::Named(name) => format!(" and the account `{name}`"),
             Who::File(file) => format!(" and the account in `{}`", shown(file)),
@@ -318,8 +319,8 @@ impl Patient<'_> {
                 let (key, value) = (quoted(key), quoted(value));
                 let problem = format!(
                     "but `{}` of `{}` is asked before",
-                    harmless(&word),
-                    harmless(other_key)
+                    shown::file(Path::new(&word)),
+                    shown_key(other_key)
                 );
                 let hint = format!(
                     "run `git config --global --replace-all {key} ''`, then `git config --global \
@@ -328,7 +329,7 @@ impl Patient<'_> {
                 (problem, hint)
             });
             entries.push(Entry {
-                place: format!("`{}`", harmless(key)),
+                place: format!("`{}`", shown_key(key)),
                 program: program.into(),
                 host,
                 account: account_in(&arguments),
@@ -463,6 +464,15 @@ fn helper_of_git(value: &str) -> Option<(String, String)> {
         "astra" if command.is_none() => Some(("git-credential-astra".to_owned(), arguments)),
         _ => (is_ours && (command.is_some() || word.starts_with('/'))).then_some((word, arguments)),
     }
+}
+
+/// A key of git's configuration. A URL in it may hold a user name and a password.
+fn shown_key(key: &str) -> String {
+    let host = key.split_once("://").map(|(_, host)| host.trim_end_matches(".helper"));
+    let is_plain = host.is_none_or(|host| {
+        host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:*[]_".contains(c))
+    });
+    if is_plain { Shown(key).to_string() } else { "credential.URL.helper".to_owned() }
 }
 
 /// Whether git asks the helpers of that URL, empty for every host, for this one too. A `*` stands for one

@@ -225,6 +225,17 @@ impl Edit {
 }
 
 impl Made {
+    /// Whether it is still there.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Folder(path) | Self::File(path) => path.exists(),
+            Self::Object { file, syntax, path } => {
+                let content = file::read(file).ok().flatten().unwrap_or_default();
+                json::has_object(&String::from_utf8_lossy(&content), *syntax, path)
+            }
+        }
+    }
+
     /// Stages its removal if it is empty by then, in files that the plan changes. Folders are removed
     /// on their own.
     pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {

@@ -130,13 +130,18 @@ impl Record {
                 left.push(edit.place());
             }
         }
-        self.made.iter().rev().try_for_each(|made| made.tidy(plan))?;
+        self.tidy(plan)?;
         left.retain(|place| !plan.touches(place));
         for place in left {
             let place = crate::error::Shown(&place.to_string_lossy()).to_string();
             plan.notes.push(format!("left {place} as it is: it was changed since"));
         }
         Ok(())
+    }
+
+    /// Stages the removal of what was made and is empty by then, in files that the plan changes.
+    pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
+        self.made.iter().rev().try_for_each(|made| made.tidy(plan))
     }
 
     /// Drops the edits under a name, once they are taken back, and the folders that are empty by then.
@@ -163,9 +168,10 @@ impl Record {
         let mut kept = Vec::new();
         while let Some(made) = self.made.pop() {
             let is_gone = match &made {
-                Made::Folder(folder) => fs::remove_dir(folder).is_ok() || !folder.exists(),
+                Made::Folder(folder) => fs::remove_dir(folder).is_ok() || !made.is_there(),
                 Made::File(file) | Made::Object { file, .. } => {
-                    !self.done.values().flatten().any(|edit| edit.place() == file)
+                    let is_used = self.done.values().flatten().any(|edit| edit.place() == file);
+                    !is_used || !made.is_there()
                 }
             };
             if !is_gone {

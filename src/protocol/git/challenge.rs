@@ -70,6 +70,7 @@ mod tests {
             r#"Bearer realm="Basic""#,
             r#"Custom scheme="Bearer", Basic"#,
             "Basic realm=\"unterminated, Bearer",
+            r"Custom a\, Basic",
             "BasicX, X-Basic, xBearer, Bearer-Token",
             "Basic: x",
             "Basic/1",
@@ -109,6 +110,7 @@ mod tests {
         Bearer: "Bearer realm=\"Basic\""
         Basic: "Custom scheme=\"Bearer\", Basic"
         Basic: "Basic realm=\"unterminated, Bearer"
+        Basic: "Custom a\\, Basic"
         neither: "BasicX, X-Basic, xBearer, Bearer-Token"
         neither: "Basic: x"
         neither: "Basic/1"

@@ -107,6 +107,11 @@ pub fn has(text: &str, syntax: Syntax, item: &Item) -> bool {
     Node::at(text, syntax, &item.path).is_ok_and(|around| around.position(item, syntax).is_some())
 }
 
+/// Whether the object or list at `path` is there.
+pub fn has_object(text: &str, syntax: Syntax, path: &[String]) -> bool {
+    Node::at(text, syntax, path).is_ok()
+}
+
 /// Removes an item; `false` if it is not there, or has another value.
 pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, Defect> {
     Node::whole(text, syntax)?;

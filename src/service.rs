@@ -1,0 +1,163 @@
+//! The credential of one account: its file, its cache entry, the broker's decision and the exchange.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::account::{self, Account, ServiceAccount};
+use crate::broker::{self, Demand, Failure};
+use crate::cache::{self, Cache, LastFailure};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::message;
+use crate::protocol::Host;
+use crate::seal::Seal;
+use crate::settings::{Settings, Sourced};
+use crate::shown;
+use crate::timestamp::{Moment, Timestamp};
+use crate::token::{Credential, Secret};
+
+/// The account's credential, for `host` if the caller names one. A failure is kept for `status`, as that
+/// of `command`.
+///
+/// # Errors
+/// The account file cannot be used, or there is no token to be had.
+pub fn serve(
+    settings: &Settings,
+    command: Option<&str>,
+    host: Option<&Host>,
+) -> Result<Credential, Error> {
+    let deadline = Instant::now() + *settings.timeout;
+    let (path, account) = account(settings, deadline)?;
+    let account = match account {
+        Account::Application(bearer) => {
+            return Ok(Credential { bearer, expires: None, accepted_until: None });
+        }
+        Account::Service(account) => account,
+    };
+    let host = host.map(ToString::to_string);
+    let demand = Demand {
+        refresh: settings.refresh,
+        min_valid: *settings.min_valid,
+        deadline,
+        host: host.as_deref(),
+        api: &settings.api.base,
+        route: &settings.route(),
+    };
+    let exchange = Exchange {
+        api: &settings.api.base,
+        ca_file: settings.ca_file.as_deref(),
+        ca_folders: &settings.ca_folders,
+        proxy: settings.proxy.as_deref(),
+        deadline,
+    };
+    let cache = cache(settings, &account);
+    let mint = || {
+        let why = format!("waiting for {}", shown::quoted(&settings.api.base));
+        message::explain(why, || exchange.mint(&account))
+    };
+    let served = broker::serve(&cache, demand, Moment::now, mint);
+    message::wipe();
+    served.map_err(|failure| {
+        let error = match failure {
+            Failure::Exchange { error, remembered } => {
+                let padded = account.padded_field();
+                Error::Exchange { trouble: error, remembered, account: path, padded }
+            }
+            Failure::Refused { host, wait } => Error::Refused { host, wait },
+        };
+        if let Some(command) = command {
+            cache.keep_failure(&LastFailure::of(&error, command));
+        }
+        error
+    })
+}
+
+/// Drops the cached token if it is `named` or if none is named; with a host, because that refused it.
+///
+/// # Errors
+/// The account file cannot be used, or the cache cannot be written.
+pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
+    let deadline = Instant::now() + *settings.timeout;
+    let (_, Account::Service(account)) = account(settings, deadline)? else {
+        return Ok(());
+    };
+    // Without the cache a call neither reads nor writes a token; forgetting one is another matter.
+    let cache =
+        cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
+    let at_host = at.map(ToString::to_string);
+    let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
+    message::wipe();
+    if named.is_none() && at.is_none() {
+        cache.remove_failure();
+        settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
+    }
+    forgotten.map_err(|why| not_forgotten(settings, &why))
+}
+
+/// Drops what is cached for every account.
+///
+/// # Errors
+/// The cache cannot be written.
+pub fn forget_all(settings: &Settings) -> Result<(), Error> {
+    let deadline = Instant::now() + *settings.timeout;
+    let dir = settings.cache_dir.as_deref();
+    let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
+    forgotten.map_err(|why| not_forgotten(settings, &why))
+}
+
+fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
+    Error::Forget {
+        dir: settings.cache_dir.value.clone().unwrap_or_default(),
+        why: why.to_string(),
+    }
+}
+
+/// Reads the account file; gives its path too.
+///
+/// # Errors
+/// The account file cannot be used.
+pub fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {
+    let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
+    let account = account::read(&path, *settings.allow_exposed, deadline);
+    message::wipe();
+    Ok((path, account.map_err(|error| settings.of_account(error))?))
+}
+
+/// The cache of the account.
+pub fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
+    if *settings.no_cache {
+        return Cache::none();
+    }
+    let Some(dir) = settings.cache_dir.value.clone() else {
+        log::warn!(
+            "no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`"
+        );
+        return Cache::none();
+    };
+    match Seal::new(&settings.api.base, account) {
+        Some(seal) => Cache::new(dir, seal),
+        None => Cache::none(),
+    }
+}
+
+/// What is known of one account without asking Astra.
+pub struct Known {
+    /// Its settings.
+    pub settings: Settings,
+    /// The content of its file, or why that cannot be used.
+    pub account: Result<Account, Error>,
+    /// Its cache.
+    pub cache: Cache,
+}
+
+/// Reads the account file.
+pub fn known(settings: Settings) -> Known {
+    let account = account(&settings, Instant::now() + *settings.timeout);
+    let account = account.map(|(_, account)| account);
+    let cache = match &account {
+        Ok(Account::Service(account)) => cache(&settings, account),
+        _ => Cache::none(),
+    };
+    Known { settings, account, cache }
+}

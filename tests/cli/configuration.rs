@@ -1,0 +1,512 @@
+//! The configuration file: which account answers for a host, whom the file is trusted from, and how its
+//! defects are told.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::stand_in::{Astra, Reply};
+use crate::world::{Call, World, is_installed, set_mode, transcript};
+
+/// A world with a second account, `prod`, at a second API.
+pub struct TwoAccounts {
+    pub world: World,
+    /// The API of `prod`.
+    pub prod: Astra,
+}
+
+/// Hosts that the file binds, besides those of the APIs.
+const DEFAULTS: &str = "git.dev.example";
+const PRODS: &str = "git.prod.example";
+
+impl TwoAccounts {
+    pub fn new() -> Self {
+        let world = World::new();
+        let prod = Astra::start(&world.authority);
+        prod.set_secret("AnotherSecret0000000000000000000");
+        let two = Self { world, prod };
+        two.world.write(".config/astra-credential/prod.json", two.prod.account_json());
+        two.world.write(
+            CONFIG,
+            format!(
+                r#"{{
+                  // Two accounts at two APIs.
+                  "accounts": {{
+                    "default": {{ "hosts": ["{DEFAULTS}"] }},
+                    "prod": {{ "hosts": ["{PRODS}"], "api_url": "{}" }},
+                  }},
+                }}"#,
+                two.prod.url()
+            ),
+        );
+        two
+    }
+
+    fn prod_file(&self) -> PathBuf {
+        self.world.path(".config/astra-credential/prod.json")
+    }
+}
+
+const CONFIG: &str = ".config/astra-credential/config.json";
+
+/// One request for a host in each protocol.
+fn requests<'a>(world: &'a World, host: &str) -> Vec<Call<'a>> {
+    let exec_info = format!(
+        r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{{"interactive":false,"cluster":{{"server":"https://{host}"}}}}}}"#
+    );
+    vec![
+        world.call("git get").input(format!("protocol=https\nhost={host}\n\n")),
+        world
+            .call_as(world.link("git-credential-astra"), "get")
+            .input(format!("protocol=https\nhost={host}\n\n")),
+        world.call("bazel get").input(format!(r#"{{"uri":"https://{host}/x"}}"#)),
+        world
+            .call_as(world.link("bazel-credential-astra"), "get")
+            .input(format!(r#"{{"uri":"https://{host}/x"}}"#)),
+        world.call("docker get").input(host),
+        world.call_as(world.link("docker-credential-astra"), "get").input(host),
+        world.call(&format!("terraform get {host}")),
+        world.call_as(world.link("terraform-credentials-astra"), &format!("get {host}")),
+        world.call("kubernetes").env("KUBERNETES_EXEC_INFO", exec_info),
+    ]
+}
+
+#[test]
+fn each_protocol_gives_a_host_the_token_of_its_own_account() {
+    let TwoAccounts { world, prod } = &TwoAccounts::new();
+    let token = world.token();
+    let other = world.call("token --account prod").run().quiet().trim().to_owned();
+    assert!(world.astra.accepts(&token) && prod.accepts(&other) && token != other);
+    let prod_file = world.path(".config/astra-credential/prod.json");
+    let variables: [&[(&str, String)]; 5] = [
+        &[],
+        // The variables of the other account, for either.
+        &[
+            ("ASTRA_SERVICE_ACCOUNT", prod_file.display().to_string()),
+            ("ASTRA_CREDENTIAL_HOSTS", format!("{PRODS},{DEFAULTS}")),
+        ],
+        &[
+            ("ASTRA_SERVICE_ACCOUNT", world.account_file().display().to_string()),
+            ("ASTRA_CREDENTIAL_HOSTS", format!("{PRODS},{DEFAULTS}")),
+        ],
+        &[("ASTRA_CREDENTIAL_ACCOUNT", "prod".to_owned())],
+        &[("ASTRA_CREDENTIAL_ACCOUNT", "default".to_owned())],
+    ];
+    let api = format!("localhost:{}", world.astra.port());
+    let prods_api = format!("localhost:{}", prod.port());
+    for variables in variables {
+        // The APIs' hosts are bound where the file says whose they are.
+        let is_default = !variables.iter().any(|(_, value)| value.contains("prod"));
+        let mut cases =
+            vec![(DEFAULTS, &token, &other), (PRODS, &other, &token), (&prods_api, &other, &token)];
+        if is_default {
+            cases.push((&api, &token, &other));
+        }
+        for (host, own, others) in cases {
+            for call in requests(world, host) {
+                let call = variables.iter().fold(call, |call, (name, value)| call.env(name, value));
+                let done = call.run();
+                let told = done.quiet();
+                assert!(told.contains(own) && !told.contains(others), "{host}: {done}");
+            }
+        }
+    }
+    assert_eq!((world.astra.exchanges(), prod.exchanges()), (1, 1));
+}
+
+#[test]
+fn a_flag_chooses_the_account_and_never_for_a_host_of_another() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let token = world.token();
+    let other = world.call("token --account prod").run().quiet().trim().to_owned();
+    for flag in
+        ["--account=prod".to_owned(), format!("--service-account={}", two.prod_file().display())]
+    {
+        for call in requests(world, DEFAULTS) {
+            let refused = call.arg(&flag).run();
+            assert_ne!(refused.code(), 0, "{refused}");
+            let told = refused.stdout() + &refused.stderr();
+            assert!(told.contains("`default`") && told.contains("`prod`"), "{refused}");
+            assert!(!told.contains(&token) && !told.contains(&other), "{refused}");
+        }
+        for call in requests(world, PRODS) {
+            let done = call.arg(&flag).run();
+            assert!(done.quiet().contains(&other), "{done}");
+        }
+        for call in requests(world, "further.example") {
+            let done = call.arg(&flag).arg("--host=further.example").run();
+            assert!(done.quiet().contains(&other), "{done}");
+        }
+    }
+    let header = world.call("header --account prod").run();
+    let env = world.call("env --account prod --shell json").run();
+    let exec = world.call("exec --account prod -- printenv ASTRA_API_TOKEN").run();
+    for done in [header, env, exec] {
+        assert!(done.quiet().contains(&other), "{done}");
+    }
+    let refused = world
+        .call("git get --account prod")
+        .input(format!("protocol=https\nhost={DEFAULTS}\n\n"))
+        .run();
+    let unknown = world.call("token --account prd").run();
+    let nobody = world.call("token").env("ASTRA_CREDENTIAL_ACCOUNT", "nobody").run();
+    let both = world.call("token --account prod --service-account x.json").run();
+    for done in [&unknown, &nobody, &both] {
+        done.failure(2);
+    }
+    transcript!(refused, unknown, nobody, both);
+}
+
+#[test]
+fn no_variable_sends_the_secret_of_an_account_elsewhere() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    // The environment has the API of `default`, which `prod` must not be sent to.
+    let other = world.call("token --account prod").run().quiet();
+    assert!(two.prod.accepts(other.trim()));
+    let request = format!("protocol=https\nhost={PRODS}\n\n");
+    let done = world.call("git get").env("ASTRA_CREDENTIAL_ACCOUNT", "prod").input(request).run();
+    assert!(done.quiet().contains(other.trim()), "{done}");
+    assert_eq!((world.astra.connections(), two.prod.exchanges()), (0, 1));
+}
+
+#[test]
+fn forget_drops_the_token_of_one_account_or_of_all() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let call = |line: &str| world.call(line).run().quiet();
+    let (token, other) = (call("token"), call("token --account prod"));
+    call("forget --account prod");
+    assert_eq!(call("token"), token);
+    assert_ne!(call("token --account prod"), other);
+    call("forget");
+    assert_ne!(call("token"), token);
+    assert_eq!((world.astra.exchanges(), two.prod.exchanges()), (2, 2));
+    let (token, other) = (call("token"), call("token --account prod"));
+    call("forget --all");
+    assert!(call("token") != token && call("token --account prod") != other);
+    // `erase` of a host drops the token of that host's account.
+    let (token, other) = (call("token"), call("token --account prod"));
+    let erase = format!("protocol=https\nhost={PRODS}\nusername=token\npassword={other}\n");
+    world.call("git erase").input(erase).run().quiet();
+    assert_eq!(call("token"), token);
+    assert_ne!(call("token --account prod"), other);
+}
+
+#[test]
+fn an_account_needs_no_entry_but_a_file() {
+    let world = World::new();
+    world.write(".config/astra-credential/other.json", "AstraCS:its-id:0f0f0f0f");
+    assert_eq!(world.call("token --account other").run().quiet(), "AstraCS:its-id:0f0f0f0f\n");
+    let done = world.call("token").env("ASTRA_CREDENTIAL_ACCOUNT", "other").run();
+    assert_eq!(done.quiet(), "AstraCS:its-id:0f0f0f0f\n");
+}
+
+#[test]
+fn paths_are_relative_to_the_file_that_names_them() {
+    let world = World::new();
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    world.write("elsewhere/account.json", world.astra.account_json());
+    world.write("elsewhere/ca.pem", world.authority.pem());
+    let config = r#"{
+      "accounts": { "default": { "file": "account.json", "hosts": ["git.example.com"] } },
+      "ca_file": "ca.pem", "cache_dir": "~/cache", "timeout": 20,
+    }"#;
+    let file = world.write("elsewhere/config.json", config);
+    fs::remove_file(world.account_file()).unwrap();
+    // A file of that name in the working folder is not read.
+    world.write("config.json", "{");
+    let call = |line: &str| {
+        let mut command = world.call(line).without("SSL_CERT_FILE").command();
+        command.current_dir(world.home.path());
+        command
+    };
+    let mut by_flag = call("token");
+    let output = by_flag.arg("--config").arg("elsewhere/config.json").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
+    let output = call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // A variable that names a file of the working folder would be read from a stranger's repository.
+    let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
+    let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
+    for done in [&relative, &missing] {
+        done.failure(2);
+    }
+    transcript!(relative, missing);
+}
+
+#[test]
+fn a_file_that_others_may_change_is_refused() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    world.token();
+    let file = world.path(CONFIG);
+    let mut refused = Vec::new();
+    for mode in [0o666, 0o620, 0o602] {
+        set_mode(&file, mode);
+        let done = world.call("token").run();
+        done.failure(2);
+        refused.push(done);
+    }
+    for mode in [0o644, 0o444, 0o600] {
+        set_mode(&file, mode);
+        world.call("token").run().quiet();
+    }
+    let [everybody, group, _] = &refused[..] else { unreachable!() };
+    transcript!(everybody, group);
+}
+
+#[test]
+fn another_users_file_is_refused_and_a_link_to_one() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs this as root");
+        eprintln!("SKIPPED: only root can give a file away");
+        return;
+    }
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let file = world.path(CONFIG);
+    chown(&file, Some(12345), None).unwrap();
+    let strangers = world.call("token").run();
+    strangers.failure(2);
+    let moved = world.path("config-of-another.json");
+    fs::rename(&file, &moved).unwrap();
+    symlink(&moved, &file).unwrap();
+    assert!(world.call("token").run().failure(2).contains("belongs to another user"));
+    chown(&moved, Some(0), None).unwrap();
+    world.call("token").run().quiet();
+    transcript!(strangers);
+}
+
+#[test]
+fn what_is_no_file_or_too_large_ends_in_time() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let file = world.path(CONFIG);
+    let config = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let refused = |problem: &str| {
+        let start = Instant::now();
+        let told = world.call("token").run().failure(2);
+        assert!(told.contains(problem), "{told}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{problem}");
+    };
+    let made = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    refused("is not a regular file");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    refused("is not a regular file");
+    fs::remove_dir(&file).unwrap();
+    world.write(CONFIG, "{}");
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(1 << 30).unwrap();
+    refused("is larger than 1 MiB");
+    for (content, problem) in [
+        ("".as_bytes(), "is empty"),
+        (b"\0\0\0\0", "is not JSON"),
+        (b"\xff\xfe{\0}\0", "is not UTF-8"),
+        ("[".repeat(1 << 20).as_bytes(), "is not JSON"),
+    ] {
+        world.write(CONFIG, content);
+        refused(problem);
+    }
+    // Large, and sound.
+    let hosts: Vec<_> = (0..10_000).map(|number| format!("\"h{number}.example.com\"")).collect();
+    let many = format!(r#"{{"accounts":{{"prod":{{"hosts":[{}]}}}}}}"#, hosts.join(","));
+    world.write(CONFIG, many);
+    let start = Instant::now();
+    world.call("token").run().quiet();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    symlink("/nowhere/config.json", world.path("dangling")).unwrap();
+    world.call("token --config").arg(world.path("dangling")).run().failure(2);
+    world.write(CONFIG, config);
+    world.call("token").run().quiet();
+}
+
+#[test]
+fn a_defect_ends_every_call_and_is_told_with_its_place() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    world.token();
+    world.write(CONFIG, "{\n  \"acounts\": {}\n}");
+    let known = world.call("token").run();
+    for line in
+        ["header", "env --shell json", "exec -- true", "kubernetes", "status", "doctor", "forget"]
+    {
+        let done = world.call(line).run();
+        assert_eq!(done.code(), 2, "{done}");
+        assert!(done.stderr().contains("line 2, column 3"), "{done}");
+    }
+    for call in requests(world, DEFAULTS) {
+        let done = call.run();
+        assert_ne!(done.code(), 0, "{done}");
+        let told = done.stdout() + &done.stderr();
+        assert!(told.contains("acounts") && !told.contains("qyJ"), "{done}");
+    }
+    for line in ["man", "completions bash", "--help"] {
+        world.call(line).run().quiet();
+    }
+    world.write(CONFIG, world.astra.account_json());
+    let account = world.call("token").run();
+    assert!(!account.stderr().contains("ecret0"), "{account}");
+    world.write(CONFIG, "{ \"accounts\": { \"a\": { \"hosts\": [\"h.example\"] },\n  \"b\": { \"hosts\": [\"h.example\"] } } }");
+    let twice = world.call("token").run();
+    for done in [&known, &account, &twice] {
+        done.failure(2);
+    }
+    transcript!(known, account, twice);
+}
+
+#[test]
+fn the_machines_file_lies_below_the_users() {
+    if !is_installed("unshare") {
+        return;
+    }
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let token = world.token();
+    let other = world.call("token --account prod").run().quiet().trim().to_owned();
+    // The machine binds both hosts to `prod`; the user's file, as far as there is one, has its way.
+    let machine = world.path("machine");
+    fs::create_dir(&machine).unwrap();
+    fs::write(machine.join("prod.json"), two.prod.account_json()).unwrap();
+    set_mode(&machine.join("prod.json"), 0o600);
+    fs::write(
+        machine.join("config.json"),
+        format!(
+            r#"{{ "accounts": {{ "prod": {{
+                "file": "prod.json", "hosts": ["{PRODS}", "{DEFAULTS}"], "api_url": "{}"
+            }} }} }}"#,
+            two.prod.url()
+        ),
+    )
+    .unwrap();
+    // A machine with this folder in its /etc: a copy of the one here would need more rights.
+    let script = format!(
+        "set -e; cp /etc/hosts {0}/hosts; mount -t tmpfs etc /etc; cp {0}/hosts /etc/hosts; \
+         cp -r {0} /etc/astra-credential; exec \"$0\" \"$@\"",
+        machine.display()
+    );
+    let on_machine = |host: &str| {
+        let call = world.call_as("/usr/bin/env", "unshare --map-root-user --mount sh -c");
+        let call = call.arg(&script).arg(crate::world::BINARY).arg("git").arg("get");
+        call.input(format!("protocol=https\nhost={host}\n\n")).run()
+    };
+    if !Command::new("unshare")
+        .args(["--map-root-user", "--mount", "true"])
+        .status()
+        .unwrap()
+        .success()
+    {
+        eprintln!("SKIPPED: mount namespaces are not allowed here");
+        return;
+    }
+    let done = on_machine(DEFAULTS);
+    assert!(done.quiet().contains(&token), "{done}");
+    fs::remove_file(world.path(CONFIG)).unwrap();
+    for host in [DEFAULTS, PRODS] {
+        let done = on_machine(host);
+        assert!(done.quiet().contains(&other), "{done}");
+    }
+}
+
+#[test]
+fn status_shows_every_account_in_a_line_and_one_in_full() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    world.token();
+    let cold = world.call("status").run();
+    assert_eq!(cold.code(), 1, "`prod` has no token: {cold}");
+    world.call("token --account prod").run().quiet();
+    let warm = world.call("status").run();
+    warm.quiet();
+    let one = world.call("status --account prod").run();
+    one.quiet();
+    let json: serde_json::Value =
+        serde_json::from_str(&world.call("status --json").run().quiet()).unwrap();
+    let names: Vec<_> =
+        json["accounts"].as_array().unwrap().iter().map(|account| &account["name"]).collect();
+    assert_eq!(names, ["default", "prod"]);
+    assert_eq!(json["accounts"][1]["settings"]["api_url"]["value"], two.prod.url());
+    assert_eq!(json["accounts"][1]["hosts"][1]["value"], PRODS);
+    assert_eq!(json["name"], "default");
+    // The first is the one that answers where no host is known.
+    let chosen = world.call("status").env("ASTRA_CREDENTIAL_ACCOUNT", "prod").run().quiet();
+    assert!(chosen.starts_with("ok       prod "), "{chosen}");
+    transcript!(cold, warm, one);
+}
+
+#[test]
+fn status_and_doctor_name_the_account_that_is_rejected() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    world.token();
+    two.prod.set_answer(|_, _| Reply::error(401, "no such client"));
+    world.call("token --account prod").run().failure(4);
+    let status = world.call("status").run();
+    let doctor = world.call("doctor").run();
+    assert_eq!((status.code(), doctor.code()), (1, 1));
+    let accounts = |done: &str| -> String {
+        let is_tool = |line: &&str| !line.contains("binary") && !line.contains("configured");
+        done.lines().filter(is_tool).map(|line| format!("{line}\n")).collect()
+    };
+    let told = accounts(&doctor.stdout());
+    for part in [
+        "failure  token",
+        "the account `prod`",
+        "(401)",
+        "since",
+        "not asked again until",
+        "astra-credential forget --account prod",
+    ] {
+        assert!(told.contains(part), "{part}: {doctor}");
+    }
+    let online = world.call("doctor --online").run().stdout();
+    assert!(
+        online.contains("ok       exchange      the account `default`: brought a token"),
+        "{online}"
+    );
+    assert!(online.contains("failure  exchange      the account `prod`: "), "{online}");
+    transcript!(status);
+}
+
+#[test]
+fn a_failure_before_the_last_success_is_marked() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number == 1).then(|| Reply::error(401, "no")));
+    world.call("token").run().failure(4);
+    assert!(!world.call("status").run().stdout().contains("succeeded since"));
+    // The failure and the success must not fall into one second.
+    let last = |world: &World| world.call("status").run().stdout();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !last(&world).contains("succeeded since") {
+        world.call("token --refresh").run().quiet();
+        assert!(Instant::now() < deadline, "{}", last(&world));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn doctor_names_the_variables_that_contradict_the_file() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let doctor = world
+        .call("doctor")
+        .env("ASTRA_SERVICE_ACCOUNT", two.prod_file())
+        .env("ASTRA_CREDENTIAL_HOSTS", format!("{DEFAULTS},{PRODS}"))
+        .run()
+        .stdout();
+    let told: Vec<_> = doctor.lines().filter(|line| line.starts_with("warning  config")).collect();
+    assert_eq!(told.len(), 3, "{doctor}");
+    for (line, variable) in
+        told.iter().zip(["ASTRA_SERVICE_ACCOUNT", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_API_URL"])
+    {
+        assert!(line.contains(variable), "{doctor}");
+    }
+    let none = world.call("doctor").run().stdout();
+    assert!(!none.contains("warning  config"), "{none}");
+}
