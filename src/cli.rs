@@ -158,12 +158,15 @@ The next call gets a new token.";
 
 const COMPLETIONS: &str = "\
 Examples:
-  astra-credential completions bash \\
-    > ~/.local/share/bash-completion/completions/astra-credential
+  source <(astra-credential completions bash)       # in ~/.bashrc
   astra-credential completions zsh > \"${fpath[1]}/_astra-credential\"
   astra-credential completions fish \\
-    > ~/.config/fish/completions/astra-credential.fish
-  astra-credential completions powershell | Out-String | Invoke-Expression";
+    > ~/.config/fish/conf.d/astra-credential.fish
+  astra-credential completions powershell | Out-String | Invoke-Expression
+  eval (astra-credential completions elvish | slurp)   # in rc.elv
+
+The scripts complete the links, too. They call the program by its name, or by
+its path if that is how it was called here.";
 
 const PAGES: &str = "\
 The program or a link: astra-credential,
@@ -512,19 +515,23 @@ static NAMES: [Name; 16] = [
         let help = "The output format [default: text]\n";
         command.arg(choice("format", "FORMAT", help, &["text", "json"])).after_help(TOKEN)
     }),
-    Name::new("header", "Print `Authorization: Bearer …`, for curl", |command| {
+    Name::new("header", "Print a line `Authorization: Bearer TOKEN`, for curl", |command| {
         command.after_help(HEADER)
     }),
-    Name::new("env", "Print `export ASTRA_API_TOKEN=…`, for eval", |command| {
+    Name::new("env", "Print `export ASTRA_API_TOKEN=TOKEN`, for eval", |command| {
         let value = |(_, names): &(Dialect, &'static [&'static str])| {
             PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
         };
         let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
-        let help =
-            "The shell that evaluates it [default: sh, which is also\nbash, zsh, ksh and dash]\n";
+        let help = "The shell that evaluates it: sh, fish, csh, powershell,\nelvish, xonsh or json [default: sh, which is also bash,\nzsh, ksh and dash]";
         command
             .arg(
-                Arg::new("shell").long("shell").value_name("SHELL").help(help).value_parser(shells),
+                Arg::new("shell")
+                    .long("shell")
+                    .value_name("SHELL")
+                    .help(help)
+                    .value_parser(shells)
+                    .hide_possible_values(true),
             )
             .after_help(ENV)
     }),

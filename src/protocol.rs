@@ -51,8 +51,10 @@ impl Host {
 
     /// The same; the error is a predicate, such as "names a user".
     fn read(authority: &str) -> Result<Self, &'static str> {
-        let position = |wanted: u8| authority.bytes().position(|byte| byte == wanted);
-        if position(b'@').is_some() {
+        if let Some(host) = Self::read_plain(authority) {
+            return Ok(host);
+        }
+        if authority.contains('@') {
             return Err("names a user in front of the host");
         }
         let (name, port) = match authority.strip_prefix('[') {
@@ -60,7 +62,7 @@ impl Host {
                 let end = rest.find(']').filter(|end| rest[..*end].parse::<Ipv6Addr>().is_ok());
                 authority.split_at(end.ok_or("has brackets without an IPv6 address")? + 2)
             }
-            None => authority.split_at(position(b':').unwrap_or(authority.len())),
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
             Some(digits) => port_number(digits),
@@ -69,12 +71,34 @@ impl Host {
         let port = port.ok_or("has a port that is not a plain number from 1 to 65535")?;
         match name {
             "" => Err("names no host"),
-            _ if name.starts_with('[') || is_name(name) => {
-                Ok(Self { name: name.to_ascii_lowercase(), port })
-            }
+            _ if name.starts_with('[') => Ok(Self { name: name.to_ascii_lowercase(), port }),
             _ if name.ends_with('.') => Err("has a dot at the end of the host's name"),
             _ => Err("has a host's name with other characters than letters, digits, `-` and `_`"),
         }
+    }
+
+    /// Reads a name of labels with a dot between two, and a port. One pass, since a configuration file has
+    /// many hosts.
+    fn read_plain(authority: &str) -> Option<Self> {
+        let mut is_in_label = false;
+        let mut end = authority.len();
+        for (at, byte) in authority.bytes().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => is_in_label = true,
+                b'.' if is_in_label => is_in_label = false,
+                b':' => {
+                    end = at;
+                    break;
+                }
+                _ => return None,
+            }
+        }
+        if !is_in_label {
+            return None;
+        }
+        let (name, port) = authority.split_at(end);
+        let port = port.strip_prefix(':').map_or(Some(443), port_number)?;
+        Some(Self { name: name.to_ascii_lowercase(), port })
     }
 
     /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
@@ -154,19 +178,6 @@ impl Host {
     pub fn with_port(&self) -> String {
         format!("{}:{}", self.name, self.port)
     }
-}
-
-/// Whether a name is made of labels with a dot between two. One pass: a configuration file has many hosts.
-fn is_name(name: &str) -> bool {
-    let mut is_in_label = false;
-    let is_plain = name.bytes().all(|byte| {
-        let is_dot = byte == b'.';
-        let is_fine = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let is_allowed = if is_dot { is_in_label } else { is_fine };
-        is_in_label = !is_dot;
-        is_allowed
-    });
-    is_plain && is_in_label
 }
 
 fn port_number(digits: &str) -> Option<u16> {

@@ -155,7 +155,12 @@ impl Patient<'_> {
             Ok(tried) => tried,
             Err(error) => {
                 let detail = format!("{shown} cannot be used: {error}");
-                return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
+                let is_full = matches!(
+                    error.kind(),
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+                );
+                let hint = if is_full { "free space on its file system" } else { ELSEWHERE };
+                return vec![Finding::failure(CHECK, detail, hint)];
             }
         };
         // The access list that Windows keeps is not looked at, so nothing is said of it.
@@ -303,6 +308,17 @@ impl Subject {
                 Finding::ok(CHECK, format!("{prefix}{path} holds {kind} {id}"))
             }
         }];
+        if let Ok(Account::Service(account)) = &self.account
+            && let Some(field) = account.padded_field()
+        {
+            findings.push(Finding::warning(
+                CHECK,
+                format!(
+                    "{prefix}its `{field}` has blanks or line ends at its ends, which are sent too"
+                ),
+                "take them off, unless they belong to it",
+            ));
+        }
         findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
         findings
     }
@@ -396,7 +412,7 @@ impl Subject {
     /// The error with the words of the catalogue.
     fn error(&self, trouble: ExchangeError) -> Error {
         let account = self.settings.service_account.value.clone().unwrap_or_default();
-        Error::Exchange { trouble, remembered: None, account }
+        Error::Exchange { trouble, remembered: None, account, padded: None }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs::File as Opened;
 use std::io::{self, Read as _};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,7 +113,7 @@ fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What lets others change the file, and the command that closes it.
+/// What lets others change the file, and what to do about it.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -122,14 +123,14 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     let quoted = || account::quoted(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
         let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, format!("chown {caller} {}", quoted())));
+        return Some((exposure, account::for_its_owner(caller)));
     }
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",
         _ if mode & 0o020 != 0 => "may be changed by its group",
         _ => return None,
     };
-    Some((format!("{by} (mode {mode:04o})"), format!("chmod go-w {}", quoted())))
+    Some((format!("{by} (mode {mode:04o})"), format!("run `chmod go-w {}`", quoted())))
 }
 
 #[cfg(not(unix))]
@@ -180,6 +181,8 @@ impl Reader<'_> {
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
             .map_err(|error| located(error.range().start, Defect::NotJson))?;
         let root = parsed.value.ok_or_else(|| located(0, Defect::Empty))?;
+        // Not dropped on purpose: the process is about to end, and dropping a tree takes time.
+        let root = ManuallyDrop::new(root);
         let root =
             root.as_object().ok_or_else(|| located(root.range().start, Defect::NotObject))?;
         let mut file = File {
@@ -210,20 +213,22 @@ impl Reader<'_> {
         let accounts = object(value, "accounts", "an object: `{ \"NAME\": { … } }`")?;
         not_twice(accounts)?;
         let mut entries = Vec::with_capacity(accounts.properties.len());
-        let mut bound = Vec::new();
         for ObjectProp { name, value, .. } in &accounts.properties {
             let account = values::account_name(name.as_str())
                 .map_err(|problem| located(name.range().start, Defect::Name { problem }))?;
-            let (entry, offsets) = self.entry(account, value)?;
-            bound.push(offsets);
-            entries.push(entry);
+            entries.push(self.entry(account, value)?);
         }
-        not_bound_twice(&entries, &bound)?;
+        if let Some(bound) = bound_twice(&entries) {
+            let offset = offset_of(accounts, bound.entry, bound.host);
+            let host = harmless(&entries[bound.entry].hosts[bound.host].to_string());
+            let accounts = [bound.before, bound.entry].map(|entry| entries[entry].name.clone());
+            let defect = Defect::HostTwice { host, accounts };
+            return Err(located(offset, defect));
+        }
         Ok(entries)
     }
 
-    /// An entry, and the places of its hosts.
-    fn entry(&self, name: String, value: &Value<'_>) -> Result<(Entry, Vec<usize>), Located> {
+    fn entry(&self, name: String, value: &Value<'_>) -> Result<Entry, Located> {
         let entry = object(value, &name, "an object: `{ \"hosts\": [ … ] }`")?;
         let mut read = Entry {
             name,
@@ -234,11 +239,10 @@ impl Reader<'_> {
             ca_file: None,
             min_valid: None,
         };
-        let mut offsets = Vec::new();
         for ObjectProp { name, value, .. } in fields(entry, &ENTRY)? {
             match name.as_str() {
                 "file" => read.file = Some(self.path("file", value)?),
-                "hosts" => (read.hosts, offsets) = hosts(value)?,
+                "hosts" => read.hosts = hosts(value)?,
                 "api_url" => {
                     read.api = Some(string("api_url", value, wanted::API_URL, Api::parse)?);
                 }
@@ -246,7 +250,7 @@ impl Reader<'_> {
                 _ => read.min_valid = Some(min_valid(value)?),
             }
         }
-        Ok((read, offsets))
+        Ok(read)
     }
 
     fn path(&self, key: &'static str, value: &Value<'_>) -> Result<PathBuf, Located> {
@@ -284,6 +288,9 @@ fn fields<'a, 'b>(
 }
 
 fn not_twice(object: &Object<'_>) -> Result<(), Located> {
+    if object.properties.len() < 2 {
+        return Ok(());
+    }
     let mut keys: Vec<_> = object
         .properties
         .iter()
@@ -294,28 +301,37 @@ fn not_twice(object: &Object<'_>) -> Result<(), Located> {
     twice.map_or(Ok(()), |pair| Err(located(pair[1].1, Defect::KeyTwice { key: shown(pair[1].0) })))
 }
 
-/// Refuses a host that stands in two entries; `offsets` are the places of each entry's hosts.
-fn not_bound_twice(entries: &[Entry], offsets: &[Vec<usize>]) -> Result<(), Located> {
-    let mut bound: Vec<(&Host, usize, &str)> = entries
+/// A host that stands in two entries: the indexes of both, and that of the host in the second.
+struct BoundTwice {
+    before: usize,
+    entry: usize,
+    host: usize,
+}
+
+fn bound_twice(entries: &[Entry]) -> Option<BoundTwice> {
+    // Most files bind hosts to one account alone.
+    entries.iter().filter(|entry| !entry.hosts.is_empty()).nth(1)?;
+    let mut bound: Vec<(&Host, usize, usize)> = entries
         .iter()
-        .zip(offsets)
-        .flat_map(|(entry, offsets)| {
-            let places = entry.hosts.iter().zip(offsets);
-            places.map(|(host, offset)| (host, *offset, entry.name.as_str()))
+        .enumerate()
+        .flat_map(|(entry, Entry { hosts, .. })| {
+            hosts.iter().enumerate().map(move |(index, host)| (host, entry, index))
         })
         .collect();
     bound.sort_unstable();
-    let twice = bound
-        .windows(2)
-        .filter(|pair| pair[0].0 == pair[1].0 && pair[0].2 != pair[1].2)
-        .min_by_key(|pair| pair[1].1);
-    twice.map_or(Ok(()), |pair| {
-        let accounts = [pair[0].2.to_owned(), pair[1].2.to_owned()];
-        Err(located(
-            pair[1].1,
-            Defect::HostTwice { host: harmless(&pair[1].0.to_string()), accounts },
-        ))
-    })
+    let twice = bound.windows(2).filter(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1);
+    let first = twice.min_by_key(|pair| (pair[1].1, pair[1].2))?;
+    Some(BoundTwice { before: first[0].1, entry: first[1].1, host: first[1].2 })
+}
+
+/// The place of a host in the file.
+fn offset_of(accounts: &Object<'_>, entry: usize, host: usize) -> usize {
+    let entry = accounts.properties.get(entry).and_then(|property| property.value.as_object());
+    let mut properties = entry.into_iter().flat_map(|entry| &entry.properties);
+    let hosts = properties.find(|property| property.name.as_str() == "hosts");
+    let hosts = hosts.and_then(|hosts| hosts.value.as_array());
+    let host = hosts.and_then(|hosts| hosts.elements.get(host));
+    host.map_or(accounts.range.start, |host| host.range().start)
 }
 
 /// A key as a message may show it. One that does not look like a key may be a secret.
@@ -368,20 +384,18 @@ fn min_valid(value: &Value<'_>) -> Result<i64, Located> {
     scalar("min_valid", value, wanted::MIN_VALID, values::whole_seconds)
 }
 
-/// A list of hosts, and the place of each.
-fn hosts(value: &Value<'_>) -> Result<(Vec<Host>, Vec<usize>), Located> {
+fn hosts(value: &Value<'_>) -> Result<Vec<Host>, Located> {
     const WANTED: &str = "a list of strings: `[\"git.example.com\"]`";
     let Some(Array { elements, .. }) = value.as_array() else {
         let defect = Defect::WrongType { key: "hosts".to_owned(), wanted: WANTED };
         return Err(located(value.range().start, defect));
     };
+    // A collected `Result` would not know how many there are.
     let mut hosts = Vec::with_capacity(elements.len());
-    let mut offsets = Vec::with_capacity(elements.len());
     for element in elements {
         hosts.push(string("hosts", element, wanted::HOST, values::host)?);
-        offsets.push(element.range().start);
     }
-    Ok((hosts, offsets))
+    Ok(hosts)
 }
 
 #[cfg(test)]

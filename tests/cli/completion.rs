@@ -147,27 +147,13 @@ fn commands_stand_alone_and_in_the_order_of_the_help() {
 fn a_commands_own_flags_stand_before_the_settings() {
     let world = world();
     each_offers(&world, "astra-credential token --fo", &["--format"]);
-    each_offers(
-        &world,
-        "astra-credential setup git --",
-        &[
-            "--undo",
-            "--dry-run",
-            "--help",
-            "--account",
-            "--service-account",
-            "--api-url",
-            "--host",
-            "--config",
-            "--cache-dir",
-            "--ca-file",
-            "--timeout",
-            "--min-valid",
-            "--refresh",
-            "--no-cache",
-            "--verbose",
-        ],
-    );
+    // The help has the same order: `Options` and then `Settings`.
+    let help = world.call("help setup").run().quiet();
+    let lines = help.lines().filter(|line| line.starts_with("  ") && line.len() > 6);
+    let flags = lines.filter_map(|line| line.get(6..)?.split([' ', '\n']).next());
+    let flags: Vec<_> = flags.filter(|word| word.starts_with("--")).collect();
+    assert!(flags.starts_with(&["--undo", "--dry-run"]) && flags.len() > 12, "{flags:?}");
+    each_offers(&world, "astra-credential setup git --", &flags);
 }
 
 #[test]
@@ -178,9 +164,10 @@ fn values_fit_their_flag_and_their_command() {
         ("astra-credential token --min-valid ", &["5m", "30m", "1h", "2h"]),
         ("astra-credential token --timeout ", &["5", "10", "30", "60"]),
         ("astra-credential token --api-url ", &[]),
-        ("astra-credential env --shell p", &["powershell"]),
+        ("astra-credential env --shell po", &["powershell"]),
         ("astra-credential man git-", &["git-credential-astra"]),
         ("astra-credential setup ku", &["kubectl"]),
+        ("astra-credential kubernetes --api-version ", &["v1", "v1beta1"]),
         ("astra-credential completions fi", &["fish"]),
         ("astra-credential git ", &["get", "store", "erase", "capability"]),
         ("astra-credential docker ", &["get", "store", "erase", "list", "version"]),

@@ -144,22 +144,19 @@ fn a_warm_call_takes_few_instructions() {
     assert_eq!(world.astra.exchanges(), 1);
 }
 
-/// What a configuration file of two accounts and ten hosts may add to a call: system calls, and thousands
-/// of instructions of a debug build, which are twice those of a release build.
-const MOST_CALLS_FOR_A_FILE: usize = 8;
-const MOST_THOUSANDS_FOR_A_FILE: u64 = 100;
+/// System calls that a configuration file of ten hosts may add to a call.
+pub const MOST_CALLS_FOR_A_FILE: usize = 8;
 
-fn write_configuration(world: &World) {
-    let hosts = |account: &str| {
-        let host = |number| format!("\"git{number}.{account}.example.com\"");
-        (1..=5).map(host).collect::<Vec<_>>().join(", ")
-    };
-    let config = format!(
-        "{{\n  // Two accounts.\n  \"accounts\": {{\n    \"default\": {{ \"hosts\": [{}] }},\n    \
-         \"prod\": {{ \"file\": \"prod.json\", \"hosts\": [{}] }},\n  }},\n  \"timeout\": \"10s\",\n}}\n",
-        hosts("dev"),
-        hosts("prod")
-    );
+/// Instructions that such a file may add in a debug build, in thousands: a quarter more than when this was
+/// written. `cargo bench -- --guard` holds the release build to 25.
+const MOST_THOUSANDS_FOR_A_FILE: u64 = 140;
+
+/// Writes such a file.
+pub fn write_configuration(world: &World) {
+    let host = |number| format!("\"git{number}.example.com\"");
+    let hosts = (1..=10).map(host).collect::<Vec<_>>().join(", ");
+    let config =
+        format!("{{\n  \"accounts\": {{\n    \"default\": {{ \"hosts\": [{hosts}] }}\n  }}\n}}\n");
     world.write(".config/astra-credential/config.json", config);
 }
 
@@ -170,16 +167,17 @@ fn a_configuration_file_costs_a_warm_call_little() {
     }
     let world = warm_world();
     let count = |line: &str| (system_calls(&world, line), instructions(&world, line) / 1000);
+    let opened = |calls: &[String]| calls.iter().filter(|call| call.starts_with("open")).count();
     let before = WARM.map(count);
-    let failed: Vec<_> = before.iter().map(|(calls, _)| calls.len()).collect();
     write_configuration(&world);
     for (line, (calls, thousands)) in WARM.iter().zip(before) {
-        let (with, most) = count(line);
+        let (with, more) = count(line);
         let further = with.len() - calls.len();
         assert!(further <= MOST_CALLS_FOR_A_FILE, "{line}: {further} calls more: {with:?}");
-        let more = most - thousands;
+        // A missing file costs a failed open, and so does that of the machine.
+        assert_eq!(opened(&with), opened(&calls), "{line}");
+        let more = more - thousands;
         assert!((1..=MOST_THOUSANDS_FOR_A_FILE).contains(&more), "{line}: {more} thousand more");
     }
-    assert_eq!(failed.len(), WARM.len());
     assert_eq!(world.astra.exchanges(), 1);
 }

@@ -36,9 +36,10 @@ fn help(world: &World) -> String {
 }
 
 #[test]
-fn help_fits_a_terminal_of_80_columns() {
+fn help_is_ascii_and_fits_a_terminal_of_80_columns() {
     let help = help(&World::new());
-    let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(help.is_ascii(), "{help}");
+    let wide: Vec<_> = help.lines().filter(|line| line.len() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
 }
 
