@@ -10,11 +10,14 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Shown, json_defect};
+use crate::error::{Error, Malformed, Shown, json_defect};
 use crate::message::LONG_WAIT;
 use crate::shown;
 use crate::token::{self, Secret};
@@ -86,6 +89,9 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     // From here on this process may hold the secret.
     forbid_core_dump();
     let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Error::AccountFolder { path: path.to_owned() });
+    }
     if metadata.is_file()
         && !allow_exposed
         && let Some((exposure, fix)) = exposure(&metadata, path)
@@ -144,7 +150,17 @@ pub fn forbid_core_dump() {
 #[cfg(not(unix))]
 pub fn forbid_core_dump() {}
 
-/// What is wrong with the permissions of a regular file, and the command that mends it.
+/// What `caller` does about a file of another user. The file stays its owner's.
+#[cfg(unix)]
+pub fn for_its_owner(caller: u32) -> String {
+    if caller == 0 {
+        "run this without `sudo`, as the owner of the file".to_owned()
+    } else {
+        "run this as the owner of the file, or name a file of your own".to_owned()
+    }
+}
+
+/// What is wrong with the permissions of a regular file, and what to do about it.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -153,8 +169,7 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
     let quoted = || quoted(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
-        let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, format!("chown {caller} {}", quoted())));
+        return Some((format!("belongs to another user (uid {owner})"), for_its_owner(caller)));
     }
     // A Kubernetes secret volume gives a file to its pod through root's group.
     let group_may_read = owner == ROOT;
@@ -166,7 +181,12 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
         _ => return None,
     };
     let closed = if owner == caller { "600" } else { "440" };
-    Some((format!("{by} (mode {mode:04o})"), format!("chmod {closed} {}", quoted())))
+    let fix = format!(
+        "run `chmod {closed} {}`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it \
+         on another file system",
+        quoted()
+    );
+    Some((format!("{by} (mode {mode:04o})"), fix))
 }
 
 /// A word as a shell takes it, in quotes only where it needs them.
@@ -300,38 +320,211 @@ impl From<Value> for Field {
     }
 }
 
-/// Reads the file's content; the error completes "the account file …".
-pub fn parse(bytes: &[u8]) -> Result<Account, String> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err("is UTF-16, not UTF-8".to_owned());
+/// Reads the file's content.
+///
+/// # Errors
+/// What the content is instead; no part of it is quoted.
+pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
+    if is_utf_16(bytes) {
+        return Err(malformed(
+            "is UTF-16, not UTF-8",
+            "save it as UTF-8 (in PowerShell: `Set-Content -Encoding utf8`)",
+        ));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        return Err(malformed("is compressed by gzip", "decompress it with `gunzip`"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("is not UTF-8", COPY))?;
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
-        return Err("is empty".to_owned());
+        return Err(malformed("is empty", COPY));
     }
     if let Some(bearer) = application_token(text) {
         return bearer.map(Account::Application);
     }
-    if text.starts_with('"') {
-        let quoted: Result<Secret, _> = serde_json::from_str(text);
-        if let Some(bearer) = quoted.ok().and_then(|text| application_token(text.expose())) {
-            return bearer.map(Account::Application);
-        }
+    let quoted: Option<Secret> =
+        text.starts_with('"').then(|| serde_json::from_str(text).ok()).flatten();
+    if let Some(quoted) = &quoted
+        && let Some(bearer) = application_token(quoted.expose())
+    {
+        return bearer.map(Account::Application);
     }
-    if !text.starts_with('{') {
-        return Err("is neither a JSON object nor an application token".to_owned());
+    if !text.starts_with('{') || is_placeholder(text) {
+        return Err(not_an_object(text, quoted.as_ref()));
     }
     let wire: WireAccount = serde_json::from_str(text).map_err(|error| match error.is_data() {
         // Every value is taken as it comes, so this is the only fault left.
-        true => format!("has a key twice, at line {}, column {}", error.line(), error.column()),
-        false => format!("is {}", json_defect(&error)),
+        true => {
+            let (line, column) = (error.line(), error.column());
+            malformed(format!("has a key twice, at line {line}, column {column}"), COPY)
+        }
+        false if text.contains(['\u{201c}', '\u{201d}']) => {
+            malformed("has typographic quotation marks, which JSON does not know", COPY)
+        }
+        false => malformed(format!("is {}", json_defect(&error)), COPY),
     })?;
-    account(wire)
+    account(wire, text)
 }
 
-fn account(wire: WireAccount) -> Result<Account, String> {
+const COPY: &str = "copy the service account (`clientId`, `clientName`, `clientSecret`) or the application \
+                    token (`AstraCS:...`) from Astra's dashboard anew";
+
+const DECODE: &str = "decode it first, and store the JSON or the token alone";
+
+const REPLACE: &str = "have whatever writes this file put the account in its place, or store the account with \
+                       `astra-credential setup account`";
+
+fn malformed(what: impl Into<String>, fix: &'static str) -> Malformed {
+    Malformed { what: what.into(), fix }
+}
+
+/// With or without a byte order mark: in ASCII text, every other byte is 0.
+fn is_utf_16(bytes: &[u8]) -> bool {
+    let are_zero = |first: usize| {
+        let mut every_other = bytes.iter().skip(first).step_by(2).take(8);
+        bytes.len() >= 4 && every_other.all(|byte| *byte == 0)
+    };
+    bytes.starts_with(&[0xff, 0xfe])
+        || bytes.starts_with(&[0xfe, 0xff])
+        || are_zero(0)
+        || are_zero(1)
+}
+
+/// What a text is that is neither an object nor a token. `quoted` is what it holds as a JSON string.
+fn not_an_object(text: &str, quoted: Option<&Secret>) -> Malformed {
+    const ALONE: &str = "store the JSON object alone";
+    if let Some(defect) = encoded(quoted.map_or(text, Secret::expose)) {
+        return defect;
+    }
+    if quoted.is_some_and(|quoted| quoted.expose().trim_start().starts_with('{')) {
+        let fix = "store what is between the quotation marks, without the backslashes";
+        return malformed("is a JSON string that holds an object", fix);
+    }
+    let begins_with = |starts: &[&str]| {
+        let beginning = text.get(..64.min(text.len())).unwrap_or_default().to_ascii_lowercase();
+        starts.iter().any(|start| beginning.starts_with(start))
+    };
+    if is_encrypted(text) {
+        return malformed("is encrypted", "decrypt it first, for example into `/dev/stdin`");
+    }
+    if is_placeholder(text) {
+        return malformed("is a placeholder that nothing has replaced", REPLACE);
+    }
+    if begins_with(&["<!doctype", "<html", "<?xml"]) {
+        return malformed("is a web page or XML", COPY);
+    }
+    if begins_with(&["authorization:", "bearer "]) {
+        return malformed(
+            "is a header, not an account",
+            "store the application token alone, from `AstraCS:` on",
+        );
+    }
+    if text.starts_with('[') {
+        return malformed("is a list, not one object", ALONE);
+    }
+    let name_of = |line: &str, separator: char| {
+        let (name, _) = line.split_once(separator)?;
+        let name = name.trim().trim_start_matches("export ").trim().trim_matches('"');
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        (!name.is_empty() && name.bytes().all(plain)).then_some(())
+    };
+    let mut lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    match lines.find(|line| *line != "---") {
+        Some(line) if name_of(line, '=').is_some() => {
+            let ends = if text.contains('\r') { ", with CR at the ends of its lines" } else { "" };
+            let what =
+                format!("consists of assignments (`NAME=value`), as an `.env` file does{ends}");
+            malformed(what, "store the account as JSON, as Astra's dashboard gives it")
+        }
+        Some(line) if name_of(line, ':').is_some() => malformed(
+            "is YAML or a list of fields, not JSON",
+            "store the account as JSON, as Astra's dashboard gives it",
+        ),
+        _ => malformed("is neither a JSON object nor an application token", COPY),
+    }
+}
+
+/// A text that holds an account in an encoding.
+fn encoded(text: &str) -> Option<Malformed> {
+    if text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%7b")) {
+        return Some(malformed("is percent-encoded", DECODE));
+    }
+    let dense = Zeroizing::new(text.split_whitespace().collect::<String>());
+    let pairs = dense
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    let hexadecimal = Zeroizing::new(pairs.collect::<Option<Vec<u8>>>().unwrap_or_default());
+    if is_beginning(&hexadecimal) {
+        return Some(malformed("is in hexadecimal", DECODE));
+    }
+    let standard = Zeroizing::new(dense.replace('-', "+").replace('_', "/"));
+    let decoded =
+        Zeroizing::new(UNPADDED.decode(standard.trim_end_matches('=')).unwrap_or_default());
+    let is_nested =
+        || UNPADDED.decode(decoded.trim_ascii()).is_ok_and(|twice| is_beginning(&twice));
+    let is_gzip = decoded.starts_with(&[0x1f, 0x8b]);
+    (is_beginning(&decoded)
+        || is_utf_16(&decoded) && decoded.contains(&b'{')
+        || is_gzip
+        || is_nested())
+    .then(|| {
+        malformed(
+            "is in base64",
+            "decode it with `base64 -d`, and store the JSON or the token alone",
+        )
+    })
+}
+
+const UNPADDED: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Whether an account begins so: with an object or a list of one, or a token.
+fn is_beginning(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    text.starts_with("AstraCS:") || text.starts_with(['{', '[', '"']) && text.contains("client")
+}
+
+/// A reference in the form of a shell, a template or a manual.
+fn is_placeholder(text: &str) -> bool {
+    let text = text.trim();
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let is_between = |start: &str, end: &str| {
+        text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+    };
+    text.strip_prefix('$').is_some_and(is_name)
+        || is_between("%", "%") && is_name(text.trim_matches('%'))
+        || is_between("${", "}")
+        || is_between("$(", ")")
+        || is_between("{{", "}}")
+        || is_between("<%", "%>")
+        || is_between("<", ">") && !text.contains('\n') && !text.contains("</")
+        || ["op://", "vault:", "ref+", "...", "\u{2026}"]
+            .iter()
+            .any(|start| text.starts_with(start))
+}
+
+fn is_encrypted(text: &str) -> bool {
+    ["ENC[", "$ANSIBLE_VAULT", "-----BEGIN ", "age-encryption.org"]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
+fn account(wire: WireAccount, json: &str) -> Result<Account, Malformed> {
     let WireAccount { client_name, client_id, client_secret, secret, token } = wire;
+    if client_id.is_none() && client_secret.is_none() && token.is_none() && holds_nested(json) {
+        let fix = "store the inner object alone";
+        return Err(malformed("holds the account inside of another object or a list", fix));
+    }
     if client_secret.is_none() {
         if let Some(Field::Text(text)) = &token
             && let Some(bearer) = application_token(text.expose())
@@ -339,15 +532,20 @@ fn account(wire: WireAccount) -> Result<Account, String> {
             return bearer.map(Account::Application);
         }
         if secret.is_some() || token.is_some() {
-            let defect = "looks like an application token's, but its `token` is not `AstraCS:…`";
-            return Err(defect.to_owned());
+            let filled = token.or(secret).map(|field| replaced("token", field)).transpose();
+            filled?;
+            let what = "looks like an application token's, but its `token` is not `AstraCS:...`";
+            return Err(malformed(what, COPY));
         }
     }
-    let text = |name: &str, field: Option<Field>| match field {
+    let text = |name: &str, field: Option<Field>| match field
+        .map(|field| replaced(name, field))
+        .transpose()?
+    {
         Some(Field::Text(text)) if !text.expose().is_empty() => Ok(text),
-        Some(Field::Text(_)) => Err(format!("has an empty `{name}`")),
-        Some(Field::Other) => Err(format!("has a `{name}` that is not a string")),
-        None => Err(format!("has no `{name}`")),
+        Some(Field::Text(_)) => Err(malformed(format!("has an empty `{name}`"), COPY)),
+        Some(Field::Other) => Err(malformed(format!("has a `{name}` that is not a string"), COPY)),
+        None => Err(malformed(format!("has no `{name}`"), COPY)),
     };
     Ok(Account::Service(ServiceAccount {
         client_id: text("clientId", client_id)?.expose().to_owned(),
@@ -356,15 +554,63 @@ fn account(wire: WireAccount) -> Result<Account, String> {
     }))
 }
 
+/// A field, unless it is a placeholder or encrypted.
+fn replaced(name: &str, field: Field) -> Result<Field, Malformed> {
+    if let Field::Text(text) = &field {
+        if is_encrypted(text.expose()) {
+            let fix = "decrypt the file first, for example into `/dev/stdin`";
+            return Err(malformed(format!("has an encrypted `{name}`"), fix));
+        }
+        if is_placeholder(text.expose()) {
+            let what = format!("has a placeholder for its `{name}` that nothing has replaced");
+            return Err(malformed(what, REPLACE));
+        }
+    }
+    Ok(field)
+}
+
+/// Whether an object or a list inside of a JSON text has an account's keys.
+fn holds_nested(json: &str) -> bool {
+    fn has_keys(value: &Value, depth: u8) -> bool {
+        let inner: Box<dyn Iterator<Item = &Value>> = match value {
+            Value::Object(fields)
+                if fields.contains_key("clientSecret") || fields.contains_key("clientId") =>
+            {
+                return true;
+            }
+            Value::Object(fields) => Box::new(fields.values()),
+            Value::Array(items) => Box::new(items.iter()),
+            Value::String(text) => return is_beginning(text.as_bytes()) || encoded(text).is_some(),
+            _ => return false,
+        };
+        let mut inner = inner;
+        depth > 0 && inner.any(|value| has_keys(value, depth - 1))
+    }
+    // The copy is dropped without being zeroed, on the way to an error.
+    serde_json::from_str(json).is_ok_and(|value| has_keys(&value, 4))
+}
+
+impl ServiceAccount {
+    /// The field that has blanks or line ends at one of its ends. They may belong to it, and are sent.
+    pub fn padded_field(&self) -> Option<&'static str> {
+        let fields = [
+            ("clientSecret", self.client_secret.expose()),
+            ("clientId", &self.client_id),
+            ("clientName", &self.client_name),
+        ];
+        fields.into_iter().find(|(_, value)| value.trim() != *value).map(|(name, _)| name)
+    }
+}
+
 /// `None` when `text` is no application token; an error when it is a damaged one.
-fn application_token(text: &str) -> Option<Result<Secret, String>> {
+fn application_token(text: &str) -> Option<Result<Secret, Malformed>> {
     let rest = text.strip_prefix("AstraCS:")?;
     let parts: Vec<_> = rest.split(':').collect();
     let is_whole = parts.len() == 2 && parts.iter().all(|part| token::bearer(part) == Some(part));
     Some(if is_whole && text.len() <= token::LARGEST_BEARER {
         Ok(Secret::new(text.to_owned()))
     } else {
-        Err("holds a damaged application token (not `AstraCS:…:…`)".to_owned())
+        Err(malformed("holds a damaged application token (not `AstraCS:...:...`)", COPY))
     })
 }
 
@@ -382,7 +628,8 @@ mod tests {
                 account.client_secret.expose()
             ),
             Ok(Account::Application(token)) => format!("application token {}", token.expose()),
-            Err(defect) => format!("the file {defect}"),
+            Err(Malformed { what, fix }) if fix == COPY => format!("the file {what}"),
+            Err(Malformed { what, fix }) => format!("the file {what}: {fix}"),
         }
     }
 
@@ -411,7 +658,7 @@ mod tests {
 
     #[test]
     fn each_content_is_taken_or_its_defect_named() {
-        let contents = [
+        let contents: [&str; 59] = [
             r#"{"clientId":"i","clientName":"n","clientSecret":"s"}"#,
             "\u{feff} {\"clientId\":\"i\",\"clientName\":\"n@x\",\"clientSecret\":\"s\",\"more\":{}}\n",
             r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f"}"#,
@@ -436,6 +683,41 @@ mod tests {
             r#"{"clientId":"i","clientId":"j","clientName":"n","clientSecret":"s"}"#,
             r#"{"clientId":"i","secret":"s","token":"other"}"#,
             r#"{"clientId":"i","secret":"s"}"#,
+            "eyJjbGllbnRJZCI6ImkiLCJjbGllbnROYW1lIjoibiIsImNsaWVudFNlY3JldCI6InMifQ==",
+            "eyJjbGllbnRJZCI6ImkiLCJjbGll\nbnROYW1lIjoibiIsImNsaWVudFNlY3JldCI6InMifQ",
+            "QXN0cmFDUzppOjBm",
+            "\"eyJjbGllbnRJZCI6ImkiLCJjbGllbnROYW1lIjoibiIsImNsaWVudFNlY3JldCI6InMifQ==\"",
+            "7b22636c69656e744964223a2269227d",
+            "%7B%22clientId%22%3A%22i%22%7D",
+            r#""{\"clientId\":\"i\"}""#,
+            r#"[{"clientId":"i","clientName":"n","clientSecret":"s"}]"#,
+            r#"{"astra":{"clientId":"i","clientName":"n","clientSecret":"s"}}"#,
+            r#"{"accounts":[{"clientId":"i","clientName":"n","clientSecret":"s"}]}"#,
+            r#"{"kind":"Secret","data":{"account.json":"eyJjbGllbnRJZCI6ImkifQ=="}}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"$CLIENT_SECRET"}"#,
+            r#"{"clientId":"${CLIENT_ID}","clientName":"n","clientSecret":"s"}"#,
+            r#"{"clientId":"i","clientName":"{{ .Values.name }}","clientSecret":"s"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"<your client secret>"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"ENC[AES256_GCM,data:x]"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"$ecret"}"#,
+            r#"{"clientId":"<id>","secret":"s","token":"$TOKEN"}"#,
+            "{{ .Values.account }}",
+            "$ACCOUNT",
+            "${ACCOUNT}",
+            "<account>",
+            "%ACCOUNT%",
+            "op://vault/item",
+            "ENC[AES256_GCM,data:x]",
+            "$ANSIBLE_VAULT;1.1;AES256\n0f",
+            "-----BEGIN PGP MESSAGE-----",
+            "<!DOCTYPE html><html></html>",
+            "Authorization: Bearer AstraCS:i:0f",
+            "clientId=i\nclientSecret=s\n",
+            "export CLIENT_ID=i\r\nexport CLIENT_SECRET=s\r\n",
+            "ACCOUNT={\"clientId\":\"i\"}",
+            "---\nclientId: i\nclientName: n\n",
+            "{\u{201c}clientId\u{201d}:\u{201c}i\u{201d}}",
+            "{'clientId':'i'}",
         ];
         let table: Vec<_> =
             contents.map(|content| format!("{content:?}\n  {}", read_as(content))).into();
@@ -451,11 +733,11 @@ mod tests {
         "\"AstraCS:i:0f\""
           application token AstraCS:i:0f
         "AstraCS:i"
-          the file holds a damaged application token (not `AstraCS:…:…`)
+          the file holds a damaged application token (not `AstraCS:...:...`)
         "AstraCS:i:0 f"
-          the file holds a damaged application token (not `AstraCS:…:…`)
+          the file holds a damaged application token (not `AstraCS:...:...`)
         "AstraCS:"
-          the file holds a damaged application token (not `AstraCS:…:…`)
+          the file holds a damaged application token (not `AstraCS:...:...`)
         ""
           the file is empty
         " \n"
@@ -463,7 +745,7 @@ mod tests {
         "null"
           the file is neither a JSON object nor an application token
         "[]"
-          the file is neither a JSON object nor an application token
+          the file is a list, not one object: store the JSON object alone
         "hello"
           the file is neither a JSON object nor an application token
         "{"
@@ -485,24 +767,116 @@ mod tests {
         "{\"clientId\":\"i\",\"clientId\":\"j\",\"clientName\":\"n\",\"clientSecret\":\"s\"}"
           the file has a key twice, at line 1, column 26
         "{\"clientId\":\"i\",\"secret\":\"s\",\"token\":\"other\"}"
-          the file looks like an application token's, but its `token` is not `AstraCS:…`
+          the file looks like an application token's, but its `token` is not `AstraCS:...`
         "{\"clientId\":\"i\",\"secret\":\"s\"}"
-          the file looks like an application token's, but its `token` is not `AstraCS:…`
+          the file looks like an application token's, but its `token` is not `AstraCS:...`
+        "eyJjbGllbnRJZCI6ImkiLCJjbGllbnROYW1lIjoibiIsImNsaWVudFNlY3JldCI6InMifQ=="
+          the file is in base64: decode it with `base64 -d`, and store the JSON or the token alone
+        "eyJjbGllbnRJZCI6ImkiLCJjbGll\nbnROYW1lIjoibiIsImNsaWVudFNlY3JldCI6InMifQ"
+          the file is in base64: decode it with `base64 -d`, and store the JSON or the token alone
+        "QXN0cmFDUzppOjBm"
+          the file is in base64: decode it with `base64 -d`, and store the JSON or the token alone
+        "\"eyJjbGllbnRJZCI6ImkiLCJjbGllbnROYW1lIjoibiIsImNsaWVudFNlY3JldCI6InMifQ==\""
+          the file is in base64: decode it with `base64 -d`, and store the JSON or the token alone
+        "7b22636c69656e744964223a2269227d"
+          the file is in hexadecimal: decode it first, and store the JSON or the token alone
+        "%7B%22clientId%22%3A%22i%22%7D"
+          the file is percent-encoded: decode it first, and store the JSON or the token alone
+        "\"{\\\"clientId\\\":\\\"i\\\"}\""
+          the file is a JSON string that holds an object: store what is between the quotation marks, without the backslashes
+        "[{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"s\"}]"
+          the file is a list, not one object: store the JSON object alone
+        "{\"astra\":{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"s\"}}"
+          the file holds the account inside of another object or a list: store the inner object alone
+        "{\"accounts\":[{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"s\"}]}"
+          the file holds the account inside of another object or a list: store the inner object alone
+        "{\"kind\":\"Secret\",\"data\":{\"account.json\":\"eyJjbGllbnRJZCI6ImkifQ==\"}}"
+          the file holds the account inside of another object or a list: store the inner object alone
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"$CLIENT_SECRET\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"${CLIENT_ID}\",\"clientName\":\"n\",\"clientSecret\":\"s\"}"
+          the file has a placeholder for its `clientId` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"{{ .Values.name }}\",\"clientSecret\":\"s\"}"
+          the file has a placeholder for its `clientName` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"<your client secret>\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"ENC[AES256_GCM,data:x]\"}"
+          the file has an encrypted `clientSecret`: decrypt the file first, for example into `/dev/stdin`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"$ecret\"}"
+          service account n i $ecret
+        "{\"clientId\":\"<id>\",\"secret\":\"s\",\"token\":\"$TOKEN\"}"
+          the file has a placeholder for its `token` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{{ .Values.account }}"
+          the file is a placeholder that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "$ACCOUNT"
+          the file is a placeholder that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "${ACCOUNT}"
+          the file is a placeholder that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "<account>"
+          the file is a placeholder that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "%ACCOUNT%"
+          the file is a placeholder that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "op://vault/item"
+          the file is a placeholder that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "ENC[AES256_GCM,data:x]"
+          the file is encrypted: decrypt it first, for example into `/dev/stdin`
+        "$ANSIBLE_VAULT;1.1;AES256\n0f"
+          the file is encrypted: decrypt it first, for example into `/dev/stdin`
+        "-----BEGIN PGP MESSAGE-----"
+          the file is encrypted: decrypt it first, for example into `/dev/stdin`
+        "<!DOCTYPE html><html></html>"
+          the file is a web page or XML
+        "Authorization: Bearer AstraCS:i:0f"
+          the file is a header, not an account: store the application token alone, from `AstraCS:` on
+        "clientId=i\nclientSecret=s\n"
+          the file consists of assignments (`NAME=value`), as an `.env` file does: store the account as JSON, as Astra's dashboard gives it
+        "export CLIENT_ID=i\r\nexport CLIENT_SECRET=s\r\n"
+          the file consists of assignments (`NAME=value`), as an `.env` file does, with CR at the ends of its lines: store the account as JSON, as Astra's dashboard gives it
+        "ACCOUNT={\"clientId\":\"i\"}"
+          the file consists of assignments (`NAME=value`), as an `.env` file does: store the account as JSON, as Astra's dashboard gives it
+        "---\nclientId: i\nclientName: n\n"
+          the file is YAML or a list of fields, not JSON: store the account as JSON, as Astra's dashboard gives it
+        "{“clientId”:“i”}"
+          the file has typographic quotation marks, which JSON does not know
+        "{'clientId':'i'}"
+          the file is not JSON at line 1, column 2
         "#);
     }
 
     #[test]
+    fn a_field_with_blanks_at_its_ends_is_named() {
+        let padded = |id: &str, secret: &str| {
+            let json =
+                serde_json::json!({"clientId": id, "clientName": "n", "clientSecret": secret});
+            match parse(json.to_string().as_bytes()).unwrap() {
+                Account::Service(account) => account.padded_field(),
+                Account::Application(_) => None,
+            }
+        };
+        assert_eq!(padded("i", "s s"), None);
+        assert_eq!(padded("i", "s\n"), Some("clientSecret"));
+        assert_eq!(padded(" i", "s"), Some("clientId"));
+    }
+
+    #[test]
     fn utf_16_is_named() {
-        assert_eq!(parse(b"\xff\xfe{\0").unwrap_err(), "is UTF-16, not UTF-8");
-        assert_eq!(parse(b"\xc3").unwrap_err(), "is not UTF-8");
+        let utf_16 =
+            |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for bytes in [b"\xff\xfe{\0".to_vec(), utf_16(r#"{"clientId":"i"}"#), {
+            r#"{"clientId":"i"}"#.encode_utf16().flat_map(u16::to_be_bytes).collect()
+        }] {
+            assert_eq!(parse(&bytes).unwrap_err().what, "is UTF-16, not UTF-8");
+        }
+        assert_eq!(parse(b"\xc3").unwrap_err().what, "is not UTF-8");
+        assert_eq!(parse(b"\x1f\x8b\x08\0").unwrap_err().what, "is compressed by gzip");
     }
 
     proptest! {
         #[test]
         fn no_content_makes_the_parser_panic_or_shows_up_in_the_defect(content in "\\PC{6,40}") {
             for text in [content.clone(), format!(r#"{{"clientId":{content:?}}}"#)] {
-                if let Err(defect) = parse(text.as_bytes()) {
-                    prop_assert!(!defect.contains(&content));
+                if let Err(Malformed { what, .. }) = parse(text.as_bytes()) {
+                    prop_assert!(!what.contains(&content));
                 }
             }
         }

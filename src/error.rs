@@ -82,13 +82,18 @@ pub enum Error {
         /// The system's reason.
         why: String,
     },
+    /// The account file is a folder.
+    AccountFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The account file is open to others.
     AccountExposed {
         /// The account file.
         path: PathBuf,
         /// What is open: `may be read by everybody (mode 0644)`.
         exposure: String,
-        /// The command that closes it.
+        /// What to do, as an imperative.
         fix: String,
     },
     /// The account file holds something else.
@@ -96,7 +101,7 @@ pub enum Error {
         /// The account file.
         path: PathBuf,
         /// What is missing or wrong in it; never what it contains.
-        defect: String,
+        defect: Malformed,
     },
     /// The exchange brought no token.
     Exchange {
@@ -106,6 +111,8 @@ pub enum Error {
         remembered: Option<Remembered>,
         /// The account file.
         account: PathBuf,
+        /// The field of the account that has blanks at its ends.
+        padded: Option<&'static str>,
     },
     /// A host has refused the last tokens, and gets none for a while.
     Refused {
@@ -259,7 +266,7 @@ pub enum Defect {
     Exposed {
         /// What is open: `may be changed by everybody (mode 0666)`.
         exposure: String,
-        /// The command that closes it.
+        /// What to do, as an imperative.
         fix: String,
     },
     /// It is larger than any configuration.
@@ -335,6 +342,15 @@ impl Position {
             column: 1 + before[line_start..].chars().count(),
         }
     }
+}
+
+/// Why the content of an account file is no account.
+#[derive(Debug)]
+pub struct Malformed {
+    /// Completes "the account file …".
+    pub what: String,
+    /// What to do.
+    pub fix: &'static str,
 }
 
 /// How long ago an exchange failed, and for how long that is remembered.
@@ -460,9 +476,12 @@ impl fmt::Display for Error {
                 write!(f, "the account file {} {exposure}", shown::path(path))
             }
             Self::AccountMalformed { path, defect } => {
-                write!(f, "the account file {} {defect}", shown::path(path))
+                write!(f, "the account file {} {}", shown::path(path), defect.what)
             }
-            Self::Exchange { trouble, remembered, account: _ } => {
+            Self::AccountFolder { path } => {
+                write!(f, "the account file {} is a folder", shown::path(path))
+            }
+            Self::Exchange { trouble, remembered, account: _, padded: _ } => {
                 trouble.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
@@ -573,7 +592,7 @@ impl Defect {
             }
             Self::Unreadable(_) => "let this user read it".to_owned(),
             Self::NotRegular => "put a regular file in its place".to_owned(),
-            Self::Exposed { exposure: _, fix } => format!("run `{fix}`"),
+            Self::Exposed { exposure: _, fix } => fix.clone(),
             Self::TooLarge => "remove from it what is no configuration".to_owned(),
             Self::NotText => "save it as UTF-8".to_owned(),
             Self::Empty => "write `{}` into it, or remove it".to_owned(),
@@ -681,12 +700,22 @@ impl Error {
                     .to_owned()
             }
             Self::AccountExposed { fix, .. } => format!(
-                "run `{fix}`, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same"
+                "{fix}, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same"
             ),
-            Self::AccountMalformed { .. } => {
-                "copy the service account (`clientId`, `clientName`, `clientSecret`) or the \
-                 application token (`AstraCS:…`) from Astra's dashboard anew"
+            Self::AccountMalformed { defect, .. } => defect.fix.to_owned(),
+            Self::AccountFolder { .. } => {
+                "name the file in it with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`; a \
+                 container engine makes an empty folder where a file to be mounted does not exist"
                     .to_owned()
+            }
+            Self::Exchange { trouble, account, padded: Some(field), .. }
+                if trouble.is_rejection() =>
+            {
+                format!(
+                    "take the blanks or line ends off the ends of `{field}` in {}, unless they belong \
+                     to it",
+                    shown::path(account)
+                )
             }
             Self::Exchange { trouble, account, .. } => trouble.hint(&shown::path(account)),
             Self::Refused { .. } => {
@@ -783,6 +812,7 @@ impl Error {
             | Self::AccountUnreadable { .. }
             | Self::AccountExposed { .. }
             | Self::AccountMalformed { .. }
+            | Self::AccountFolder { .. }
             | Self::AccountKept { .. } => 3,
             Self::Exchange { trouble, .. } => trouble.exit_code(),
             Self::Refused { .. } => 4,
@@ -795,7 +825,8 @@ impl ExchangeError {
         match (self.kind, &self.proxy) {
             (ExchangeErrorKind::Rejected(_), _) => format!(
                 "check in Astra's dashboard that the service account in {account} still exists, and \
-                 that the organisation's IP access list admits this machine"
+                 that the organisation's IP access list admits this machine; if its secret was \
+                 rotated, store the new one with `astra-credential setup account`"
             ),
             (ExchangeErrorKind::Gone(_), _) => format!(
                 "check `--api-url` (the base without `/v2`); if it is right, create an application \
@@ -918,6 +949,7 @@ mod tests {
             },
             remembered: None,
             account: "/account.json".into(),
+            padded: None,
         }
     }
 
@@ -934,6 +966,10 @@ mod tests {
     #[test]
     fn the_catalogue() {
         let path = || PathBuf::from("/account.json");
+        let mut padded = trouble(ExchangeErrorKind::Rejected(401), "no such client", None);
+        if let Error::Exchange { padded, .. } = &mut padded {
+            *padded = Some("clientSecret");
+        }
         let mut remembered = trouble(ExchangeErrorKind::Rejected(401), "no such client", None);
         if let Error::Exchange { remembered, .. } = &mut remembered {
             *remembered = Some(Remembered { ago: 12, wait: 18 });
@@ -954,7 +990,7 @@ mod tests {
             config(Defect::NotRegular),
             config(Defect::Exposed {
                 exposure: "may be changed by everybody (mode 0666)".to_owned(),
-                fix: "chmod go-w /config.json".to_owned(),
+                fix: "run `chmod go-w /config.json`".to_owned(),
             }),
             config(Defect::TooLarge),
             config(Defect::NotText),
@@ -1014,9 +1050,17 @@ mod tests {
             Error::AccountExposed {
                 path: path(),
                 exposure: "may be read by everybody (mode 0644)".to_owned(),
-                fix: "chmod 600 /account.json".to_owned(),
+                fix: "run `chmod 600 /account.json`".to_owned(),
             },
-            Error::AccountMalformed { path: path(), defect: "has no `clientSecret`".to_owned() },
+            Error::AccountMalformed {
+                path: path(),
+                defect: Malformed {
+                    what: "has no `clientSecret`".to_owned(),
+                    fix: "copy the service account from Astra's dashboard anew",
+                },
+            },
+            Error::AccountFolder { path: path() },
+            padded,
             trouble(ExchangeErrorKind::Rejected(401), "no such client", None),
             remembered,
             trouble(ExchangeErrorKind::Gone(404), "", None),
@@ -1199,13 +1243,19 @@ mod tests {
           hint: run `chmod 600 /account.json`, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
           exit code 3
         the account file `/account.json` has no `clientSecret`
-          hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+          hint: copy the service account from Astra's dashboard anew
+          exit code 3
+        the account file `/account.json` is a folder
+          hint: name the file in it with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`; a container engine makes an empty folder where a file to be mounted does not exist
           exit code 3
         `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine
+          hint: take the blanks or line ends off the ends of `clientSecret` in `/account.json`, unless they belong to it
+          exit code 4
+        `https://api.example.com` rejected the service account (401): no such client
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client (12 s ago; not asked again for another 18 s)
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
           exit code 4
         `https://api.example.com` has no `/v2/authenticateServiceAccount` (404)
           hint: check `--api-url` (the base without `/v2`); if it is right, create an application token in Astra's dashboard and put it into `/account.json`

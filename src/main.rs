@@ -88,11 +88,12 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
 
 /// The whole program; gives its exit code.
 fn start() -> u8 {
+    message::set_locale(is_utf_8);
     let line = match cli::parse(arguments()) {
         Ok(line) => line,
         Err(message) => {
             if !message.use_stderr() {
-                let written = write(message.to_string().as_bytes());
+                let written = write(message::in_locale(&message.to_string()).as_bytes());
                 return written.map_or_else(|error| fail(&error), |()| 0);
             }
             let (command, flags, error) = cli::mistake(arguments(), &message);
@@ -102,7 +103,7 @@ fn start() -> u8 {
             }
             // Without any command the help is printed, which repeats no argument.
             if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-                let _ = message.print();
+                message::show(&message.to_string());
             } else {
                 say(&format!("{error}\nhint: {}", error.hint()));
             }
@@ -135,6 +136,14 @@ fn fail_under_eval(shell: Dialect) {
     if !io::stdout().is_terminal() {
         let _ = write(command::no_environment(shell).as_bytes());
     }
+}
+
+/// Whether the locale's characters are those of UTF-8, by the variables of setlocale(3).
+fn is_utf_8() -> bool {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
 }
 
 /// Prints an error and its hint; gives its exit code.
@@ -215,14 +224,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         }
         Task::Status { json } => {
             let (answer, code) = status::run(&configuration, &stored_accounts(), look(*json))?;
-            return Ok((answer.into(), code));
+            return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Doctor { json, online } => {
             let around = doctor::Surroundings { env: &env, paths: &paths, binary: program().ok() };
             let stored = stored_accounts();
             let (answer, code) =
                 doctor::run(&configuration, &stored, around, *online, look(*json))?;
-            return Ok((answer.into(), code));
+            return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Kubernetes(stated) => {
             let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
@@ -250,6 +259,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     }
     .map(|answer| (Zeroizing::new(answer), 0))
     .map_err(Failed::from)
+}
+
+/// An answer for people in the locale's characters; JSON is UTF-8.
+fn in_locale(answer: Vec<u8>, is_json: bool) -> Vec<u8> {
+    match std::str::from_utf8(&answer) {
+        Ok(text) if !is_json => message::in_locale(text).into_owned().into_bytes(),
+        _ => answer,
+    }
 }
 
 /// Keeps a failure that is no account's for `status` to show, unless [`serve`] has kept it as one.

@@ -5,8 +5,10 @@
 //! until it is wiped by [`wipe`] or by whatever is said next; where standard error is no terminal,
 //! it is not said.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -21,10 +23,44 @@ static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 /// Back to the first column, and clear to the end of the line.
 const WIPE: &str = "\r\x1b[K";
 
+/// Tells whether the locale is one of UTF-8. A function, because most calls print no message.
+static IS_UTF_8: OnceLock<fn() -> bool> = OnceLock::new();
+
+/// Has messages printed in ASCII unless `is_utf_8`.
+pub fn set_locale(is_utf_8: fn() -> bool) {
+    let _ = IS_UTF_8.set(is_utf_8);
+}
+
+/// A text in the characters of the locale: in ASCII unless that is one of UTF-8.
+pub fn in_locale(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || IS_UTF_8.get().is_none_or(|is_utf_8| is_utf_8()) {
+        return Cow::Borrowed(text);
+    }
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{2026}' => ascii.push_str("..."),
+            '\u{2018}' | '\u{2019}' => ascii.push('\''),
+            '\u{201c}' | '\u{201d}' => ascii.push('"'),
+            '\u{2010}'..='\u{2015}' => ascii.push('-'),
+            '\u{2192}' => ascii.push_str("->"),
+            c if c.is_ascii() => ascii.push(c),
+            c => ascii.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(ascii)
+}
+
 /// One message on standard error. A full or closed one is no reason to fail.
 pub fn say(message: &str) {
     let wipe = if IS_SHOWN.swap(false, Ordering::Relaxed) { WIPE } else { "" };
+    let message = in_locale(message);
     let _ = io::stderr().write_all(format!("{wipe}astra-credential: {message}\n").as_bytes());
+}
+
+/// Prints a text of several lines on standard error, as it is.
+pub fn show(text: &str) {
+    let _ = io::stderr().write_all(in_locale(text).as_bytes());
 }
 
 /// Takes back what was said for now.
@@ -57,6 +93,7 @@ pub fn explain<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
 fn say_for_now(message: &dyn Display) {
     if io::stderr().is_terminal() {
         let line = format!("astra-credential: {message}");
+        let line = in_locale(&line);
         // A line that wraps could not be wiped.
         let shown: String = line.chars().take(columns() - 1).collect();
         IS_SHOWN.store(true, Ordering::Relaxed);

@@ -61,7 +61,8 @@ pub fn serve(
     served.map_err(|failure| {
         let error = match failure {
             Failure::Exchange { error, remembered } => {
-                Error::Exchange { trouble: error, remembered, account: path }
+                let padded = account.padded_field();
+                Error::Exchange { trouble: error, remembered, account: path, padded }
             }
             Failure::Refused { host, wait } => Error::Refused { host, wait },
         };

@@ -192,14 +192,19 @@ fn is_port(port: &str) -> bool {
 /// Whether a host may be written into a configuration: a label of its own is short, and a name of several
 /// ends as domains do. A secret that consists of letters, digits and hyphens has the form of a host too.
 pub fn is_usable_host(text: &str) -> bool {
+    // The cheap questions first: a warm call asks them of each host of the configuration file.
     let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
-    let name = name.trim_end_matches('.');
-    is_host(text)
-        || is_port(port)
-            && match name.rsplit_once('.') {
-                Some((_, top)) => (2..=24).contains(&top.len()) && is_word(top) && name.len() < 254,
-                None => name.len() <= 24,
-            }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let has_form = match name.rfind('.') {
+        Some(dot) => {
+            let top = &name.as_bytes()[dot + 1..];
+            matches!(top.len(), 2..=24)
+                && top.iter().all(u8::is_ascii_alphabetic)
+                && name.len() < 254
+        }
+        None => name.len() <= 24,
+    };
+    has_form && is_port(port) || is_host(text)
 }
 
 /// `3f2a9c1b-…-eu-west-1`: a UUID and the region behind it, which no client secret has.

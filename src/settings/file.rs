@@ -113,7 +113,7 @@ fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What lets others change the file, and the command that closes it.
+/// What lets others change the file, and what to do about it.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -123,14 +123,14 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     let quoted = || account::quoted(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
         let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, format!("chown {caller} {}", quoted())));
+        return Some((exposure, account::for_its_owner(caller)));
     }
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",
         _ if mode & 0o020 != 0 => "may be changed by its group",
         _ => return None,
     };
-    Some((format!("{by} (mode {mode:04o})"), format!("chmod go-w {}", quoted())))
+    Some((format!("{by} (mode {mode:04o})"), format!("run `chmod go-w {}`", quoted())))
 }
 
 #[cfg(not(unix))]

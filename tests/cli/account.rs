@@ -84,6 +84,76 @@ fn a_file_that_is_open_to_others_is_refused_with_the_command_that_closes_it() {
     transcript!(read, everybody, group, others, all);
 }
 
+/// Each hint says what helps, and none makes a file another user's.
+#[test]
+fn no_hint_takes_a_file_from_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a file away");
+        return;
+    }
+    let world = World::new();
+    chown(world.account_file(), Some(12345), None).unwrap();
+    for line in ["token", "doctor --timeout 0.5", "status"] {
+        let done = world.call(line).run();
+        let told = done.stdout() + &done.stderr();
+        assert!(told.contains("without `sudo`") && !told.contains("chown"), "{told}");
+    }
+    let config = world.write(".config/astra-credential/config.json", "{}");
+    chown(config, Some(12345), None).unwrap();
+    let told = world.call("token").run().failure(2);
+    assert!(told.contains("without `sudo`") && !told.contains("chown"), "{told}");
+}
+
+/// A file system without modes shows 0777 whatever `chmod` was told: the hint has to name another way.
+#[test]
+fn a_file_that_everybody_may_change_has_a_hint_that_helps_without_chmod_too() {
+    let world = World::new();
+    set_mode(&world.account_file(), 0o777);
+    let told = world.call("token").run().failure(3);
+    assert!(told.contains("another file system") && !told.contains("sudo"), "{told}");
+    assert!(told.contains("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1"), "{told}");
+}
+
+#[test]
+fn a_field_with_blanks_at_its_ends_is_told_of_when_the_account_is_rejected() {
+    let world = World::new();
+    let account = world.astra.account_json();
+    world.write_account(&account.replace("secret000000", "secret000000\\n"));
+    let rejected = world.call("token").run();
+    rejected.failure(4);
+    let doctor = world.call("doctor").run().stdout();
+    assert!(doctor.contains("`clientSecret` has blanks"), "{doctor}");
+    world.write_account(&account.replace("secret000000", "secret111111"));
+    let rotated = world.call("token").run();
+    assert!(rotated.failure(4).contains("`astra-credential setup account`"), "{rotated}");
+    transcript!(rejected, rotated);
+}
+
+#[test]
+fn what_stands_in_place_of_an_account_is_named_offline_and_not_quoted() {
+    let world = World::new();
+    let mut parts = Vec::new();
+    for content in [
+        "eyJjbGllbnRJZCI6Imh1c2giLCJjbGllbnROYW1lIjoiaHVzaCIsImNsaWVudFNlY3JldCI6Imh1c2gifQ==",
+        r#"{"hush":{"clientId":"hush","clientName":"hush","clientSecret":"hush"}}"#,
+        r#"[{"clientId":"hush","clientName":"hush","clientSecret":"hush"}]"#,
+        r#"{"clientId":"hush","clientName":"hush","clientSecret":"${hush}"}"#,
+        "{{ .hush }}",
+        "clientId=hush\r\nclientSecret=hush\r\n",
+    ] {
+        world.write_account(content);
+        let done = world.call("token").run();
+        assert!(!done.failure(3).contains("hush"), "{done}");
+        parts.push(done.to_string());
+    }
+    let utf_16 = r#"{"clientId":"hush"}"#.encode_utf16().flat_map(u16::to_le_bytes);
+    fs::write(world.account_file(), utf_16.collect::<Vec<_>>()).unwrap();
+    assert!(world.call("token").run().failure(3).contains("UTF-16"));
+    assert_eq!(world.astra.connections(), 0);
+    let told = parts.join("\n");
+    transcript!(told);
+}
+
 #[test]
 fn another_users_file_is_refused_and_roots_own_volume_is_not() {
     if !rustix::process::geteuid().is_root() {

@@ -190,6 +190,10 @@ impl Stage {
                 continue;
             };
             let number = *counts.entry(name).and_modify(|count| *count += 1).or_insert(1);
+            // The standard library's own check, in a debug build alone.
+            if line.contains("F_GETFD") {
+                continue;
+            }
             let is_of_socket = ["connect", "sendto", "recvfrom"].contains(&name);
             // How often it receives is up to the network.
             let is_steady = name != "recvfrom" || number == 1;
@@ -202,8 +206,9 @@ impl Stage {
         points
     }
 
-    /// Runs the pair, and gives the invariants that do not hold.
-    fn run(&self, first: Operation, second: Operation, point: &Point) -> Vec<String> {
+    /// Runs the pair, and gives the invariants that do not hold; `None` if the first process ended before
+    /// it came to the point.
+    fn run(&self, first: Operation, second: Operation, point: &Point) -> Option<Vec<String>> {
         let Self { world, .. } = self;
         self.arrange(first.state);
         let exchanges = world.astra.exchanges();
@@ -213,7 +218,10 @@ impl Stage {
         let Point { name, number, .. } = point;
         let options = format!("-e trace={name} -e inject={name}:signal=SIGSTOP:when={number}");
         let mut stopped = self.traced(&options, first, "10");
-        self.wait_for_stop(&mut stopped);
+        if !self.is_stopped(&mut stopped) {
+            let _ = stopped.wait();
+            return None;
+        }
         if ["connect", "sendto", "recvfrom"].contains(&name.as_str()) {
             // A request that has been sent is to be answered in the first operation's way.
             thread::sleep(Duration::from_millis(20));
@@ -298,16 +306,20 @@ impl Stage {
                 stderr.lines().next().unwrap_or_default()
             ));
         }
-        broken
+        Some(broken)
     }
 
-    fn wait_for_stop(&self, child: &mut Child) {
+    /// Waits until the process is stopped, or has ended.
+    fn is_stopped(&self, child: &mut Child) -> bool {
         let patience = Instant::now() + Duration::from_secs(20);
         while !self.trace().contains("--- stopped by SIGSTOP ---") {
-            assert!(child.try_wait().unwrap().is_none(), "it ended: {}", self.trace());
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
             assert!(Instant::now() < patience, "not stopped: {}", self.trace());
             thread::sleep(Duration::from_millis(1));
         }
+        true
     }
 
     /// Continues the process, whose parent `strace` is.
@@ -344,7 +356,7 @@ fn whatever_is_stopped_no_token_is_lost_and_none_comes_back() {
     let chosen: Vec<_> = runs.iter().step_by(stride).collect();
     let next = AtomicUsize::new(0);
     let report = Mutex::new(String::new());
-    let violations = AtomicUsize::new(0);
+    let (violations, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     // A run sleeps for most of its time.
     thread::scope(|scope| {
         for _ in 0..6 {
@@ -353,7 +365,10 @@ fn whatever_is_stopped_no_token_is_lost_and_none_comes_back() {
                 while let Some((first, second, point)) =
                     chosen.get(next.fetch_add(1, Ordering::SeqCst))
                 {
-                    let broken = stage.run(*first, *second, point);
+                    let Some(broken) = stage.run(*first, *second, point) else {
+                        missed.fetch_add(1, Ordering::SeqCst);
+                        continue;
+                    };
                     if !broken.is_empty() {
                         violations.fetch_add(1, Ordering::SeqCst);
                         let Point { number, shown, .. } = point;
@@ -369,6 +384,8 @@ fn whatever_is_stopped_no_token_is_lost_and_none_comes_back() {
             });
         }
     });
-    let violations = violations.into_inner();
+    // How often a call is made may depend on the network.
+    let (violations, missed) = (violations.into_inner(), missed.into_inner());
+    assert!(missed * 20 < chosen.len(), "{missed} of {} did not come to the point", chosen.len());
     assert_eq!(violations, 0, "in {} runs:\n{}", chosen.len(), report.into_inner().unwrap());
 }

@@ -229,3 +229,44 @@ fn a_reader_that_leaves_early_is_an_error_and_no_panic() {
     assert_eq!(code, 1);
     assert!(stderr.contains("standard output") && !stderr.contains("panic"), "{stderr}");
 }
+
+/// As a service manager, a container or an old terminal has it.
+#[test]
+fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::error(418, "d\u{e9}faut \u{201c}x\u{201d}\u{2026}"));
+    let said = |names: &[(&str, &str)], line: &str| {
+        let call = names
+            .iter()
+            .fold(world.call(line).without("LANG"), |call, (name, value)| call.env(name, *value));
+        let done = call.run();
+        done.stdout() + &done.stderr()
+    };
+    let ascii: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("LANG", "C")],
+        &[("LANG", "de_DE.ISO-8859-1")],
+        &[("LANG", "C.UTF-8"), ("LC_ALL", "POSIX")],
+        &[("LANG", "C.UTF-8"), ("LC_CTYPE", "C")],
+    ];
+    for names in ascii {
+        for line in
+            ["token --refresh", "status", "doctor --online", "token --help", "", "env --help"]
+        {
+            let said = said(names, line);
+            assert!(said.is_ascii(), "{names:?} {line}: {said}");
+        }
+        assert!(said(names, "token --refresh").contains(r#"d\u{e9}faut "x"..."#));
+    }
+    let utf_8: [&[(&str, &str)]; 3] = [
+        &[("LANG", "C.utf8")],
+        &[("LC_ALL", "en_GB.UTF-8"), ("LANG", "C")],
+        &[("LC_ALL", ""), ("LANG", "C.UTF-8")],
+    ];
+    for names in utf_8 {
+        assert!(
+            said(names, "token --refresh").contains("d\u{e9}faut \u{201c}x\u{201d}\u{2026}"),
+            "{names:?}"
+        );
+    }
+}

@@ -92,6 +92,7 @@ impl World {
         let environment = vec![
             ("HOME".into(), self.home.path().into()),
             ("PATH".into(), path().into()),
+            ("LANG".into(), "C.UTF-8".into()),
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
         ];
