@@ -509,11 +509,15 @@ static NAMES: [Name; 16] = [
             PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
         };
         let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
-        let help =
-            "The shell that evaluates it [default: sh, which is also\nbash, zsh, ksh and dash]\n";
+        let help = "The shell that evaluates it: sh (also bash, zsh,\nksh, dash), fish, csh, powershell, elvish, xonsh\nor json [default: sh]";
         command
             .arg(
-                Arg::new("shell").long("shell").value_name("SHELL").help(help).value_parser(shells),
+                Arg::new("shell")
+                    .long("shell")
+                    .value_name("SHELL")
+                    .help(help)
+                    .value_parser(shells)
+                    .hide_possible_values(true),
             )
             .after_help(ENV)
     }),

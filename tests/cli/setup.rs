@@ -814,13 +814,13 @@ fn the_account_is_checked_and_stored_privately() {
     let home = world.home.path().to_string_lossy().into_owned();
     insta::assert_snapshot!(said.join("\n").replace(&home, "~"), @"
     astra-credential: the account file `/dev/stdin` has no `clientName`
-    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
 
     astra-credential: `~/.config/astra-credential/service-account.json` is not the file of the same account, and is kept
     hint: move it away first: `mv ~/.config/astra-credential/service-account.json ~/.config/astra-credential/service-account.json.old`
 
     astra-credential: the account file `/dev/stdin` is empty
-    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
     ");
 }
 
