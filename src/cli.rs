@@ -234,6 +234,9 @@ variable or setting.";
 const KUBERNETES: &str = concat!(
     "\
 Set-up:
+  astra-credential setup kubectl
+
+By hand:
   kubectl config set-credentials astra --exec-command=astra-credential \\
     --exec-arg=kubernetes --exec-interactive-mode=Never \\
     --exec-api-version=client.authentication.k8s.io/v1",
@@ -241,9 +244,12 @@ Set-up:
 );
 
 const GIT: &str = "\
-Set-up, with a link named `git-credential-astra` on PATH:
+Set-up:
+  astra-credential setup git --host git.example.com
+
+By hand, with the host in config.json:
   git config --global credential.https://git.example.com.helper \\
-    'astra --host git.example.com'
+    '/usr/local/bin/astra-credential git'
 
 git erases a token that its server refuses, and the next call gets a new one.
 Other tools do not: they are served a revoked token until it expires, since only
@@ -252,25 +258,33 @@ its server knows that it is revoked. To delete it for all of them:
 
 const BAZEL: &str = concat!(
     "\
-Set-up in .bazelrc, with a link named `bazel-credential-astra` on PATH
-and `ASTRA_CREDENTIAL_HOSTS=cache.example.com` in the environment:
-  common --credential_helper=cache.example.com=bazel-credential-astra",
+Set-up:
+  astra-credential setup bazel --host cache.example.com
+
+By hand, in .bazelrc, with the host in config.json and a link:
+  common --credential_helper=cache.example.com=/PATH/bazel-credential-astra",
     revoked!()
 );
 
 const DOCKER: &str = concat!(
     "\
-Set-up in ~/.docker/config.json, with a link named `docker-credential-astra` on
-PATH and `ASTRA_CREDENTIAL_HOSTS=registry.example.com` in the environment:
+Set-up:
+  astra-credential setup docker --host registry.example.com
+
+By hand, in ~/.docker/config.json, with the host in config.json of this program
+and a link named `docker-credential-astra` on PATH:
   { \"credHelpers\": { \"registry.example.com\": \"astra\" } }",
     revoked!()
 );
 
 const TERRAFORM: &str = concat!(
     "\
-Set-up for registries, in ~/.terraformrc, with a link named
+Set-up for registries:
+  astra-credential setup terraform --host registry.example.com
+
+By hand, in ~/.terraformrc, with the host in config.json and a link named
 `terraform-credentials-astra` in ~/.terraform.d/plugins:
-  credentials_helper \"astra\" { args = [\"--host\", \"registry.example.com\"] }
+  credentials_helper \"astra\" {}
 
 An external data source stores the token in the state, in clear text:
   data \"external\" \"astra\" {
@@ -509,11 +523,15 @@ static NAMES: [Name; 16] = [
             PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
         };
         let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
-        let help =
-            "The shell that evaluates it [default: sh, which is also\nbash, zsh, ksh and dash]\n";
+        let help = "The shell that evaluates it: sh, fish, csh, powershell,\nelvish, xonsh or json [default: sh, which is also bash,\nzsh, ksh and dash]";
         command
             .arg(
-                Arg::new("shell").long("shell").value_name("SHELL").help(help).value_parser(shells),
+                Arg::new("shell")
+                    .long("shell")
+                    .value_name("SHELL")
+                    .help(help)
+                    .value_parser(shells)
+                    .hide_possible_values(true),
             )
             .after_help(ENV)
     }),

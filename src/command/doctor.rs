@@ -3,6 +3,7 @@
 //! Meant for the environment in which a tool fails. Nothing it sends holds a secret, except in the
 //! exchange that `--online` asks for. Each check of the network ends within five seconds.
 
+mod finding;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Colour, Look, Verdict};
+use self::finding::Finding;
+use self::tools::Tools;
+use super::{Look, Verdict};
 use crate::account::Account;
 use crate::cache::{self, Cache, Entry, Refusal};
 use crate::error::{Error, ExchangeError};
@@ -29,12 +32,6 @@ pub struct Patient<'a> {
     pub configuration: &'a Configuration<'a>,
     /// The accounts; the first is the one that answers where no host is known.
     pub accounts: Vec<Subject>,
-    /// The environment.
-    pub env: &'a Environment<'a>,
-    /// Looks a list of paths up.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file.
-    pub binary: Option<PathBuf>,
 }
 
 /// One account.
@@ -46,16 +43,6 @@ pub struct Subject {
     cache: Cache,
     /// The outcome of an exchange, if one was asked for.
     exchange: Option<Result<Credential, Error>>,
-}
-
-/// The outcome of one check.
-#[derive(Serialize)]
-struct Finding {
-    check: &'static str,
-    state: Verdict,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
 }
 
 /// The longest that one check of the network takes.
@@ -98,14 +85,15 @@ pub fn run(
     let Surroundings { env, paths, binary } = around;
     let examine = || {
         let accounts = settings.into_iter().map(subject).collect();
-        let patient = Patient { configuration, accounts, env, paths, binary };
+        let tools = Tools { configuration, env, paths, binary };
+        let patient = Patient { configuration, accounts };
         let mut findings = patient.configuration();
         findings.extend(patient.accounts.iter().flat_map(Subject::account_file));
         findings.extend(patient.accounts.iter().flat_map(|subject| subject.token(is_alone)));
         findings.extend(patient.cache());
         findings.extend(patient.network());
         findings.extend(patient.accounts.iter().map(Subject::exchange));
-        findings.extend(tools::examine(&patient));
+        findings.extend(tools::examine(&tools));
         findings
     };
     let findings = message::explain("going through what can be wrong", examine);
@@ -122,28 +110,6 @@ pub fn run(
         Look::Text { colour, .. } => findings.iter().map(|finding| finding.lines(colour)).collect(),
     };
     Ok((answer.into_bytes(), u8::from(has_failed)))
-}
-
-impl Finding {
-    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: Verdict::Ok, detail: detail.into(), hint: None }
-    }
-
-    fn warning(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        let hint = Some(hint.into());
-        Self { check, state: Verdict::Warning, detail: detail.into(), hint }
-    }
-
-    fn failure(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { state: Verdict::Failure, ..Self::warning(check, detail, hint) }
-    }
-
-    fn lines(&self, colour: Colour) -> String {
-        let Self { check, state, detail, hint } = self;
-        let state = colour.paint(state, &format!("{:8}", state.word()));
-        let hint = hint.as_ref().map(|hint| format!("{:23}hint: {hint}\n", ""));
-        format!("{state} {check:13} {detail}\n{}", hint.unwrap_or_default())
-    }
 }
 
 impl Patient<'_> {

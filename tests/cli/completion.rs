@@ -164,7 +164,7 @@ fn values_fit_their_flag_and_their_command() {
         ("astra-credential token --min-valid ", &["5m", "30m", "1h", "2h"]),
         ("astra-credential token --timeout ", &["5", "10", "30", "60"]),
         ("astra-credential token --api-url ", &[]),
-        ("astra-credential env --shell p", &["powershell"]),
+        ("astra-credential env --shell po", &["powershell"]),
         ("astra-credential man git-", &["git-credential-astra"]),
         ("astra-credential setup ku", &["kubectl"]),
         ("astra-credential kubernetes --api-version ", &["v1", "v1beta1"]),

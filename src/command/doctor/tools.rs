@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Finding, Patient};
+use super::finding::Finding;
 use crate::account::{self, quoted};
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{DEFAULT_ACCOUNT, Who};
+use crate::settings::{Configuration, DEFAULT_ACCOUNT, Environment, Who};
 use crate::shown::{self, Shown, harmless};
 
 /// The longest time that another program may take for an answer, and the most bytes of it.
@@ -31,6 +31,18 @@ const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// The folders that every process has on its `PATH`.
 const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+
+/// What the tools are examined with.
+pub struct Tools<'a> {
+    /// The configuration.
+    pub configuration: &'a Configuration<'a>,
+    /// The environment.
+    pub env: &'a Environment<'a>,
+    /// Looks a list of paths up.
+    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
+    /// This program's own file.
+    pub binary: Option<PathBuf>,
+}
 
 /// A tool's entry for this program.
 struct Entry {
@@ -47,22 +59,22 @@ struct Entry {
 }
 
 /// The binary, then the tools.
-pub fn examine(patient: &Patient<'_>) -> Vec<Finding> {
+pub fn examine(examined: &Tools<'_>) -> Vec<Finding> {
     let tools = [
-        ("kubectl", patient.kubectl()),
-        ("git", patient.git()),
-        ("bazel", patient.bazel()),
-        ("docker", patient.docker()),
-        ("terraform", patient.terraform()),
+        ("kubectl", examined.kubectl()),
+        ("git", examined.git()),
+        ("bazel", examined.bazel()),
+        ("docker", examined.docker()),
+        ("terraform", examined.terraform()),
     ];
     let tools = tools.into_iter().flat_map(|(tool, entries)| match entries.as_slice() {
         [] => vec![Finding::ok(tool, "not configured")],
-        entries => entries.iter().map(|entry| patient.entry(tool, entry)).collect(),
+        entries => entries.iter().map(|entry| examined.entry(tool, entry)).collect(),
     });
-    patient.binaries().into_iter().chain(tools).collect()
+    examined.binaries().into_iter().chain(tools).collect()
 }
 
-impl Patient<'_> {
+impl Tools<'_> {
     /// This binary, and others of its name on `PATH`.
     fn binaries(&self) -> Vec<Finding> {
         const CHECK: &str = "binary";
@@ -73,8 +85,9 @@ impl Patient<'_> {
         };
         let mut findings = vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown(own)))];
         let mut others: Vec<PathBuf> = Vec::new();
-        let on_path =
-            (self.paths)("PATH").into_iter().map(|folder| folder.join("astra-credential"));
+        let on_path = (self.paths)("PATH")
+            .into_iter()
+            .map(|folder| folder.join(executable("astra-credential")));
         for path in on_path.filter(|path| path.is_file() && !self.is_this(path)) {
             // Several links to one binary are one.
             if let Ok(other) = path.canonicalize()
@@ -386,7 +399,7 @@ impl Patient<'_> {
         }
         let entry = |host| Entry {
             place: format!("`{}`", shown(&file)),
-            program: "docker-credential-astra".into(),
+            program: executable("docker-credential-astra").into(),
             host,
             account: None,
             obstacle: None,
@@ -396,14 +409,17 @@ impl Patient<'_> {
 
     /// Terraform reads a file that is named to it, or else the user's and those in its folder.
     fn terraform(&self) -> Vec<Entry> {
-        let folder = self.home(".terraform.d");
+        let windows = || Some(PathBuf::from((self.env)("APPDATA")?).join("terraform.d"));
+        let folder = if cfg!(windows) { windows() } else { self.home(".terraform.d") };
         let named = ["TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG"].into_iter().find_map(self.env);
         let named = named.filter(|value| !value.is_empty()).map(PathBuf::from);
         let files = named.map_or_else(
             || {
                 let usual = [".terraformrc", ".tofurc"].into_iter();
                 let further = folder.as_deref().map(terraform::further_files).unwrap_or_default();
-                usual.filter_map(|name| self.home(name)).chain(further).collect()
+                let windows = folder.as_deref().filter(|_| cfg!(windows)).and_then(Path::parent);
+                let windows = windows.map(|folder| folder.join("terraform.rc"));
+                usual.filter_map(|name| self.home(name)).chain(windows).chain(further).collect()
             },
             |file| vec![file],
         );
@@ -411,7 +427,7 @@ impl Patient<'_> {
         let (Some(file), Some(folder)) = (file, folder) else { return Vec::new() };
         vec![Entry {
             place: format!("`{}`", shown(file)),
-            program: folder.join("plugins/terraform-credentials-astra"),
+            program: folder.join("plugins").join(executable("terraform-credentials-astra")),
             host: None,
             account: None,
             obstacle: None,
@@ -419,7 +435,8 @@ impl Patient<'_> {
     }
 
     fn home(&self, name: &str) -> Option<PathBuf> {
-        let home = (self.env)("HOME").filter(|value| !value.is_empty())?;
+        const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        let home = (self.env)(HOME).filter(|value| !value.is_empty())?;
         Some(PathBuf::from(home).join(name))
     }
 
@@ -427,6 +444,11 @@ impl Patient<'_> {
         let own = self.binary.as_deref().and_then(|own| own.canonicalize().ok());
         own.is_some() && path.canonicalize().ok() == own
     }
+}
+
+/// The name of a program's file.
+fn executable(name: &str) -> String {
+    if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() }
 }
 
 /// The commands in a kubeconfig that are this program by their names, each with the account that its
