@@ -7,7 +7,7 @@
 //! ```text
 //! argv ─▶ cli ─▶ settings ─▶ protocol::git ─▶ broker ─▶ cache.read ──── fresh ──────┐
 //!                               │ parse,        │          │ stale                   │
-//!                               │ is it ours?   │          ▼                         │
+//!                               │ whose host?   │          ▼                         │
 //!                               │           account     queue.step ─▶ read ─ fresh ──┤
 //!                               │                          │ stale, under the lock   │
 //!                               │                          ▼                         │
@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Who imports whom, bottom up: `error`, `message` and `timestamp` ← `token` ← `account` ← `seal` ← `cache`,
-//! `protocol/*` ← `settings` ← `exchange`; `cache` ← `broker` ← `main`. The adapters never import
-//! each other, and the broker is handed `mint` as a closure, so that it does not know HTTP.
+//! `protocol/*` ← `settings` ← `exchange`; `cache` ← `broker`; these ← `service` ← `command/*` ← `main`.
+//! The adapters never import each other, and the broker is handed `mint` as a closure, so that it does
+//! not know HTTP. `settings` tells which account a host belongs to, and `service` serves one account.
 //!
 //! What is absent is kept so by `tests/cli/tidy.rs`:
 //! - only `main` and `settings` say `env::`;
@@ -29,8 +30,8 @@
 //! - only `start` says `unsafe`;
 //! - nothing prints but `main`, one answer to standard output, and [`message`], to standard error.
 //!
-//! The warm path is the product: read the account file, derive the seal, read the entry, write the
-//! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
+//! The warm path is the product: read the configuration if there is one, and the account file, derive the
+//! seal, read the entry, write the answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
 
 #![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
@@ -153,12 +154,12 @@ fn fail(error: &Error) -> u8 {
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
 ///
-/// What it calls is kept out of line where that takes much of the stack: all of it together would be three
-/// pages, and every call would touch each.
+/// Callees with large frames are `#[inline(never)]`. Inlined, they would make this frame three pages large,
+/// and every call would fault all three in.
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
-    // A defect of the configuration does not matter to these two.
+    // These two work even if the configuration has a defect.
     match &line.task {
         Task::Completions { shell, words } => {
             return Ok((completions(&line.flags, shell, words).into(), 0));
