@@ -752,9 +752,7 @@ impl Error {
                 "free space where the output goes, or keep the reader open".to_owned()
             }
             Self::HostUnnamed { .. } => {
-                "name the host that takes tokens of Astra with `--host HOST[:PORT]` or \
-                 `ASTRA_CREDENTIAL_HOSTS`"
-                    .to_owned()
+                "name the host that takes tokens of Astra with `--host HOST[:PORT]`".to_owned()
             }
             Self::Unparsable { .. } => "mend it or move it away, and try again".to_owned(),
             Self::Taken { .. } => {
@@ -1353,7 +1351,7 @@ mod tests {
           hint: free space where the output goes, or keep the reader open
           exit code 1
         no host is named for git
-          hint: name the host that takes tokens of Astra with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS`
+          hint: name the host that takes tokens of Astra with `--host HOST[:PORT]`
           exit code 2
         `/config.json` is not UTF-8, and is left as it is
           hint: mend it or move it away, and try again
