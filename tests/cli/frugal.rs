@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use crate::world::{BINARY, World, is_installed};
+use crate::world::{BINARY, World, needs};
 
 /// The ways to ask for a token that other programs take hundreds of times for each exchange.
 pub const WARM: [&str; 4] = ["token", "kubernetes", "git get", "bazel get"];
@@ -117,9 +117,7 @@ fn watched(world: &World, line: &str, tool: &str) -> String {
 
 #[test]
 fn a_warm_call_asks_little_of_the_kernel() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = warm_world();
     for line in WARM {
         let calls = system_calls(&world, line);
@@ -133,9 +131,7 @@ fn a_warm_call_asks_little_of_the_kernel() {
 
 #[test]
 fn a_warm_call_takes_few_instructions() {
-    if !is_installed("valgrind") {
-        return;
-    }
+    needs!("valgrind");
     let world = warm_world();
     let counts = WARM.map(|line| instructions(&world, line) / 1000);
     for ((line, thousands), most) in WARM.iter().zip(counts).zip(MOST_THOUSANDS) {
@@ -162,9 +158,7 @@ pub fn write_configuration(world: &World) {
 
 #[test]
 fn a_configuration_file_costs_a_warm_call_little() {
-    if !is_installed("strace") || !is_installed("valgrind") {
-        return;
-    }
+    needs!("strace", "valgrind");
     let world = warm_world();
     let count = |line: &str| (system_calls(&world, line), instructions(&world, line) / 1000);
     let opened = |calls: &[String]| calls.iter().filter(|call| call.starts_with("open")).count();
