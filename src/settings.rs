@@ -1044,6 +1044,8 @@ mod tests {
         shown(&Flags::default(), variables, &[])
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn nothing_said_means_the_defaults() {
         insta::assert_snapshot!(from(&[]), @"
@@ -1450,6 +1452,8 @@ mod tests {
         ");
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn the_users_file_is_laid_over_the_machines() {
         let user = r#"{
@@ -1498,6 +1502,8 @@ mod tests {
         ");
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn a_setting_comes_from_the_nearest_place() {
         let file = r#"{
