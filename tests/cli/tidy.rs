@@ -192,9 +192,7 @@ fn no_module_imports_itself_by_way_of_others() {
         let is_left = |module: &Vec<String>| before.iter().any(|(left, _)| left == module);
         let is_imported =
             |module: &Vec<String>| before.iter().any(|(_, imports)| imports.contains(module));
-        waiting.retain(|(module, imports)| {
-            imports.iter().any(|import| is_left(import)) && is_imported(module)
-        });
+        waiting.retain(|(module, imports)| imports.iter().any(is_left) && is_imported(module));
         if waiting.len() == before.len() {
             break;
         }

@@ -32,7 +32,7 @@ impl Record {
         };
         let read = serde_json::from_slice(&content);
         let read_old = || {
-            let (made, done) = old::read(&content)?;
+            let old::Content { made, done } = old::read(&content)?;
             let mut record = Self { made: Vec::new(), done };
             made.into_iter().for_each(|made| record.make(made));
             Some(record)

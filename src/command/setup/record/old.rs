@@ -9,6 +9,14 @@ use crate::command::setup::edit::json::{Item, Syntax};
 use crate::command::setup::edit::user::User;
 use crate::command::setup::edit::{Edit, Made};
 
+/// The content of a record, with its changes converted to edits.
+pub struct Content {
+    /// The objects that setup created.
+    pub made: Vec<Made>,
+    /// The edits under each name.
+    pub done: BTreeMap<String, Vec<Edit>>,
+}
+
 #[derive(Deserialize)]
 struct Old {
     folders: Vec<PathBuf>,
@@ -34,15 +42,15 @@ enum DockerMade {
     File,
 }
 
-/// Reads the objects that setup created and the edits under each name.
-pub fn read(content: &[u8]) -> Option<(Vec<Made>, BTreeMap<String, Vec<Edit>>)> {
+/// Reads a record; `None` if it does not have the old form.
+pub fn read(content: &[u8]) -> Option<Content> {
     let Old { folders, done } = serde_json::from_slice(content).ok()?;
     let mut made: Vec<_> = folders.into_iter().map(Made::Folder).collect();
     let mut edits = |changes: Vec<Change>| {
         changes.into_iter().flat_map(|change| change.edits(&mut made)).collect()
     };
     let done = done.into_iter().map(|(name, changes)| (name, edits(changes))).collect();
-    Some((made, done))
+    Some(Content { made, done })
 }
 
 impl Change {
