@@ -16,12 +16,25 @@
 //! stdout ◀─────────────────── render ◀──────────────────────────────────── Credential
 //! ```
 //!
-//! Who imports whom, bottom up: `error`, `message` and `timestamp` ← `token` ← `account` ← `seal` ← `cache`,
-//! `protocol/*` ← `settings` ← `exchange`; `cache` ← `broker`; these ← `service` ← `command/*` ← `main`.
-//! The adapters never import each other, and the broker is handed `mint` as a closure, so that it does
-//! not know HTTP. `settings` tells which account a host belongs to, and `service` serves one account.
+//! Each module imports only modules of the lines above its own:
 //!
-//! What is absent is kept so by `tests/cli/tidy.rs`:
+//! ```text
+//! message, shown, start, timestamp
+//! error, proxy, token
+//! account, protocol
+//! seal, settings
+//! cache, exchange
+//! broker
+//! service
+//! command
+//! cli
+//! completion, manual
+//! ```
+//!
+//! The adapters of `protocol` do not import each other. The broker receives `mint` as a closure, so that it
+//! contains no HTTP. `settings` finds the account for a host, and `service` serves one account.
+//!
+//! `tests/cli/tidy.rs` checks this drawing, and these rules:
 //! - only `main` and `settings` say `env::`;
 //! - only `timestamp` says `SystemTime`;
 //! - only `exchange`, with the files below it, says `ureq` and `rustls`;
@@ -40,8 +53,10 @@ mod broker;
 mod cache;
 mod cli;
 mod command;
+mod completion;
 mod error;
 mod exchange;
+mod manual;
 mod message;
 mod protocol;
 mod proxy;
@@ -63,8 +78,8 @@ use zeroize::Zeroizing;
 
 use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
-use crate::command::completion::{self, Known};
 use crate::command::{Colour, Dialect, Look, doctor, setup, status};
+use crate::completion::Known;
 use crate::error::{Defect, Error};
 use crate::message::say;
 use crate::protocol::{Failed, Host};
@@ -164,7 +179,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Completions { shell, words } => {
             return Ok((completions(&line.flags, shell, words).into(), 0));
         }
-        Task::Man(name) => return Ok((command::page(name.as_deref(), cli::command()).into(), 0)),
+        Task::Man(name) => return Ok((manual::page(name.as_deref(), cli::command()).into(), 0)),
         _ => {}
     }
     let folders = default_folders();
