@@ -642,6 +642,8 @@ impl<'a> Configuration<'a> {
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
+    /// Whether a flag or a variable names it.
+    pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,
     /// The configuration file that has its entry.
@@ -828,6 +830,7 @@ impl Configuration<'_> {
             None => Sourced::default_of(DEFAULT_ACCOUNT.to_owned()),
         };
         let name = account.value.clone();
+        let is_named = !matches!(account.source, Source::Default);
         if !may_be_new {
             self.account_file(&account.map(ChosenAccount::Named), self.entry(&name))?;
         }
@@ -836,6 +839,7 @@ impl Configuration<'_> {
             place: self.entry(&name).map(|entry| &*entry.place),
             other_file: SERVICE_ACCOUNT.variable(self.env).map(|raw| raw.value.into()),
             name,
+            is_named,
         })
     }
 
