@@ -15,7 +15,7 @@ use crate::shown;
 pub struct Api {
     /// The base, as `/v2/…` is appended to it.
     pub base: String,
-    /// The host it names.
+    /// The host in it.
     pub host: Host,
 }
 
@@ -75,7 +75,7 @@ pub fn host(text: &str) -> Result<Host, &'static str> {
     Host::parse(text).ok_or("is not a host")
 }
 
-/// The same for a flag or variable, in which somebody may have put a secret.
+/// Reads `HOST[:PORT]` from a flag or variable, and refuses a value that may be a secret.
 pub fn typed_host(text: &str) -> Result<Host, &'static str> {
     host(text)
         .and_then(|host| if shown::is_usable_host(text) { Ok(host) } else { Err("is not a host") })
@@ -145,6 +145,8 @@ pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 mod tests {
     use super::*;
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn a_leading_tilde_is_the_home_or_an_error() {
         let under = |home: &'static str, path: &str| match expanded(

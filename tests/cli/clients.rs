@@ -17,7 +17,7 @@ use crate::world::{BINARY, Call, Done, World, lacks, needs};
 /// The Python of the virtual environment that `.ci/run` makes.
 fn python() -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/bin/python");
-    (python.exists() || lacks("`target/clients/bin/python` is not installed")).then_some(python)
+    (python.exists() || lacks("target/clients/bin/python")).then_some(python)
 }
 
 /// A script for that Python.

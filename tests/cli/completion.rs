@@ -33,7 +33,7 @@ fn world() -> World {
 
 /// Whether a file is here, in the manner of [`is_installed`].
 fn is_there(path: &str) -> bool {
-    fs::exists(path).unwrap_or_default() || lacks(&format!("`{path}` is missing"))
+    fs::exists(path).unwrap_or_default() || lacks(path)
 }
 
 fn shell<'a>(world: &'a World, shell: &str) -> Call<'a> {

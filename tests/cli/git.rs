@@ -36,7 +36,7 @@ fn gits() -> Vec<Git> {
     let one = |has_authtype, name| {
         let found = installed.iter().find(|git| git.has_authtype == has_authtype);
         found.cloned().or_else(|| {
-            lacks(&format!("`{name}` is not installed"));
+            lacks(name);
             None
         })
     };

@@ -337,18 +337,18 @@ pub fn is_installed(client: &str) -> bool {
         .stdout(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    is_there || lacks(&format!("`{client}` is not installed"))
+    is_there || lacks(&format!("`{client}`"))
 }
 
 /// Whether the tests run as root. If not, that is announced, and fails the test under `CI=true`.
 pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root() || lacks("only root can do this")
+    rustix::process::geteuid().is_root() || lacks("root")
 }
 
-/// Announces that a test lacks what `.ci/run` installs or has, which fails the test under `CI=true`.
+/// Announces that something is lacking that `.ci/run` installs or has, which fails the test under `CI=true`.
 pub fn lacks(what: &str) -> bool {
-    assert!(std::env::var_os("CI").is_none(), "{what}, and CI needs it");
-    skip(what);
+    assert!(std::env::var_os("CI").is_none(), "CI needs {what}");
+    skip(&format!("needs {what}"));
     false
 }
 
