@@ -111,6 +111,8 @@ pub enum Error {
         remembered: Option<Remembered>,
         /// The account file.
         account: PathBuf,
+        /// The command that stores the account; `None` for a file that a flag or a variable names.
+        store: Option<String>,
         /// The field of the account that has blanks at its ends.
         padded: Option<&'static str>,
     },
@@ -155,6 +157,8 @@ pub enum Error {
     Unbound {
         /// The server, as Docker names it.
         server: String,
+        /// Its host.
+        host: Option<String>,
     },
     /// The caller's request is empty.
     EmptyRequest {
@@ -481,7 +485,7 @@ impl fmt::Display for Error {
             Self::AccountFolder { path } => {
                 write!(f, "the account file {} is a folder", shown::path(path))
             }
-            Self::Exchange { error, remembered, account: _, padded: _ } => {
+            Self::Exchange { error, remembered, account: _, store: _, padded: _ } => {
                 error.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
@@ -509,7 +513,7 @@ impl fmt::Display for Error {
             Self::Url { protocol, part, why } => {
                 write!(f, "{protocol}: {part} {why}, and gets no token")
             }
-            Self::Unbound { server } => write!(
+            Self::Unbound { server, host: _ } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
                 Escaped(server)
@@ -668,9 +672,10 @@ impl fmt::Display for ExchangeError {
 impl Error {
     /// What to do next.
     pub fn hint(&self) -> String {
-        let bind = |tool| {
+        let bind = |tool, host: &Option<String>| {
+            let host = host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted);
             format!(
-                "if it takes tokens of Astra, run `astra-credential setup {tool} --host HOST[:PORT]`, or \
+                "if it takes tokens of Astra, run `astra-credential setup {tool} --host {host}`, or \
                  name it in `ASTRA_CREDENTIAL_HOSTS`"
             )
         };
@@ -721,7 +726,9 @@ impl Error {
                     shown::path(account)
                 )
             }
-            Self::Exchange { error, account, .. } => error.hint(&shown::path(account)),
+            Self::Exchange { error, account, store, .. } => {
+                error.hint(&shown::path(account), store.as_deref())
+            }
             Self::Refused { .. } => {
                 "check that the account has access there, and that the host takes this kind of \
                  login; `astra-credential forget` makes the next call try at once"
@@ -736,8 +743,8 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { protocol: "bazel", .. } => bind("bazel"),
-            Self::Unbound { .. } => bind("docker"),
+            Self::NotOurs { protocol: "bazel", host } => bind("bazel", host),
+            Self::Unbound { host, .. } => bind("docker", host),
             Self::NotOurs { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
@@ -825,13 +832,20 @@ impl Error {
 }
 
 impl ExchangeError {
-    fn hint(&self, account: &str) -> String {
+    /// `account` is the account file, `store` the command that stores another account in its place.
+    fn hint(&self, account: &str, store: Option<&str>) -> String {
         match (self.kind, &self.proxy) {
-            (ExchangeErrorKind::Rejected(_), _) => format!(
-                "check in Astra's dashboard that the service account in {account} still exists, and \
-                 that the organisation's IP access list admits this machine; if its secret was \
-                 rotated, store the new one with `astra-credential setup account`"
-            ),
+            (ExchangeErrorKind::Rejected(_), _) => {
+                let renew = store.map_or_else(
+                    || "put the new one into that file".to_owned(),
+                    |store| format!("store the new one with `{store}`"),
+                );
+                format!(
+                    "check in Astra's dashboard that the service account in {account} still exists, \
+                     and that the organisation's IP access list admits this machine; if its secret \
+                     was rotated, {renew}"
+                )
+            }
             (ExchangeErrorKind::Gone(_), _) => format!(
                 "check `--api-url` (the base without `/v2`); if it is right, create an application \
                  token in Astra's dashboard and put it into {account}"
@@ -953,6 +967,7 @@ mod tests {
             },
             remembered: None,
             account: "/account.json".into(),
+            store: Some("astra-credential setup account --account prod".to_owned()),
             padded: None,
         }
     }
@@ -973,6 +988,10 @@ mod tests {
         let mut padded = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
         if let Error::Exchange { padded, .. } = &mut padded {
             *padded = Some("clientSecret");
+        }
+        let mut by_file = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
+        if let Error::Exchange { store, .. } = &mut by_file {
+            *store = None;
         }
         let mut remembered = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
         if let Error::Exchange { remembered, .. } = &mut remembered {
@@ -1066,6 +1085,7 @@ mod tests {
             Error::AccountFolder { path: path() },
             padded,
             exchange(ExchangeErrorKind::Rejected(401), "no such client", None),
+            by_file,
             remembered,
             exchange(ExchangeErrorKind::Gone(404), "", None),
             exchange(ExchangeErrorKind::Redirected(302), "", None),
@@ -1121,7 +1141,10 @@ mod tests {
                 part: "the URI",
                 why: "names a user in front of the host",
             },
-            Error::Unbound { server: "registry.example.com".to_owned() },
+            Error::Unbound {
+                server: "https://registry.example.com/v1/".to_owned(),
+                host: Some("registry.example.com".to_owned()),
+            },
             Error::Command {
                 program: "tofu".to_owned(),
                 why: "no such file".to_owned(),
@@ -1260,10 +1283,13 @@ mod tests {
           hint: take the blanks or line ends off the ends of `clientSecret` in `/account.json`, unless they belong to it
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
+          exit code 4
+        `https://api.example.com` rejected the service account (401): no such client
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client (12 s ago; not asked again for another 18 s)
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
           exit code 4
         `https://api.example.com` has no `/v2/authenticateServiceAccount` (404)
           hint: check `--api-url` (the base without `/v2`); if it is right, create an application token in Astra's dashboard and put it into `/account.json`
@@ -1335,7 +1361,7 @@ mod tests {
           hint: let the tool call this program itself; `astra-credential docker --help` shows how
           exit code 1
         bazel: asked for `cache.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host cache.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
@@ -1343,8 +1369,8 @@ mod tests {
         bazel: the URI names a user in front of the host, and gets no token
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
-        docker: the configuration names this helper for `registry.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        docker: the configuration names this helper for `https://registry.example.com/v1/`, a host that no account is for
+          hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`

@@ -62,7 +62,8 @@ pub fn serve(
         let error = match failure {
             Failure::Exchange { error, remembered } => {
                 let padded = account.padded_field();
-                Error::Exchange { error, remembered, account: path, padded }
+                let store = settings.store_command();
+                Error::Exchange { error, remembered, account: path, store, padded }
             }
             Failure::Refused { host, wait } => Error::Refused { host, wait },
         };

@@ -727,11 +727,27 @@ impl Settings {
         }
     }
 
+    /// The command that stores this account; `None` if a flag or a variable names its file.
+    pub fn store_command(&self) -> Option<String> {
+        match &self.account.value {
+            ChosenAccount::Named(name) => Some(account_command(name)),
+            ChosenAccount::File(_) => None,
+        }
+    }
+
     /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
     /// on one route does not apply to another. It is not shown; the cache keeps a digest of it.
     pub fn route(&self) -> Secret {
         let proxy = self.proxy.as_deref().unwrap_or_default();
         Secret::new(format!("{proxy} {:?} {:?}", self.ca_file.value, self.ca_folders))
+    }
+}
+
+/// The command that stores the account of that name.
+pub fn account_command(account: &str) -> String {
+    match account {
+        DEFAULT_ACCOUNT => "astra-credential setup account".to_owned(),
+        name => format!("astra-credential setup account --account {name}"),
     }
 }
 
