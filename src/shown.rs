@@ -31,16 +31,20 @@ pub fn quoted(value: &str) -> String {
     self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
 }
 
-/// The value of a setting, if it is safe to show. A comma separates the parts of a list.
+/// The value of a setting, if it is safe to show. A comma separates the hosts of a list.
 pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
         return Some(Shown(value).to_string());
     }
-    let part = |part: &str| {
-        let is_shown = is_plain(part) || is_host(part);
-        if is_shown { Some(part.to_owned()) } else { url(part) }
-    };
-    let parts: Option<Vec<_>> = value.split(", ").map(part).collect();
+    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
+    if is_plain(value) {
+        return Some(value.to_owned());
+    }
+    // Short words and numbers in a list may be a secret in pieces.
+    let is_list = value.contains(", ");
+    let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
+    let parts: Option<Vec<_>> =
+        value.split(", ").map(|text| part(text).filter(|_| !is_list || !is_bare(text))).collect();
     parts.map(|parts| parts.join(", "))
 }
 
