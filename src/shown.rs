@@ -86,6 +86,12 @@ pub fn is_path(path: &Path) -> bool {
     has_ordinary_names(rest) && (is_anchored || is_file())
 }
 
+/// Whether a new account may have this name, which becomes that of its file: it is short, or it is made of
+/// words.
+pub fn is_usable_name(name: &str) -> bool {
+    name.len() <= 24 || has_few_digits(name) && name.split(['-', '_']).all(is_word)
+}
+
 /// Whether a path may be made or written into a configuration: a value that holds a secret must not
 /// become the name of a folder. More is taken than [`is_path`] shows: ordinary names wherever they are,
 /// and unusual ones below a folder that exists.
@@ -130,9 +136,12 @@ fn has_ordinary_names(path: &Path) -> bool {
 
 /// Whether a name is made of words, and of few digits behind them: nothing that was drawn at random.
 fn is_ordinary(name: &str) -> bool {
-    let digits = name.bytes().filter(u8::is_ascii_digit).count();
-    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && digits <= MOST_DIGITS;
+    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && has_few_digits(name);
     is_short && name.split(['.', '-', '_', '+']).all(is_word)
+}
+
+fn has_few_digits(name: &str) -> bool {
+    name.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
 }
 
 /// Letters, then digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase` of syllables.
@@ -270,6 +279,20 @@ mod tests {
             assert!(path(Path::new(&value)).starts_with("(not shown"), "{what}");
             assert_eq!(command(&value), NOT_SHOWN, "{what}");
             assert!(!is_usable_path(Path::new(&value)), "{what}");
+            assert!(!is_usable_name(&value), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_account_may_have_a_name_of_words_or_a_short_one() {
+        for name in [
+            "prod",
+            "A-b_9",
+            "vhLkzQnWXbJmTYrGsPdCfAoE",
+            "platform-team-staging-eu-west-1-read-only",
+            "0123456789",
+        ] {
+            assert!(is_usable_name(name), "{name}");
         }
     }
 
