@@ -1,12 +1,9 @@
 //! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
 //! in the environment of a command; what sets all that up, and what there is to be known.
 
-pub mod completion;
 pub mod doctor;
 pub mod setup;
 pub mod status;
-
-mod manual;
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -15,8 +12,6 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::token::Credential;
-
-pub use manual::page;
 
 /// The variable that Astra's Terraform provider reads.
 const TOKEN: &str = "ASTRA_API_TOKEN";

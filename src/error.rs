@@ -668,6 +668,12 @@ impl fmt::Display for ExchangeError {
 impl Error {
     /// What to do next.
     pub fn hint(&self) -> String {
+        let bind = |tool| {
+            format!(
+                "if it takes tokens of Astra, run `astra-credential setup {tool} --host HOST[:PORT]`, or \
+                 name it in `ASTRA_CREDENTIAL_HOSTS`"
+            )
+        };
         match self {
             Self::Usage { help, .. } => {
                 format!("compare what is typed, or configured in the tool, with `{help}`")
@@ -736,7 +742,9 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { .. } | Self::Unbound { .. } => {
+            Self::NotOurs { protocol: "bazel", .. } => bind("bazel"),
+            Self::Unbound { .. } => bind("docker"),
+            Self::NotOurs { .. } => {
                 "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
                  tokens of Astra"
                     .to_owned()
@@ -748,9 +756,7 @@ impl Error {
                 "free space where the output goes, or keep the reader open".to_owned()
             }
             Self::HostUnnamed { .. } => {
-                "name the host that takes tokens of Astra with `--host HOST[:PORT]` or \
-                 `ASTRA_CREDENTIAL_HOSTS`"
-                    .to_owned()
+                "name the host that takes tokens of Astra with `--host HOST[:PORT]`".to_owned()
             }
             Self::Unparsable { .. } => "mend it or move it away, and try again".to_owned(),
             Self::Taken { .. } => {
@@ -1339,7 +1345,7 @@ mod tests {
           hint: let the tool call this program itself; `astra-credential docker --help` shows how
           exit code 1
         bazel: asked for `cache.example.com`, a host that no account is for
-          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
@@ -1348,7 +1354,7 @@ mod tests {
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
         docker: the configuration names this helper for `registry.example.com`, a host that no account is for
-          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`
@@ -1357,7 +1363,7 @@ mod tests {
           hint: free space where the output goes, or keep the reader open
           exit code 1
         no host is named for git
-          hint: name the host that takes tokens of Astra with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS`
+          hint: name the host that takes tokens of Astra with `--host HOST[:PORT]`
           exit code 2
         `/config.json` is not UTF-8, and is left as it is
           hint: mend it or move it away, and try again

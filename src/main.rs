@@ -7,7 +7,7 @@
 //! ```text
 //! argv ─▶ cli ─▶ settings ─▶ protocol::git ─▶ broker ─▶ cache.read ──── fresh ──────┐
 //!                               │ parse,        │          │ stale                   │
-//!                               │ is it ours?   │          ▼                         │
+//!                               │ whose host?   │          ▼                         │
 //!                               │           account     queue.step ─▶ read ─ fresh ──┤
 //!                               │                          │ stale, under the lock   │
 //!                               │                          ▼                         │
@@ -16,11 +16,25 @@
 //! stdout ◀─────────────────── render ◀──────────────────────────────────── Credential
 //! ```
 //!
-//! Who imports whom, bottom up: `error`, `message` and `timestamp` ← `token` ← `account` ← `seal` ← `cache`,
-//! `protocol/*` ← `settings` ← `exchange`; `cache` ← `broker` ← `main`. The adapters never import
-//! each other, and the broker is handed `mint` as a closure, so that it does not know HTTP.
+//! Each module imports only modules of the lines above its own:
 //!
-//! What is absent is kept so by `tests/cli/tidy.rs`:
+//! ```text
+//! message, shown, start, timestamp
+//! error, proxy, token
+//! account, protocol
+//! seal, settings
+//! cache, exchange
+//! broker
+//! service
+//! command
+//! cli
+//! completion, manual
+//! ```
+//!
+//! The adapters of `protocol` do not import each other. The broker receives `mint` as a closure, so that it
+//! contains no HTTP. `settings` finds the account for a host, and `service` serves one account.
+//!
+//! `tests/cli/tidy.rs` checks this drawing, and these rules:
 //! - only `main` and `settings` say `env::`;
 //! - only `timestamp` says `SystemTime`;
 //! - only `exchange`, with the files below it, says `ureq` and `rustls`;
@@ -29,8 +43,8 @@
 //! - only `start` says `unsafe`;
 //! - nothing prints but `main`, one answer to standard output, and [`message`], to standard error.
 //!
-//! The warm path is the product: read the account file, derive the seal, read the entry, write the
-//! answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
+//! The warm path is the product: read the configuration if there is one, and the account file, derive the
+//! seal, read the entry, write the answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
 
 #![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
@@ -39,8 +53,10 @@ mod broker;
 mod cache;
 mod cli;
 mod command;
+mod completion;
 mod error;
 mod exchange;
+mod manual;
 mod message;
 mod protocol;
 mod proxy;
@@ -62,8 +78,8 @@ use zeroize::Zeroizing;
 
 use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
-use crate::command::completion::{self, Known};
 use crate::command::{Colour, Dialect, Look, doctor, setup, status};
+use crate::completion::Known;
 use crate::error::{Defect, Error};
 use crate::message::say;
 use crate::protocol::{Failed, Host};
@@ -153,17 +169,17 @@ fn fail(error: &Error) -> u8 {
 
 /// The answer to one call and its exit code: nothing is printed until it is certain.
 ///
-/// What it calls is kept out of line where that takes much of the stack: all of it together would be three
-/// pages, and every call would touch each.
+/// Callees with large frames are `#[inline(never)]`. Inlined, they would make this frame three pages large,
+/// and every call would fault all three in.
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
     message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
-    // A defect of the configuration does not matter to these two.
+    // These two work even if the configuration has a defect.
     match &line.task {
         Task::Completions { shell, words } => {
             return Ok((completions(&line.flags, shell, words).into(), 0));
         }
-        Task::Man(name) => return Ok((command::page(name.as_deref(), cli::command()).into(), 0)),
+        Task::Man(name) => return Ok((manual::page(name.as_deref(), cli::command()).into(), 0)),
         _ => {}
     }
     let folders = default_folders();

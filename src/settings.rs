@@ -637,6 +637,8 @@ impl<'a> Configuration<'a> {
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
+    /// Whether a flag or a variable names it.
+    pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,
     /// The configuration file that has its entry.
@@ -822,9 +824,8 @@ impl Configuration<'_> {
         };
         let name = account.value.clone();
         let source = account.source.clone();
-        let known = self.account_file(&account.map(Who::Named), self.entry(&name));
-        match (known, source) {
-            (Ok(_), _) => {}
+        let is_named = !matches!(source, Source::Default);
+        match (self.account_file(&account.map(Who::Named), self.entry(&name)), source) {
             (Err(unknown), _) if !may_be_new => return Err(unknown),
             (Err(_), Source::Flag(said) | Source::Variable(said))
                 if !shown::is_usable_name(&name) =>
@@ -836,13 +837,14 @@ impl Configuration<'_> {
                     wanted: "a name made of words, such as `prod` or `team-eu2`",
                 });
             }
-            (Err(_), _) => {}
+            _ => {}
         }
         Ok(NamedAccount {
             file: self.file_of(&name),
             place: self.entry(&name).map(|entry| &*entry.place),
             other_file: SERVICE_ACCOUNT.variable(self.env).map(|said| said.value.into()),
             name,
+            is_named,
         })
     }
 
@@ -1058,6 +1060,8 @@ mod tests {
         shown(&Flags::default(), variables, &[])
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn nothing_said_means_the_defaults() {
         insta::assert_snapshot!(from(&[]), @"
@@ -1464,6 +1468,8 @@ mod tests {
         ");
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn the_users_file_is_laid_over_the_machines() {
         let user = r#"{
@@ -1512,6 +1518,8 @@ mod tests {
         ");
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn a_setting_comes_from_the_nearest_place() {
         let file = r#"{

@@ -356,6 +356,10 @@ fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> 
         };
         match (bound, context.account.place) {
             (Some((account, edit)), _) if account == named => edits.push(edit),
+            // A host moves to another account only if that account is named.
+            (Some((_, edit)), _) if !context.account.is_named && context.ours.contains(&edit) => {
+                edits.push(edit);
+            }
             (Some((account, edit)), _) if !context.ours.contains(&edit) => {
                 return Err(refused(account, file));
             }

@@ -75,7 +75,14 @@ impl Connector for Dialer {
     ) -> Result<Option<Connection>, ureq::Error> {
         let host = details.uri.host().unwrap_or_default();
         let port = details.uri.port_u16().unwrap_or(443);
-        let stream = self.open(host, port).map_err(|failure| ureq::Error::Other(failure.into()))?;
+        let stream = self.open(host, port).map_err(|failure| {
+            // The end of the call's own time is not a fault of the connection.
+            if failure.may_pass && self.deadline <= Instant::now() {
+                ureq::Error::Timeout(ureq::Timeout::Global)
+            } else {
+                ureq::Error::Other(failure.into())
+            }
+        })?;
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
         Ok(Some(Connection { stream, buffers, tls: Arc::clone(&self.tls) }))
     }

@@ -424,6 +424,8 @@ mod tests {
         }
     }
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn each_key_is_read() {
         let text = r#"

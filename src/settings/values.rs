@@ -145,6 +145,8 @@ pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 mod tests {
     use super::*;
 
+    // Its paths are those of Unix.
+    #[cfg(unix)]
     #[test]
     fn a_leading_tilde_is_the_home_or_an_error() {
         let under = |home: &'static str, path: &str| match expanded(

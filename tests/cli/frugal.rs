@@ -77,7 +77,7 @@ pub fn input(world: &World, line: &str) -> String {
 }
 
 /// The names of a warm call's system calls, in order.
-pub fn system_calls(world: &World, line: &str) -> Vec<String> {
+pub fn system_calls(world: &World, program: &str, line: &str) -> Vec<String> {
     // Each line is a process, a name and what is in brackets; signals and exits have no such name.
     let name = |call: &str| {
         // The standard library's own check, in a debug build alone.
@@ -88,25 +88,26 @@ pub fn system_calls(world: &World, line: &str) -> Vec<String> {
         let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         is_name.then(|| name.to_owned())
     };
-    watched(world, line, "strace -f -o").lines().filter_map(name).collect()
+    watched(world, program, line, "strace -f -o").lines().filter_map(name).collect()
 }
 
 /// How many instructions a warm call takes.
-pub fn instructions(world: &World, line: &str) -> u64 {
-    let profile = watched(world, line, "valgrind --quiet --tool=callgrind --callgrind-out-file=");
+pub fn instructions(world: &World, program: &str, line: &str) -> u64 {
+    let profile =
+        watched(world, program, line, "valgrind --quiet --tool=callgrind --callgrind-out-file=");
     let total = profile.lines().find_map(|line| line.strip_prefix("summary: "));
     total.and_then(|total| total.trim().parse().ok()).expect("a sum in the profile")
 }
 
 /// What a tool writes of a warm call into the file that its last option names.
-fn watched(world: &World, line: &str, tool: &str) -> String {
+fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
     let file = world.path("watched");
     let mut words: Vec<OsString> = tool.split(' ').map(OsString::from).collect();
     match words.last_mut() {
         Some(option) if tool.ends_with('=') => option.push(&file),
         _ => words.push(file.clone().into()),
     }
-    words.push(BINARY.into());
+    words.push(program.into());
     words.extend(line.split(' ').map(OsString::from));
     let call =
         words.into_iter().fold(world.call_as("/usr/bin/env", ""), |call, word| call.arg(word));
@@ -122,7 +123,7 @@ fn a_warm_call_asks_little_of_the_kernel() {
     }
     let world = warm_world();
     for line in WARM {
-        let calls = system_calls(&world, line);
+        let calls = system_calls(&world, BINARY, line);
         assert!((10..=MOST_SYSTEM_CALLS).contains(&calls.len()), "{line}: {calls:?}");
         let unheard_of: Vec<_> =
             calls.iter().filter(|call| !ALLOWED.contains(&call.as_str())).collect();
@@ -137,7 +138,7 @@ fn a_warm_call_takes_few_instructions() {
         return;
     }
     let world = warm_world();
-    let counts = WARM.map(|line| instructions(&world, line) / 1000);
+    let counts = WARM.map(|line| instructions(&world, BINARY, line) / 1000);
     for ((line, thousands), most) in WARM.iter().zip(counts).zip(MOST_THOUSANDS) {
         assert!(thousands <= most, "{line}: {thousands} thousand instructions, not {most}");
     }
@@ -166,7 +167,9 @@ fn a_configuration_file_costs_a_warm_call_little() {
         return;
     }
     let world = warm_world();
-    let count = |line: &str| (system_calls(&world, line), instructions(&world, line) / 1000);
+    let count = |line: &str| {
+        (system_calls(&world, BINARY, line), instructions(&world, BINARY, line) / 1000)
+    };
     let opened = |calls: &[String]| calls.iter().filter(|call| call.starts_with("open")).count();
     let before = WARM.map(count);
     write_configuration(&world);

@@ -27,6 +27,7 @@ mod hostile;
 mod kubectl;
 mod kubernetes_fleet;
 mod network;
+mod nss;
 mod packages;
 mod preempt;
 mod promises;

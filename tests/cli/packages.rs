@@ -218,7 +218,7 @@ fn documentation() -> Vec<(String, String)> {
 #[test]
 fn the_documentation_names_only_flags_variables_and_pages_that_exist() {
     let world = World::new();
-    let sources = ["src/settings.rs", "src/command.rs", "src/command/manual.rs"]
+    let sources = ["src/settings.rs", "src/command.rs", "src/manual.rs"]
         .map(|path| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap());
     let known = help(&world) + &sources.concat();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -148,6 +148,10 @@ fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
     let null = world.call("setup git --host b.example.com --dry-run");
     let null = null.env("GIT_CONFIG_GLOBAL", "/dev/null").run();
     assert!(null.failure(1).contains("`/dev/null` is not a regular file"), "{null}");
+    // A section behind a line that goes on would be a part of it.
+    fs::write(&config, "[user]\n\tname = x\\\n").unwrap();
+    let open = at("setup git --host b.example.com");
+    assert!(open.failure(1).contains("ends in the middle of a line"), "{open}");
     // In a file that git cannot read, nothing is done.
     fs::write(&config, "[user\n").unwrap();
     let before = tree(&world);
@@ -617,7 +621,7 @@ fn links_go_beside_the_program_if_that_is_on_path() {
     let world = World::new();
     fs::create_dir(world.path("bin")).unwrap();
     let program = world.path("bin/astra-credential");
-    fs::copy(BINARY, &program).unwrap();
+    assert!(Command::new("cp").arg(BINARY).arg(&program).status().unwrap().success());
     let line = "setup bazel --host a.example.com";
     let not_on_path = world.call(line).run();
     assert!(world.path(".local/bin/bazel-credential-astra").is_symlink(), "{not_on_path}");
@@ -643,7 +647,7 @@ fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
     fs::create_dir_all(world.path("versions/1")).unwrap();
     fs::create_dir(world.path("bin")).unwrap();
     let [one, two] = ["versions/1/astra-credential", "versions/2/astra-credential"];
-    fs::copy(BINARY, world.path(one)).unwrap();
+    assert!(Command::new("cp").arg(BINARY).arg(world.path(one)).status().unwrap().success());
     let program = world.path("bin/astra-credential");
     symlink(world.path(one), &program).unwrap();
     let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
@@ -814,13 +818,13 @@ fn the_account_is_checked_and_stored_privately() {
     let home = world.home.path().to_string_lossy().into_owned();
     insta::assert_snapshot!(said.join("\n").replace(&home, "~"), @"
     astra-credential: the account file `/dev/stdin` has no `clientName`
-    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
 
     astra-credential: `~/.config/astra-credential/service-account.json` is not the file of the same account, and is kept
     hint: move it away first: `mv ~/.config/astra-credential/service-account.json ~/.config/astra-credential/service-account.json.old`
 
     astra-credential: the account file `/dev/stdin` is empty
-    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:…`) from Astra's dashboard anew
+    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
     ");
 }
 

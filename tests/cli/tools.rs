@@ -360,6 +360,8 @@ fn a_host_of_another_account_is_refused_and_one_that_setup_bound_itself_moves() 
     assert_eq!(other_tool.code(), 2, "{other_tool}");
     world.call("setup bazel --host b.example.com --account prod").run().quiet();
     let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    let again = world.call("setup bazel --host b.example.com").run().quiet();
+    assert_eq!(again, "nothing to do\n", "without a name, the host stays with its account");
     world.call("setup bazel --undo").run().quiet();
     assert_eq!(tree(&world), before);
     transcript!(refused, unknown, other_tool, config);

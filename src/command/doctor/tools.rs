@@ -213,8 +213,9 @@ impl Tools<'_> {
             && let Some(own) = self.binary.as_deref()
         {
             let folders = (self.paths)("PATH");
-            let beside =
-                folders.into_iter().find(|folder| self.is_this(&folder.join("astra-credential")));
+            let beside = folders
+                .into_iter()
+                .find(|folder| self.is_this(&folder.join(executable("astra-credential"))));
             let link = beside.unwrap_or("/usr/local/bin".into()).join(&entry.program);
             let [own, link] = [own, &link].map(|path| quoted(&path.to_string_lossy()));
             return format!("run `ln -sf {own} {link}`");
@@ -251,7 +252,8 @@ impl Tools<'_> {
         let paths: Vec<_> = if program.is_absolute() {
             vec![program.to_owned()]
         } else {
-            folders.iter().map(|folder| folder.join(program)).collect()
+            let name = executable(plain(&program.to_string_lossy()));
+            folders.iter().map(|folder| folder.join(&name)).collect()
         };
         let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
         (first(Path::is_file), first(Path::is_symlink))
@@ -463,7 +465,7 @@ fn our_commands(config: &str) -> Vec<(String, Option<String>)> {
             Some(command) => {
                 let at = words.iter().position(|word| *word == "--account");
                 let account = at.and_then(|at| words.get(at + 1)).map(|name| word(name));
-                if command.ends_with("astra-credential") {
+                if plain(&command).ends_with("astra-credential") {
                     found.push((command, account));
                 }
                 words.clear();
@@ -481,10 +483,13 @@ fn helper_of_git(value: &str) -> Option<(String, String)> {
     let text = command.unwrap_or(value);
     let word = first_word(text);
     let arguments = text.split_once(' ').map_or("", |(_, rest)| rest).to_owned();
-    let is_ours = word.ends_with("astra-credential") || word.ends_with("git-credential-astra");
+    let is_ours = ["astra-credential", "git-credential-astra"]
+        .iter()
+        .any(|name| plain(&word).ends_with(name));
     match word.as_str() {
         "astra" if command.is_none() => Some(("git-credential-astra".to_owned(), arguments)),
-        _ => (is_ours && (command.is_some() || word.starts_with('/'))).then_some((word, arguments)),
+        _ => (is_ours && (command.is_some() || Path::new(&word).is_absolute()))
+            .then_some((word, arguments)),
     }
 }
 
@@ -534,10 +539,15 @@ fn account_in(arguments: &str) -> Option<Option<String>> {
     words.iter().any(names).then_some(None)
 }
 
+/// A program's path or name without the ending that Windows gives it.
+fn plain(program: &str) -> &str {
+    program.strip_suffix(".exe").unwrap_or(program)
+}
+
 /// The version of another program of this name, or of the one to which a link leads.
 fn version_of(program: &Path) -> Option<String> {
     let program = program.canonicalize().ok()?;
-    let is_named = program.file_name().is_some_and(|name| name == "astra-credential");
+    let is_named = program.file_name().is_some_and(|name| *name == *executable("astra-credential"));
     let said = is_named.then(|| output_of(&program, &["--version"])).flatten()?;
     said.split_whitespace().nth(1).map(str::to_owned)
 }

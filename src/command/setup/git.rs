@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::context::Context;
 use super::edit::Edit;
+use super::file;
 use super::plan::{self, Plan};
 use crate::account::quoted;
 use crate::error::Error;
@@ -15,9 +16,13 @@ const NOT_FOUND: i32 = 1;
 
 /// A helper for each host.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let file = file(context)?;
+    let file = place(context)?;
     let helper = helper(&Context::written(&context.program)?);
     let content = view.file(&file)?.clone().unwrap_or_default();
+    // git would read the section that is added as a part of that line.
+    if content.trim_ascii_end().ends_with(b"\\") {
+        return Err(file::unusable(&file, "ends in the middle of a line"));
+    }
     let mut edits = Vec::new();
     for host in &context.hosts {
         let key = format!("credential.https://{host}.helper");
@@ -81,7 +86,7 @@ fn written(value: &str) -> String {
 }
 
 /// The file that `git config --global` writes.
-fn file(context: &Context<'_>) -> Result<PathBuf, Error> {
+fn place(context: &Context<'_>) -> Result<PathBuf, Error> {
     if let Some(file) = context.path_in("GIT_CONFIG_GLOBAL") {
         return Ok(file);
     }
