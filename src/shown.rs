@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 10] =
     ["json", "jsonc", "txt", "pem", "crt", "cer", "key", "yaml", "yml", "env"];
 
 /// The value of a setting, or a note in its place.
-pub fn harmless(value: &str) -> String {
+pub fn redacted(value: &str) -> String {
     self::value(value).unwrap_or_else(|| NOT_SHOWN.to_owned())
 }
 
@@ -34,7 +34,7 @@ pub fn quoted(value: &str) -> String {
 /// The value of a setting, if it is safe to show. A comma separates the hosts of a list.
 pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
-        return Some(Shown(value).to_string());
+        return Some(Escaped(value).to_string());
     }
     let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
     if is_plain(value) {
@@ -51,7 +51,7 @@ pub fn value(value: &str) -> Option<String> {
 /// A path between backticks, or a note in its place.
 pub fn path(path: &Path) -> String {
     if is_path(path) {
-        format!("`{}`", Shown(&path.to_string_lossy()))
+        format!("`{}`", Escaped(&path.to_string_lossy()))
     } else {
         "(not shown: it is not certainly a path)".to_owned()
     }
@@ -65,7 +65,7 @@ pub fn command(name: &str) -> String {
 /// The name of a command or the path of a file, or a note in its place.
 pub fn file(name: &Path) -> String {
     let name = name.to_string_lossy();
-    if is_command(&name) { name.into_owned() } else { harmless(&name) }
+    if is_command(&name) { name.into_owned() } else { redacted(&name) }
 }
 
 /// Whether a name is one that commands have: words in lower case.
@@ -247,9 +247,9 @@ fn url(text: &str) -> Option<String> {
 }
 
 /// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
-pub struct Shown<'a>(pub &'a str);
+pub struct Escaped<'a>(pub &'a str);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         self.0.chars().try_for_each(|c| {
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn no_spelling_of_an_account_is_shown() {
         for (what, value) in spellings() {
-            assert_eq!(harmless(&value), NOT_SHOWN, "{what}");
+            assert_eq!(redacted(&value), NOT_SHOWN, "{what}");
             assert!(path(Path::new(&value)).starts_with("(not shown"), "{what}");
             assert_eq!(command(&value), NOT_SHOWN, "{what}");
             assert!(!is_usable_path(Path::new(&value)), "{what}");
@@ -314,7 +314,7 @@ mod tests {
                 format!("30 {value}"),
             ];
             for text in inside {
-                let shown = harmless(&text);
+                let shown = redacted(&text);
                 let piece = &value[value.len() / 2..];
                 let piece = &piece[..piece.len().min(8)];
                 assert!(!shown.contains(piece), "{what}: {shown}");
@@ -369,14 +369,14 @@ mod tests {
             r"/tmp",
         ];
         for value in values {
-            assert_eq!(harmless(value), value);
+            assert_eq!(redacted(value), value);
         }
         for (value, shown) in [
             ("https://me:word@api.example.com/v2", "https://…@api.example.com/v2"),
             ("https://h/?q=1", "https://h/?…"),
             ("https://h/v2#f", "https://h/v2#…"),
         ] {
-            assert_eq!(harmless(value), shown);
+            assert_eq!(redacted(value), shown);
         }
         for name in ["tofu", "no-such-command", "kubectl-astra", "/none/bin/tool"] {
             assert_eq!(command(name), format!("`{name}`"));
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_steer_a_terminal() {
-        let shown = Shown("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
+        let shown = Escaped("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
         assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
     }
 
@@ -432,14 +432,14 @@ mod tests {
             key in prop_oneof!["[A-Za-z0-9]{24,64}", "[A-Za-z0-9+/]{24,200}", "[A-Za-z0-9_-]{24,200}",
                 "[0-9a-f]{32,64}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"],
         ) {
-            prop_assert_eq!(harmless(&key), NOT_SHOWN);
+            prop_assert_eq!(redacted(&key), NOT_SHOWN);
             prop_assert_eq!(command(&key), NOT_SHOWN);
             prop_assert!(!is_path(&Path::new("/").join(&key)));
         }
 
         #[test]
         fn no_value_makes_it_panic(value in any::<String>()) {
-            let _ = (harmless(&value), path(Path::new(&value)), is_usable_path(Path::new(&value)));
+            let _ = (redacted(&value), path(Path::new(&value)), is_usable_path(Path::new(&value)));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! rustls verifies certificates. This module only describes one that was refused, and reads its DER
 //! leniently.
 
-use crate::error::Shown;
+use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 
 /// The fields of a certificate that messages name.
@@ -187,7 +187,7 @@ fn name(mut parts: &[u8]) -> String {
     }
     let [common, organisation] = found;
     let full = common.or(organisation).unwrap_or_else(|| "(no name)".to_owned());
-    Shown(&full.chars().take(LONGEST).collect::<String>()).to_string()
+    Escaped(&full.chars().take(LONGEST).collect::<String>()).to_string()
 }
 
 fn text(kind: u8, bytes: &[u8]) -> String {

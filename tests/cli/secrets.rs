@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::spellings::{SECRET, spellings};
 use crate::stand_in::{Reply, Request};
-use crate::world::{Call, World, contents, set_mode};
+use crate::world::{Call, World, contents, needs, set_mode, skip};
 
 /// Characters in a row that are no coincidence.
 const PIECE: usize = 8;
@@ -549,7 +549,7 @@ fn the_secret_is_not_in_what_the_system_tells_of_the_process() {
         let hanging = Hanging::start(&witness.world, witness.world.call(line).command());
         for name in ["environ", "cmdline", "comm", "status"] {
             let Ok(bytes) = fs::read(hanging.file(name)) else {
-                eprintln!("SKIPPED: takes root, to read `{name}` of a process without dumps");
+                skip(&format!("only root can read `{name}` of a process without dumps"));
                 continue;
             };
             assert!(!bytes.is_empty() && !holds_secret(&bytes), "{line}: the secret in {name}");
@@ -588,16 +588,13 @@ fn a_process_that_holds_the_secret_leaves_no_core() {
     std::thread::sleep(Duration::from_millis(200));
     if !leaves_a_core(&world, "-ABRT", &mut sleep) {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
-        eprintln!("SKIPPED: nothing leaves a core here (core_pattern is `{}`)", pattern.trim());
+        skip(&format!("nothing leaves a core here (core_pattern is `{}`)", pattern.trim()));
     }
 }
 
 #[test]
 fn nobody_but_root_looks_into_a_process_that_holds_the_secret() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root, to become somebody else");
-        return;
-    }
+    needs!(root);
     const SOMEBODY: u32 = 12345;
     let world = world();
     let binary = world.path("astra-credential");

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::world::{Done, World, is_installed, transcript};
+use crate::world::{Done, World, is_installed, needs, transcript};
 
 /// A server of OpenSSL's, on a port of its own.
 struct Server(Child, u16);
@@ -102,9 +102,7 @@ const SERVER: &str = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n"
 
 #[test]
 fn each_defect_of_a_certificate_is_said_as_what_it_is() {
-    if !is_installed("openssl") {
-        return;
-    }
+    needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:2048");
     let mut shown = Vec::new();
@@ -147,9 +145,7 @@ fn each_defect_of_a_certificate_is_said_as_what_it_is() {
 
 #[test]
 fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
-    if !is_installed("openssl") {
-        return;
-    }
+    needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:1024");
     issue(&world, "leaf", "rsa:2048", Some(SERVER), "");
@@ -163,9 +159,7 @@ fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
 
 #[test]
 fn what_a_server_wants_is_said_as_what_it_is() {
-    if !is_installed("openssl") {
-        return;
-    }
+    needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:2048");
     issue(&world, "leaf", "rsa:2048", Some(SERVER), "");
