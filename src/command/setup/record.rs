@@ -141,7 +141,7 @@ impl Record {
         self.tidy(plan)?;
         left.retain(|place| !plan.touches(place));
         for place in left {
-            let place = crate::error::Shown(&place.to_string_lossy()).to_string();
+            let place = crate::shown::Escaped(&place.to_string_lossy()).to_string();
             plan.notes.push(format!("left {place} as it is: it was changed since"));
         }
         Ok(())
