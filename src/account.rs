@@ -507,11 +507,23 @@ fn is_placeholder(text: &str) -> bool {
         || is_between("${", "}")
         || is_between("$(", ")")
         || is_between("{{", "}}")
+        || is_between("#{", "}")
+        || is_between("#{", "}#")
+        || is_between("__", "__") && is_name(text)
         || is_between("<%", "%>")
         || is_between("<", ">") && !text.contains('\n') && !text.contains("</")
-        || ["op://", "vault:", "ref+", "...", "\u{2026}"]
+        || text.len() > 3 && text.bytes().all(|b| b == b'*')
+        || ["op://", "vault:", "ref+", "...", "\u{2026}", "arn:aws:", "@Microsoft.KeyVault("]
             .iter()
             .any(|start| text.starts_with(start))
+        || ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+        // `your-client-id`, but not the name `your-team@example.com`.
+        || text.get(..5).is_some_and(|start| {
+            let is_yours = ["your-", "your_"].iter().any(|your| start.eq_ignore_ascii_case(your));
+            is_yours && !text.contains('@')
+        })
 }
 
 fn is_encrypted(text: &str) -> bool {
@@ -659,7 +671,7 @@ mod tests {
 
     #[test]
     fn each_content_is_taken_or_its_defect_named() {
-        let contents: [&str; 59] = [
+        let contents: [&str; 68] = [
             r#"{"clientId":"i","clientName":"n","clientSecret":"s"}"#,
             "\u{feff} {\"clientId\":\"i\",\"clientName\":\"n@x\",\"clientSecret\":\"s\",\"more\":{}}\n",
             r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f"}"#,
@@ -701,6 +713,15 @@ mod tests {
             r#"{"clientId":"i","clientName":"n","clientSecret":"<your client secret>"}"#,
             r#"{"clientId":"i","clientName":"n","clientSecret":"ENC[AES256_GCM,data:x]"}"#,
             r#"{"clientId":"i","clientName":"n","clientSecret":"$ecret"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"__SECRET__"}"#,
+            r##"{"clientId":"i","clientName":"n","clientSecret":"#{secret}#"}"##,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"********"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"arn:aws:secretsmanager:eu-west-1:1:secret:x"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"@Microsoft.KeyVault(SecretUri=https://h/s)"}"#,
+            r#"{"clientId":"your-client-id","clientName":"n","clientSecret":"s"}"#,
+            r#"{"clientId":"i","clientName":"your-team@h","clientSecret":"changeme"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"__s__t__"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"***s"}"#,
             r#"{"clientId":"<id>","secret":"s","token":"$TOKEN"}"#,
             "{{ .Values.account }}",
             "$ACCOUNT",
@@ -722,7 +743,7 @@ mod tests {
         ];
         let table: Vec<_> =
             contents.map(|content| format!("{content:?}\n  {}", read_as(content))).into();
-        insta::assert_snapshot!(table.join("\n"), @r#"
+        insta::assert_snapshot!(table.join("\n"), @r##"
         "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"s\"}"
           service account n i s
         "\u{feff} {\"clientId\":\"i\",\"clientName\":\"n@x\",\"clientSecret\":\"s\",\"more\":{}}\n"
@@ -805,6 +826,24 @@ mod tests {
           the file has an encrypted `clientSecret`: decrypt the file first, for example into `/dev/stdin`
         "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"$ecret\"}"
           service account n i $ecret
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"__SECRET__\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"#{secret}#\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"********\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"arn:aws:secretsmanager:eu-west-1:1:secret:x\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"@Microsoft.KeyVault(SecretUri=https://h/s)\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"your-client-id\",\"clientName\":\"n\",\"clientSecret\":\"s\"}"
+          the file has a placeholder for its `clientId` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"your-team@h\",\"clientSecret\":\"changeme\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"__s__t__\"}"
+          service account n i __s__t__
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"***s\"}"
+          service account n i ***s
         "{\"clientId\":\"<id>\",\"secret\":\"s\",\"token\":\"$TOKEN\"}"
           the file has a placeholder for its `token` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
         "{{ .Values.account }}"
@@ -841,7 +880,7 @@ mod tests {
           the file has typographic quotation marks, which JSON does not know
         "{'clientId':'i'}"
           the file is not JSON at line 1, column 2
-        "#);
+        "##);
     }
 
     #[test]

@@ -679,9 +679,13 @@ impl Error {
             Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
             Self::Config { defect, .. } => defect.hint(),
             Self::AccountUnknown { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::AccountUnknown { name, .. } => {
-                format!("run `astra-credential setup account --account {}`", shown::redacted(name))
-            }
+            Self::AccountUnknown { name, source, .. } => match shown::value(name) {
+                Some(name) => format!("run `astra-credential setup account --account {name}`"),
+                None => format!(
+                    "set `{source}` to the name of an account, such as `prod`; a secret belongs into the \
+                     account file"
+                ),
+            },
             Self::Bound { path, .. } => format!(
                 "leave the account out, or bind the host to the other account in {}",
                 shown::path(path)
@@ -1036,6 +1040,11 @@ mod tests {
                 source: "ASTRA_CREDENTIAL_ACCOUNT".to_owned(),
                 nearest: None,
             },
+            Error::AccountUnknown {
+                name: "7d81c5e2-40b9-4f6a-8c3e-91f0a2b7d64e".to_owned(),
+                source: "--account".to_owned(),
+                nearest: None,
+            },
             Error::Bound {
                 host: "git.example.com".to_owned(),
                 owner: "prod".to_owned(),
@@ -1229,6 +1238,9 @@ mod tests {
           exit code 2
         there is no account `test`, which `ASTRA_CREDENTIAL_ACCOUNT` names
           hint: run `astra-credential setup account --account test`
+          exit code 2
+        there is no account (not shown: it may hold a secret), which `--account` names
+          hint: set `--account` to the name of an account, such as `prod`; a secret belongs into the account file
           exit code 2
         the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
           hint: leave the account out, or bind the host to the other account in `/config.json`

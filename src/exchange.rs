@@ -162,7 +162,7 @@ impl Exchange<'_> {
 
     fn agent(&self) -> Result<Agent, ExchangeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = Trust::of(self.ca_file, self.ca_folders, &provider)
+        let tls = Trust::of(self.ca_file, self.ca_folders, &provider, self.deadline)
             .and_then(|trust| Tls::new(trust, provider))
             .map_err(|why| self.error(ExchangeErrorKind::Authorities, why))?;
         let proxy = self.proxy.map(Proxy::parse).transpose();

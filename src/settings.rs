@@ -830,9 +830,22 @@ impl Configuration<'_> {
             None => Sourced::default_of(DEFAULT_ACCOUNT.to_owned()),
         };
         let name = account.value.clone();
-        let is_named = !matches!(account.source, Source::Default);
-        if !may_be_new {
-            self.account_file(&account.map(ChosenAccount::Named), self.entry(&name))?;
+        let source = account.source.clone();
+        let is_named = !matches!(source, Source::Default);
+        let known = self.account_file(&account.map(ChosenAccount::Named), self.entry(&name));
+        match (known, source) {
+            (Err(unknown), _) if !may_be_new => return Err(unknown),
+            (Err(_), Source::Flag(said) | Source::Variable(said))
+                if !shown::is_usable_name(&name) =>
+            {
+                return Err(Error::Setting {
+                    name: said,
+                    value: name,
+                    problem: "may be a secret and not the name of an account".to_owned(),
+                    wanted: "a name made of words, such as `prod` or `team-eu2`",
+                });
+            }
+            _ => {}
         }
         Ok(NamedAccount {
             file: self.file_of(&name),

@@ -30,16 +30,20 @@ pub fn quoted(value: &str) -> String {
     self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
 }
 
-/// The value of a setting, if it is safe to show. A comma separates the parts of a list.
+/// The value of a setting, if it is safe to show. A comma separates the hosts of a list.
 pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
         return Some(Escaped(value).to_string());
     }
-    let part = |part: &str| {
-        let is_shown = is_plain(part) || is_host(part);
-        if is_shown { Some(part.to_owned()) } else { url(part) }
-    };
-    let parts: Option<Vec<_>> = value.split(", ").map(part).collect();
+    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
+    if is_plain(value) {
+        return Some(value.to_owned());
+    }
+    // Short words and numbers in a list may be a secret in pieces.
+    let is_list = value.contains(", ");
+    let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
+    let parts: Option<Vec<_>> =
+        value.split(", ").map(|text| part(text).filter(|_| !is_list || !is_bare(text))).collect();
     parts.map(|parts| parts.join(", "))
 }
 
@@ -79,6 +83,12 @@ pub fn is_path(path: &Path) -> bool {
         extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
     };
     has_ordinary_names(rest) && (is_anchored || is_file())
+}
+
+/// True if a new account may have this name, which becomes the name of its file: the name is short or consists
+/// of words.
+pub fn is_usable_name(name: &str) -> bool {
+    name.len() <= 24 || has_few_digits(name) && name.split(['-', '_']).all(is_word)
 }
 
 /// True if a path may be created, or written into a configuration: a secret must not become the name of a
@@ -125,9 +135,12 @@ fn has_ordinary_names(path: &Path) -> bool {
 
 /// True if a name consists of words and a few digits, unlike a random string.
 fn is_ordinary(name: &str) -> bool {
-    let digits = name.bytes().filter(u8::is_ascii_digit).count();
-    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && digits <= MOST_DIGITS;
+    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && has_few_digits(name);
     is_short && name.split(['.', '-', '_', '+']).all(is_word)
+}
+
+fn has_few_digits(name: &str) -> bool {
+    name.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
 }
 
 /// True for letters followed by digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase`.
@@ -265,6 +278,20 @@ mod tests {
             assert!(path(Path::new(&value)).starts_with("(not shown"), "{what}");
             assert_eq!(command(&value), NOT_SHOWN, "{what}");
             assert!(!is_usable_path(Path::new(&value)), "{what}");
+            assert!(!is_usable_name(&value), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_account_may_have_a_name_of_words_or_a_short_one() {
+        for name in [
+            "prod",
+            "A-b_9",
+            "vhLkzQnWXbJmTYrGsPdCfAoE",
+            "platform-team-staging-eu-west-1-read-only",
+            "0123456789",
+        ] {
+            assert!(is_usable_name(name), "{name}");
         }
     }
 

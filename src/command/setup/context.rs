@@ -10,7 +10,7 @@ use crate::protocol::Host;
 use crate::settings::{
     self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
 };
-use crate::shown::Escaped;
+use crate::shown::{self, Escaped};
 
 /// The environment of the process.
 pub struct World<'a> {
@@ -139,9 +139,35 @@ impl Context<'_> {
     }
 
     /// A path in a variable. A relative path is relative to the working folder, as the tools read it.
-    pub fn path_in(&self, variable: &str) -> Option<PathBuf> {
-        let value = (self.env)(variable).filter(|value| !value.is_empty())?;
-        std::path::absolute(value).ok()
+    ///
+    /// # Errors
+    /// [`Error::Setting`], see [`Self::path_of`].
+    pub fn path_in(&self, variable: &'static str) -> Result<Option<PathBuf>, Error> {
+        let value = (self.env)(variable).filter(|value| !value.is_empty());
+        value.map(|value| Self::path_of(variable, Path::new(&value))).transpose()
+    }
+
+    /// The absolute form of a path in a tool's variable.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: the path begins with `~`, which neither a shell nor the tool replaces, or it may be a
+    /// secret.
+    pub fn path_of(variable: &'static str, path: &Path) -> Result<PathBuf, Error> {
+        let problem = if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
+            "begins with `~`, which the tool does not replace by the home"
+        } else {
+            let path = std::path::absolute(path).ok();
+            match path.filter(|path| shown::is_usable_path(path)) {
+                Some(path) => return Ok(path),
+                None => "is no usable path",
+            }
+        };
+        Err(Error::Setting {
+            name: variable,
+            value: path.to_string_lossy().into_owned(),
+            problem: problem.to_owned(),
+            wanted: "an absolute path",
+        })
     }
 
     /// The text of a path, if it can be written into a tool's configuration.

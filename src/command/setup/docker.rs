@@ -14,7 +14,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         view.notes
             .push(format!("remains: docker looks for its helper on `PATH`: add `{folder}` to it"));
     }
-    let folder = match context.path_in("DOCKER_CONFIG") {
+    let folder = match context.path_in("DOCKER_CONFIG")? {
         Some(folder) => folder,
         None => context.home()?.join(".docker"),
     };

@@ -25,8 +25,10 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         "terraform-credentials-astra"
     };
     let link = Edit::Link { at: folder.join("plugins").join(name), to: context.program.clone() };
-    let named =
-        context.path_in("TF_CLI_CONFIG_FILE").or_else(|| context.path_in("TERRAFORM_CONFIG"));
+    let named = match context.path_in("TF_CLI_CONFIG_FILE")? {
+        None => context.path_in("TERRAFORM_CONFIG")?,
+        named => named,
+    };
     // Terraform also reads the files in its folder, unless one of these variables is set.
     let further = if named.is_some() { Vec::new() } else { further_files(&folder) };
     let tofu = context.home()?.join(".tofurc");
