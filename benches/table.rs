@@ -550,7 +550,7 @@ fn while_waiting(world: &World, binary: &Path) -> (u64, u64) {
     memory.zip(faults).expect("a process that waits")
 }
 
-/// Whether an ELF file names no loader; true of any other.
+/// True if an ELF file names no loader; true of any other.
 fn is_static(binary: &[u8]) -> bool {
     const INTERPRETER: u32 = 3;
     let number = |at: usize, length: usize| {

@@ -125,7 +125,7 @@ impl Cache {
         answer.ok_or_else(|| io::Error::other("it was not read"))
     }
 
-    /// Whether the folder exists. If it does not, no process has an exchange under way that could write
+    /// True if the folder exists. If it does not, no process has an exchange under way that could write
     /// an entry: the lock file is created before the request is sent.
     pub fn exists(&self) -> bool {
         // If that cannot be determined, the folder may exist.

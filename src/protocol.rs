@@ -127,7 +127,7 @@ impl Host {
         &self.name
     }
 
-    /// Whether an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
+    /// True if an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
     /// (`10.0.0.0/8`) that it is an address of.
     pub fn is_exempt_by(&self, entry: &str) -> bool {
         if entry == "*" {
@@ -152,7 +152,7 @@ impl Host {
     }
 }
 
-/// Whether `network`, an address or `ADDRESS/BITS`, has `address` in it.
+/// True if `network`, an address or `ADDRESS/BITS`, has `address` in it.
 fn is_in_network(address: IpAddr, network: &str) -> bool {
     let (first, bits) = match network.split_once('/') {
         Some((first, bits)) => (first, bits.parse::<u32>().ok()),

@@ -62,7 +62,7 @@ pub struct Configuration<'a> {
     folders: Folders,
     /// The files that were read; the first counts most.
     files: Vec<File>,
-    /// Whether a file exists.
+    /// True if a file exists.
     exists: &'a dyn Fn(&Path) -> bool,
     /// The hosts of `--host` or `ASTRA_CREDENTIAL_HOSTS`.
     further_hosts: Sourced<Vec<Host>>,
@@ -642,7 +642,7 @@ impl<'a> Configuration<'a> {
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
-    /// Whether a flag or a variable names it.
+    /// True if a flag or a variable names it.
     pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const IGNORED: &[c_int] =
     if cfg!(target_os = "linux") { &[libc::SIGXFSZ, libc::SIGPIPE] } else { &[libc::SIGXFSZ] };
 
-/// Whether each of [`IGNORED`] was ignored at the start.
+/// True if each of [`IGNORED`] was ignored at the start.
 static WAS_IGNORED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
 /// Ignores the signals of failed writes.
@@ -63,7 +63,7 @@ mod linux {
     use rustix::fs::{Mode, OFlags, open};
     use rustix::io::{fcntl_getfd, retry_on_intr};
 
-    /// Whether standard output was closed at the start.
+    /// True if standard output was closed at the start.
     static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
     /// The argument vector. Without the runtime, `std::env::args` is empty on musl.
@@ -100,7 +100,7 @@ mod linux {
         })
     }
 
-    /// Whether standard output was closed at the start.
+    /// True if standard output was closed at the start.
     pub fn is_output_closed() -> bool {
         IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
     }

@@ -97,7 +97,7 @@ pub fn first_element(der: &[u8]) -> Option<&[u8]> {
     der.get(..der.len() - rest.len())
 }
 
-/// Whether the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
+/// True if the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
 /// rules: those that are refused count first, and those that are trusted exclude the others.
 pub fn is_for_servers(purposes: &[u8]) -> bool {
     // `serverAuth` and `anyExtendedKeyUsage`.

@@ -129,7 +129,7 @@ fn host_of(server: &str) -> Option<Host> {
     Host::of_url(&url, &["https"]).ok()
 }
 
-/// Whether `credHelpers` in Docker's configuration names this helper for that server.
+/// True if `credHelpers` in Docker's configuration names this helper for that server.
 fn names(configuration: &[u8], server: &str) -> bool {
     let Ok(configuration) = super::json_object::<Configuration>(configuration) else {
         return false;

@@ -220,7 +220,7 @@ impl Context<'_> {
         Ok((at.clone(), Some(Edit::Link { at, to: self.program.clone() })))
     }
 
-    /// Whether that folder is on `PATH`.
+    /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
         let folders = (self.paths)("PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
