@@ -132,7 +132,7 @@ impl Cache {
         self.place.as_ref().is_some_and(|place| place.dir.try_exists().unwrap_or(true))
     }
 
-    /// Queues for the right to ask Astra, until `deadline`.
+    /// Queues for the exchange lock, until `deadline`.
     pub fn queue(&self, deadline: Instant) -> Queue {
         let identity = self.place.as_ref().map(|place| (place.dir.as_path(), place.seal.name()));
         Queue::new(identity, deadline)

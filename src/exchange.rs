@@ -175,7 +175,7 @@ impl Exchange<'_> {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(USER_AGENT)
-            // The dialer knows the proxy. Without this, ureq would look for one in the environment.
+            // The dialer uses the proxy. Without this, ureq would read one from the environment.
             .proxy(None)
             .build();
         let (deadline, tls) = (self.deadline, Arc::new(tls));
@@ -196,7 +196,7 @@ impl Exchange<'_> {
         Ok(body)
     }
 
-    /// Sends one POST. On failure, also tells whether another attempt may succeed.
+    /// Sends one POST. With an error, returns true if another attempt may succeed.
     fn attempt(
         &self,
         agent: &Agent,
@@ -295,8 +295,8 @@ fn kind_of(status: u16) -> ExchangeErrorKind {
     }
 }
 
-/// The body as text, as far as it could be read, and true if that is the whole body. Bytes that are not UTF-8 are
-/// replaced: no token contains them, and messages do not need them.
+/// The body as text, as far as it could be read, and true if that is the whole body. Bytes that are not
+/// UTF-8 are replaced: no token contains them, and messages do not need them.
 fn read_text(body: &mut Body) -> (Zeroizing<String>, io::Result<usize>) {
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
     let read = body.with_config().limit(LARGEST_BODY).reader().read_to_end(&mut bytes);
@@ -370,8 +370,8 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// `text` without pieces of the secret that it may echo, as it is or escaped for JSON, and without anything like a
-/// token.
+/// `text` without pieces of the secret that it may echo, as it is or escaped for JSON, and without anything
+/// like a token.
 fn redacted(text: &str, secret: &str) -> String {
     /// The shortest piece of the secret that is removed, in characters.
     const GIVEAWAY: usize = 6;

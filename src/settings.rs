@@ -14,8 +14,8 @@
 //!
 //! A setting comes from its flag, or else its variable, the account's entry, the top level of the
 //! user's file, that of the machine's file, or the default. Two keys of an entry count before their
-//! variables, since the variables know nothing of accounts: `api_url`, the place where the account's
-//! secret is sent, and `ca_file`, the authorities that are trusted there. For the same reason
+//! variables, since the variables do not belong to an account: `api_url`, the server that the account's
+//! secret is sent to, and `ca_file`, the authorities that are trusted for it. For the same reason
 //! `ASTRA_API_URL` does not count for an account that neither is `default` nor was chosen by a
 //! variable.
 //!
@@ -414,7 +414,7 @@ impl<'a> Configuration<'a> {
         self.resolve(Sourced::default_of(ChosenAccount::Named(name.to_owned())))
     }
 
-    /// The account to which a configuration file binds `host`, whatever flags and variables say.
+    /// The account to which a configuration file binds `host`. Flags and variables are ignored.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         self.binding(host).map(|bound| bound.name)
     }
@@ -751,8 +751,8 @@ impl Configuration<'_> {
         self.files.iter().map(|file| &*file.path)
     }
 
-    /// The settings of every account, the chosen one first; if a flag names an account, only that one. `stored`
-    /// are the names of the account files in the configuration folder.
+    /// The settings of every account, the chosen one first; if a flag names an account, only that one.
+    /// `stored` are the names of the account files in the configuration folder.
     ///
     /// # Errors
     /// An account is unknown, or a setting cannot be used.
@@ -916,7 +916,8 @@ impl Configuration<'_> {
         &self.further_hosts
     }
 
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`, which …".
+    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
+    /// which …".
     ///
     /// # Errors
     /// A variable cannot be used.
@@ -1694,7 +1695,7 @@ mod tests {
             }
         }
 
-        /// The promise: whatever variables say, a bound host gets its own account or none.
+        /// With any variables, a bound host gets its own account or none.
         #[test]
         fn no_variable_moves_a_bound_host(
             account in sometimes(&["default", "prod", "alone", "one"]),

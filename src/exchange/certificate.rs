@@ -68,7 +68,7 @@ impl<'a> Certificate<'a> {
         self.issuer == self.subject
     }
 
-    /// The issuer's name, as it stands in the issuer's own certificate.
+    /// The issuer's name, in the form in which the issuer's own certificate has it.
     pub fn issuer_der(&self) -> &'a [u8] {
         self.issuer
     }

@@ -1,5 +1,5 @@
-//! Files of other programs. A file is replaced as a whole and keeps its mode, a link to it stays, and it is replaced
-//! only if its content is still the one that was read.
+//! Files of other programs. A file is replaced as a whole and keeps its mode, a link to it stays, and it is
+//! replaced only if its content is still the one that was read.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -72,8 +72,8 @@ pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Resu
     }
 }
 
-/// Replaces a file's content, and creates missing folders. Without `mode` the file keeps its mode, and a new file
-/// is private.
+/// Replaces a file's content, and creates missing folders. Without `mode` the file keeps its mode, and a
+/// new file is private.
 pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> io::Result<()> {
     write_if(path, content, mode, || Ok(())).map_err(|failure| match failure {
         Failure::Io(error) => error,
@@ -122,8 +122,8 @@ pub fn sweep(path: &Path) {
     }
 }
 
-/// The lock that keeps two `setup` processes from running at the same time. It is on a file in the configuration
-/// folder, which is removed when the lock is dropped.
+/// The lock that keeps two `setup` processes from running at the same time. It is on a file in the
+/// configuration folder, which is removed when the lock is dropped.
 pub struct Lock {
     path: PathBuf,
     /// Holds the lock, unless the file system cannot lock.

@@ -34,16 +34,16 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
             let problem = format!("has `{other}` for `{key}`");
             return Err(Error::Taken { path: file, problem });
         }
-        // The empty helper removes the helpers before it: git would call them first, and `store` would write the
-        // token to the disk.
+        // The empty helper removes the helpers before it: git would call them first, and `store` would
+        // write the token to the disk.
         edits.push(Edit::Block {
             file: file.clone(),
             name: host.to_string(),
             head: format!("[credential \"https://{host}\"]"),
             body: format!("\thelper =\n\thelper = {}", written(&helper)),
         });
-        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section stands for
-        // another host, so it must not remove other helpers.
+        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section
+        // stands for another host, so it must not remove other helpers.
         let is_plain = Host::parse(host.name()).is_some_and(|plain| context.hosts.contains(&plain));
         let name = format!("{} without its port", host.name());
         if host.to_string() != host.name()

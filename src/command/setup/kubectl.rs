@@ -9,8 +9,8 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::settings::DEFAULT_ACCOUNT;
 
-/// The edits: the user of the account. The users of other accounts that setup has written get this program's current
-/// path too.
+/// The edits: the user of the account. The users of other accounts that setup has written get this
+/// program's current path too.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let command = Context::written(&context.program)?;
     let mut arguments = vec!["kubernetes".to_owned()];

@@ -1,5 +1,5 @@
-//! The record of the edits that setup has done: `setup.json` in the configuration folder. It is removed when all
-//! edits are reverted. It stores edits under names, and contains no code for a tool.
+//! The record of the edits that setup has done: `setup.json` in the configuration folder. It is removed
+//! when all edits are reverted. It stores edits under names, and contains no code for a tool.
 
 mod old;
 
@@ -48,8 +48,8 @@ impl Record {
         self.done.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Stages an edit, which replaces an earlier edit of setup at that place, and records it under `name`. A change
-    /// that the user has made already is not recorded.
+    /// Stages an edit, which replaces an earlier edit of setup at that place, and records it under `name`.
+    /// A change that the user has made already is not recorded.
     ///
     /// # Errors
     /// The place has another content, which is not setup's.
@@ -57,8 +57,8 @@ impl Record {
         let is_ours = self.done.values().flatten().any(|known| *known == edit);
         let is_old = |known: &&Edit| **known != edit && known.is_for_the_place_of(&edit);
         let olds: Vec<_> = self.of(name).iter().filter(is_old).cloned().collect();
-        // A block of the same text that is not ours does not count: the tool's own reader has not found it, so it is
-        // in a comment.
+        // A block of the same text that is not ours does not count: the tool's own reader has not found it,
+        // so it is in a comment.
         let is_done = (is_ours || !matches!(edit, Edit::Block { .. })) && edit.is_done(plan)?;
         if is_done && !is_ours {
             return Ok(());
@@ -148,13 +148,14 @@ impl Record {
         Ok(())
     }
 
-    /// Stages the removal of created objects that are empty after the other edits, in files that the plan changes.
+    /// Stages the removal of created objects that are empty after the other edits, in files that the plan
+    /// changes.
     pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
         self.made.iter().rev().try_for_each(|made| made.tidy(plan))
     }
 
-    /// Removes the edits under a name from the record, once they are reverted, and removes the empty folders. Returns
-    /// the other folders.
+    /// Removes the edits under a name from the record, once they are reverted, and removes the empty
+    /// folders. Returns the other folders.
     pub fn drop_name(&mut self, name: &str, path: &Path) -> Result<Vec<PathBuf>, Error> {
         self.done.remove(name);
         self.remove_folders();
@@ -171,7 +172,8 @@ impl Record {
         Ok(folders)
     }
 
-    /// Removes the empty folders, innermost first, and drops the records of other objects in files without an edit.
+    /// Removes the empty folders, innermost first, and drops the records of other objects in files without
+    /// an edit.
     fn remove_folders(&mut self) {
         let mut kept = Vec::new();
         while let Some(made) = self.made.pop() {

@@ -1,5 +1,5 @@
-//! A block of lines in a file of any encoding. It is added at the end, with the file's own line ends, and found
-//! again anywhere.
+//! A block of lines in a file of any encoding. It is added at the end, with the file's own line ends, and
+//! found again anywhere.
 
 /// A head line, such as a section's name, and the lines below it. Either may be empty.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +28,8 @@ impl Block<'_> {
         self.find(text).is_some()
     }
 
-    /// Removes the block. Returns `false` if it is missing. `is_section` is true for a line that begins the next
-    /// section: if other lines follow the block, its head is kept for them.
+    /// Removes the block. Returns `false` if it is missing. `is_section` is true for a line that begins the
+    /// next section: if other lines follow the block, its head is kept for them.
     pub fn cut(self, text: &mut Vec<u8>, is_section: impl Fn(&[u8]) -> bool) -> bool {
         let Some((start, end)) = self.find(text) else { return false };
         let mut below = text[end..].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);

@@ -1,5 +1,5 @@
-//! Edits JSON as text. A new item gets the layout of its neighbours, no other byte changes, and removing the item
-//! restores the text.
+//! Edits JSON as text. A new item gets the layout of its neighbours, no other byte changes, and removing
+//! the item restores the text.
 
 use std::ops::Range;
 
