@@ -682,7 +682,7 @@ impl Error {
             Self::AccountUnknown { name, source, .. } => match shown::value(name) {
                 Some(name) => format!("run `astra-credential setup account --account {name}`"),
                 None => format!(
-                    "set `{source}` to the name of an account, such as `prod`; a secret belongs into the \
+                    "set `{source}` to the name of an account, such as `prod`; a secret belongs in the \
                      account file"
                 ),
             },
@@ -1240,7 +1240,7 @@ mod tests {
           hint: run `astra-credential setup account --account test`
           exit code 2
         there is no account (not shown: it may hold a secret), which `--account` names
-          hint: set `--account` to the name of an account, such as `prod`; a secret belongs into the account file
+          hint: set `--account` to the name of an account, such as `prod`; a secret belongs in the account file
           exit code 2
         the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
           hint: leave the account out, or bind the host to the other account in `/config.json`
