@@ -444,6 +444,53 @@ fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
 }
 
 #[test]
+fn a_kubeconfig_is_understood_in_every_form_and_with_the_account_of_its_user() {
+    if !is_installed("kubectl") {
+        return;
+    }
+    let world = World::new();
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    world.write(".config/astra-credential/prod.json", "{");
+    let config = |form: &str, account: &str| {
+        let user = |exec: String| format!("{{users: [{{name: a, user: {{exec: {{{exec}}}}}}}]}}");
+        match form {
+            "json" => {
+                user(format!(r#""command":"astra-credential","args":["kubernetes",{account}]"#))
+                    .replace("users", "\"users\"")
+                    .replace("name: a, user:", "\"name\":\"a\",\"user\":")
+                    .replace("exec:", "\"exec\":")
+            }
+            "one line" => user(format!("command: astra-credential, args: [kubernetes, {account}]")),
+            "command first" => format!(
+                "users:\n- name: a\n  user:\n    exec:\n      command: astra-credential\n      \
+                 args: [kubernetes, {account}]\n"
+            ),
+            _ => format!(
+                "users:\n- name: a\n  user:\n    exec: &exec\n      args:\n      - kubernetes\n      \
+                 - {}\n      command: >-\n        astra-credential\n",
+                account.replace(", ", "\n      - ")
+            ),
+        }
+    };
+    for form in ["json", "one line", "command first", "block"] {
+        for account in ["\"--account\", \"prod\"", "\"--account=prod\""] {
+            world.write(".kube/config", config(form, account));
+            let done = doctor(&world, "").run();
+            let found = finding(&done, "kubectl");
+            let is_told = found.contains("failure")
+                && found.contains("`~/.config/astra-credential/prod.json`");
+            assert!(is_told, "{form}, {account}: {found}");
+        }
+        // An account file stands for itself, and `default` is not asked.
+        fs::rename(world.account_file(), world.path("moved")).unwrap();
+        world.write(".kube/config", config(form, "\"--service-account=/moved\""));
+        let done = doctor(&world, "").run();
+        assert!(finding(&done, "kubectl").contains("ok"), "{form}: {done}");
+        fs::rename(world.path("moved"), world.account_file()).unwrap();
+    }
+}
+
+#[test]
 fn a_configuration_is_looked_for_where_the_tool_looks() {
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
