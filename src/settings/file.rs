@@ -265,7 +265,9 @@ impl Reader<'_> {
                               leading `~/`";
         string(key, value, WANTED, |text| {
             // An account in place of its path must not turn up in a message about a missing file.
-            if text.is_empty() || text.contains("AstraCS:") || text.trim_start().starts_with('{') {
+            let is_account = text.contains("AstraCS:") || text.trim_start().starts_with('{');
+            // The parser lets a line break or a NUL stand in a string, which JSON does not.
+            if text.is_empty() || is_account || text.contains(char::is_control) {
                 return Err("is not a path");
             }
             values::expanded(text.as_ref(), self.home).map(|path| self.folder.join(path))
@@ -498,6 +500,8 @@ mod tests {
             r#"{"accounts": {"prod": {"hosts": [""]}}}"#,
             r#"{"accounts": {"prod": {"api_url": "http://h"}}}"#,
             r#"{"accounts": {"prod": {"file": ""}}}"#,
+            r#"{"accounts": {"prod": {"file": "a\u0000b"}}}"#,
+            "{\"ca_file\": \"ca.\npem\"}",
             r#"{"accounts": {"prod": {"file": null}}}"#,
             r#"{"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}"#,
             r#"{"accounts": {"prod": {}, "prod": {}}}"#,
@@ -578,6 +582,13 @@ mod tests {
           hint: set it to the API's base without `/v2`, such as `https://api.astra.datastax.com`
         {"accounts": {"prod": {"file": ""}}}
           the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {"file": "a\u0000b"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"ca_file": "ca.
+        pem"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `ca_file` that is not a path at line 1, column 13
           hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
         {"accounts": {"prod": {"file": null}}}
           the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `file` at line 1, column 32

@@ -192,11 +192,28 @@ fn a_server_that_is_not_there_or_not_trusted_is_a_failure() {
 fn a_server_that_stays_silent_is_left_in_time() {
     let world = World::new();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("https://{}", silent.local_addr().unwrap());
     let start = Instant::now();
-    let api = format!("--api-url https://{} --timeout 1", silent.local_addr().unwrap());
-    let done = doctor(&world, &api).run();
+    let done = doctor(&world, &format!("--api-url {silent} --timeout 1")).run();
     assert_eq!(done.code(), 1);
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // The looks and the exchanges of all accounts share the time, and a silent server does not take that
+    // of another account's.
+    let entries = ["a", "b", "c"].map(|name| {
+        let file = world.account_file();
+        format!("\"{name}\": {{ \"file\": {file:?}, \"api_url\": \"{silent}/{name}\" }}")
+    });
+    let entries = entries.join(", ");
+    world.write(
+        ".config/astra-credential/config.json",
+        format!("{{ \"accounts\": {{ {entries} }} }}"),
+    );
+    let start = Instant::now();
+    let done = doctor(&world, "--online --timeout 4").run();
+    assert!(start.elapsed() < Duration::from_millis(5_500), "{:?}", start.elapsed());
+    let silent = done.stdout().matches("did not answer in time").count();
+    assert_eq!((done.code(), silent), (1, 6), "{done}");
+    assert!(done.stdout().contains("default: brought a token"), "{done}");
 }
 
 #[test]
