@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Malformed, Shown, json_defect};
+use crate::error::{Error, Escaped, Malformed, json_defect};
 use crate::message::LONG_WAIT;
 use crate::shown;
 use crate::token::{self, Secret};
@@ -195,7 +195,7 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    let safe = Shown(word).to_string();
+    let safe = Escaped(word).to_string();
     format!("'{}'", safe.replace('\'', r"'\''"))
 }
 

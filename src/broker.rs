@@ -83,7 +83,7 @@ pub fn serve(
     let call = Call { demand, began, left: &left, route: &route };
     let mut entry = cache.read();
     if let Some(answer) = call.answer(&entry, began.timestamp()) {
-        return answer.give(demand, began.timestamp());
+        return answer.into_result(demand, began.timestamp());
     }
     let mut queue = cache.queue(demand.deadline);
     let hold = loop {
@@ -94,7 +94,9 @@ pub fn serve(
             }),
             Ok(Turn::TooLate) => {
                 let (error, now) = (demand.error(ExchangeErrorKind::Waited), clock().timestamp());
-                return call.make_do(entry.token.as_ref(), error, now).give(demand, now);
+                return call
+                    .old_token_or_error(entry.token.as_ref(), error, now)
+                    .into_result(demand, now);
             }
             Err(error) => {
                 cache.warn(&error);
@@ -104,7 +106,7 @@ pub fn serve(
         entry = cache.read();
         let now = clock().timestamp();
         if let Some(answer) = call.answer(&entry, now) {
-            return answer.give(demand, now);
+            return answer.into_result(demand, now);
         }
     };
     // If it cannot be read now, what was read a moment ago has to do.
@@ -112,11 +114,13 @@ pub fn serve(
     let asked = Asked { entry, at: clock(), left: left() };
     let now = asked.at.timestamp();
     if let Some(answer) = call.answer(&asked.entry, now) {
-        return answer.give(demand, now);
+        return answer.into_result(demand, now);
     }
     if asked.left.is_zero() {
         let error = demand.error(ExchangeErrorKind::TimedOut);
-        return call.make_do(asked.entry.token.as_ref(), error, now).give(demand, now);
+        return call
+            .old_token_or_error(asked.entry.token.as_ref(), error, now)
+            .into_result(demand, now);
     }
     log::debug!("asking {} for a token", shown::quoted(demand.api));
     let outcome = match hold.beat_during(demand.deadline, mint) {
@@ -127,7 +131,9 @@ pub fn serve(
         // once.
         Err(error) if error.is_local() => {
             let now = clock().timestamp();
-            return call.make_do(asked.entry.token.as_ref(), error, now).give(demand, now);
+            return call
+                .old_token_or_error(asked.entry.token.as_ref(), error, now)
+                .into_result(demand, now);
         }
         Err(error) => {
             let has_timed_out = error.kind == ExchangeErrorKind::TimedOut || left().is_zero();
@@ -146,7 +152,7 @@ pub fn serve(
         }
     };
     drop(hold);
-    answer.give(demand, clock().timestamp())
+    answer.into_result(demand, clock().timestamp())
 }
 
 /// Drops the cached token if it is `named` or none is.
@@ -233,7 +239,7 @@ impl Call<'_> {
         })?;
         let remembered = Remembered { ago: now.since(failure.at), wait: failure.until.since(now) };
         let old = token.as_ref().filter(|_| !failure.error.is_rejection());
-        Some(match self.make_do(old, failure.error.clone(), now) {
+        Some(match self.old_token_or_error(old, failure.error.clone(), now) {
             Answer::Failed(error, None) => Answer::Failed(error, Some(remembered)),
             other => other,
         })
@@ -284,7 +290,7 @@ impl Call<'_> {
             asked.entry.token.as_ref() != Some(*cached) && cached.token.validity.is_alive(now)
         };
         let old = |token: Option<&CachedToken>| {
-            self.make_do(token.filter(|_| !error.is_rejection()), error.clone(), now)
+            self.old_token_or_error(token.filter(|_| !error.is_rejection()), error.clone(), now)
         };
         if let Some(since) = entry.token.as_ref().filter(is_since) {
             let is_met = self.is_met_by(since, now);
@@ -318,7 +324,7 @@ impl Call<'_> {
 
     /// After a passing failure, the old token for as long as it is accepted; else the failure.
     /// `--refresh` never returns the old token.
-    fn make_do(
+    fn old_token_or_error(
         &self,
         cached: Option<&CachedToken>,
         error: ExchangeError,
@@ -395,7 +401,7 @@ impl Entry {
 
 impl Answer {
     /// The credential or the failure. Prints a warning for a token that is not what was demanded.
-    fn give(self, demand: Demand<'_>, now: Timestamp) -> Result<Credential, Failure> {
+    fn into_result(self, demand: Demand<'_>, now: Timestamp) -> Result<Credential, Failure> {
         match self {
             Self::Token(token) => Ok(demand.credential(&token, now)),
             Self::Old(token, error) => {
@@ -457,11 +463,11 @@ impl FailedExchange {
     /// A time-out holds only for a call that has no more time than the exchange had. Two calls with
     /// the same `--timeout` reach this point after a little more or less of it.
     pub fn is_current(&self, route: &str, now: Timestamp, left: Duration) -> bool {
-        let is_same_way = self.error.is_rejection() || self.route == route;
-        let is_patient = self.waited.is_some_and(|waited| {
+        let is_same_route = self.error.is_rejection() || self.route == route;
+        let has_more_time = self.waited.is_some_and(|waited| {
             left > Duration::from_millis(waited.saturating_add(waited / 10).saturating_add(100))
         });
-        is_same_way && !is_patient && self.at <= now && now < self.until
+        is_same_route && !has_more_time && self.at <= now && now < self.until
     }
 }
 
@@ -535,7 +541,7 @@ mod tests {
         }
     }
 
-    fn trouble(kind: ExchangeErrorKind, retry_after: Option<i64>) -> ExchangeError {
+    fn exchange_error(kind: ExchangeErrorKind, retry_after: Option<i64>) -> ExchangeError {
         ExchangeError { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
     }
 
@@ -562,7 +568,7 @@ mod tests {
         let at = Timestamp::from_unix(100).into();
         let asked = Asked { entry: seen, at, left: Duration::from_secs(9) };
         let outcome = outcome.map(|number| issue(3600, 100, number)).map_err(|kind| Failed {
-            error: trouble(kind, None),
+            error: exchange_error(kind, None),
             has_timed_out: kind == ExchangeErrorKind::TimedOut,
         });
         let (route, deadline) = (&Secret::new(String::new()), Instant::now());
@@ -606,7 +612,7 @@ mod tests {
             ("a token that has expired since", entry(Some(cached(3, -3500)), Some(7))),
             ("unreadable", entry(None, None)),
             ("a failure asked for later", {
-                let error = trouble(Unavailable(500), None);
+                let error = exchange_error(Unavailable(500), None);
                 let at = Timestamp::from_unix(105);
                 let (asked_at, until) = (at.into(), at.plus(5));
                 let route = String::new();
@@ -816,7 +822,7 @@ mod tests {
         let call = Call { demand, began: at, left: &left, route: &digest };
         let token = Ok(issue(3600, 100, 2));
         assert!(call.conclude(&unreadable, &asked, &token, now).0.is_some());
-        let error = trouble(ExchangeErrorKind::Rejected(401), None);
+        let error = exchange_error(ExchangeErrorKind::Rejected(401), None);
         let failed = Err(Failed { error, has_timed_out: false });
         assert!(call.conclude(&unreadable, &asked, &failed, now).0.is_none());
     }
@@ -841,7 +847,7 @@ mod tests {
         assert_eq!(answer(&token, 99, 3700), None, "it has expired");
         let (at, until) = (Timestamp::from_unix(105), Timestamp::from_unix(200));
         let failure = FailedExchange {
-            error: trouble(ExchangeErrorKind::Unavailable(503), None),
+            error: exchange_error(ExchangeErrorKind::Unavailable(503), None),
             route: String::new(),
             asked_at: Timestamp::from_unix(100).into(),
             at,
@@ -897,7 +903,7 @@ mod tests {
     fn a_time_out_holds_for_who_has_no_more_time_and_a_rejection_for_everybody() {
         let at = Timestamp::from_unix(100);
         let failed = |kind, waited| FailedExchange {
-            error: trouble(kind, None),
+            error: exchange_error(kind, None),
             route: "r".to_owned(),
             asked_at: at.into(),
             at,
@@ -957,9 +963,9 @@ mod tests {
             self.issued += 1;
             match astra {
                 Astra::Issues(life) => Ok(issue(life, self.now, self.issued)),
-                Astra::Refuses => Err(trouble(ExchangeErrorKind::Rejected(401), None)),
+                Astra::Refuses => Err(exchange_error(ExchangeErrorKind::Rejected(401), None)),
                 Astra::Fails(retry_after) => {
-                    Err(trouble(ExchangeErrorKind::Unavailable(503), retry_after))
+                    Err(exchange_error(ExchangeErrorKind::Unavailable(503), retry_after))
                 }
             }
         }
@@ -1025,12 +1031,12 @@ mod tests {
                     self.model = Model::default();
                     self.model.token = Some((token.bearer.expose().to_owned(), life));
                 }
-                Err(trouble) if trouble.is_rejection() => {
+                Err(error) if error.is_rejection() => {
                     self.model = Model::default();
                     self.model.rejected = Some((now, now + 30));
                 }
-                Err(trouble) => {
-                    let wait = trouble.retry_after.unwrap_or(5).clamp(1, 60);
+                Err(error) => {
+                    let wait = error.retry_after.unwrap_or(5).clamp(1, 60);
                     self.model.rejected = None;
                     self.model.troubled = Some((now, now + wait));
                 }

@@ -1,12 +1,9 @@
-//! What people and scripts type themselves: the token bare, as JSON, as a header, as variables, or
-//! in the environment of a command; what sets all that up, and what there is to be known.
+//! The commands that people and scripts call: they print the token (bare, as JSON, as a header, as
+//! variables), run a command with it, set tools up, and show the state.
 
-pub mod completion;
 pub mod doctor;
 pub mod setup;
 pub mod status;
-
-mod manual;
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -16,8 +13,6 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::token::Credential;
 
-pub use manual::page;
-
 /// The variable that Astra's Terraform provider reads.
 const TOKEN: &str = "ASTRA_API_TOKEN";
 
@@ -25,7 +20,7 @@ const TOKEN: &str = "ASTRA_API_TOKEN";
 /// renewal: a program that holds the variable cannot ask for another token.
 const EXPIRES: &str = "ASTRA_API_TOKEN_EXPIRES_AT";
 
-/// How `token` prints.
+/// The output format of `token`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
     /// The bare token.
@@ -53,7 +48,7 @@ pub enum Dialect {
     Json,
 }
 
-/// The names of each dialect, the one that is shown first.
+/// The names of each dialect; the first is shown in the help.
 pub const DIALECTS: [(Dialect, &[&str]); 7] = [
     (Dialect::Sh, &["sh", "bash", "zsh", "ksh", "mksh", "dash", "ash", "posix"]),
     (Dialect::Fish, &["fish"]),
@@ -94,7 +89,7 @@ impl Dialect {
         }
     }
 
-    /// The statement that unsets an environment variable, which may not be set.
+    /// The statement that unsets an environment variable. It also works if the variable is not set.
     fn unset(self, name: &str) -> String {
         match self {
             Self::Sh => format!("unset {name};\n"),
@@ -110,37 +105,37 @@ impl Dialect {
     }
 }
 
-/// How `status` and `doctor` answer.
+/// The output format of `status` and `doctor`.
 #[derive(Clone, Copy, Debug)]
-pub enum Look {
+pub enum Style {
     /// As JSON.
     Json,
     /// For people.
     Text {
-        /// With the settings that have their defaults.
+        /// Includes the settings that have their default values.
         is_verbose: bool,
-        /// Whether verdicts are coloured.
+        /// Colours the states.
         colour: Colour,
     },
 }
 
-/// Whether verdicts are coloured, by ANSI's codes.
+/// True if states are coloured with ANSI escape codes.
 #[derive(Clone, Copy, Debug)]
 pub struct Colour(pub bool);
 
-/// A verdict of `status` or `doctor`.
+/// The result of a check, in `status` and `doctor`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum State {
     /// Nothing is wrong.
     Ok,
-    /// It works, and may not be meant so.
+    /// It works, but may not be intended.
     Warning,
     /// It does not work.
     Failure,
 }
 
-impl Verdict {
+impl State {
     fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -151,11 +146,11 @@ impl Verdict {
 }
 
 impl Colour {
-    fn paint(self, verdict: &Verdict, text: &str) -> String {
+    fn paint(self, verdict: &State, text: &str) -> String {
         let code = match verdict {
-            Verdict::Ok => 32,
-            Verdict::Warning => 33,
-            Verdict::Failure => 31,
+            State::Ok => 32,
+            State::Warning => 33,
+            State::Failure => 31,
         };
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
@@ -193,8 +188,8 @@ pub fn header(credential: &Credential) -> String {
     format!("Authorization: Bearer {}\n", credential.bearer.expose())
 }
 
-/// Assignments for `eval`. No character of the token's alphabet needs quotes; they are there all the
-/// same. A token without expiry unsets the expiry of an earlier one.
+/// Assignments for `eval`. Values are quoted, although no character of a token needs it. A token without
+/// expiry unsets the expiry of an earlier one.
 pub fn environment(shell: Dialect, credential: &Credential) -> String {
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
@@ -219,8 +214,8 @@ pub fn no_environment(shell: Dialect) -> String {
     }
 }
 
-/// Runs `command` with the token in its environment. On Unix the command takes this process over, so
-/// that exit code, signals and terminal are its own; returns only when it cannot be started.
+/// Runs `command` with the token in its environment. On Unix the command replaces this process, so that
+/// exit code, signals and terminal are its own. Returns only if the command cannot be started.
 pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return not_started("", &std::io::ErrorKind::NotFound.into());

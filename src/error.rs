@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::shown::Shown;
+pub use crate::shown::Escaped;
 use crate::shown::{self, NOT_SHOWN};
 
 /// Everything that can keep the program from answering.
@@ -106,7 +106,7 @@ pub enum Error {
     /// The exchange brought no token.
     Exchange {
         /// What happened.
-        trouble: ExchangeError,
+        error: ExchangeError,
         /// Set when an earlier call was told so, and Astra was not asked again.
         remembered: Option<Remembered>,
         /// The account file.
@@ -370,7 +370,7 @@ pub struct Remembered {
 /// Why an exchange brought no token. It is remembered beside the token, so it holds no secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ExchangeError {
-    /// What kind of trouble.
+    /// What kind of error.
     pub kind: ExchangeErrorKind,
     /// The API base that was asked.
     pub api: String,
@@ -486,8 +486,8 @@ impl fmt::Display for Error {
             Self::AccountFolder { path } => {
                 write!(f, "the account file {} is a folder", shown::path(path))
             }
-            Self::Exchange { trouble, remembered, account: _, padded: _ } => {
-                trouble.fmt(f)?;
+            Self::Exchange { error, remembered, account: _, padded: _ } => {
+                error.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
                         f,
@@ -499,7 +499,7 @@ impl fmt::Display for Error {
             Self::Refused { host, wait } => write!(
                 f,
                 "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
-                Shown(host)
+                Escaped(host)
             ),
             Self::Forget { dir, why } => {
                 write!(f, "cannot drop the token cached in {}: {why}", shown::path(dir))
@@ -517,7 +517,7 @@ impl fmt::Display for Error {
             Self::Unbound { server } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
-                Shown(server)
+                Escaped(server)
             ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
             Self::Command { program, why, is_missing: _ } => {
@@ -526,10 +526,10 @@ impl fmt::Display for Error {
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
             Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
             Self::Unparsable { path, defect } => {
-                write!(f, "{} {}, and is left as it is", shown::path(path), Shown(defect))
+                write!(f, "{} {}, and is left as it is", shown::path(path), Escaped(defect))
             }
             Self::Taken { path, problem } => {
-                write!(f, "{} {}", shown::path(path), Shown(problem))
+                write!(f, "{} {}", shown::path(path), Escaped(problem))
             }
             Self::HostBound { host, account, named, path: _ } => {
                 write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
@@ -549,7 +549,7 @@ impl fmt::Display for Error {
             Self::ForeignHome { home, owner } => {
                 write!(f, "{} belongs to another user (uid {owner}), not to root", shown::path(home))
             }
-            Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Shown(command)),
+            Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Escaped(command)),
             Self::NotWritten { path, why } => write!(f, "cannot write {}: {why}", shown::path(path)),
             Self::AccountKept { path, fix: _ } => {
                 write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
@@ -690,9 +690,13 @@ impl Error {
             Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
             Self::Config { defect, .. } => defect.hint(),
             Self::AccountUnknown { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::AccountUnknown { name, .. } => {
-                format!("run `astra-credential setup account --account {}`", shown::harmless(name))
-            }
+            Self::AccountUnknown { name, source, .. } => match shown::value(name) {
+                Some(name) => format!("run `astra-credential setup account --account {name}`"),
+                None => format!(
+                    "set `{source}` to the name of an account, such as `prod`; a secret belongs into the \
+                     account file"
+                ),
+            },
             Self::Bound { path, .. } => format!(
                 "leave the account out, or bind the host to the other account in {}",
                 shown::path(path)
@@ -723,16 +727,14 @@ impl Error {
                  container engine makes an empty folder where a file to be mounted does not exist"
                     .to_owned()
             }
-            Self::Exchange { trouble, account, padded: Some(field), .. }
-                if trouble.is_rejection() =>
-            {
+            Self::Exchange { error, account, padded: Some(field), .. } if error.is_rejection() => {
                 format!(
                     "take the blanks or line ends off the ends of `{field}` in {}, unless they belong \
                      to it",
                     shown::path(account)
                 )
             }
-            Self::Exchange { trouble, account, .. } => trouble.hint(&shown::path(account)),
+            Self::Exchange { error, account, .. } => error.hint(&shown::path(account)),
             Self::Refused { .. } => {
                 "check that the account has access there, and that the host takes this kind of \
                  login; `astra-credential forget` makes the next call try at once"
@@ -829,7 +831,7 @@ impl Error {
             | Self::AccountMalformed { .. }
             | Self::AccountFolder { .. }
             | Self::AccountKept { .. } => 3,
-            Self::Exchange { trouble, .. } => trouble.exit_code(),
+            Self::Exchange { error, .. } => error.exit_code(),
             Self::Refused { .. } => 4,
         }
     }
@@ -953,9 +955,9 @@ pub fn json_defect(error: &serde_json::Error) -> String {
 mod tests {
     use super::*;
 
-    fn trouble(kind: ExchangeErrorKind, detail: &str, proxy: Option<&str>) -> Error {
+    fn exchange(kind: ExchangeErrorKind, detail: &str, proxy: Option<&str>) -> Error {
         Error::Exchange {
-            trouble: ExchangeError {
+            error: ExchangeError {
                 kind,
                 api: "https://api.example.com".to_owned(),
                 detail: detail.to_owned(),
@@ -981,11 +983,11 @@ mod tests {
     #[test]
     fn the_catalogue() {
         let path = || PathBuf::from("/account.json");
-        let mut padded = trouble(ExchangeErrorKind::Rejected(401), "no such client", None);
+        let mut padded = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
         if let Error::Exchange { padded, .. } = &mut padded {
             *padded = Some("clientSecret");
         }
-        let mut remembered = trouble(ExchangeErrorKind::Rejected(401), "no such client", None);
+        let mut remembered = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
         if let Error::Exchange { remembered, .. } = &mut remembered {
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
@@ -1050,6 +1052,11 @@ mod tests {
                 source: "ASTRA_CREDENTIAL_ACCOUNT".to_owned(),
                 nearest: None,
             },
+            Error::AccountUnknown {
+                name: "7d81c5e2-40b9-4f6a-8c3e-91f0a2b7d64e".to_owned(),
+                source: "--account".to_owned(),
+                nearest: None,
+            },
             Error::Bound {
                 host: "git.example.com".to_owned(),
                 owner: "prod".to_owned(),
@@ -1077,47 +1084,51 @@ mod tests {
             },
             Error::AccountFolder { path: path() },
             padded,
-            trouble(ExchangeErrorKind::Rejected(401), "no such client", None),
+            exchange(ExchangeErrorKind::Rejected(401), "no such client", None),
             remembered,
-            trouble(ExchangeErrorKind::Gone(404), "", None),
-            trouble(ExchangeErrorKind::Redirected(302), "", None),
-            trouble(ExchangeErrorKind::Unavailable(503), "down", None),
-            trouble(ExchangeErrorKind::Unexpected(418), "", None),
-            trouble(ExchangeErrorKind::Unusable, "", None),
-            trouble(
+            exchange(ExchangeErrorKind::Gone(404), "", None),
+            exchange(ExchangeErrorKind::Redirected(302), "", None),
+            exchange(ExchangeErrorKind::Unavailable(503), "down", None),
+            exchange(ExchangeErrorKind::Unexpected(418), "", None),
+            exchange(ExchangeErrorKind::Unusable, "", None),
+            exchange(
                 ExchangeErrorKind::Untrusted,
                 "no trusted certificate authority has signed it; it was issued by `Corp CA`",
                 None,
             ),
-            trouble(
+            exchange(
                 ExchangeErrorKind::Expired,
                 "it expired on 2021-01-01T00:00:00Z; it is for `api`, issued by `Corp CA`",
                 None,
             ),
-            trouble(ExchangeErrorKind::WrongHost, "it is for `other`, issued by `Corp CA`", None),
-            trouble(
+            exchange(ExchangeErrorKind::WrongHost, "it is for `other`, issued by `Corp CA`", None),
+            exchange(
                 ExchangeErrorKind::UnfitCertificate,
                 "it names no host among its subject alternative names",
                 None,
             ),
-            trouble(ExchangeErrorKind::ClientCertificate, "it wants a client certificate", None),
-            trouble(ExchangeErrorKind::OldTls, "it speaks only versions of TLS before 1.2", None),
-            trouble(ExchangeErrorKind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
-            trouble(
+            exchange(ExchangeErrorKind::ClientCertificate, "it wants a client certificate", None),
+            exchange(ExchangeErrorKind::OldTls, "it speaks only versions of TLS before 1.2", None),
+            exchange(
+                ExchangeErrorKind::Authorities,
+                "`/ca.pem`: it holds no PEM certificate",
+                None,
+            ),
+            exchange(
                 ExchangeErrorKind::Proxy,
                 "the proxy's URL has a port that is not a number",
                 None,
             ),
-            trouble(
+            exchange(
                 ExchangeErrorKind::ProxyLogin,
                 "the proxy wants a user name and a password (407)",
                 Some("proxy:3128"),
             ),
-            trouble(ExchangeErrorKind::TimedOut, "", None),
-            trouble(ExchangeErrorKind::TimedOut, "", Some("proxy:3128")),
-            trouble(ExchangeErrorKind::Unreachable, "connection refused", None),
-            trouble(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
-            trouble(ExchangeErrorKind::Waited, "", None),
+            exchange(ExchangeErrorKind::TimedOut, "", None),
+            exchange(ExchangeErrorKind::TimedOut, "", Some("proxy:3128")),
+            exchange(ExchangeErrorKind::Unreachable, "connection refused", None),
+            exchange(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
+            exchange(ExchangeErrorKind::Waited, "", None),
             Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
@@ -1242,6 +1253,9 @@ mod tests {
           exit code 2
         there is no account `test`, which `ASTRA_CREDENTIAL_ACCOUNT` names
           hint: run `astra-credential setup account --account test`
+          exit code 2
+        there is no account (not shown: it may hold a secret), which `--account` names
+          hint: set `--account` to the name of an account, such as `prod`; a secret belongs into the account file
           exit code 2
         the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
           hint: leave the account out, or bind the host to the other account in `/config.json`

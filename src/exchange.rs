@@ -25,7 +25,7 @@ use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use crate::account::ServiceAccount;
-use crate::error::{ExchangeError, ExchangeErrorKind, Shown};
+use crate::error::{Escaped, ExchangeError, ExchangeErrorKind};
 use crate::exchange::connection::{Dialer, NoResolver};
 use crate::exchange::failure::Failure;
 use crate::exchange::tls::Tls;
@@ -49,8 +49,8 @@ pub struct Exchange<'a> {
     pub deadline: Instant,
 }
 
-/// The result of [`Exchange::look`].
-pub struct Look {
+/// The result of [`Exchange::probe`].
+pub struct Probe {
     /// The time for the connection, the check of the certificate and the answer.
     pub took: Duration,
     /// Seconds by which this machine's clock is ahead of the server's; `None` if the answer has no `Date`.
@@ -122,30 +122,30 @@ impl Exchange<'_> {
         let body = self.body(account)?;
         let mut pause = PAUSE;
         for attempt in 1.. {
-            let (trouble, is_worth_another) = match self.attempt(&agent, &body, account) {
+            let (error, is_worth_another) = match self.attempt(&agent, &body, account) {
                 Ok(token) => return Ok(token),
                 Err(failure) => failure,
             };
             let asked =
-                trouble.retry_after.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+                error.retry_after.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
             let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
             let wait = asked.unwrap_or(Duration::ZERO).max(pause.mul_f64(jitter));
             pause *= 2;
             let left = self.deadline.saturating_duration_since(Instant::now());
             if !is_worth_another || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
-                return Err(trouble);
+                return Err(error);
             }
-            log::debug!("{trouble}; trying again in {} ms", wait.as_millis());
+            log::debug!("{error}; trying again in {} ms", wait.as_millis());
             thread::sleep(wait);
         }
-        Err(self.trouble(ExchangeErrorKind::TimedOut, String::new()))
+        Err(self.error(ExchangeErrorKind::TimedOut, String::new()))
     }
 
     /// Sends a `HEAD` request without any secret, to see that the API base answers and is trusted.
     ///
     /// # Errors
     /// The failure that an exchange would end with.
-    pub fn look(&self) -> Result<Look, ExchangeError> {
+    pub fn probe(&self) -> Result<Probe, ExchangeError> {
         let agent = self.agent()?;
         let start = Instant::now();
         let left = self.deadline.saturating_duration_since(start);
@@ -154,7 +154,7 @@ impl Exchange<'_> {
         let headers =
             answer.map_err(|error| self.transport_trouble(&error).0)?.into_parts().0.headers;
         let date = header(&headers, DATE.as_str()).and_then(Timestamp::from_http_date);
-        Ok(Look {
+        Ok(Probe {
             took: start.elapsed(),
             clock_ahead: date.map(|date| Timestamp::now().since(date)),
         })
@@ -162,12 +162,12 @@ impl Exchange<'_> {
 
     fn agent(&self) -> Result<Agent, ExchangeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = Trust::of(self.ca_file, self.ca_folders, &provider)
+        let tls = Trust::of(self.ca_file, self.ca_folders, &provider, self.deadline)
             .and_then(|trust| Tls::new(trust, provider))
-            .map_err(|why| self.trouble(ExchangeErrorKind::Authorities, why))?;
+            .map_err(|why| self.error(ExchangeErrorKind::Authorities, why))?;
         let proxy = self.proxy.map(Proxy::parse).transpose();
         let proxy = proxy.map_err(|why| {
-            self.trouble(ExchangeErrorKind::Proxy, format!("the proxy's URL {why}"))
+            self.error(ExchangeErrorKind::Proxy, format!("the proxy's URL {why}"))
         })?;
         let config = Agent::config_builder()
             .https_only(true)
@@ -191,7 +191,7 @@ impl Exchange<'_> {
         let mut body = Zeroizing::new(Vec::with_capacity(escaped + 64));
         let request = Request { client_name, client_id, client_secret };
         serde_json::to_writer(&mut *body, &request).map_err(|_| {
-            self.trouble(ExchangeErrorKind::Unusable, "the account cannot be written".to_owned())
+            self.error(ExchangeErrorKind::Unusable, "the account cannot be written".to_owned())
         })?;
         Ok(body)
     }
@@ -219,11 +219,11 @@ impl Exchange<'_> {
         if status != 200 {
             // A body that cannot be read must not hide the status.
             let (text, _) = read_text(&mut body);
-            let mut trouble = self.trouble(kind_of(status), detail(&text, account));
-            trouble.retry_after = retry_after(&parts.headers, Timestamp::now());
-            return Err((trouble, matches!(status, 429 | 502 | 503 | 504)));
+            let mut error = self.error(kind_of(status), detail(&text, account));
+            error.retry_after = retry_after(&parts.headers, Timestamp::now());
+            return Err((error, matches!(status, 429 | 502 | 503 | 504)));
         }
-        let unusable = |what: String| (self.trouble(ExchangeErrorKind::Unusable, what), false);
+        let unusable = |what: String| (self.error(ExchangeErrorKind::Unusable, what), false);
         let (text, read) = read_text(&mut body);
         read.map_err(|error| self.transport_trouble(&error.into()))?;
         let Some(bearer) = token_in(&text) else {
@@ -239,12 +239,12 @@ impl Exchange<'_> {
         // This process may have been stopped while the answer was on its way.
         if validity.expires_at <= Timestamp::now() {
             let late = "its token expired before the answer was read".to_owned();
-            return Err((self.trouble(ExchangeErrorKind::Unusable, late), true));
+            return Err((self.error(ExchangeErrorKind::Unusable, late), true));
         }
         Ok(Token { bearer, validity })
     }
 
-    fn trouble(&self, kind: ExchangeErrorKind, detail: String) -> ExchangeError {
+    fn error(&self, kind: ExchangeErrorKind, detail: String) -> ExchangeError {
         ExchangeError {
             kind,
             api: self.api.to_owned(),
@@ -269,7 +269,7 @@ impl Exchange<'_> {
             }
             other => Failure::lasting(ExchangeErrorKind::Unusable, other.to_string()),
         };
-        (self.trouble(failure.kind, clipped(&failure.detail)), failure.may_pass)
+        (self.error(failure.kind, clipped(&failure.detail)), failure.may_pass)
     }
 }
 
@@ -363,7 +363,7 @@ fn detail(text: &str, account: &ServiceAccount) -> String {
 /// `text` on one line, without control characters, and not too long.
 fn clipped(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let shown: String = Shown(&line).to_string();
+    let shown: String = Escaped(&line).to_string();
     match shown.char_indices().nth(LONGEST_DETAIL - 1) {
         Some((at, _)) if shown.chars().count() > LONGEST_DETAIL => format!("{}…", &shown[..at]),
         _ => shown,

@@ -1,5 +1,5 @@
-//! `astra-credential` exchanges an Astra service account for a bearer token, once, and hands it to
-//! whatever asks, in that tool's own language.
+//! `astra-credential` exchanges an Astra service account for a bearer token once, caches the token, and
+//! returns it to each tool in the tool's own protocol.
 //!
 //! One sentence of architecture: **a protocol adapter turns bytes into bytes and may ask one
 //! question; the broker answers it; `main` owns the world.**
@@ -16,12 +16,25 @@
 //! stdout ◀─────────────────── render ◀──────────────────────────────────── Credential
 //! ```
 //!
-//! Who imports whom, bottom up: `error`, `message` and `timestamp` ← `token` ← `account` ← `seal` ← `cache`,
-//! `protocol/*` ← `settings` ← `exchange`; `cache` ← `broker`; these ← `service` ← `command/*` ← `main`.
-//! The adapters never import each other, and the broker is handed `mint` as a closure, so that it does
-//! not know HTTP. `settings` tells which account a host belongs to, and `service` serves one account.
+//! Each module imports only modules of the lines above its own:
 //!
-//! What is absent is kept so by `tests/cli/tidy.rs`:
+//! ```text
+//! message, shown, start, timestamp
+//! error, proxy, token
+//! account, protocol
+//! seal, settings
+//! cache, exchange
+//! broker
+//! service
+//! command
+//! cli
+//! completion, manual
+//! ```
+//!
+//! The adapters of `protocol` do not import each other. The broker receives `mint` as a closure, so that it
+//! contains no HTTP. `settings` finds the account for a host, and `service` serves one account.
+//!
+//! `tests/cli/tidy.rs` checks this drawing, and these rules:
 //! - only `main` and `settings` say `env::`;
 //! - only `timestamp` says `SystemTime`;
 //! - only `exchange`, with the files below it, says `ureq` and `rustls`;
@@ -40,8 +53,10 @@ mod broker;
 mod cache;
 mod cli;
 mod command;
+mod completion;
 mod error;
 mod exchange;
+mod manual;
 mod message;
 mod protocol;
 mod proxy;
@@ -63,10 +78,10 @@ use zeroize::Zeroizing;
 
 use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
-use crate::command::completion::{self, Known};
-use crate::command::{Colour, Dialect, Look, doctor, setup, status};
+use crate::command::{Colour, Dialect, Style, doctor, setup, status};
+use crate::completion::Configured;
 use crate::error::{Defect, Error};
-use crate::message::say;
+use crate::message::print_line;
 use crate::protocol::{Failed, Host};
 use crate::settings::{Configuration, Flags, Folders, Sourced};
 #[cfg(all(target_os = "linux", not(test)))]
@@ -86,7 +101,7 @@ fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
     env::args_os()
 }
 
-/// The whole program; gives its exit code.
+/// Runs the program and returns its exit code.
 fn start() -> u8 {
     message::set_locale(is_utf_8);
     let line = match cli::parse(arguments()) {
@@ -101,11 +116,11 @@ fn start() -> u8 {
             if let Some(shell) = cli::shell_of_env(arguments()) {
                 fail_under_eval(shell);
             }
-            // Without any command the help is printed, which repeats no argument.
+            // Without a command, the message is the help. It repeats no argument.
             if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-                message::show(&message.to_string());
+                message::print_text(&message.to_string());
             } else {
-                say(&format!("{error}\nhint: {}", error.hint()));
+                print_line(&format!("{error}\nhint: {}", error.hint()));
             }
             return error.exit_code();
         }
@@ -113,11 +128,11 @@ fn start() -> u8 {
     let done = run(&line).and_then(|(answer, code)| Ok(write(&answer).map(|()| code)?));
     match done.inspect_err(|failed| keep(&line.name, &line.flags, &failed.error)) {
         Ok(code) => code,
-        // Docker reads errors on standard output, and knows one exit code.
+        // Docker reads errors from standard output, and expects exit code 1.
         Err(Failed { error, stdout: _ }) if matches!(line.task, Task::Docker(_)) => {
             let (sentence, message) = protocol::docker::failure(&error);
             let _ = write(sentence.as_bytes());
-            message.inspect(|message| say(message));
+            message.inspect(|message| print_line(message));
             1
         }
         Err(Failed { error, stdout }) => {
@@ -138,7 +153,7 @@ fn fail_under_eval(shell: Dialect) {
     }
 }
 
-/// Whether the locale's characters are those of UTF-8, by the variables of setlocale(3).
+/// True if the locale uses UTF-8, by the variables of setlocale(3).
 fn is_utf_8() -> bool {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
@@ -146,37 +161,37 @@ fn is_utf_8() -> bool {
     cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Prints an error and its hint; gives its exit code.
+/// Prints an error and its hint, and returns its exit code.
 fn fail(error: &Error) -> u8 {
-    say(&format!("{error}\nhint: {}", error.hint()));
+    print_line(&format!("{error}\nhint: {}", error.hint()));
     error.exit_code()
 }
 
-/// The answer to one call and its exit code: nothing is printed until it is certain.
+/// Returns the answer to one call and the exit code. Nothing is printed before the answer is complete.
 ///
 /// Callees with large frames are `#[inline(never)]`. Inlined, they would make this frame three pages large,
 /// and every call would fault all three in.
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let env = |name: &str| env::var_os(name);
-    message::listen(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
-    // These two work even if the configuration has a defect.
+    message::start_log(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
+    // These two commands work even if the configuration has a defect.
     match &line.task {
         Task::Completions { shell, words } => {
             return Ok((completions(&line.flags, shell, words).into(), 0));
         }
-        Task::Man(name) => return Ok((command::page(name.as_deref(), cli::command()).into(), 0)),
+        Task::Man(name) => return Ok((manual::page(name.as_deref(), cli::command()).into(), 0)),
         _ => {}
     }
     let folders = default_folders();
     let files = match settings::read_files(&line.flags, &env, &folders) {
-        // `setup` makes the file that is named.
+        // `setup` creates the named file.
         Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => Vec::new(),
         files => files?,
     };
     let exists = |path: &Path| path.exists();
     let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
     let serve_any = || service::serve(&configuration.settings()?, Some(&line.name), None);
-    // `None` for a host that no account is for.
+    // `None` if no account is configured for the host.
     let serve_at = |host: &Host| match configuration.settings_for(host)? {
         Some(settings) => service::serve(&settings, Some(&line.name), Some(host)).map(Some),
         None => Ok(None),
@@ -186,14 +201,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Some(settings) => service::forget(&settings, named, Some(host)),
         None => Ok(()),
     };
-    let look = |is_json: bool| {
+    let style = |is_json: bool| {
         // <https://no-color.org>
         let is_coloured = io::stdout().is_terminal()
             && env("NO_COLOR").is_none_or(|value| value.is_empty())
             && env("TERM").is_some_and(|terminal| terminal != "dumb");
         match is_json {
-            true => Look::Json,
-            false => Look::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
+            true => Style::Json,
+            false => Style::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
         }
     };
     let context = |may_be_new| {
@@ -223,14 +238,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             service::forget_all(&configuration.settings()?).map(|()| Vec::new())
         }
         Task::Status { json } => {
-            let (answer, code) = status::run(&configuration, &stored_accounts(), look(*json))?;
+            let (answer, code) = status::run(&configuration, &stored_accounts(), style(*json))?;
             return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Doctor { json, online } => {
-            let around = doctor::Surroundings { env: &env, paths: &paths, binary: program().ok() };
+            let world = doctor::World { env: &env, paths: &paths, binary: program().ok() };
             let stored = stored_accounts();
             let (answer, code) =
-                doctor::run(&configuration, &stored, around, *online, look(*json))?;
+                doctor::run(&configuration, &stored, world, *online, style(*json))?;
             return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Kubernetes(stated) => {
@@ -261,7 +276,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     .map_err(Failed::from)
 }
 
-/// An answer for people in the locale's characters; JSON is UTF-8.
+/// Converts an answer for people to the locale's characters. JSON stays UTF-8.
 fn in_locale(answer: Vec<u8>, is_json: bool) -> Vec<u8> {
     match std::str::from_utf8(&answer) {
         Ok(text) if !is_json => message::in_locale(text).into_owned().into_bytes(),
@@ -269,15 +284,16 @@ fn in_locale(answer: Vec<u8>, is_json: bool) -> Vec<u8> {
     }
 }
 
-/// Keeps a failure that is no account's for `status` to show, unless [`serve`] has kept it as one.
+/// Writes the failure to `last.failure`, for `status` to show. The failures that [`service::serve`] has
+/// stored for their account are not written again.
 fn keep(command: &str, flags: &Flags, error: &Error) {
     let env = |name: &str| env::var_os(name);
     let is_uncached =
         flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
     let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
-    // Whoever looks or sets up sees what happens.
+    // These commands are run by a person, who sees the error.
     let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
-    // Docker asks for every registry there is.
+    // Docker calls every configured helper for every registry, so "not ours" is normal.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
     if !(is_uncached || is_kept || is_seen || is_usual)
         && let folders = default_folders()
@@ -302,7 +318,7 @@ fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     let known = settings::read_files(flags, &env, &folders).and_then(|files| {
         let configuration = Configuration::new(flags, &env, folders, files, &exists)?;
         let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
-        Ok(Known { hosts, accounts: configuration.names().map(str::to_owned).collect() })
+        Ok(Configured { hosts, accounts: configuration.names().map(str::to_owned).collect() })
     });
     completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }
@@ -318,7 +334,7 @@ fn stored_accounts() -> Vec<String> {
     names
 }
 
-/// The parts of a variable such as `PATH`; an empty one names no folder to look in.
+/// The folders in a variable such as `PATH`. Empty parts are left out.
 fn paths(name: &str) -> Vec<PathBuf> {
     let value = env::var_os(name).unwrap_or_default();
     env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
@@ -339,8 +355,8 @@ fn program() -> Result<PathBuf, Error> {
     })
 }
 
-/// The platform's folders. A `HOME` that is missing or relative is not guessed at: what the
-/// password database says of a container's user is seldom where its files are.
+/// The platform's default folders. Without an absolute `HOME` there are none: the home directory in
+/// /etc/passwd is not used instead, because it is usually wrong in a container.
 fn default_folders() -> Folders {
     let is_absolute =
         |name: &str| env::var_os(name).is_some_and(|path| PathBuf::from(path).is_absolute());
@@ -354,7 +370,7 @@ fn default_folders() -> Folders {
     directories::ProjectDirs::from("", "", "astra-credential").map_or_else(
         Folders::default,
         |folders| Folders {
-            // On Windows neither a secret nor a path belongs into a profile that roams.
+            // On Windows, secrets and paths do not belong into a roaming profile.
             config: Some(folders.config_local_dir().to_owned()),
             cache: Some(folders.cache_dir().to_owned()),
         },

@@ -1,9 +1,8 @@
-//! What is said on standard error: failures and warnings in a line each, what happens under `-v`, and,
-//! on a terminal, why a call takes so long.
+//! Messages on standard error: failures, warnings, the log of `-v` and, on a terminal, the reason for a
+//! long wait.
 //!
-//! Other modules speak through `log`: a warning stays, an info is for now. It stands on the terminal
-//! until it is wiped by [`wipe`] or by whatever is said next; where standard error is no terminal,
-//! it is not said.
+//! Other modules use `log`. `warn!` prints a line. `info!` prints a temporary line, on a terminal only;
+//! the next message or [`wipe`] erases it. `debug!` prints a line under `-v`.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -14,24 +13,24 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// A wait of which a person wants to know the reason.
+/// After this time, a message explains a wait.
 pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// Whether something for now stands on the terminal.
+/// True while a temporary line is on the terminal.
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Back to the first column, and clear to the end of the line.
+/// Returns to the first column and clears the line.
 const WIPE: &str = "\r\x1b[K";
 
-/// Tells whether the locale is one of UTF-8. A function, because most calls print no message.
+/// Returns true if the locale uses UTF-8. A function, because most calls print no message.
 static IS_UTF_8: OnceLock<fn() -> bool> = OnceLock::new();
 
-/// Has messages printed in ASCII unless `is_utf_8`.
+/// Sets the function that decides between UTF-8 and ASCII for messages.
 pub fn set_locale(is_utf_8: fn() -> bool) {
     let _ = IS_UTF_8.set(is_utf_8);
 }
 
-/// A text in the characters of the locale: in ASCII unless that is one of UTF-8.
+/// Converts a text to ASCII, unless the locale uses UTF-8.
 pub fn in_locale(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || IS_UTF_8.get().is_none_or(|is_utf_8| is_utf_8()) {
         return Cow::Borrowed(text);
@@ -51,27 +50,27 @@ pub fn in_locale(text: &str) -> Cow<'_, str> {
     Cow::Owned(ascii)
 }
 
-/// One message on standard error. A full or closed one is no reason to fail.
-pub fn say(message: &str) {
+/// Prints a message on standard error. Errors are ignored: standard error may be full or closed.
+pub fn print_line(message: &str) {
     let wipe = if IS_SHOWN.swap(false, Ordering::Relaxed) { WIPE } else { "" };
     let message = in_locale(message);
     let _ = io::stderr().write_all(format!("{wipe}astra-credential: {message}\n").as_bytes());
 }
 
-/// Prints a text of several lines on standard error, as it is.
-pub fn show(text: &str) {
+/// Prints a text of several lines on standard error, without a prefix.
+pub fn print_text(text: &str) {
     let _ = io::stderr().write_all(in_locale(text).as_bytes());
 }
 
-/// Takes back what was said for now.
+/// Erases the temporary line.
 pub fn wipe() {
     if IS_SHOWN.swap(false, Ordering::Relaxed) {
         let _ = io::stderr().write_all(WIPE.as_bytes());
     }
 }
 
-/// Runs `work`; on a terminal, says `why` while it lasts for long.
-pub fn explain<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
+/// Runs `work`. On a terminal, prints `why` as a temporary line if that takes long.
+pub fn explain_wait<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }
@@ -82,7 +81,7 @@ pub fn explain<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
                 log::info!("{why}");
             }
         };
-        // Without a thread the wait goes unexplained.
+        // If the thread cannot be started, the wait is not explained.
         let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, explain);
         let result = work();
         drop(done);
@@ -90,18 +89,18 @@ pub fn explain<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
     })
 }
 
-fn say_for_now(message: &dyn Display) {
+fn print_temporary(message: &dyn Display) {
     if io::stderr().is_terminal() {
         let line = format!("astra-credential: {message}");
         let line = in_locale(&line);
-        // A line that wraps could not be wiped.
+        // A line that wraps cannot be erased.
         let shown: String = line.chars().take(columns() - 1).collect();
         IS_SHOWN.store(true, Ordering::Relaxed);
         let _ = io::stderr().write_all(format!("{WIPE}{shown}").as_bytes());
     }
 }
 
-/// The terminal's width; one that does not tell is as wide as it takes.
+/// The terminal's width; the largest number if it is unknown.
 fn columns() -> usize {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr())
@@ -112,9 +111,9 @@ fn columns() -> usize {
     usize::MAX
 }
 
-/// Warnings always, what happens only when asked for; of this crate alone, since what others log
-/// might hold a secret.
-pub fn listen(is_verbose: bool) {
+/// Starts the log: warnings and infos, and with `is_verbose` also debug messages. Messages of other crates
+/// are dropped, since one might contain a secret.
+pub fn start_log(is_verbose: bool) {
     struct Listener;
     impl log::Log for Listener {
         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
@@ -125,10 +124,10 @@ pub fn listen(is_verbose: bool) {
             if self.enabled(record.metadata()) {
                 match record.level() {
                     log::Level::Error | log::Level::Warn => {
-                        say(&format!("warning: {}", record.args()));
+                        print_line(&format!("warning: {}", record.args()));
                     }
-                    log::Level::Info => say_for_now(record.args()),
-                    log::Level::Debug | log::Level::Trace => say(&record.args().to_string()),
+                    log::Level::Info => print_temporary(record.args()),
+                    log::Level::Debug | log::Level::Trace => print_line(&record.args().to_string()),
                 }
             }
         }

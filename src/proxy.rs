@@ -107,7 +107,7 @@ impl Login {
 pub fn shown(url: &str) -> String {
     Proxy::parse(url).map_or_else(
         |_| "(not a usable URL)".to_owned(),
-        |proxy| crate::shown::harmless(&proxy.to_string()),
+        |proxy| crate::shown::redacted(&proxy.to_string()),
     )
 }
 

@@ -17,11 +17,11 @@ use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
 
-/// The account's credential, for `host` if the caller names one. A failure is kept for `status`, as that
-/// of `command`.
+/// Returns the account's credential, for `host` if the caller names one. A failure is stored for `status`,
+/// under the name of `command`.
 ///
 /// # Errors
-/// The account file cannot be used, or there is no token to be had.
+/// The account file cannot be used, or the exchange failed.
 pub fn serve(
     settings: &Settings,
     command: Option<&str>,
@@ -54,7 +54,7 @@ pub fn serve(
     let cache = cache(settings, &account);
     let mint = || {
         let why = format!("waiting for {}", shown::quoted(&settings.api.base));
-        message::explain(why, || exchange.mint(&account))
+        message::explain_wait(why, || exchange.mint(&account))
     };
     let served = broker::serve(&cache, demand, Moment::now, mint);
     message::wipe();
@@ -62,7 +62,7 @@ pub fn serve(
         let error = match failure {
             Failure::Exchange { error, remembered } => {
                 let padded = account.padded_field();
-                Error::Exchange { trouble: error, remembered, account: path, padded }
+                Error::Exchange { error, remembered, account: path, padded }
             }
             Failure::Refused { host, wait } => Error::Refused { host, wait },
         };
@@ -73,7 +73,8 @@ pub fn serve(
     })
 }
 
-/// Drops the cached token if it is `named` or if none is named; with a host, because that refused it.
+/// Deletes the cached token if it is the `named` one, or if no token is named. `at` is the host that refused
+/// the token, if one did.
 ///
 /// # Errors
 /// The account file cannot be used, or the cache cannot be written.
@@ -82,7 +83,7 @@ pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) ->
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
-    // Without the cache a call neither reads nor writes a token; forgetting one is another matter.
+    // `--no-cache` does not keep `forget` from deleting a token.
     let cache =
         cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
     let at_host = at.map(ToString::to_string);
@@ -95,7 +96,7 @@ pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) ->
     forgotten.map_err(|why| not_forgotten(settings, &why))
 }
 
-/// Drops what is cached for every account.
+/// Deletes the cached tokens and failures of every account.
 ///
 /// # Errors
 /// The cache cannot be written.
@@ -113,7 +114,7 @@ fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
     }
 }
 
-/// Reads the account file; gives its path too.
+/// Reads the account file, and returns its path and its content.
 ///
 /// # Errors
 /// The account file cannot be used.
@@ -141,23 +142,23 @@ pub fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
     }
 }
 
-/// What is known of one account without asking Astra.
-pub struct Known {
+/// An account's state, read without a request.
+pub struct Inspected {
     /// Its settings.
     pub settings: Settings,
-    /// The content of its file, or why that cannot be used.
+    /// The content of its file, or the error.
     pub account: Result<Account, Error>,
     /// Its cache.
     pub cache: Cache,
 }
 
-/// Reads the account file.
-pub fn known(settings: Settings) -> Known {
+/// Reads an account's file and cache entry.
+pub fn inspect(settings: Settings) -> Inspected {
     let account = account(&settings, Instant::now() + *settings.timeout);
     let account = account.map(|(_, account)| account);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(&settings, account),
         _ => Cache::none(),
     };
-    Known { settings, account, cache }
+    Inspected { settings, account, cache }
 }

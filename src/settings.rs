@@ -1,8 +1,8 @@
 //! The meaning of flags, environment variables and configuration files: which account answers, and
 //! with which settings.
 //!
-//! [`Configuration`] holds what was said, [`Settings`] what it means for one account. "Is this host
-//! ours?" and "whose is it?" are one question, which [`Configuration::settings_for`] answers:
+//! [`Configuration`] holds the flags, variables and files, [`Settings`] the result for one account.
+//! [`Configuration::settings_for`] finds the account for a host, if there is one:
 //!
 //! 1. A flag decides: `--account NAME` or `--service-account FILE`. The host must then be bound to
 //!    that account, be its API's, or be named by `--host` (without `--account` also by
@@ -19,7 +19,7 @@
 //! `ASTRA_API_URL` does not count for an account that neither is `default` nor was chosen by a
 //! variable.
 //!
-//! Pure: the environment and the files come in as values. An empty variable counts as absent.
+//! This module is pure: the environment and the files are passed in. An empty variable counts as absent.
 
 mod file;
 mod flags;
@@ -43,7 +43,7 @@ pub use self::values::DEFAULT_ACCOUNT;
 use self::values::{DEFAULT_API, wanted};
 use crate::error::{Defect, Error};
 use crate::protocol::Host;
-use crate::shown::{self, harmless};
+use crate::shown::{self, redacted};
 use crate::token::Secret;
 
 /// The default folders; each is `None` without a home.
@@ -55,7 +55,7 @@ pub struct Folders {
     pub cache: Option<PathBuf>,
 }
 
-/// All that was said: on the command line, in the environment and in the configuration files.
+/// The flags, the environment and the configuration files.
 pub struct Configuration<'a> {
     flags: &'a Flags,
     env: &'a Environment<'a>,
@@ -78,12 +78,12 @@ struct Common {
     no_cache: Sourced<bool>,
 }
 
-/// An account, as it was chosen.
+/// The account that was chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Who {
-    /// By its name.
+pub enum ChosenAccount {
+    /// Chosen by name.
     Named(String),
-    /// By its file, which belongs to no account that has a name.
+    /// Chosen by its file, which is not the file of a named account.
     File(PathBuf),
 }
 
@@ -91,10 +91,10 @@ pub enum Who {
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The account, and what chose it.
-    pub account: Sourced<Who>,
+    pub account: Sourced<ChosenAccount>,
     /// The account file; `None` without a home.
     pub service_account: Sourced<Option<PathBuf>>,
-    /// Use the account file even if others may read or change it.
+    /// Accepts an account file that other users may read or change.
     pub allow_exposed: Sourced<bool>,
     /// The API where the account is exchanged.
     pub api: Sourced<Api>,
@@ -106,19 +106,19 @@ pub struct Settings {
     pub ca_folders: Vec<PathBuf>,
     /// The proxy for the API, as a URL.
     pub proxy: Sourced<Option<String>>,
-    /// How long the whole call may take.
+    /// The time-out of the whole call.
     pub timeout: Sourced<Duration>,
-    /// Seconds for which the token must serve; `None` for the leeway.
+    /// Seconds for which the token must be valid; `None` for the leeway.
     pub min_valid: Sourced<Option<i64>>,
-    /// Exchange even if there is a token.
+    /// Does an exchange even if a valid token is cached.
     pub refresh: bool,
-    /// Neither read nor write the cache.
+    /// Does not use the cache.
     pub no_cache: Sourced<bool>,
 }
 
-/// A setting as `status` shows it: safe to show.
+/// A setting as `status` shows it. The value is safe to show.
 #[derive(Debug)]
-pub struct Stated {
+pub struct ListedSetting {
     /// Its key.
     pub name: &'static str,
     /// Its value.
@@ -182,12 +182,12 @@ pub struct Setting {
 }
 
 /// The text of a flag or variable, with its name.
-struct Said {
+struct Raw {
     value: OsString,
     source: Source,
 }
 
-impl Said {
+impl Raw {
     fn name(&self) -> &'static str {
         match self.source {
             Source::Flag(name) | Source::Variable(name) => name,
@@ -197,33 +197,33 @@ impl Said {
 }
 
 impl Setting {
-    fn flag(&self, flag: Option<&OsString>) -> Option<Said> {
-        Some(Said { value: flag?.clone(), source: Source::Flag(self.flag) })
+    fn flag(&self, flag: Option<&OsString>) -> Option<Raw> {
+        Some(Raw { value: flag?.clone(), source: Source::Flag(self.flag) })
     }
 
-    fn variable(&self, env: &Environment<'_>) -> Option<Said> {
+    fn variable(&self, env: &Environment<'_>) -> Option<Raw> {
         let value = variable(env, self.variable)?;
-        Some(Said { value, source: Source::Variable(self.variable) })
+        Some(Raw { value, source: Source::Variable(self.variable) })
     }
 
-    fn said(&self, flag: Option<&OsString>, env: &Environment<'_>) -> Option<Said> {
+    fn lookup(&self, flag: Option<&OsString>, env: &Environment<'_>) -> Option<Raw> {
         self.flag(flag).or_else(|| self.variable(env))
     }
 
-    fn path(&self, said: Said, env: &Environment<'_>) -> Result<Sourced<PathBuf>, Error> {
-        let path = expanded(&said.value, env);
-        let path = path.map_err(|problem| self.unusable(said.name(), &said.value, problem))?;
-        Ok(Sourced::new(path, said.source))
+    fn path(&self, raw: Raw, env: &Environment<'_>) -> Result<Sourced<PathBuf>, Error> {
+        let path = expanded(&raw.value, env);
+        let path = path.map_err(|problem| self.unusable(raw.name(), &raw.value, problem))?;
+        Ok(Sourced::new(path, raw.source))
     }
 
     fn parse<T>(
         &self,
-        said: Said,
+        raw: Raw,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Result<Sourced<T>, Error> {
-        let parsed = said.value.to_str().ok_or("is not UTF-8").and_then(parse);
-        let parsed = parsed.map_err(|problem| self.unusable(said.name(), &said.value, problem))?;
-        Ok(Sourced::new(parsed, said.source))
+        let parsed = raw.value.to_str().ok_or("is not UTF-8").and_then(parse);
+        let parsed = parsed.map_err(|problem| self.unusable(raw.name(), &raw.value, problem))?;
+        Ok(Sourced::new(parsed, raw.source))
     }
 
     fn unusable(&self, name: &'static str, value: &OsStr, problem: &str) -> Error {
@@ -236,7 +236,7 @@ impl Setting {
     }
 }
 
-/// Looks a variable up.
+/// Looks up a variable.
 pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
@@ -255,7 +255,7 @@ fn home(env: &Environment<'_>) -> Option<PathBuf> {
     variable(env, HOME).map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
-/// Whether a variable says yes.
+/// Reads a variable that switches something on.
 pub fn is_on(env: &Environment<'_>, name: &'static str) -> Result<bool, Error> {
     let Some(value) = variable(env, name) else {
         return Ok(false);
@@ -274,7 +274,7 @@ pub fn is_on(env: &Environment<'_>, name: &'static str) -> Result<bool, Error> {
     }
 }
 
-/// A switch that a variable sets.
+/// Reads a switch from a variable, with its source.
 fn switch(env: &Environment<'_>, name: &'static str) -> Result<Sourced<bool>, Error> {
     let is_on = is_on(env, name)?;
     Ok(match variable(env, name) {
@@ -309,10 +309,10 @@ pub fn read_files(
 /// # Errors
 /// [`Error::Setting`]: it is no path that can be used.
 pub fn named_file(flags: &Flags, env: &Environment<'_>) -> Result<Option<Sourced<PathBuf>>, Error> {
-    let named = CONFIG.said(flags.config.as_ref(), env);
-    let named = named.map(|said| CONFIG.path(said, env)).transpose()?;
+    let named = CONFIG.lookup(flags.config.as_ref(), env);
+    let named = named.map(|raw| CONFIG.path(raw, env)).transpose()?;
     if let Some(named) = &named {
-        // Otherwise the working folder, which may be a stranger's repository, would hold the file.
+        // A relative path would name a file in the working folder, which may be an untrusted repository.
         if let Source::Variable(name) = named.source
             && named.is_relative()
         {
@@ -332,7 +332,7 @@ fn machine_file(env: &Environment<'_>) -> Option<PathBuf> {
 }
 
 impl<'a> Configuration<'a> {
-    /// Puts everything together that does not depend on the account.
+    /// Reads the settings that do not depend on the account.
     ///
     /// # Errors
     /// [`Error::Setting`] names the flag or variable that cannot be used.
@@ -343,8 +343,8 @@ impl<'a> Configuration<'a> {
         files: Vec<File>,
         exists: &'a dyn Fn(&Path) -> bool,
     ) -> Result<Self, Error> {
-        let timeout = match TIMEOUT.said(flags.timeout.as_ref(), env) {
-            Some(said) => TIMEOUT.parse(said, values::timeout)?,
+        let timeout = match TIMEOUT.lookup(flags.timeout.as_ref(), env) {
+            Some(raw) => TIMEOUT.parse(raw, values::timeout)?,
             None => from_files(&files, |file| file.timeout)
                 .unwrap_or(Sourced::default_of(DEFAULT_TIMEOUT)),
         };
@@ -360,7 +360,7 @@ impl<'a> Configuration<'a> {
         Ok(Self { flags, env, folders, files, exists, further_hosts, common })
     }
 
-    /// The settings of the account that answers where no host is known.
+    /// The settings of the account that answers calls that name no host.
     ///
     /// # Errors
     /// The account is unknown, or a setting cannot be used.
@@ -368,7 +368,7 @@ impl<'a> Configuration<'a> {
         self.resolve(self.chosen(self.typed_account()?)?)
     }
 
-    /// The settings of the account that answers for `host`; `None` if no account is for it.
+    /// The settings of the account that answers for `host`; `None` if no account is configured for it.
     ///
     /// # Errors
     /// The account is unknown, the host is bound to another one than a flag names, or a setting
@@ -377,9 +377,9 @@ impl<'a> Configuration<'a> {
         let typed = self.typed_account()?;
         match (typed, self.binding(host)) {
             (Some(typed), Some(bound)) => {
-                if typed.value != Who::Named(bound.name.to_owned()) {
+                if typed.value != ChosenAccount::Named(bound.name.to_owned()) {
                     return Err(Error::Bound {
-                        host: harmless(&host.to_string()),
+                        host: redacted(&host.to_string()),
                         owner: bound.name.to_owned(),
                         named: typed.to_string(),
                         path: bound.place.to_path_buf(),
@@ -388,7 +388,7 @@ impl<'a> Configuration<'a> {
                 self.resolve(typed).map(Some)
             }
             (None, Some(bound)) => {
-                let who = Who::Named(bound.name.to_owned());
+                let who = ChosenAccount::Named(bound.name.to_owned());
                 let source = Source::Entry(Arc::clone(bound.place));
                 self.resolve(Sourced::new(who, source)).map(Some)
             }
@@ -400,7 +400,7 @@ impl<'a> Configuration<'a> {
         }
     }
 
-    /// Whether an account is for `host`, also if its settings cannot be used.
+    /// True if an account is configured for `host`, even if its settings cannot be used.
     pub fn is_ours(&self, host: &Host) -> bool {
         let is_named = self.binding(host).is_some() || self.is_further(host);
         is_named || matches!(self.settings_for(host), Ok(Some(_)))
@@ -411,7 +411,7 @@ impl<'a> Configuration<'a> {
     /// # Errors
     /// The account is unknown, or a setting cannot be used.
     pub fn settings_of(&self, name: &str) -> Result<Settings, Error> {
-        self.resolve(Sourced::default_of(Who::Named(name.to_owned())))
+        self.resolve(Sourced::default_of(ChosenAccount::Named(name.to_owned())))
     }
 
     /// The account to which a configuration file binds `host`, whatever flags and variables say.
@@ -419,8 +419,8 @@ impl<'a> Configuration<'a> {
         self.binding(host).map(|bound| bound.name)
     }
 
-    /// Whether `--host` or, without `--account`, `ASTRA_CREDENTIAL_HOSTS` names the host. The variable
-    /// knows nothing of accounts, so that it does not widen the hosts of one that is named.
+    /// True if `--host` names the host or, without `--account`, `ASTRA_CREDENTIAL_HOSTS`. The variable names
+    /// no account, so it does not add hosts to an account that a flag names.
     fn is_further(&self, host: &Host) -> bool {
         let counts = match self.further_hosts.source {
             Source::Variable(_) => self.flags.account.is_none(),
@@ -450,7 +450,7 @@ impl<'a> Configuration<'a> {
         (!(is_default_api() && uses_default_api())).then_some(user)
     }
 
-    /// The entries that count: those of the first file, and those of the second for other accounts.
+    /// The entries in use: those of the first file, and those of the second file for other accounts.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.files.iter().enumerate().flat_map(move |(index, file)| {
             let above = &self.files[..index];
@@ -472,7 +472,7 @@ impl<'a> Configuration<'a> {
     }
 
     /// The account that a flag names.
-    fn typed_account(&self) -> Result<Option<Sourced<Who>>, Error> {
+    fn typed_account(&self) -> Result<Option<Sourced<ChosenAccount>>, Error> {
         let flags = self.flags;
         if flags.account.is_some() && flags.service_account.is_some() {
             return Err(Error::Usage {
@@ -486,37 +486,42 @@ impl<'a> Configuration<'a> {
     }
 
     /// The account that a flag or variable names, or `default`.
-    fn chosen(&self, typed: Option<Sourced<Who>>) -> Result<Sourced<Who>, Error> {
-        let default = || Sourced::default_of(Who::Named(DEFAULT_ACCOUNT.to_owned()));
+    fn chosen(
+        &self,
+        typed: Option<Sourced<ChosenAccount>>,
+    ) -> Result<Sourced<ChosenAccount>, Error> {
+        let default = || Sourced::default_of(ChosenAccount::Named(DEFAULT_ACCOUNT.to_owned()));
         match typed {
             Some(typed) => Ok(typed),
             None => Ok(self.account_of_variables()?.unwrap_or_else(default)),
         }
     }
 
-    fn account_of_variables(&self) -> Result<Option<Sourced<Who>>, Error> {
+    fn account_of_variables(&self) -> Result<Option<Sourced<ChosenAccount>>, Error> {
         let account = ACCOUNT.variable(self.env);
         self.account_of(account, SERVICE_ACCOUNT.variable(self.env))
     }
 
     fn account_of(
         &self,
-        account: Option<Said>,
-        file: Option<Said>,
-    ) -> Result<Option<Sourced<Who>>, Error> {
-        if let Some(said) = account {
+        account: Option<Raw>,
+        file: Option<Raw>,
+    ) -> Result<Option<Sourced<ChosenAccount>>, Error> {
+        if let Some(raw) = account {
             return ACCOUNT
-                .parse(said, values::account_name)
-                .map(|name| Some(name.map(Who::Named)));
+                .parse(raw, values::account_name)
+                .map(|name| Some(name.map(ChosenAccount::Named)));
         }
-        let Some(said) = file else {
+        let Some(raw) = file else {
             return Ok(None);
         };
-        let path = SERVICE_ACCOUNT.path(said, self.env)?;
+        let path = SERVICE_ACCOUNT.path(raw, self.env)?;
         // The file of an account that has a name is that account.
         let name = self.names().find(|name| self.file_of(name).as_ref() == Some(&path.value));
         let name = name.map(str::to_owned);
-        Ok(Some(path.map(|path| name.map_or_else(|| Who::File(path), Who::Named))))
+        Ok(Some(
+            path.map(|path| name.map_or_else(|| ChosenAccount::File(path), ChosenAccount::Named)),
+        ))
     }
 
     /// The account file of a name.
@@ -528,22 +533,22 @@ impl<'a> Configuration<'a> {
         self.folders.config.as_ref().map(|folder| folder.join(format!("{stem}.json")))
     }
 
-    fn resolve(&self, account: Sourced<Who>) -> Result<Settings, Error> {
+    fn resolve(&self, account: Sourced<ChosenAccount>) -> Result<Settings, Error> {
         let Self { flags, env, files, .. } = self;
         let entry = match &account.value {
-            Who::Named(name) => self.entry(name),
-            Who::File(_) => None,
+            ChosenAccount::Named(name) => self.entry(name),
+            ChosenAccount::File(_) => None,
         };
         let service_account = self.account_file(&account, entry)?;
         let place = |entry: &Entry| Source::Entry(Arc::clone(&entry.place));
         let in_entry = entry.and_then(|entry| Some(Sourced::new(entry.api.clone()?, place(entry))));
         let api = match (API_URL.flag(flags.api_url.as_ref()), in_entry) {
-            (Some(said), _) => API_URL.parse(said, Api::parse)?,
+            (Some(raw), _) => API_URL.parse(raw, Api::parse)?,
             (None, Some(api)) => api,
             (None, None) => {
                 let counts = self.is_the_variables(&account)?;
                 match API_URL.variable(env).filter(|_| counts) {
-                    Some(said) => API_URL.parse(said, Api::parse)?,
+                    Some(raw) => API_URL.parse(raw, Api::parse)?,
                     None => Sourced::default_of(default_api()?),
                 }
             }
@@ -551,23 +556,23 @@ impl<'a> Configuration<'a> {
         let in_entry =
             entry.and_then(|entry| Some(Sourced::new(entry.ca_file.clone()?, place(entry))));
         let ca_file = match (CA_FILE.flag(flags.ca_file.as_ref()), in_entry) {
-            (Some(said), _) => CA_FILE.path(said, env)?.map(Some),
+            (Some(raw), _) => CA_FILE.path(raw, env)?.map(Some),
             (None, Some(file)) => file.map(Some),
             (None, None) => match (CA_FILE.variable(env), variable(env, CA_FOLDER)) {
-                (Some(said), _) => CA_FILE.path(said, env)?.map(Some),
+                (Some(raw), _) => CA_FILE.path(raw, env)?.map(Some),
                 (None, Some(_)) => Sourced::new(None, Source::Variable(CA_FOLDER)),
                 (None, None) => from_files(files, |file| file.ca_file.clone())
                     .map_or(Sourced::default_of(None), |file| file.map(Some)),
             },
         };
         let in_entry = entry.and_then(|entry| Some(Sourced::new(entry.min_valid?, place(entry))));
-        let min_valid = match MIN_VALID.said(flags.min_valid.as_ref(), env) {
-            Some(said) => MIN_VALID.parse(said, values::whole_seconds)?.map(Some),
+        let min_valid = match MIN_VALID.lookup(flags.min_valid.as_ref(), env) {
+            Some(raw) => MIN_VALID.parse(raw, values::whole_seconds)?.map(Some),
             None => in_entry
                 .or_else(|| from_files(files, |file| file.min_valid))
                 .map_or(Sourced::default_of(None), |seconds| seconds.map(Some)),
         };
-        // A proxy whose URL is not UTF-8 is an error later, and not the same as none.
+        // A proxy whose URL is not UTF-8 must become an error later, so it is kept here.
         let text =
             |name: &str| variable(env, name).map(|value| value.to_string_lossy().into_owned());
         let proxy = proxy_for(&api.host, text)
@@ -591,15 +596,15 @@ impl<'a> Configuration<'a> {
         })
     }
 
-    /// The account's file. A name that has neither an entry nor a file is a mistake.
+    /// The account's file. It is an error if the name has neither an entry nor a file.
     fn account_file(
         &self,
-        account: &Sourced<Who>,
+        account: &Sourced<ChosenAccount>,
         entry: Option<&Entry>,
     ) -> Result<Sourced<Option<PathBuf>>, Error> {
         let name = match &account.value {
-            Who::File(path) => return Ok(account.clone().map(|_| Some(path.clone()))),
-            Who::Named(name) => name,
+            ChosenAccount::File(path) => return Ok(account.clone().map(|_| Some(path.clone()))),
+            ChosenAccount::Named(name) => name,
         };
         let file = self.file_of(name);
         if entry.is_none() && name != DEFAULT_ACCOUNT {
@@ -620,23 +625,25 @@ impl<'a> Configuration<'a> {
         Ok(Sourced::new(file, source))
     }
 
-    /// Whether variables such as `ASTRA_API_URL` are about this account: they are about one without a
-    /// name, about `default`, and about the one that a variable chooses.
-    fn is_the_variables(&self, account: &Sourced<Who>) -> Result<bool, Error> {
+    /// True if variables such as `ASTRA_API_URL` apply to this account. They apply to an account without a
+    /// name, to `default`, and to the account that a variable chooses.
+    fn is_the_variables(&self, account: &Sourced<ChosenAccount>) -> Result<bool, Error> {
         Ok(match &account.value {
-            Who::File(_) => true,
-            Who::Named(name) if name == DEFAULT_ACCOUNT => true,
-            named @ Who::Named(_) => {
+            ChosenAccount::File(_) => true,
+            ChosenAccount::Named(name) if name == DEFAULT_ACCOUNT => true,
+            named @ ChosenAccount::Named(_) => {
                 self.account_of_variables()?.is_some_and(|chosen| chosen.value == *named)
             }
         })
     }
 }
 
-/// An account that `setup` works on.
+/// The account that `setup` configures.
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
+    /// Whether a flag or a variable names it.
+    pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,
     /// The configuration file that has its entry.
@@ -674,8 +681,8 @@ pub fn cache_dir(
     folders: &Folders,
     files: &[File],
 ) -> Result<Sourced<Option<PathBuf>>, Error> {
-    if let Some(said) = CACHE_DIR.said(flags.cache_dir.as_ref(), env) {
-        return CACHE_DIR.path(said, env).map(|path| path.map(Some));
+    if let Some(raw) = CACHE_DIR.lookup(flags.cache_dir.as_ref(), env) {
+        return CACHE_DIR.path(raw, env).map(|path| path.map(Some));
     }
     let in_file = from_files(files, |file| file.cache_dir.clone());
     Ok(in_file.map_or_else(|| Sourced::default_of(folders.cache.clone()), |path| path.map(Some)))
@@ -690,7 +697,7 @@ fn ca_folders(env: &Environment<'_>) -> Vec<PathBuf> {
 /// The hosts of the flags, or else those of the comma-separated variable.
 fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Vec<Host>>, Error> {
     let parse = |value: OsString, source: Source| {
-        HOST.parse(Said { value, source }, values::typed_host).map(|host| host.value)
+        HOST.parse(Raw { value, source }, values::typed_host).map(|host| host.value)
     };
     if !flags.is_empty() {
         let source = Source::Flag(HOST.flag);
@@ -708,10 +715,12 @@ fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Ve
 }
 
 impl Settings {
-    /// The error for this account's file: the command that stores a missing one names the account.
+    /// Adds `--account NAME` to the command in the hint of a missing account file.
     pub fn of_account(&self, error: Error) -> Error {
         match (error, &self.account.value) {
-            (Error::AccountMissing { path, fix }, Who::Named(name)) if name != DEFAULT_ACCOUNT => {
+            (Error::AccountMissing { path, fix }, ChosenAccount::Named(name))
+                if name != DEFAULT_ACCOUNT =>
+            {
                 Error::AccountMissing { path, fix: format!("{fix} --account {name}") }
             }
             (error, _) => error,
@@ -719,7 +728,7 @@ impl Settings {
     }
 
     /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
-    /// on one route says nothing of another. It is not shown; the cache keeps a digest of it.
+    /// on one route does not apply to another. It is not shown; the cache keeps a digest of it.
     pub fn route(&self) -> Secret {
         let proxy = self.proxy.as_deref().unwrap_or_default();
         Secret::new(format!("{proxy} {:?} {:?}", self.ca_file.value, self.ca_folders))
@@ -727,7 +736,7 @@ impl Settings {
 }
 
 /// The account, for messages.
-impl fmt::Display for Who {
+impl fmt::Display for ChosenAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => write!(f, "the account `{name}`"),
@@ -742,8 +751,8 @@ impl Configuration<'_> {
         self.files.iter().map(|file| &*file.path)
     }
 
-    /// The settings of every account, the chosen one first; of one alone if a flag names it. `stored`
-    /// are the names of account files in the configuration folder.
+    /// The settings of every account, the chosen one first; if a flag names an account, only that one. `stored`
+    /// are the names of the account files in the configuration folder.
     ///
     /// # Errors
     /// An account is unknown, or a setting cannot be used.
@@ -754,22 +763,22 @@ impl Configuration<'_> {
         let chosen = self.chosen(None)?;
         let entered = self.entries().map(|entry| {
             let source = Source::Entry(Arc::clone(&entry.place));
-            Sourced::new(Who::Named(entry.name.clone()), source)
+            Sourced::new(ChosenAccount::Named(entry.name.clone()), source)
         });
         let others = stored
             .iter()
             .filter(|name| values::account_name(name).is_ok() && **name != DEFAULT_ACCOUNT);
-        let others = others.map(|name| Sourced::default_of(Who::Named(name.clone())));
-        let default = Sourced::default_of(Who::Named(DEFAULT_ACCOUNT.to_owned()));
+        let others = others.map(|name| Sourced::default_of(ChosenAccount::Named(name.clone())));
+        let default = Sourced::default_of(ChosenAccount::Named(DEFAULT_ACCOUNT.to_owned()));
         let has_default = self.file_of(DEFAULT_ACCOUNT).as_deref().is_some_and(self.exists);
         let default = has_default.then_some(default);
-        let mut accounts: Vec<Sourced<Who>> = Vec::new();
+        let mut accounts: Vec<Sourced<ChosenAccount>> = Vec::new();
         for account in entered.chain(default).chain(others) {
             if !accounts.iter().any(|known| known.value == account.value) {
                 accounts.push(account);
             }
         }
-        // The default that has neither an entry nor a file counts where there is nothing else.
+        // `default` without an entry and a file is listed only if there is no other account.
         let at = accounts.iter().position(|account| account.value == chosen.value);
         if at.is_some() || accounts.is_empty() || chosen.source != Source::Default {
             if let Some(at) = at {
@@ -780,12 +789,12 @@ impl Configuration<'_> {
         accounts.into_iter().map(|account| self.resolve(account)).collect()
     }
 
-    /// The hosts that get a token of this account from a call without flags.
+    /// The hosts that get this account's token from a call without flags.
     pub fn hosts_of(&self, settings: &Settings) -> Result<Vec<Sourced<Host>>, Error> {
         let Settings { account, api, .. } = settings;
         let name = match &account.value {
-            Who::Named(name) => Some(name.as_str()),
-            Who::File(_) => None,
+            ChosenAccount::Named(name) => Some(name.as_str()),
+            ChosenAccount::File(_) => None,
         };
         let is_chosen = self.chosen(self.typed_account()?)?.value == account.value;
         let entry = name.and_then(|name| self.entry(name));
@@ -810,68 +819,83 @@ impl Configuration<'_> {
         Ok(hosts)
     }
 
-    /// The account that is named, or `default`, for `setup` to work on.
+    /// The named account, or `default`, for `setup`.
     ///
     /// # Errors
     /// The name cannot be used, or, unless it `may_be_new`, there is no such account.
     pub fn named_account(&self, may_be_new: bool) -> Result<NamedAccount<'_>, Error> {
-        let said = ACCOUNT.said(self.flags.account.as_ref(), self.env);
-        let account = match said {
-            Some(said) => ACCOUNT.parse(said, values::account_name)?,
+        let raw = ACCOUNT.lookup(self.flags.account.as_ref(), self.env);
+        let account = match raw {
+            Some(raw) => ACCOUNT.parse(raw, values::account_name)?,
             None => Sourced::default_of(DEFAULT_ACCOUNT.to_owned()),
         };
         let name = account.value.clone();
-        if !may_be_new {
-            self.account_file(&account.map(Who::Named), self.entry(&name))?;
+        let source = account.source.clone();
+        let is_named = !matches!(source, Source::Default);
+        let known = self.account_file(&account.map(ChosenAccount::Named), self.entry(&name));
+        match (known, source) {
+            (Err(unknown), _) if !may_be_new => return Err(unknown),
+            (Err(_), Source::Flag(said) | Source::Variable(said))
+                if !shown::is_usable_name(&name) =>
+            {
+                return Err(Error::Setting {
+                    name: said,
+                    value: name,
+                    problem: "may be a secret and not the name of an account".to_owned(),
+                    wanted: "a name made of words, such as `prod` or `team-eu2`",
+                });
+            }
+            _ => {}
         }
         Ok(NamedAccount {
             file: self.file_of(&name),
             place: self.entry(&name).map(|entry| &*entry.place),
-            other_file: SERVICE_ACCOUNT.variable(self.env).map(|said| said.value.into()),
+            other_file: SERVICE_ACCOUNT.variable(self.env).map(|raw| raw.value.into()),
             name,
+            is_named,
         })
     }
 
-    /// The flags that belong into an account's entry: key and value.
+    /// The flags that `setup account` writes into the account's entry, each as key and value.
     ///
     /// # Errors
     /// [`Error::Setting`]: a value cannot be used.
     pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
         let Self { flags, env, .. } = self;
-        let text = |said: &Said| said.value.to_string_lossy().into_owned();
+        let text = |raw: &Raw| raw.value.to_string_lossy().into_owned();
         let mut entered = Vec::new();
-        if let Some(said) = API_URL.flag(flags.api_url.as_ref()) {
-            let value = text(&said);
-            API_URL.parse(said, Api::parse)?;
+        if let Some(raw) = API_URL.flag(flags.api_url.as_ref()) {
+            let value = text(&raw);
+            API_URL.parse(raw, Api::parse)?;
             entered.push(("api_url", value));
         }
         for (key, setting, flag) in [
             ("file", &SERVICE_ACCOUNT, &flags.service_account),
             ("ca_file", &CA_FILE, &flags.ca_file),
         ] {
-            let Some(said) = setting.flag(flag.as_ref()) else { continue };
-            let value = said.value.clone();
-            let path = setting.path(said, env)?.value;
+            let Some(raw) = setting.flag(flag.as_ref()) else { continue };
+            let value = raw.value.clone();
+            let path = setting.path(raw, env)?.value;
             let path = std::path::absolute(&path).ok().filter(|path| shown::is_usable_path(path));
             let path = path.and_then(|path| path.to_str().map(str::to_owned));
             let path =
                 path.ok_or_else(|| setting.unusable(setting.flag, &value, "is no usable path"));
             entered.push((key, path?));
         }
-        if let Some(said) = MIN_VALID.flag(flags.min_valid.as_ref()) {
-            let value = text(&said);
-            MIN_VALID.parse(said, values::whole_seconds)?;
+        if let Some(raw) = MIN_VALID.flag(flags.min_valid.as_ref()) {
+            let value = text(&raw);
+            MIN_VALID.parse(raw, values::whole_seconds)?;
             entered.push(("min_valid", value));
         }
         Ok(entered)
     }
 
-    /// How long the whole call may take.
+    /// The time-out of the whole call.
     pub fn timeout(&self) -> Duration {
         *self.common.timeout
     }
 
-    /// Whether an account file is used even if others may read or change it.
+    /// True if an account file is accepted that other users may read or change.
     pub fn allows_exposed(&self) -> bool {
         *self.common.allow_exposed
     }
@@ -892,7 +916,7 @@ impl Configuration<'_> {
         &self.further_hosts
     }
 
-    /// The variables that contradict a configuration file, with what they say against it.
+    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`, which …".
     ///
     /// # Errors
     /// A variable cannot be used.
@@ -903,7 +927,7 @@ impl Configuration<'_> {
         if let (Some(chosen), Some(entry)) = (&chosen, binds)
             && let Source::Variable(name) = chosen.source
             && self.entries().any(|entry| {
-                !entry.hosts.is_empty() && chosen.value != Who::Named(entry.name.clone())
+                !entry.hosts.is_empty() && chosen.value != ChosenAccount::Named(entry.name.clone())
             })
         {
             let says = format!(
@@ -914,11 +938,11 @@ impl Configuration<'_> {
             found.push((name, says));
         }
         let by_variable =
-            chosen.map_or(Who::Named(DEFAULT_ACCOUNT.to_owned()), |chosen| chosen.value);
+            chosen.map_or(ChosenAccount::Named(DEFAULT_ACCOUNT.to_owned()), |chosen| chosen.value);
         let listed = further_hosts(&[], self.env)?;
         for host in &listed.value {
             if let Some(bound) = self.binding(host)
-                && by_variable != Who::Named(bound.name.to_owned())
+                && by_variable != ChosenAccount::Named(bound.name.to_owned())
             {
                 let says = format!(
                     "names {}, which {} binds to the account `{}`",
@@ -929,11 +953,11 @@ impl Configuration<'_> {
                 found.push((HOST.variable, says));
             }
         }
-        if let Who::Named(name) = &by_variable
+        if let ChosenAccount::Named(name) = &by_variable
             && let Some(entry) = self.entry(name)
             && let Some(api) = &entry.api
-            && let Some(said) = API_URL.variable(self.env)
-            && API_URL.parse(said, Api::parse).is_ok_and(|said| said.value != *api)
+            && let Some(raw) = API_URL.variable(self.env)
+            && API_URL.parse(raw, Api::parse).is_ok_and(|raw| raw.value != *api)
         {
             let says = format!(
                 "does not count for the account `{name}`, whose `api_url` in {} is `{}`",
@@ -948,12 +972,15 @@ impl Configuration<'_> {
 
 impl Settings {
     /// Every setting, in the order of the configuration file.
-    pub fn stated(&self, hosts: &[Sourced<Host>]) -> Vec<Stated> {
-        let stated =
-            |name, value: String, source: &Source| Stated { name, value, source: source.clone() };
+    pub fn listed(&self, hosts: &[Sourced<Host>]) -> Vec<ListedSetting> {
+        let listed = |name, value: String, source: &Source| ListedSetting {
+            name,
+            value,
+            source: source.clone(),
+        };
         let path = |name, path: &Sourced<Option<PathBuf>>, none: &str| {
-            let text = path.as_deref().map(|path| harmless(&path.to_string_lossy()));
-            stated(name, text.unwrap_or_else(|| none.to_owned()), &path.source)
+            let text = path.as_deref().map(|path| redacted(&path.to_string_lossy()));
+            listed(name, text.unwrap_or_else(|| none.to_owned()), &path.source)
         };
         let seconds = |seconds: u64| humantime::format_duration(Duration::from_secs(seconds));
         let min_valid = self.min_valid.and_then(|wanted| u64::try_from(wanted).ok());
@@ -964,28 +991,28 @@ impl Settings {
         let timeout = humantime::format_duration(*self.timeout).to_string();
         let mut all = vec![
             path("file", &self.service_account, "none"),
-            stated("api_url", harmless(&self.api.base), &self.api.source),
+            listed("api_url", redacted(&self.api.base), &self.api.source),
         ];
         all.extend(
-            hosts.iter().map(|host| stated("hosts", harmless(&host.to_string()), &host.source)),
+            hosts.iter().map(|host| listed("hosts", redacted(&host.to_string()), &host.source)),
         );
         all.push(if *self.no_cache {
-            stated("cache_dir", "off".to_owned(), &self.no_cache.source)
+            listed("cache_dir", "off".to_owned(), &self.no_cache.source)
         } else {
             path("cache_dir", &self.cache_dir, "none")
         });
-        let folders = self.ca_folders.iter().map(|folder| harmless(&folder.to_string_lossy()));
+        let folders = self.ca_folders.iter().map(|folder| redacted(&folder.to_string_lossy()));
         all.push(match (&self.ca_file.value, self.ca_folders.is_empty()) {
             (None, false) => {
                 let folders = folders.collect::<Vec<_>>().join(", ");
-                stated("ca_file", folders, &self.ca_file.source)
+                listed("ca_file", folders, &self.ca_file.source)
             }
             _ => path("ca_file", &self.ca_file, "the system's"),
         });
-        all.push(stated("proxy", proxy, &self.proxy.source));
-        all.push(stated("timeout", timeout, &self.timeout.source));
-        all.push(stated("min_valid", min_valid, &self.min_valid.source));
-        all.push(stated("exposed_file", allowed.to_owned(), &self.allow_exposed.source));
+        all.push(listed("proxy", proxy, &self.proxy.source));
+        all.push(listed("timeout", timeout, &self.timeout.source));
+        all.push(listed("min_valid", min_valid, &self.min_valid.source));
+        all.push(listed("exposed_file", allowed.to_owned(), &self.allow_exposed.source));
         all
     }
 }
@@ -1026,18 +1053,20 @@ mod tests {
         ask(&Configuration::new(flags, &env, folders(), files, &exists)?)
     }
 
-    fn told(settings: &Settings, hosts: &[Sourced<Host>]) -> String {
-        let line = |Stated { name, value, source }: Stated| format!("{name}: {value} ({source})");
-        let lines: Vec<_> = settings.stated(hosts).into_iter().map(line).collect();
+    fn listing(settings: &Settings, hosts: &[Sourced<Host>]) -> String {
+        let line = |ListedSetting { name, value, source }: ListedSetting| {
+            format!("{name}: {value} ({source})")
+        };
+        let lines: Vec<_> = settings.listed(hosts).into_iter().map(line).collect();
         format!("{} ({})\n{}", settings.account.value, settings.account.source, lines.join("\n"))
     }
 
     fn shown(flags: &Flags, variables: &[&str], files: &[(&str, &str)]) -> String {
-        let told = with(flags, variables, files, |configuration| {
+        let listed = with(flags, variables, files, |configuration| {
             let settings = configuration.settings()?;
-            Ok(told(&settings, &configuration.hosts_of(&settings)?))
+            Ok(listing(&settings, &configuration.hosts_of(&settings)?))
         });
-        told.unwrap_or_else(|error| error.to_string())
+        listed.unwrap_or_else(|error| error.to_string())
     }
 
     fn from(variables: &[&str]) -> String {
@@ -1047,7 +1076,7 @@ mod tests {
     // Its paths are those of Unix.
     #[cfg(unix)]
     #[test]
-    fn nothing_said_means_the_defaults() {
+    fn without_flags_variables_and_files_the_defaults_apply() {
         insta::assert_snapshot!(from(&[]), @"
         the account `default` (default)
         file: /home/x/.config/astra-credential/service-account.json (default)
@@ -1082,7 +1111,7 @@ mod tests {
 
     #[test]
     fn every_variable_counts() {
-        let said = [
+        let raw = [
             "ASTRA_SERVICE_ACCOUNT=/a.json",
             "ASTRA_API_URL=https://API.example.com:8443/astra/",
             "ASTRA_CREDENTIAL_HOSTS=git.example.com, Mirror.example.com:444",
@@ -1093,7 +1122,7 @@ mod tests {
             "HTTPS_PROXY=http://proxy:3128",
             "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=yes",
         ];
-        insta::assert_snapshot!(from(&said), @"
+        insta::assert_snapshot!(from(&raw), @"
         `/a.json` (ASTRA_SERVICE_ACCOUNT)
         file: /a.json (ASTRA_SERVICE_ACCOUNT)
         api_url: https://api.example.com:8443/astra (ASTRA_API_URL)
@@ -1111,7 +1140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn a_value_that_cannot_be_used_is_an_error_that_names_it() {
         let cases = [
             "ASTRA_API_URL=http://api.example.com",
             "ASTRA_API_URL=api.example.com",
@@ -1166,7 +1195,7 @@ mod tests {
       }
     }"#;
 
-    /// Who answers for each host, given words such as `--account prod` and `NAME=value`.
+    /// The account for each host, given words such as `--account prod` and `NAME=value`.
     fn answers(words: &str, files: &[(&str, &str)], hosts: &[&str]) -> String {
         let mut flags = Flags::default();
         let mut variables = Vec::new();
@@ -1412,7 +1441,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_it_is_as_it_was() {
+    fn without_a_file_the_variables_choose_account_and_hosts() {
         let hosts = ["api.astra.datastax.com", "api.other.example", "git.example.com", "x.example"];
         let cases = [
             "",
@@ -1482,8 +1511,8 @@ mod tests {
         for name in ["prod", "ci"] {
             let flags = Flags { account: Some(name.into()), ..Flags::default() };
             insta::allow_duplicates! {
-                let told = shown(&flags, &[], &files);
-                assert!(!told.contains("theirs") && !told.contains("9s"), "{told}");
+                let listed = shown(&flags, &[], &files);
+                assert!(!listed.contains("theirs") && !listed.contains("9s"), "{listed}");
             }
         }
         let flags = Flags { account: Some("ci".into()), ..Flags::default() };
@@ -1536,7 +1565,7 @@ mod tests {
             ("an entry", shown(&none, &[], &[(USER, file)])),
             ("the top level", shown(&none, &[], &[(USER, top)])),
         ];
-        let table = cases.map(|(case, told)| format!("{case}:\n{told}"));
+        let table = cases.map(|(case, listed)| format!("{case}:\n{listed}"));
         insta::assert_snapshot!(table.join("\n"), @"
         flags:
         the account `default` (default)
@@ -1614,23 +1643,23 @@ mod tests {
             "ASTRA_SERVICE_ACCOUNT=/x.json",
             "ASTRA_CREDENTIAL_HOSTS=git.prod.example,other.example",
         ];
-        let told = |variables: &[&str]| {
+        let listed = |variables: &[&str]| {
             let found = with(&Flags::default(), variables, &[(USER, ACCOUNTS)], |configuration| {
                 configuration.contradictions()
             });
             let lines = found.unwrap().into_iter().map(|(name, says)| format!("{name} {says}"));
             lines.collect::<Vec<_>>().join("\n")
         };
-        insta::assert_snapshot!(told(&variables), @"
+        insta::assert_snapshot!(listed(&variables), @"
         ASTRA_SERVICE_ACCOUNT names `/x.json`, which answers for no host that `/home/x/.config/astra-credential/config.json` binds to another account
         ASTRA_CREDENTIAL_HOSTS names `git.prod.example`, which `/home/x/.config/astra-credential/config.json` binds to the account `prod`
         ");
-        insta::assert_snapshot!(told(&["ASTRA_CREDENTIAL_ACCOUNT=alone", "ASTRA_API_URL=https://h"]), @"
+        insta::assert_snapshot!(listed(&["ASTRA_CREDENTIAL_ACCOUNT=alone", "ASTRA_API_URL=https://h"]), @"
         ASTRA_CREDENTIAL_ACCOUNT names the account `alone`, which answers for no host that `/home/x/.config/astra-credential/config.json` binds to another account
         ASTRA_API_URL does not count for the account `alone`, whose `api_url` in `/home/x/.config/astra-credential/config.json` is `https://api.alone.example`
         ");
         assert_eq!(
-            told(&["ASTRA_CREDENTIAL_HOSTS=git.example.com", "ASTRA_API_URL=https://h"]),
+            listed(&["ASTRA_CREDENTIAL_HOSTS=git.example.com", "ASTRA_API_URL=https://h"]),
             ""
         );
     }
@@ -1676,9 +1705,9 @@ mod tests {
             hosts in sometimes(&["git.prod.example", "git.example.com,git.prod.example",
                 "api.alone.example"]),
         ) {
-            let said = [("ASTRA_CREDENTIAL_ACCOUNT", account), ("ASTRA_SERVICE_ACCOUNT", file),
+            let raw = [("ASTRA_CREDENTIAL_ACCOUNT", account), ("ASTRA_SERVICE_ACCOUNT", file),
                 ("ASTRA_API_URL", api), ("ASTRA_CREDENTIAL_HOSTS", hosts)];
-            let variables: Vec<_> = said.into_iter()
+            let variables: Vec<_> = raw.into_iter()
                 .filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
             let variables: Vec<_> = variables.iter().map(String::as_str).collect();
             let bound = [("git.example.com", "default"), ("git.prod.example", "prod"),
@@ -1687,7 +1716,7 @@ mod tests {
                 let settings = with(&Flags::default(), &variables, &[(USER, ACCOUNTS)], |c| {
                     c.settings_for(&Host::parse(host).unwrap())
                 }).unwrap().unwrap();
-                prop_assert_eq!(&settings.account.value, &Who::Named(owner.to_owned()));
+                prop_assert_eq!(&settings.account.value, &ChosenAccount::Named(owner.to_owned()));
                 if owner == "alone" {
                     prop_assert_eq!(settings.api.host.to_string(), "api.alone.example");
                 }

@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 10] =
     ["json", "jsonc", "txt", "pem", "crt", "cer", "key", "yaml", "yml", "env"];
 
 /// The value of a setting, or a note in its place.
-pub fn harmless(value: &str) -> String {
+pub fn redacted(value: &str) -> String {
     self::value(value).unwrap_or_else(|| NOT_SHOWN.to_owned())
 }
 
@@ -31,23 +31,27 @@ pub fn quoted(value: &str) -> String {
     self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
 }
 
-/// The value of a setting, if it is safe to show. A comma separates the parts of a list.
+/// The value of a setting, if it is safe to show. A comma separates the hosts of a list.
 pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
-        return Some(Shown(value).to_string());
+        return Some(Escaped(value).to_string());
     }
-    let part = |part: &str| {
-        let is_shown = is_plain(part) || is_host(part);
-        if is_shown { Some(part.to_owned()) } else { url(part) }
-    };
-    let parts: Option<Vec<_>> = value.split(", ").map(part).collect();
+    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
+    if is_plain(value) {
+        return Some(value.to_owned());
+    }
+    // Short words and numbers in a list may be a secret in pieces.
+    let is_list = value.contains(", ");
+    let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
+    let parts: Option<Vec<_>> =
+        value.split(", ").map(|text| part(text).filter(|_| !is_list || !is_bare(text))).collect();
     parts.map(|parts| parts.join(", "))
 }
 
 /// A path between backticks, or a note in its place.
 pub fn path(path: &Path) -> String {
     if is_path(path) {
-        format!("`{}`", Shown(&path.to_string_lossy()))
+        format!("`{}`", Escaped(&path.to_string_lossy()))
     } else {
         "(not shown: it is not certainly a path)".to_owned()
     }
@@ -61,7 +65,7 @@ pub fn command(name: &str) -> String {
 /// The name of a command or the path of a file, or a note in its place.
 pub fn file(name: &Path) -> String {
     let name = name.to_string_lossy();
-    if is_command(&name) { name.into_owned() } else { harmless(&name) }
+    if is_command(&name) { name.into_owned() } else { redacted(&name) }
 }
 
 /// Whether a name is one that commands have: words in lower case.
@@ -80,6 +84,12 @@ pub fn is_path(path: &Path) -> bool {
         extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
     };
     has_ordinary_names(rest) && (is_anchored || is_file())
+}
+
+/// Whether a new account may have this name, which becomes that of its file: it is short, or it is made of
+/// words.
+pub fn is_usable_name(name: &str) -> bool {
+    name.len() <= 24 || has_few_digits(name) && name.split(['-', '_']).all(is_word)
 }
 
 /// Whether a path may be made or written into a configuration: a value that holds a secret must not
@@ -126,9 +136,12 @@ fn has_ordinary_names(path: &Path) -> bool {
 
 /// Whether a name is made of words, and of few digits behind them: nothing that was drawn at random.
 fn is_ordinary(name: &str) -> bool {
-    let digits = name.bytes().filter(u8::is_ascii_digit).count();
-    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && digits <= MOST_DIGITS;
+    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && has_few_digits(name);
     is_short && name.split(['.', '-', '_', '+']).all(is_word)
+}
+
+fn has_few_digits(name: &str) -> bool {
+    name.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
 }
 
 /// Letters, then digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase` of syllables.
@@ -234,9 +247,9 @@ fn url(text: &str) -> Option<String> {
 }
 
 /// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
-pub struct Shown<'a>(pub &'a str);
+pub struct Escaped<'a>(pub &'a str);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         self.0.chars().try_for_each(|c| {
@@ -262,10 +275,24 @@ mod tests {
     #[test]
     fn no_spelling_of_an_account_is_shown() {
         for (what, value) in spellings() {
-            assert_eq!(harmless(&value), NOT_SHOWN, "{what}");
+            assert_eq!(redacted(&value), NOT_SHOWN, "{what}");
             assert!(path(Path::new(&value)).starts_with("(not shown"), "{what}");
             assert_eq!(command(&value), NOT_SHOWN, "{what}");
             assert!(!is_usable_path(Path::new(&value)), "{what}");
+            assert!(!is_usable_name(&value), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_account_may_have_a_name_of_words_or_a_short_one() {
+        for name in [
+            "prod",
+            "A-b_9",
+            "vhLkzQnWXbJmTYrGsPdCfAoE",
+            "platform-team-staging-eu-west-1-read-only",
+            "0123456789",
+        ] {
+            assert!(is_usable_name(name), "{name}");
         }
     }
 
@@ -287,7 +314,7 @@ mod tests {
                 format!("30 {value}"),
             ];
             for text in inside {
-                let shown = harmless(&text);
+                let shown = redacted(&text);
                 let piece = &value[value.len() / 2..];
                 let piece = &piece[..piece.len().min(8)];
                 assert!(!shown.contains(piece), "{what}: {shown}");
@@ -342,14 +369,14 @@ mod tests {
             r"/tmp",
         ];
         for value in values {
-            assert_eq!(harmless(value), value);
+            assert_eq!(redacted(value), value);
         }
         for (value, shown) in [
             ("https://me:word@api.example.com/v2", "https://…@api.example.com/v2"),
             ("https://h/?q=1", "https://h/?…"),
             ("https://h/v2#f", "https://h/v2#…"),
         ] {
-            assert_eq!(harmless(value), shown);
+            assert_eq!(redacted(value), shown);
         }
         for name in ["tofu", "no-such-command", "kubectl-astra", "/none/bin/tool"] {
             assert_eq!(command(name), format!("`{name}`"));
@@ -394,7 +421,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_steer_a_terminal() {
-        let shown = Shown("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
+        let shown = Escaped("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
         assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
     }
 
@@ -405,14 +432,14 @@ mod tests {
             key in prop_oneof!["[A-Za-z0-9]{24,64}", "[A-Za-z0-9+/]{24,200}", "[A-Za-z0-9_-]{24,200}",
                 "[0-9a-f]{32,64}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"],
         ) {
-            prop_assert_eq!(harmless(&key), NOT_SHOWN);
+            prop_assert_eq!(redacted(&key), NOT_SHOWN);
             prop_assert_eq!(command(&key), NOT_SHOWN);
             prop_assert!(!is_path(&Path::new("/").join(&key)));
         }
 
         #[test]
         fn no_value_makes_it_panic(value in any::<String>()) {
-            let _ = (harmless(&value), path(Path::new(&value)), is_usable_path(Path::new(&value)));
+            let _ = (redacted(&value), path(Path::new(&value)), is_usable_path(Path::new(&value)));
         }
     }
 }

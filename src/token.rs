@@ -1,10 +1,9 @@
 //! The bearer token, and how long it may be used.
 //!
-//! Nothing documents how long a token of Astra lives, so its payload's `exp` is read and never
-//! assumed. The rest of the token is not looked at: the vendor's own example has a damaged header
-//! and mangled claims. Life is counted on this machine's clock, from the moment before the request
-//! was sent, and not from `exp` itself: a wrong clock stays harmless, and so does an answer that
-//! arrives late.
+//! The life of Astra's tokens is not documented, so it is read from the `exp` in the token's payload. The
+//! rest of the token is not read, because the vendor's own example has a damaged header and invalid
+//! claims. Expiry is computed on this machine's clock: the time just before the request was sent, plus the
+//! token's life. So neither a wrong clock nor a late answer makes a token look valid for too long.
 
 use std::fmt;
 
@@ -41,44 +40,44 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What is handed to a caller.
+/// The result of a call: a token and its times.
 #[derive(Debug)]
 pub struct Credential {
     /// The bearer token, without `Bearer `.
     pub bearer: Secret,
-    /// When to ask again; `None` for a token that never expires.
+    /// The time for the caller to ask again; `None` for a token that never expires.
     pub expires: Option<Timestamp>,
     /// The token's own expiry, for a caller that cannot ask again; `None` if it never expires.
     pub accepted_until: Option<Timestamp>,
 }
 
-/// A token as Astra issued it, and until when it serves.
+/// A token as Astra issued it, with its validity.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Token {
     /// The bearer token, without `Bearer `.
     pub bearer: Secret,
-    /// How long it lives.
+    /// The times of its renewal and expiry.
     pub validity: Validity,
 }
 
-/// The three instants of a token's life, all on this machine's clock.
+/// The times of a token's life, all on this machine's clock.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Validity {
-    /// When the request for it was sent, or a moment before.
+    /// The time of the request, or a moment before.
     pub requested_at: Timestamp,
-    /// When it is to be renewed: `expires_at` less the leeway drawn for this token.
+    /// The time of renewal: `expires_at` less the leeway that was drawn for this token.
     pub refresh_at: Timestamp,
-    /// When it stops being accepted.
+    /// The time of expiry.
     pub expires_at: Timestamp,
-    /// Whether it was exchanged for somebody who wanted more than it gives.
+    /// True if its exchange was for a `min_valid` that the token does not meet.
     pub falls_short: bool,
 }
 
-/// The token had expired before it arrived.
+/// The error for a token that had expired before it arrived.
 #[derive(Debug, Eq, PartialEq)]
 pub struct ExpiredAtBirth;
 
-/// No token is believed to live longer than this many seconds, whatever its `exp` says.
+/// The longest life of a token, in seconds. A later `exp` is cut to this.
 const LONGEST_LIFE: i64 = 24 * 60 * 60;
 
 /// Seconds for which a token without a readable `exp` is kept.
@@ -88,23 +87,23 @@ const UNKNOWN_LIFE: i64 = 5 * 60;
 /// for the clock to drift, without renewing long-lived tokens early.
 const LEEWAY: std::ops::RangeInclusive<i64> = 5..=300;
 
-/// The largest token that is believed, in bytes.
+/// The largest token that is accepted, in bytes.
 pub const LARGEST_BEARER: usize = 64 * 1024;
 
 const _: () = assert!(UNKNOWN_LIFE < LONGEST_LIFE);
 
 impl Validity {
-    /// The life of `bearer`, which the issuer handed out when its clock showed `issuer_date`.
+    /// The validity of `bearer`, which the issuer sent when its clock showed `issuer_date`.
     ///
-    /// It lasts from `issuer_date` to `exp`, and no longer than from `iat` to `exp`: a wrong
-    /// `issuer_date` can shorten it, but not lengthen it. Counted from `requested_at`, it ends before the
-    /// issuer's own count does.
+    /// The life is the time from `issuer_date` to `exp`, and at most the time from `iat` to `exp`: a wrong
+    /// `issuer_date` can shorten it, but not lengthen it. It is added to `requested_at`, which is earlier
+    /// than the issuer's own start.
     ///
     /// `draw` is a random number: machines that started together must not renew together, so each
     /// token gets a leeway between half and the whole of the tenth.
     ///
     /// # Errors
-    /// [`ExpiredAtBirth`] when nothing of the life is left.
+    /// [`ExpiredAtBirth`] if the token has expired already.
     pub fn of(
         bearer: &str,
         issuer_date: Option<Timestamp>,
@@ -131,17 +130,17 @@ impl Validity {
         Ok(Self { requested_at, refresh_at, expires_at, falls_short: false })
     }
 
-    /// The life of a token that was exchanged for a caller who wanted `min_valid` seconds.
+    /// The validity of a token whose exchange was for a call with this `min_valid`.
     #[must_use]
     pub fn asked_for(self, min_valid: Option<i64>) -> Self {
         let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
         Self { falls_short: wanted_until < self.leeway_from_birth(), ..self }
     }
 
-    /// When a caller who wants `min_valid` seconds is to get a new token.
+    /// The time at which a call with this `min_valid` renews the token.
     ///
-    /// Where an exchange has shown that no token gives as much, that is once in each leeway, and not
-    /// at each call.
+    /// If Astra's tokens live shorter than `min_valid`, a token is renewed once per leeway instead of at
+    /// every call.
     pub fn refresh_at(&self, min_valid: Option<i64>) -> Timestamp {
         let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
         let soonest = if self.falls_short { self.leeway_from_birth() } else { wanted_until };
@@ -152,24 +151,25 @@ impl Validity {
         self.requested_at.plus(self.expires_at.since(self.refresh_at))
     }
 
-    /// Whether the token serves a caller who wants `min_valid` seconds.
+    /// True if a call with this `min_valid` may use the token.
     ///
-    /// A clock that shows less than at the request has jumped back: how much life is left is then
-    /// unknown, and the token is not fresh.
+    /// If the clock shows a time before the request, it has jumped back. The remaining life is then unknown,
+    /// and the token is not fresh.
     pub fn is_fresh(&self, now: Timestamp, min_valid: Option<i64>) -> bool {
         self.requested_at <= now && now < self.refresh_at(min_valid)
     }
 
-    /// Whether the token would still be accepted, leeway or not.
+    /// True if the token has not expired, even if it is due for renewal.
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.requested_at <= now && now < self.expires_at
     }
 }
 
-/// Takes the bearer out of `text`, which may bring a `Bearer ` in front of it.
+/// Removes the prefix `Bearer ` from `text`, if there is one.
 ///
-/// `None` when it holds anything outside the b64token alphabet of RFC 6750, section 2.1, is empty,
-/// or is larger than [`LARGEST_BEARER`]: one newline in a token breaks kubectl, git and every header.
+/// Returns `None` if the rest has a character outside the b64token alphabet of RFC 6750, section 2.1, is
+/// empty, or is larger than [`LARGEST_BEARER`]. A line end in a token would break kubectl, git and every
+/// header.
 pub fn bearer(text: &str) -> Option<&str> {
     let prefixed = text.get(..7).is_some_and(|p| p.eq_ignore_ascii_case("bearer "));
     let bare = if prefixed { &text[7..] } else { text };
@@ -199,7 +199,7 @@ impl From<WireClaims> for Claims {
 }
 
 impl Claims {
-    /// What cannot be read is absent: an opaque token is a token too.
+    /// Reads the claims. A claim that cannot be read is absent, so that an opaque token is accepted too.
     fn of(bearer: &str) -> Self {
         const UNPADDED: GeneralPurpose = GeneralPurpose::new(
             &URL_SAFE,
@@ -216,7 +216,7 @@ impl Claims {
     }
 }
 
-/// A claim in seconds, or milliseconds when it is too large for that; a number or one in a string.
+/// Reads a claim: a number or a string of one, in seconds, or in milliseconds if it is too large for seconds.
 fn instant(claim: &Value) -> Option<Timestamp> {
     /// In seconds the year 5138, in milliseconds March 1973.
     const FIRST_MILLISECOND: f64 = 1e11;
@@ -229,7 +229,7 @@ fn instant(claim: &Value) -> Option<Timestamp> {
         return None;
     }
     let seconds = if number >= FIRST_MILLISECOND { number / 1000.0 } else { number };
-    // `as` saturates, which is what a number beyond every clock deserves.
+    // `as` saturates at the ends of the number line.
     #[allow(clippy::cast_possible_truncation)]
     Some(Timestamp::from_unix(seconds.floor() as i64))
 }
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_gives_a_leeway_from_the_half_to_the_whole() {
+    fn the_leeway_that_is_drawn_lies_between_half_and_the_whole() {
         let now = Timestamp::from_unix(NOW);
         let leeways = |life: i64, draws: [u32; 4]| {
             let bearer = token(&format!(r#"{{"exp":{}}}"#, NOW + life));
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn at_its_second_of_expiry_a_token_is_dead_and_at_that_of_renewal_no_longer_fresh() {
+    fn a_token_is_not_fresh_from_its_renewal_on_and_not_alive_from_its_expiry_on() {
         let validity = ten_hours();
         let Validity { refresh_at, expires_at, .. } = validity;
         assert!(validity.is_alive(expires_at.plus(-1)) && !validity.is_alive(expires_at));
@@ -401,7 +401,7 @@ mod tests {
         let asked = expires_at.plus(-3600);
         assert!(validity.is_fresh(asked.plus(-1), Some(3600)));
         assert!(!validity.is_fresh(asked, Some(3600)));
-        // The longest wish that a token of ten hours meets, less its leeway.
+        // The longest `min_valid` that a token of ten hours meets, less its leeway.
         assert!(!ten_hours().asked_for(Some(36_000 - 150)).falls_short);
         assert!(ten_hours().asked_for(Some(36_000 - 149)).falls_short);
     }
@@ -420,13 +420,13 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_more_than_a_token_gives_gets_a_new_one_but_not_at_each_call() {
-        let wish = Some(20 * 3600);
-        assert!(!ten_hours().is_fresh(ten_hours().requested_at, wish));
-        let validity = ten_hours().asked_for(wish);
-        assert!(validity.is_fresh(validity.requested_at, wish));
-        assert!(validity.is_fresh(validity.requested_at.plus(149), wish));
-        assert!(!validity.is_fresh(validity.requested_at.plus(150), wish));
+    fn a_min_valid_that_no_token_meets_renews_it_but_not_at_each_call() {
+        let min_valid = Some(20 * 3600);
+        assert!(!ten_hours().is_fresh(ten_hours().requested_at, min_valid));
+        let validity = ten_hours().asked_for(min_valid);
+        assert!(validity.is_fresh(validity.requested_at, min_valid));
+        assert!(validity.is_fresh(validity.requested_at.plus(149), min_valid));
+        assert!(!validity.is_fresh(validity.requested_at.plus(150), min_valid));
         assert!(validity.is_fresh(validity.requested_at.plus(150), None));
         assert!(!ten_hours().asked_for(Some(3600)).falls_short);
     }
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn min_valid_asks_for_more_than_the_leeway_and_never_for_less() {
         let validity = ten_hours();
-        let until = |wish| validity.expires_at.since(validity.refresh_at(wish));
+        let until = |min_valid| validity.expires_at.since(validity.refresh_at(min_valid));
         assert_eq!([until(None), until(Some(0)), until(Some(3600))], [150, 150, 3600]);
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::File;
 
-use crate::error::Shown;
+use crate::shown::Escaped;
 
 /// The holder of a lock, looked up when it is shown.
 pub struct Holder<'a>(pub Option<&'a File>);
@@ -33,7 +33,7 @@ impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {}", self.id)?;
         match &self.parent {
-            Some(parent) => write!(f, " (started by {})", Shown(parent)),
+            Some(parent) => write!(f, " (started by {})", Escaped(parent)),
             None => Ok(()),
         }
     }

@@ -1,8 +1,7 @@
-//! `doctor`: goes through what can be wrong, a line each, and says what to do.
+//! `doctor`: checks everything that can be wrong, prints a line for each check, and a hint for each failure.
 //!
-//! Meant for the environment in which a tool fails. Nothing it sends holds a secret, except in the
-//! exchange that `--online` asks for. The whole network ends within `--timeout`, each look within five
-//! seconds.
+//! It is to be run in the environment in which a tool fails. It sends no secret, except in the exchange
+//! that `--online` asks for. All of the network ends within `--timeout`, each look within five seconds.
 
 mod finding;
 mod tools;
@@ -14,37 +13,37 @@ use serde::Serialize;
 
 use self::finding::Finding;
 use self::tools::Tools;
-use super::{Look, Verdict};
+use super::{State, Style};
 use crate::account::Account;
 use crate::cache::{self, Cache, Entry, Refusal};
 use crate::error::{Error, ExchangeError};
 use crate::exchange::{self, Exchange};
 use crate::message;
 use crate::proxy::Proxy;
-use crate::service::{self, Known};
-use crate::settings::{Configuration, Environment, Settings, Sourced, Who};
+use crate::service::{self, Inspected};
+use crate::settings::{ChosenAccount, Configuration, Environment, Settings, Sourced};
 use crate::shown;
 use crate::timestamp::Timestamp;
 
 /// The inputs of all checks.
-pub struct Patient<'a> {
+pub struct Context<'a> {
     /// The configuration.
     pub configuration: &'a Configuration<'a>,
-    /// The accounts; the first is the one that answers where no host is known.
+    /// The accounts; the first answers calls that name no host.
     pub accounts: Vec<Subject>,
 }
 
 /// One account.
 pub struct Subject {
-    /// The account's name, in front of what is said of it; empty if there is no other account.
+    /// The account's name before each of its lines; empty if there is no other account.
     prefix: String,
     settings: Settings,
     account: Result<Account, Error>,
     cache: Cache,
 }
 
-/// The time that all looks at the network may take together. What is left is shared evenly by the looks
-/// to come, so that one server that stays silent does not take the others' time.
+/// The time for all looks at the network together. The looks to come share what is left of it, so that
+/// one server that stays silent does not take the others' time.
 struct Budget {
     deadline: Instant,
     /// The number of looks to come.
@@ -52,7 +51,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// The time that the next look may take.
+    /// The time for the next look.
     fn next(&mut self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let share = left / self.looks.max(1);
@@ -61,73 +60,75 @@ impl Budget {
     }
 }
 
-/// The longest that one check of the network takes.
+/// The time-out of one check of the network.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
-/// Seconds by which clocks may differ, the whole seconds of a `Date` and its way here included.
+/// Seconds by which the clocks may differ. A `Date` has whole seconds, and takes time to arrive.
 const CLOCK_TOLERANCE: i64 = 30;
 
-/// The surroundings of a call.
-pub struct Surroundings<'a> {
+/// The environment of a call.
+pub struct World<'a> {
     /// The environment.
     pub env: &'a Environment<'a>,
-    /// Looks a list of paths up.
+    /// Looks up a variable that lists paths.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
 }
 
-/// The answer and its exit code. `stored` are the names of the account files in the configuration folder;
-/// `is_online` tries an exchange for each account.
+/// Returns the answer and the exit code. `stored` are the names of the account files in the configuration
+/// folder. `is_online` also does an exchange for each account.
 ///
 /// # Errors
 /// A setting cannot be used.
 pub fn run(
     configuration: &Configuration<'_>,
     stored: &[String],
-    around: Surroundings<'_>,
+    world: World<'_>,
     is_online: bool,
-    look: Look,
+    style: Style,
 ) -> Result<(Vec<u8>, u8), Error> {
     let settings = configuration.every_account(stored)?;
     let is_alone = settings.len() == 1;
     let subject = |settings: Settings| {
         let prefix = if is_alone { String::new() } else { format!("{}: ", settings.account.value) };
-        let Known { settings, account, cache } = service::known(settings);
+        let Inspected { settings, account, cache } = service::inspect(settings);
         Subject { prefix, settings, account, cache }
     };
-    let Surroundings { env, paths, binary } = around;
+    let World { env, paths, binary } = world;
     let examine = || {
         let accounts = settings.into_iter().map(subject).collect::<Vec<_>>();
         let tools = Tools { configuration, env, paths, binary };
-        let patient = Patient { configuration, accounts };
+        let context = Context { configuration, accounts };
         // First, so that the cache is shown as the exchanges leave it.
-        let network = patient.network(is_online);
-        let mut findings = patient.configuration();
-        findings.extend(patient.accounts.iter().flat_map(Subject::account_file));
-        findings.extend(patient.accounts.iter().flat_map(|subject| subject.token(is_alone)));
-        findings.extend(patient.cache());
+        let network = context.network(is_online);
+        let mut findings = context.configuration();
+        findings.extend(context.accounts.iter().flat_map(Subject::account_file));
+        findings.extend(context.accounts.iter().flat_map(|subject| subject.token(is_alone)));
+        findings.extend(context.cache());
         findings.extend(network);
         findings.extend(tools::examine(&tools));
         findings
     };
-    let findings = message::explain("going through what can be wrong", examine);
+    let findings = message::explain_wait("checking what can be wrong", examine);
     message::wipe();
-    let has_failed = findings.iter().any(|finding| finding.state == Verdict::Failure);
-    let answer = match look {
-        Look::Json => {
+    let has_failed = findings.iter().any(|finding| finding.state == State::Failure);
+    let answer = match style {
+        Style::Json => {
             #[derive(Serialize)]
             struct Findings {
                 checks: Vec<Finding>,
             }
             super::line(&Findings { checks: findings })
         }
-        Look::Text { colour, .. } => findings.iter().map(|finding| finding.lines(colour)).collect(),
+        Style::Text { colour, .. } => {
+            findings.iter().map(|finding| finding.lines(colour)).collect()
+        }
     };
     Ok((answer.into_bytes(), u8::from(has_failed)))
 }
 
-impl Patient<'_> {
+impl Context<'_> {
     /// The configuration files, and the variables that contradict them.
     fn configuration(&self) -> Vec<Finding> {
         const CHECK: &str = "config";
@@ -178,7 +179,7 @@ impl Patient<'_> {
                 return vec![Finding::failure(CHECK, detail, hint)];
             }
         };
-        // The access list that Windows keeps is not looked at, so nothing is said of it.
+        // On Windows the access list is not checked.
         let is_private = if cfg!(unix) { "is private and" } else { "exists and" };
         let private = || Finding::ok(CHECK, format!("{shown} {is_private} can be written"));
         let mut findings = if tried.has_modes {
@@ -205,27 +206,27 @@ impl Patient<'_> {
         findings
     }
 
-    /// The ways to the APIs, each once, then an exchange for each account if `is_online`.
+    /// The routes to the APIs, each once, then an exchange for each account if `is_online`.
     fn network(&self, is_online: bool) -> Vec<Finding> {
-        let mut ways: Vec<&Subject> = Vec::new();
+        let mut routes: Vec<&Subject> = Vec::new();
         for subject in &self.accounts {
             let is_same = |other: &&Subject| {
                 let [one, other] = [subject, other].map(|subject| &subject.settings);
                 one.api.base == other.api.base && one.route().expose() == other.route().expose()
             };
-            if !ways.iter().any(is_same) {
-                ways.push(subject);
+            if !routes.iter().any(is_same) {
+                routes.push(subject);
             }
         }
         let timeout = self.accounts.first().map(|subject| *subject.settings.timeout);
         let exchanges = if is_online { self.accounts.len() } else { 0 };
         let mut budget = Budget {
             deadline: Instant::now() + timeout.unwrap_or_default(),
-            looks: u32::try_from(ways.len() + exchanges).unwrap_or(u32::MAX),
+            looks: u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX),
         };
         let mut findings = Vec::new();
-        for way in ways {
-            findings.extend(way.network(budget.next()));
+        for route in routes {
+            findings.extend(route.network(budget.next()));
         }
         for subject in &self.accounts {
             let time = is_online.then(|| budget.next());
@@ -258,7 +259,7 @@ impl Subject {
                 (proxy.host.clone(), proxy.to_string())
             }
             Some(Err(_)) => {
-                let error = exchange.look().err().map(|trouble| self.error(trouble));
+                let error = exchange.probe().err().map(|error| self.error(error));
                 findings.extend(
                     error.map(|error| Finding::failure("proxy", error.to_string(), error.hint())),
                 );
@@ -283,19 +284,19 @@ impl Subject {
                 return findings;
             }
         }
-        match exchange.look() {
-            Err(trouble) => {
-                let error = self.error(trouble);
+        match exchange.probe() {
+            Err(error) => {
+                let error = self.error(error);
                 findings.push(Finding::failure("server", error.to_string(), error.hint()));
             }
-            Ok(look) => {
+            Ok(probe) => {
                 let detail = format!(
                     "{} is trusted, and answered in {} ms",
                     shown::quoted(&api.base),
-                    look.took.as_millis()
+                    probe.took.as_millis()
                 );
                 findings.push(Finding::ok("server", detail));
-                findings.push(match look.clock_ahead {
+                findings.push(match probe.clock_ahead {
                     None => Finding::ok("clock", "not compared: the server does not tell the time"),
                     Some(ahead) if ahead.abs() <= CLOCK_TOLERANCE => {
                         Finding::ok("clock", format!("within {CLOCK_TOLERANCE} s of the server's"))
@@ -350,14 +351,16 @@ impl Subject {
         findings
     }
 
-    /// The cached token, and the failure that is remembered in its place.
+    /// The cached token, the cached failure and the refusals.
     fn token(&self, is_alone: bool) -> Vec<Finding> {
         const CHECK: &str = "token";
         let Self { prefix, settings, cache, .. } = self;
         let now = Timestamp::now();
         let Entry { token, failure, epoch: _, refusals } = cache.read();
         let forget = match &settings.account.value {
-            Who::Named(name) if !is_alone => format!("astra-credential forget --account {name}"),
+            ChosenAccount::Named(name) if !is_alone => {
+                format!("astra-credential forget --account {name}")
+            }
             _ => "astra-credential forget".to_owned(),
         };
         let route = cache.digest(settings.route().expose());
@@ -440,14 +443,14 @@ impl Subject {
         }
     }
 
-    /// The error with the words of the catalogue.
-    fn error(&self, trouble: ExchangeError) -> Error {
+    /// The error of the catalogue for a failed probe.
+    fn error(&self, error: ExchangeError) -> Error {
         let account = self.settings.service_account.value.clone().unwrap_or_default();
-        Error::Exchange { trouble, remembered: None, account, padded: None }
+        Error::Exchange { error, remembered: None, account, padded: None }
     }
 }
 
-/// A folder above `path` that somebody else may change, and so put another file in its place.
+/// A folder above `path` that other users may change: they could put another file in its place.
 #[cfg(unix)]
 fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
@@ -458,7 +461,7 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         let metadata = folder.metadata().ok()?;
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
         let shown = shown::path(folder);
-        // A group of the user's own, by the custom that gives it the same number, is nobody else.
+        // Many systems give each user a group of the same number, with no other member.
         let group = if metadata.gid() == caller { 0 } else { 0o020 };
         if owner != caller && owner != 0 {
             let detail =
@@ -488,7 +491,7 @@ fn open_above(_: &'static str, _: &Path) -> Option<Finding> {
     None
 }
 
-/// A folder that belongs to somebody else, or lets others look into it.
+/// A folder that belongs to another user, or that other users can read.
 #[cfg(unix)]
 fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
@@ -510,7 +513,7 @@ fn not_private(_: &'static str, _: &Path, _: &str) -> Option<Finding> {
     None
 }
 
-/// The name of a file system that is another machine's, by its number in statfs(2).
+/// The name of a network file system, by its number in statfs(2).
 #[cfg(target_os = "linux")]
 fn network_file_system(dir: &Path) -> Option<&'static str> {
     const KINDS: [(u32, &str); 8] = [
@@ -523,7 +526,7 @@ fn network_file_system(dir: &Path) -> Option<&'static str> {
         (0x5346_414f, "AFS"),
         (0x0bd0_0bd0, "Lustre"),
     ];
-    // The number has 32 bits, whatever the type that this machine gives it in.
+    // The number has 32 bits, but its type differs between architectures.
     let number = rustix::fs::statfs(dir).ok()?.f_type as u32;
     KINDS.iter().find(|(kind, _)| *kind == number).map(|(_, name)| *name)
 }

@@ -31,7 +31,7 @@ use self::record::Record;
 use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{DEFAULT_ACCOUNT, Flags, NamedAccount};
-use crate::shown::Shown;
+use crate::shown::Escaped;
 
 /// Attempts to do something while other programs change the files.
 const MOST_ATTEMPTS: usize = 10;
@@ -196,7 +196,7 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
         })?;
         done += &match entered.as_slice() {
             b"nothing to do\n" => {
-                let file = Shown(&context.config.to_string_lossy()).to_string();
+                let file = Escaped(&context.config.to_string_lossy()).to_string();
                 format!("found the account `{}` in {file}\n", context.account.name)
             }
             entered => String::from_utf8_lossy(entered).into_owned(),
@@ -356,6 +356,10 @@ fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> 
         };
         match (bound, context.account.place) {
             (Some((account, edit)), _) if account == named => edits.push(edit),
+            // A host moves to another account only if that account is named.
+            (Some((_, edit)), _) if !context.account.is_named && context.ours.contains(&edit) => {
+                edits.push(edit);
+            }
             (Some((account, edit)), _) if !context.ours.contains(&edit) => {
                 return Err(refused(account, file));
             }

@@ -9,24 +9,25 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Colour, Look, Verdict};
+use super::{Colour, State, Style};
 use crate::account::Account;
 use crate::cache::{Entry, FailedExchange, LastFailure, Refusal};
 use crate::error::Error;
-use crate::service::{self, Known};
-use crate::settings::{Configuration, Settings, Source, Stated, Who};
+use crate::service::{self, Inspected};
+use crate::settings::{ChosenAccount, Configuration, ListedSetting, Settings, Source};
 use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::Validity;
 
-/// The answer and its exit code. `stored` are the names of the account files in the configuration folder.
+/// Returns the answer and the exit code. `stored` are the names of the account files in the configuration
+/// folder.
 ///
 /// # Errors
 /// A setting cannot be used.
 pub fn run(
     configuration: &Configuration<'_>,
     stored: &[String],
-    look: Look,
+    style: Style,
 ) -> Result<(Vec<u8>, u8), Error> {
     let now = Timestamp::now();
     let settings = configuration.every_account(stored)?;
@@ -37,23 +38,23 @@ pub fn run(
     let mut accounts = Vec::with_capacity(settings.len());
     for settings in settings {
         let hosts = configuration.hosts_of(&settings)?;
-        let stated = settings.stated(&hosts);
-        accounts.push(Seen::of(service::known(settings), stated, now));
+        let listed = settings.listed(&hosts);
+        accounts.push(AccountReport::of(service::inspect(settings), listed, now));
     }
     let files = configuration.files().map(shown::path).collect();
     let report = Report { accounts, unnamed, files, now };
     let exit_code = report.exit_code();
-    let answer = match look {
-        Look::Json => super::line(&report.in_json()),
-        Look::Text { is_verbose, colour } => report.in_text(is_verbose, colour),
+    let answer = match style {
+        Style::Json => super::line(&report.in_json()),
+        Style::Text { is_verbose, colour } => report.in_text(is_verbose, colour),
     };
     Ok((answer.into_bytes(), exit_code))
 }
 
-/// All accounts that were asked for; the first is the one that answers where no host is known.
+/// The accounts that were asked for; the first answers calls that name no host.
 struct Report {
-    accounts: Vec<Seen>,
-    /// The last failure before an account was known.
+    accounts: Vec<AccountReport>,
+    /// The last failure of a call before it had read an account.
     unnamed: Option<LastFailure>,
     /// The configuration files that were read.
     files: Vec<String>,
@@ -61,14 +62,14 @@ struct Report {
 }
 
 /// One account.
-struct Seen {
+struct AccountReport {
     settings: Settings,
-    stated: Vec<Stated>,
+    listed: Vec<ListedSetting>,
     account: Result<Account, Error>,
     state: TokenState,
-    /// The token's, and when it is renewed.
+    /// The token's validity, and the time of its renewal.
     life: Option<(Validity, Timestamp)>,
-    /// The last exchange if it failed, and whether that holds for a call with these settings.
+    /// The cached failure, and whether it applies to a call with these settings.
     failure: Option<(bool, FailedExchange)>,
     refusals: Vec<Refusal>,
     last_failure: Option<LastFailure>,
@@ -77,23 +78,23 @@ struct Seen {
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum TokenState {
-    /// Never expires.
+    /// An application token, which never expires.
     Endless,
-    /// Served as it is.
+    /// Valid; the next call returns it.
     Fresh,
-    /// Accepted, and renewed by the next call.
+    /// Valid, but the next call renews it.
     Due,
-    /// No longer accepted.
+    /// Expired.
     Expired,
     /// Not cached.
     None,
-    /// There is no entry without an account.
+    /// The account file cannot be read, so its cache entry is unknown.
     Unknown,
 }
 
-impl Seen {
-    fn of(known: Known, stated: Vec<Stated>, now: Timestamp) -> Self {
-        let Known { settings, account, cache } = known;
+impl AccountReport {
+    fn of(known: Inspected, listed: Vec<ListedSetting>, now: Timestamp) -> Self {
+        let Inspected { settings, account, cache } = known;
         let Entry { token, failure, epoch: _, refusals } = cache.read();
         let validity = token.map(|cached| cached.token.validity);
         let min_valid = *settings.min_valid;
@@ -110,19 +111,19 @@ impl Seen {
         let failure =
             failure.map(|failure| (failure.is_current(&route, now, *settings.timeout), failure));
         let last_failure = cache.last_failure();
-        Self { settings, stated, account, state, life, failure, refusals, last_failure }
+        Self { settings, listed, account, state, life, failure, refusals, last_failure }
     }
 
     fn is_valid(&self) -> bool {
         self.account.is_ok() && matches!(self.state, TokenState::Endless | TokenState::Fresh)
     }
 
-    /// The failed exchange, if Astra is not asked again at present.
+    /// The failed exchange, if it keeps calls from asking Astra again now.
     fn current_failure(&self) -> Option<&FailedExchange> {
         self.failure.as_ref().filter(|(is_current, _)| *is_current).map(|(_, failure)| failure)
     }
 
-    /// When an exchange succeeded last, as far as its token is still known.
+    /// The time of the last successful exchange whose token is in the cache.
     fn last_success(&self) -> Option<Timestamp> {
         self.life.map(|(life, _)| life.requested_at)
     }
@@ -130,18 +131,18 @@ impl Seen {
     /// The name, or the file of an account without one.
     fn name(&self) -> String {
         match &self.settings.account.value {
-            Who::Named(name) => name.clone(),
-            Who::File(path) => shown::harmless(&path.to_string_lossy()),
+            ChosenAccount::Named(name) => name.clone(),
+            ChosenAccount::File(path) => shown::redacted(&path.to_string_lossy()),
         }
     }
 
-    /// The command that drops this account's token.
+    /// The command that deletes this account's token.
     fn forget(&self) -> String {
         let flag = match (&self.settings.account.value, &self.settings.account.source) {
             (_, Source::Default) => String::new(),
-            (Who::Named(name), _) => format!(" --account {name}"),
-            (Who::File(path), _) => {
-                format!(" --service-account {}", shown::harmless(&path.to_string_lossy()))
+            (ChosenAccount::Named(name), _) => format!(" --account {name}"),
+            (ChosenAccount::File(path), _) => {
+                format!(" --service-account {}", shown::redacted(&path.to_string_lossy()))
             }
         };
         format!("`astra-credential forget{flag}`")
@@ -164,7 +165,7 @@ struct OneStatus {
     settings: BTreeMap<&'static str, SettingStatus>,
     hosts: Vec<SettingStatus>,
     token: TokenStatus,
-    verdict: Option<VerdictStatus>,
+    verdict: Option<FailedExchangeStatus>,
     refusals: Vec<RefusalStatus>,
     last_failure: Option<FailureStatus>,
 }
@@ -196,7 +197,7 @@ struct TokenStatus {
 }
 
 #[derive(Clone, Serialize)]
-struct VerdictStatus {
+struct FailedExchangeStatus {
     message: String,
     at: String,
     until: String,
@@ -208,7 +209,7 @@ struct VerdictStatus {
 struct RefusalStatus {
     host: String,
     at: String,
-    /// No token is given to the host before.
+    /// The end of the pause for the host.
     until: Option<String>,
 }
 
@@ -225,17 +226,19 @@ struct FailureStatus {
 
 impl Report {
     fn exit_code(&self) -> u8 {
-        let codes = self.accounts.iter().map(|seen| match &seen.account {
+        let codes = self.accounts.iter().map(|account_report| match &account_report.account {
             Err(error) => error.exit_code(),
-            Ok(_) => u8::from(!seen.is_valid()),
+            Ok(_) => u8::from(!account_report.is_valid()),
         });
         codes.max().unwrap_or_default()
     }
 
     fn in_json(self) -> Status {
         let Self { accounts, unnamed, files, now: _ } = self;
-        let accounts: Vec<_> =
-            accounts.into_iter().map(|seen| seen.in_json(unnamed.as_ref())).collect();
+        let accounts: Vec<_> = accounts
+            .into_iter()
+            .map(|account_report| account_report.in_json(unnamed.as_ref()))
+            .collect();
         Status { first: accounts.first().cloned(), accounts, files }
     }
 
@@ -259,9 +262,9 @@ impl Report {
         text + &aligned(&rows)
     }
 
-    /// A line for each account, and what is wrong with it below.
+    /// A line for each account, then the problems.
     fn table(&self, colour: Colour) -> String {
-        let lines: Vec<_> = self.accounts.iter().map(Seen::line).collect();
+        let lines: Vec<_> = self.accounts.iter().map(AccountReport::line).collect();
         let width = |column: fn(&Line) -> &str| {
             lines.iter().map(|line| column(line).chars().count()).max().unwrap_or_default()
         };
@@ -273,12 +276,12 @@ impl Report {
             let _ = writeln!(text, "{}", line.trim_end());
         }
         text.push('\n');
-        for seen in &self.accounts {
-            if let Some((message, hint)) = seen.problem() {
-                let _ = writeln!(text, "{}: {message}\nhint: {hint}\n", seen.name());
+        for account_report in &self.accounts {
+            if let Some((message, hint)) = account_report.problem() {
+                let _ = writeln!(text, "{}: {message}\nhint: {hint}\n", account_report.name());
             }
         }
-        if self.accounts.iter().any(|seen| seen.life.is_some()) {
+        if self.accounts.iter().any(|account_report| account_report.life.is_some()) {
             text.push_str(
                 "Only a server knows whether it still accepts a cached token. If one refuses it, run\n\
                  `astra-credential forget --account NAME`.\n\n",
@@ -287,13 +290,12 @@ impl Report {
         text
     }
 
-    /// The last failure of an account, or the last one before an account was known if that is later.
-    fn last_failure(&self, seen: Option<&Seen>) -> Vec<(String, String)> {
-        let of_account = self
-            .accounts
-            .iter()
-            .filter_map(|seen| Some((seen.last_failure.as_ref()?, seen.last_success())));
-        let success = seen.and_then(Seen::last_success);
+    /// The latest failure: of an account, or of a call that had not read one.
+    fn last_failure(&self, account_report: Option<&AccountReport>) -> Vec<(String, String)> {
+        let of_account = self.accounts.iter().filter_map(|account_report| {
+            Some((account_report.last_failure.as_ref()?, account_report.last_success()))
+        });
+        let success = account_report.and_then(AccountReport::last_success);
         let unnamed = self.unnamed.iter().map(|failure| (failure, success));
         let last = of_account.chain(unnamed).max_by_key(|(failure, _)| failure.at);
         let Some((LastFailure { at, command, exit_code, message, hint }, success)) = last else {
@@ -304,8 +306,8 @@ impl Report {
         let happened =
             format!("{}, `{command}`, exit code {exit_code}{since}", when(*at, self.now));
         let mut rows = vec![("last failure".to_owned(), happened)];
-        let mut problems = self.accounts.iter().filter_map(Seen::problem);
-        // The table has told it already.
+        let mut problems = self.accounts.iter().filter_map(AccountReport::problem);
+        // The table already contains the message.
         if self.accounts.len() == 1 || !problems.any(|(told, _)| told == *message) {
             rows.push((String::new(), message.clone()));
             rows.push((String::new(), format!("hint: {hint}")));
@@ -316,14 +318,14 @@ impl Report {
 
 /// An account's line in the table.
 struct Line {
-    verdict: Verdict,
+    verdict: State,
     name: String,
     token: String,
     hosts: String,
 }
 
-impl Seen {
-    /// What keeps this account from getting a token, and what to do.
+impl AccountReport {
+    /// The problem that keeps this account from getting a token, and the hint.
     fn problem(&self) -> Option<(String, String)> {
         if let Err(error) = &self.account {
             return Some((error.to_string(), error.hint()));
@@ -335,16 +337,16 @@ impl Seen {
 
     fn line(&self) -> Line {
         let verdict = match &self.account {
-            _ if self.problem().is_some() => Verdict::Failure,
-            _ if self.is_valid() => Verdict::Ok,
-            _ => Verdict::Warning,
+            _ if self.problem().is_some() => State::Failure,
+            _ if self.is_valid() => State::Ok,
+            _ => State::Warning,
         };
         let token = match (&self.account, self.current_failure()) {
             (Err(_), _) => "no usable account file".to_owned(),
             (Ok(_), Some(failure)) => format!("not asked again until {}", failure.until),
             (Ok(_), None) => token_line(self.state, self.life, |instant| instant.to_string()),
         };
-        let hosts = self.stated.iter().filter(|stated| stated.name == "hosts");
+        let hosts = self.listed.iter().filter(|listed| listed.name == "hosts");
         let hosts: Vec<_> = hosts.map(|host| host.value.as_str()).collect();
         Line { verdict, name: self.name(), token, hosts: hosts.join(", ") }
     }
@@ -394,35 +396,35 @@ impl Seen {
         rows
     }
 
-    /// The rows of the settings: the account file and the hosts, then what was set, and with
-    /// `is_verbose` the defaults.
+    /// The rows of the settings: the account file, the hosts, the other settings that were set, and with
+    /// `is_verbose` those with their default values.
     fn settings(&self, is_verbose: bool) -> Vec<(String, String)> {
-        let is_default = |stated: &&Stated| stated.source == Source::Default;
-        let is_first = |stated: &&Stated| ["file", "hosts"].contains(&stated.name);
-        let row = |stated: &Stated| {
-            (stated.name.to_owned(), format!("{} ({})", stated.value, stated.source))
+        let is_default = |listed: &&ListedSetting| listed.source == Source::Default;
+        let is_first = |listed: &&ListedSetting| ["file", "hosts"].contains(&listed.name);
+        let row = |listed: &ListedSetting| {
+            (listed.name.to_owned(), format!("{} ({})", listed.value, listed.source))
         };
-        let first = self.stated.iter().filter(is_first);
-        let others = || self.stated.iter().filter(|stated| !is_first(stated));
-        let set = others().filter(|stated| !is_default(stated));
-        let defaults = others().filter(|stated| is_verbose && is_default(stated));
+        let first = self.listed.iter().filter(is_first);
+        let others = || self.listed.iter().filter(|listed| !is_first(listed));
+        let set = others().filter(|listed| !is_default(listed));
+        let defaults = others().filter(|listed| is_verbose && is_default(listed));
         first.chain(set).chain(defaults).map(row).collect()
     }
 
     fn in_json(self, unnamed: Option<&LastFailure>) -> OneStatus {
         let success = self.last_success();
-        let Self { settings, stated, account, state, life, failure, refusals, last_failure } = self;
+        let Self { settings, listed, account, state, life, failure, refusals, last_failure } = self;
         let problem = |error: &Error| Problem { message: error.to_string(), hint: error.hint() };
         let last = last_failure.as_ref().into_iter().chain(unnamed).max_by_key(|last| last.at);
-        let in_json = |Stated { name, value, source }: Stated| {
+        let in_json = |ListedSetting { name, value, source }: ListedSetting| {
             (name, SettingStatus { value, source: source.to_string() })
         };
         let (hosts, settings_told): (Vec<_>, Vec<_>) =
-            stated.into_iter().map(in_json).partition(|(name, _)| *name == "hosts");
+            listed.into_iter().map(in_json).partition(|(name, _)| *name == "hosts");
         OneStatus {
             name: match settings.account.value {
-                Who::Named(name) => Some(name),
-                Who::File(_) => None,
+                ChosenAccount::Named(name) => Some(name),
+                ChosenAccount::File(_) => None,
             },
             account: AccountStatus {
                 kind: account.as_ref().ok().map(Account::kind),
@@ -436,7 +438,7 @@ impl Seen {
                 renewed_at: life.map(|(_, renewed_at)| renewed_at.to_string()),
                 expires_at: life.map(|(life, _)| life.expires_at.to_string()),
             },
-            verdict: failure.map(|(stands, failure)| VerdictStatus {
+            verdict: failure.map(|(stands, failure)| FailedExchangeStatus {
                 message: failure.error.to_string(),
                 at: failure.at.to_string(),
                 until: failure.until.to_string(),
@@ -464,7 +466,7 @@ impl Seen {
     }
 }
 
-/// Names in a column of their own. A row whose name is that of the row before leaves it out.
+/// Aligns the rows in two columns. A name that equals the one above is left out.
 fn aligned(rows: &[(String, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let names = rows.iter().map(|(name, _)| name.as_str());
@@ -498,7 +500,7 @@ fn token_line(
     }
 }
 
-/// The failed exchange, until it is over.
+/// The failed exchange, as long as it is cached.
 fn failure_line(failure: Option<&(bool, FailedExchange)>, now: Timestamp) -> Option<String> {
     let (is_current, failure) = failure?;
     let consequence = if *is_current {
@@ -518,7 +520,7 @@ fn refusal_line(refusal: &Refusal, now: Timestamp) -> String {
     format!("{host}, {}{}", when(*at, now), pause.unwrap_or_default())
 }
 
-/// The instant, and how far away it is.
+/// The time, and its distance from now.
 fn when(instant: Timestamp, now: Timestamp) -> String {
     let seconds = instant.since(now);
     let distance = humantime::format_duration(Duration::from_secs(seconds.unsigned_abs()));

@@ -3,7 +3,7 @@
 //! rustls verifies certificates. This module only describes one that was refused, and reads its DER
 //! leniently.
 
-use crate::error::Shown;
+use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 
 /// The fields of a certificate that messages name.
@@ -97,6 +97,34 @@ pub fn first_element(der: &[u8]) -> Option<&[u8]> {
     der.get(..der.len() - rest.len())
 }
 
+/// Whether the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
+/// rules: those that are refused count first, and those that are trusted exclude the others.
+pub fn is_for_servers(purposes: &[u8]) -> bool {
+    // `serverAuth` and `anyExtendedKeyUsage`.
+    const OURS: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 1], &[0x55, 0x1d, 0x25, 0]];
+    const REFUSED: u8 = 0xa0;
+    let has_ours = |mut list: &[u8]| {
+        while let Some((_, purpose, rest)) = element(list) {
+            if OURS.contains(&purpose) {
+                return true;
+            }
+            list = rest;
+        }
+        false
+    };
+    let Some((mut fields, _)) = expect(SEQUENCE, purposes) else { return true };
+    let mut is_trusted = true;
+    while let Some((tag, list, rest)) = element(fields) {
+        match tag {
+            SEQUENCE => is_trusted = has_ours(list),
+            REFUSED if has_ours(list) => return false,
+            _ => {}
+        }
+        fields = rest;
+    }
+    is_trusted
+}
+
 /// The tag and the content of the first element, and what follows it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
@@ -159,7 +187,7 @@ fn name(mut parts: &[u8]) -> String {
     }
     let [common, organisation] = found;
     let full = common.or(organisation).unwrap_or_else(|| "(no name)".to_owned());
-    Shown(&full.chars().take(LONGEST).collect::<String>()).to_string()
+    Escaped(&full.chars().take(LONGEST).collect::<String>()).to_string()
 }
 
 fn text(kind: u8, bytes: &[u8]) -> String {

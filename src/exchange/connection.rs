@@ -331,15 +331,15 @@ pub fn addresses(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr
     }
     #[cfg(all(target_os = "linux", target_env = "gnu", target_feature = "crt-static", not(test)))]
     crate::start::resolve_without_modules();
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let name = host.to_owned();
     let look_up =
-        move || drop(tell.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
+        move || drop(sender.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
     let here = look_up.clone();
     if thread::Builder::new().spawn(look_up).is_err() {
         here();
     }
-    let answer = told.recv_timeout(until.saturating_duration_since(Instant::now()));
+    let answer = receiver.recv_timeout(until.saturating_duration_since(Instant::now()));
     match answer {
         Ok(Ok(found)) if found.is_empty() => Err(Failure::unreachable("there is no such host")),
         Ok(Ok(found)) => Ok(found),
@@ -363,22 +363,22 @@ fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, Failure
     if let [only] = addresses[..] {
         return connect(only).map_err(|error| Failure::of_connecting(&error));
     }
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let mut failure = Failure::unreachable("it has no address");
     let mut under_way = 0;
     let mut waiting = interleaved(addresses).into_iter();
     let mut next = waiting.next();
     while next.is_some() || under_way > 0 {
         if let Some(address) = next.take() {
-            let teller = tell.clone();
+            let teller = sender.clone();
             let attempt = move || drop(teller.send(connect(address)));
             under_way += 1;
             if thread::Builder::new().spawn(attempt).is_err() {
-                drop(tell.send(connect(address)));
+                drop(sender.send(connect(address)));
             }
         }
         let is_last = waiting.len() == 0;
-        match told.recv_timeout(if is_last { left() } else { HEAD_START.min(left()) }) {
+        match receiver.recv_timeout(if is_last { left() } else { HEAD_START.min(left()) }) {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => {
                 log::debug!("one address failed: {error}");

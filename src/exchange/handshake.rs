@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use crate::error::{ExchangeErrorKind, Shown};
+use crate::error::{Escaped, ExchangeErrorKind};
 use crate::exchange::failure::Failure;
 use crate::proxy::{Login, Protocol, Proxy};
 
@@ -121,7 +121,7 @@ fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) ->
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"))
         .filter_map(|(_, value)| value.split_whitespace().next())
-        .map(|scheme| Shown(scheme).to_string())
+        .map(|scheme| Escaped(scheme).to_string())
         .take(4)
         .collect();
     let takes_basic = schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));

@@ -14,7 +14,7 @@ use rustls::{
     Error, InvalidMessage, PeerIncompatible, SignatureScheme, StreamOwned,
 };
 
-use crate::error::{ExchangeErrorKind as Kind, Shown};
+use crate::error::{Escaped, ExchangeErrorKind as Kind};
 use crate::exchange::certificate::{Certificate, rsa_bits};
 use crate::exchange::failure::Failure;
 use crate::exchange::trust::Trust;
@@ -287,7 +287,7 @@ fn whose(chain: &[Certificate<'_>], is_its: impl Fn(&Certificate<'_>) -> bool) -
 /// A name in the form `DnsName("host")`.
 fn bare_name(name: &str) -> String {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
-    format!("`{}`", Shown(inner.trim_matches('"')))
+    format!("`{}`", Escaped(inner.trim_matches('"')))
 }
 
 /// The hash of a signature algorithm that is too weak. The algorithm is what a certificate holds: an

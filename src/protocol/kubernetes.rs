@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Host;
-use crate::error::{Error, Shown};
+use crate::error::{Error, Escaped};
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
@@ -104,7 +104,7 @@ fn read(
     if request.kind != "ExecCredential" {
         return Err(format!(
             "`KUBERNETES_EXEC_INFO` is of kind `{}`, not `ExecCredential`",
-            Shown(&request.kind)
+            Escaped(&request.kind)
         ));
     }
     let asked = match request.api_version.as_str() {
@@ -113,7 +113,7 @@ fn read(
         other => {
             return Err(format!(
                 "`apiVersion: {}` is not spoken here; write `{V1}` into the kubeconfig",
-                Shown(other)
+                Escaped(other)
             ));
         }
     };

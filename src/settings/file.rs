@@ -19,7 +19,7 @@ use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::harmless;
+use crate::shown::redacted;
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What lets others change the file, and what to do about it.
+/// The permission that lets other users change the file, and the hint.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -227,7 +227,7 @@ impl Reader<'_> {
         }
         if let Some(bound) = bound_twice(&entries) {
             let offset = offset_of(accounts, bound.entry, bound.host);
-            let host = harmless(&entries[bound.entry].hosts[bound.host].to_string());
+            let host = redacted(&entries[bound.entry].hosts[bound.host].to_string());
             let accounts = [bound.before, bound.entry].map(|entry| entries[entry].name.clone());
             let defect = Defect::HostTwice { host, accounts };
             return Err(located(offset, defect));
@@ -279,7 +279,7 @@ fn located(offset: usize, defect: Defect) -> Located {
     Located { offset, defect }
 }
 
-/// The properties, if each is in `known` and none stands there twice.
+/// Returns the properties, unless one is not in `known` or occurs twice.
 fn fields<'a, 'b>(
     object: &'b Object<'a>,
     known: &'static [&'static str],
@@ -322,7 +322,7 @@ fn first_too_many(entries: &[Entry]) -> Option<(usize, usize)> {
     None
 }
 
-/// A host that stands in two entries: the indexes of both, and that of the host in the second.
+/// A host in two entries: the indexes of both entries, and the host's index in the second.
 struct BoundTwice {
     before: usize,
     entry: usize,
@@ -355,7 +355,7 @@ fn offset_of(accounts: &Object<'_>, entry: usize, host: usize) -> usize {
     host.map_or(accounts.range.start, |host| host.range().start)
 }
 
-/// A key as a message may show it. One that does not look like a key may be a secret.
+/// The key, if it is safe to show. A text that does not look like a key may be a secret.
 fn shown(key: &str) -> Option<String> {
     const LONGEST: usize = 24;
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -411,7 +411,7 @@ fn hosts(value: &Value<'_>) -> Result<Vec<Host>, Located> {
         let defect = Defect::WrongType { key: "hosts".to_owned(), wanted: WANTED };
         return Err(located(value.range().start, defect));
     };
-    // A collected `Result` would not know how many there are.
+    // Collecting into a `Result` would not reserve the capacity.
     let mut hosts = Vec::with_capacity(elements.len());
     for element in elements {
         hosts.push(string("hosts", element, wanted::HOST, values::host)?);
@@ -646,8 +646,8 @@ mod tests {
             r#"{"clientSecret": "hush", "clientSecret": "hush"}"#,
             "{\"clientSecret\": hush}",
         ] {
-            let told = read(text);
-            assert!(told.contains("hint") && !told.contains("hush"), "{told}");
+            let shown = read(text);
+            assert!(shown.contains("hint") && !shown.contains("hush"), "{shown}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! The settings as they were typed. Values stay text here.
+//! The settings on the command line. Values stay text here.
 
 use std::ffi::OsString;
 
-/// The settings as they were typed.
+/// The settings on the command line.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Flags {
     /// `--account NAME`
@@ -32,7 +32,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// These flags, and `others` where these say nothing; of hosts both.
+    /// Merges two sets of flags: these take precedence over `others`, and hosts are added up.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::shown::Shown;
+use crate::shown::Escaped;
 
 /// A value, and where it was set.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,7 +61,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) | Self::Variable(name) => f.write_str(name),
-            Self::Entry(path) | Self::File(path) => Shown(&path.to_string_lossy()).fmt(f),
+            Self::Entry(path) | Self::File(path) => Escaped(&path.to_string_lossy()).fmt(f),
             Self::Default => f.write_str("default"),
         }
     }

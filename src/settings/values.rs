@@ -15,7 +15,7 @@ use crate::shown;
 pub struct Api {
     /// The base, as `/v2/…` is appended to it.
     pub base: String,
-    /// The host it names.
+    /// The host in it.
     pub host: Host,
 }
 
@@ -75,7 +75,7 @@ pub fn host(text: &str) -> Result<Host, &'static str> {
     Host::parse(text).ok_or("is not a host")
 }
 
-/// The same for a flag or variable, in which somebody may have put a secret.
+/// Reads `HOST[:PORT]` from a flag or variable, and refuses a value that may be a secret.
 pub fn typed_host(text: &str) -> Result<Host, &'static str> {
     host(text)
         .and_then(|host| if shown::is_usable_host(text) { Ok(host) } else { Err("is not a host") })

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
-use crate::world::{Done, World, mode, set_mode, transcript};
+use crate::world::{Done, World, mode, needs, set_mode, transcript};
 
 const APPLICATION: &str = r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f0f"}"#;
 
@@ -87,10 +87,7 @@ fn a_file_that_is_open_to_others_is_refused_with_the_command_that_closes_it() {
 /// Each hint says what helps, and none makes a file another user's.
 #[test]
 fn no_hint_takes_a_file_from_its_owner() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can give a file away");
-        return;
-    }
+    needs!(root);
     let world = World::new();
     chown(world.account_file(), Some(12345), None).unwrap();
     for line in ["token", "doctor --timeout 0.5", "status"] {
@@ -156,11 +153,7 @@ fn what_stands_in_place_of_an_account_is_named_offline_and_not_quoted() {
 
 #[test]
 fn another_users_file_is_refused_and_roots_own_volume_is_not() {
-    if !rustix::process::geteuid().is_root() {
-        assert!(std::env::var_os("CI").is_none(), "CI runs this as root");
-        eprintln!("SKIPPED: only root can give a file away");
-        return;
-    }
+    needs!(root);
     let world = World::new();
     chown(world.account_file(), Some(12345), None).unwrap();
     let strangers = world.call("token").run();

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::{World, mode, set_mode, transcript};
+use crate::world::{World, is_root, mode, needs, set_mode, transcript};
 
 /// Replaces the entry by `spoil`; the next call must exchange and mend it, the one after be warm.
 fn is_a_miss(what: &str, spoil: impl FnOnce(&Path)) {
@@ -41,10 +41,8 @@ fn a_spoilt_entry_is_a_miss() {
         assert!(Command::new("mkfifo").arg(entry).status().unwrap().success());
         assert!(fs::metadata(entry).unwrap().file_type().is_fifo());
     });
-    if rustix::process::geteuid().is_root() {
+    if is_root() {
         is_a_miss("another user's", |entry| chown(entry, Some(12345), None).unwrap());
-    } else {
-        eprintln!("SKIPPED: only root can give a file away");
     }
 }
 
@@ -139,10 +137,7 @@ fn without_a_home_there_is_no_cache_and_a_line_says_so() {
 
 #[test]
 fn a_read_only_cache_still_serves_what_it_holds() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root, to become somebody whom a mode stops");
-        return;
-    }
+    needs!(root);
     let world = World::new();
     // Root writes wherever it likes; another user does not.
     for path in [world.home.path().to_owned(), world.account_file(), world.path("ca.pem")] {

@@ -12,24 +12,18 @@ use crate::servers::{
     Resource, closed_lfs_store, container_registry, git_repository_with_password, kubernetes,
     lfs_store, webdav,
 };
-use crate::world::{BINARY, Call, Done, World, is_installed, is_missing};
+use crate::world::{BINARY, Call, Done, World, lacks, needs};
 
 /// The Python of the virtual environment that `.ci/run` makes.
 fn python() -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/bin/python");
-    if python.exists() { Some(python) } else { is_missing("target/clients/bin/python") }
+    (python.exists() || lacks("target/clients/bin/python")).then_some(python)
 }
 
 /// A script for that Python.
 fn script<'a>(world: &'a World, python: &Path, text: &str) -> Call<'a> {
     let script = world.write("script.py", text);
     world.call_as("timeout", "60").arg(python).arg(script)
-}
-
-/// `PATH` with the links of that world in front.
-fn path_with(link: &Path) -> String {
-    let folder = link.parent().expect("a folder");
-    format!("{}:{}", folder.display(), std::env::var("PATH").expect("PATH"))
 }
 
 /// The last request was let in with the last token.
@@ -71,7 +65,7 @@ fn fails_until_forget<'a>(
 
 /// git-lfs in a working copy whose one file is in that store.
 fn git_lfs<'a>(world: &'a World, store: &Resource, oid: &str) -> Call<'a> {
-    let link = world.link("git-credential-astra");
+    world.link("git-credential-astra");
     let config = format!(
         "[user]\n\tname = me\n\temail = me@example.test\n[http]\n\tsslCAInfo = {}\n\
          [lfs]\n\turl = {}/lfs\n[credential \"{}\"]\n\thelper = astra\n",
@@ -82,8 +76,7 @@ fn git_lfs<'a>(world: &'a World, store: &Resource, oid: &str) -> Call<'a> {
     let config = world.write("gitconfig", config);
     let git = |line: &str| {
         let call = world.call_as("timeout", "60 git -C").arg(world.path("demo")).args(line);
-        call.env("PATH", path_with(&link))
-            .env("GIT_CONFIG_NOSYSTEM", "1")
+        call.env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", &config)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("ASTRA_CREDENTIAL_HOSTS", format!("localhost:{}", store.port()))
@@ -102,9 +95,7 @@ fn git_lfs<'a>(world: &'a World, store: &Resource, oid: &str) -> Call<'a> {
 
 #[test]
 fn git_lfs_erases_a_revoked_token_and_asks_again_by_itself() {
-    if !is_installed("git-lfs") {
-        return;
-    }
+    needs!("git-lfs");
     let world = World::new();
     let (store, oid) = lfs_store(&world.authority, &world.astra);
     for exchanges in [1, 2] {
@@ -207,13 +198,11 @@ fn pygit2_with_git_credential_fill_fails_until_forget() {
 
 #[test]
 fn podman_fails_until_forget() {
-    if !is_installed("podman") {
-        return;
-    }
+    needs!("podman");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     let host = format!("localhost:{}", registry.port());
-    let link = world.link("docker-credential-astra");
+    world.link("docker-credential-astra");
     let helpers = world.write("auth.json", json!({"credHelpers": {&host: "astra"}}).to_string());
     fs::create_dir(world.path("certs")).unwrap();
     fs::copy(world.path("ca.pem"), world.path("certs/ca.crt")).unwrap();
@@ -226,7 +215,6 @@ fn podman_fails_until_forget() {
             .args("pull --cert-dir")
             .arg(world.path("certs"))
             .arg(format!("{host}/demo:latest"))
-            .env("PATH", path_with(&link))
             .env("REGISTRY_AUTH_FILE", &helpers)
             .env("ASTRA_CREDENTIAL_HOSTS", &host)
             .run()
@@ -235,9 +223,7 @@ fn podman_fails_until_forget() {
 
 #[test]
 fn rclone_with_a_bearer_token_command_fails_until_forget() {
-    if !is_installed("rclone") {
-        return;
-    }
+    needs!("rclone");
     let world = World::new();
     let server = webdav(&world.authority, &world.astra);
     fails_until_forget(&world, &server, "401 Unauthorized", || {
@@ -252,9 +238,7 @@ fn rclone_with_a_bearer_token_command_fails_until_forget() {
 
 #[test]
 fn git_lfs_ends_by_itself_at_a_host_that_refuses_every_token() {
-    if !is_installed("git-lfs") {
-        return;
-    }
+    needs!("git-lfs");
     let world = World::new();
     let (store, oid) = closed_lfs_store(&world.authority, &world.astra);
     let refused = format!("`localhost:{}` refuses", store.port());

@@ -1,6 +1,6 @@
 //! Completion, loaded and used in the real shells.
 
-use crate::world::{Call, World, is_installed};
+use crate::world::{Call, World, is_installed, lacks, needs};
 use std::fs;
 
 const LINKS: [&str; 4] = [
@@ -33,19 +33,12 @@ fn world() -> World {
 
 /// Whether a file is here, in the manner of [`is_installed`].
 fn is_there(path: &str) -> bool {
-    let is_there = fs::exists(path).unwrap_or_default();
-    if !is_there {
-        assert!(std::env::var_os("CI").is_none(), "no `{path}`, and CI needs it");
-        eprintln!("SKIPPED: no `{path}`");
-    }
-    is_there
+    fs::exists(path).unwrap_or_default() || lacks(path)
 }
 
 fn shell<'a>(world: &'a World, shell: &str) -> Call<'a> {
-    let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
     let call = world.call_as("timeout", "60 env -C").arg(world.path("work")).arg(shell);
-    call.env("PATH", path)
-        .env("TERM", "dumb")
+    call.env("TERM", "dumb")
         .env("ASTRA_CREDENTIAL_HOSTS", "git.example.com,registry.example.com:5000")
 }
 
@@ -284,9 +277,7 @@ fn typed_in_bash(world: &World, line: &str) -> String {
 #[test]
 fn readline_puts_a_candidate_in_place_of_its_part_of_the_word() {
     let world = world();
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     for (line, expected) in [
         ("astra-credential tok", "astra-credential token "),
         ("astra-credential git --host gi", "astra-credential git --host git.example.com "),

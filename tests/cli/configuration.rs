@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Astra, Reply};
-use crate::world::{Call, World, is_installed, set_mode, transcript};
+use crate::world::{Call, World, needs, set_mode, skip, transcript};
 
 /// A world with a second account, `prod`, at a second API.
 pub struct TwoAccounts {
@@ -262,11 +262,7 @@ fn a_file_that_others_may_change_is_refused() {
 
 #[test]
 fn another_users_file_is_refused_and_a_link_to_one() {
-    if !rustix::process::geteuid().is_root() {
-        assert!(std::env::var_os("CI").is_none(), "CI runs this as root");
-        eprintln!("SKIPPED: only root can give a file away");
-        return;
-    }
+    needs!(root);
     let two = TwoAccounts::new();
     let world = &two.world;
     let file = world.path(CONFIG);
@@ -365,9 +361,7 @@ fn a_defect_ends_every_call_and_is_told_with_its_place() {
 
 #[test]
 fn the_machines_file_lies_below_the_users() {
-    if !is_installed("unshare") {
-        return;
-    }
+    needs!("unshare");
     let two = TwoAccounts::new();
     let world = &two.world;
     let token = world.token();
@@ -404,7 +398,7 @@ fn the_machines_file_lies_below_the_users() {
         .unwrap()
         .success()
     {
-        eprintln!("SKIPPED: mount namespaces are not allowed here");
+        skip("mount namespaces are not allowed here");
         return;
     }
     let done = on_machine(DEFAULTS);

@@ -6,18 +6,16 @@ use std::fs;
 use serde_json::json;
 
 use crate::servers::{Resource, container_registry};
-use crate::world::{Call, World, is_installed};
+use crate::world::{Call, World, needs};
 
 /// docker with the helper `astra` for that registry, whose host is ours.
 fn docker<'a>(world: &'a World, registry: &Resource, arguments: &str) -> Call<'a> {
     let host = format!("localhost:{}", registry.port());
-    let link = world.link("docker-credential-astra");
+    world.link("docker-credential-astra");
     fs::create_dir_all(world.path("docker")).unwrap();
     world.write("docker/config.json", json!({"credHelpers": {&host: "astra"}}).to_string());
-    let path = format!("{}:{}", link.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let call = world.call_as("timeout", &format!("60 docker {arguments}"));
-    call.env("PATH", path)
-        .env("DOCKER_CONFIG", world.path("docker"))
+    call.env("DOCKER_CONFIG", world.path("docker"))
         // No daemon, whatever this machine has.
         .env("DOCKER_HOST", format!("unix://{}", world.path("no-daemon").display()))
         .env("ASTRA_CREDENTIAL_HOSTS", host)
@@ -42,9 +40,7 @@ fn served(registry: &Resource) -> Option<String> {
 
 #[test]
 fn manifest_inspect_gets_the_token_from_the_helper() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     for _ in 0..2 {
@@ -58,9 +54,7 @@ fn manifest_inspect_gets_the_token_from_the_helper() {
 
 #[test]
 fn login_with_the_token_stores_nothing_and_logout_drops_the_token() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     let token = world.token();
@@ -81,9 +75,7 @@ fn login_with_the_token_stores_nothing_and_logout_drops_the_token() {
 
 #[test]
 fn a_revoked_token_is_replaced_after_logout() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     inspect(&world, &registry).run().quiet();
@@ -101,9 +93,7 @@ fn a_revoked_token_is_replaced_after_logout() {
 
 #[test]
 fn a_registry_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     let port = registry.port();
@@ -128,9 +118,7 @@ fn a_registry_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
 
 #[test]
 fn a_rejected_account_sends_nothing() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");

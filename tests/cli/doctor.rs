@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Astra, Authority, Reply};
-use crate::world::{BINARY, Call, Done, World, contents, is_installed, path, set_mode, transcript};
+use crate::world::{BINARY, Call, Done, World, contents, needs, set_mode, skip, transcript};
 
-/// A call of a copy in the home's `bin`, with that folder and the system's on `PATH`.
+/// A call of a copy in the home's `bin`, which is on `PATH`.
 fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
     let folder = world.path("bin");
     fs::create_dir_all(&folder).unwrap();
@@ -21,10 +21,7 @@ fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
     }
     // By number: which addresses `localhost` has differs from machine to machine.
     let api = world.astra.url().replace("localhost", "127.0.0.1");
-    world
-        .call_as(binary, &format!("doctor {arguments}"))
-        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", folder.display()))
-        .env("ASTRA_API_URL", api)
+    world.call_as(binary, &format!("doctor {arguments}")).env("ASTRA_API_URL", api)
 }
 
 /// The line of that check, and its hint.
@@ -263,9 +260,7 @@ fn another_version_on_path_is_named_and_not_waited_for() {
 
 #[test]
 fn each_tools_configuration_is_found_and_a_missing_link_named() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
     fs::create_dir_all(world.path(".docker")).unwrap();
@@ -332,9 +327,7 @@ fn a_host_that_is_bound_to_no_account_is_a_failure() {
 
 #[test]
 fn a_host_whose_account_cannot_be_used_is_a_failure() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     doctor(&world, "").run();
     let accounts = r#"{"accounts": {"prod": {"hosts": ["prod.example.com"]}, "open": {"hosts": ["open.example.com"]}}}"#;
@@ -353,9 +346,7 @@ fn a_host_whose_account_cannot_be_used_is_a_failure() {
 
 #[test]
 fn a_helper_that_is_asked_before_ours_is_named() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     doctor(&world, "").run();
     let binary = world.path("bin/astra-credential").display().to_string();
@@ -396,9 +387,7 @@ fn tools(done: &Done<'_>) -> String {
 
 #[test]
 fn a_helper_is_found_however_it_is_written() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     doctor(&world, "").run();
     let binary = world.path("bin/astra-credential").display().to_string();
@@ -543,9 +532,7 @@ fn a_configuration_is_looked_for_where_the_tool_looks() {
 
 #[test]
 fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     world.write(
         ".gitconfig",
@@ -567,10 +554,7 @@ fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
 
 #[test]
 fn what_a_call_as_root_left_behind_is_named() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root, to become somebody else");
-        return;
-    }
+    needs!(root);
     let world = World::new();
     world.call("token").env("ASTRA_API_URL", ip(&world)).run().quiet();
     let lock = world.cached("lock").remove(0);
@@ -593,10 +577,7 @@ fn what_a_call_as_root_left_behind_is_named() {
 #[test]
 fn who_is_not_root_is_told_what_root_has_to_do() {
     use std::os::unix::process::CommandExt as _;
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root, to become somebody else");
-        return;
-    }
+    needs!(root);
     let world = World::new();
     let call = doctor(&world, "");
     for path in [".", ".config", ".config/astra-credential", "ca.pem", "bin"] {
@@ -614,7 +595,7 @@ fn who_is_not_root_is_told_what_root_has_to_do() {
 fn without_proc_this_binary_is_not_taken_for_another() {
     if !rustix::process::geteuid().is_root() || !cfg!(all(target_os = "linux", target_env = "gnu"))
     {
-        eprintln!("SKIPPED: takes root and a static binary, to run where there is nothing else");
+        skip("takes root and a static binary, to run where there is nothing else");
         return;
     }
     let world = World::new();
@@ -636,9 +617,7 @@ fn without_proc_this_binary_is_not_taken_for_another() {
 
 #[test]
 fn a_cache_on_another_machine_is_named() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = World::new();
     doctor(&world, "").run().quiet();
     let binary = world.path("bin/astra-credential");
@@ -668,16 +647,13 @@ fn a_proxy_that_is_not_known_is_named_with_where_it_was_said() {
 
 #[test]
 fn what_setup_sets_up_is_found() {
-    if !is_installed("git") || !is_installed("kubectl") {
-        return;
-    }
+    needs!("git", "kubectl");
     let world = World::new();
     let binary = world.path("bin/astra-credential");
-    let path = format!("{}:{}", world.path("bin").display(), path());
     doctor(&world, "").run().quiet();
     for tool in ["kubectl", "git", "bazel", "docker", "terraform"] {
         let line = format!("setup {tool} --host tool.example.com");
-        let done = world.call_as(&binary, &line).env("PATH", &path).run();
+        let done = world.call_as(&binary, &line).run();
         assert_eq!(done.code(), 0, "{done}");
         let found = finding(&doctor(&world, "").run(), tool);
         assert!(found.contains(", and finds this binary"), "{found}");
@@ -686,9 +662,7 @@ fn what_setup_sets_up_is_found() {
 
 #[test]
 fn it_is_coloured_on_a_terminal_that_has_colours_and_nowhere_else() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     let on_a_terminal = |setting: &str| {
         let line = format!("{setting} exec '{BINARY}' doctor");

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::Reply;
-use crate::world::{BINARY, Done, World, can_inject, contents, finish, mode, set_mode};
+use crate::world::{BINARY, Done, World, contents, finish, mode, needs, set_mode, skip};
 
 /// The call that everything happens to. It takes a token of ten hours, but none of one.
 const CALL: &str = "token --min-valid 2h --timeout 10";
@@ -180,9 +180,7 @@ fn is_tidy(world: &World, what: &str) {
 
 /// Kills the program at each of its calls from the account file on, and looks what is left.
 fn killed_anywhere(state: State) {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     let beyond = ["connect(", "sendto(", "recvfrom(", "clone", "write(1<", "exit_group("];
     let sites = sites(&world, state, |line| {
@@ -214,9 +212,7 @@ fn killed_at_any_call_with_a_stale_cache_nothing_is_torn() {
 
 #[test]
 fn killed_at_any_call_that_writes_the_old_token_still_serves() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     let sites = sites_of_the_cache(&world, State::Stale);
     let renamed = sites.iter().position(|site| site.name.starts_with("rename")).unwrap();
@@ -231,9 +227,7 @@ fn killed_at_any_call_that_writes_the_old_token_still_serves() {
 
 /// Lets each call to the cache fail once with each error.
 fn every_error(state: State) {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     let mut lines = 0;
     for site in sites_of_the_cache(&world, state) {
@@ -273,9 +267,7 @@ fn every_error_of_every_call_to_a_stale_cache_costs_a_line_at_most() {
 
 #[test]
 fn an_error_that_does_not_go_away_costs_a_line_at_most() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     world.token();
     let calls = "?open,?openat,?statx,?fstat,?newfstatat,?mkdir,?mkdirat,?chmod,?fchmod,?fchmodat,\
@@ -307,9 +299,7 @@ fn an_error_that_does_not_go_away_costs_a_line_at_most() {
 
 #[test]
 fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     for site in sites_of_the_cache(&world, State::Stale) {
         for error in ["EIO", "EACCES", "EINTR"] {
@@ -337,9 +327,7 @@ fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
 
 #[test]
 fn an_interrupted_call_costs_nothing() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     // Those whose manual page lists EINTR.
     let interruptible = ["open", "openat", "read", "write", "flock", "close", "fcntl"];
@@ -356,9 +344,7 @@ fn an_interrupted_call_costs_nothing() {
 
 #[test]
 fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     for state in [State::Cold, State::Stale] {
         for site in sites_of_the_cache(&world, state) {
@@ -378,9 +364,7 @@ fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
 
 #[test]
 fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
         for state in [State::Cold, State::Stale] {
@@ -402,9 +386,7 @@ fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
 
 #[test]
 fn a_lock_that_is_never_given_is_not_waited_for() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     for error in ["EAGAIN", "EINTR"] {
         State::Cold.arrange(&world);
@@ -420,9 +402,7 @@ fn a_lock_that_is_never_given_is_not_waited_for() {
 
 #[test]
 fn nothing_waits_for_the_disk() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     for state in [State::Cold, State::Stale] {
         state.arrange(&world);
@@ -437,9 +417,7 @@ fn nothing_waits_for_the_disk() {
 /// As where a container may have no more processes.
 #[test]
 fn without_threads_there_is_no_panic() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     for number in ["1", "2", "1+"] {
         let options =
@@ -453,9 +431,7 @@ fn without_threads_there_is_no_panic() {
 
 #[test]
 fn who_reads_while_another_writes_reads_the_old_entry_whole() {
-    if !can_inject() {
-        return;
-    }
+    needs!(root, "strace");
     let world = World::new();
     State::Stale.arrange(&world);
     let old = world.token();
@@ -500,7 +476,7 @@ impl Mount {
             .stderr(Stdio::null())
             .status();
         if !done.is_ok_and(|status| status.success()) {
-            eprintln!("SKIPPED: mounting is not allowed here");
+            skip("mounting is not allowed here");
             return None;
         }
         Some(Self(path))
@@ -637,7 +613,7 @@ fn in_a_namespace<'a>(world: &'a World, arrange: &str, line: &str, how: &str) ->
     let done = call.input(world.astra.account_json()).run();
     if !done.stderr().contains("arranged") {
         assert!(std::env::var_os("CI").is_none(), "CI allows mount namespaces: {done}");
-        eprintln!("SKIPPED: no mount namespace is allowed here");
+        skip("no mount namespace is allowed here");
         return None;
     }
     Some(done)
@@ -694,7 +670,7 @@ fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
         let call = world.call_as("/usr/bin/env", "unshare --mount /bin/sh -c").arg(script);
         let done = call.arg(BINARY).arg(&odd).arg(line).run();
         if String::from_utf8_lossy(&done.output.stderr).contains("unshare") {
-            eprintln!("SKIPPED: no mount namespace is allowed here");
+            skip("no mount namespace is allowed here");
             return;
         }
         let told = String::from_utf8_lossy(&done.output.stderr).into_owned();

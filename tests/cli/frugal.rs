@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use crate::world::{BINARY, World, is_installed};
+use crate::world::{BINARY, World, needs};
 
 /// The ways to ask for a token that other programs take hundreds of times for each exchange.
 pub const WARM: [&str; 4] = ["token", "kubernetes", "git get", "bazel get"];
@@ -118,9 +118,7 @@ fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
 
 #[test]
 fn a_warm_call_asks_little_of_the_kernel() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = warm_world();
     for line in WARM {
         let calls = system_calls(&world, BINARY, line);
@@ -134,9 +132,7 @@ fn a_warm_call_asks_little_of_the_kernel() {
 
 #[test]
 fn a_warm_call_takes_few_instructions() {
-    if !is_installed("valgrind") {
-        return;
-    }
+    needs!("valgrind");
     let world = warm_world();
     let counts = WARM.map(|line| instructions(&world, BINARY, line) / 1000);
     for ((line, thousands), most) in WARM.iter().zip(counts).zip(MOST_THOUSANDS) {
@@ -163,9 +159,7 @@ pub fn write_configuration(world: &World) {
 
 #[test]
 fn a_configuration_file_costs_a_warm_call_little() {
-    if !is_installed("strace") || !is_installed("valgrind") {
-        return;
-    }
+    needs!("strace", "valgrind");
     let world = warm_world();
     let count = |line: &str| {
         (system_calls(&world, BINARY, line), instructions(&world, BINARY, line) / 1000)

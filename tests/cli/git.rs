@@ -9,7 +9,7 @@ use crate::servers::{
     Resource, git_repository, git_repository_with_either, git_repository_with_password,
 };
 use crate::stand_in::{Astra, Authority};
-use crate::world::{Call, World, is_installed, is_missing, set_mode};
+use crate::world::{Call, World, lacks, needs, set_mode};
 
 /// A git of this machine.
 #[derive(Clone)]
@@ -35,7 +35,10 @@ fn gits() -> Vec<Git> {
     let installed: Vec<_> = installed.collect();
     let one = |has_authtype, name| {
         let found = installed.iter().find(|git| git.has_authtype == has_authtype);
-        found.cloned().or_else(|| is_missing(name))
+        found.cloned().or_else(|| {
+            lacks(name);
+            None
+        })
     };
     [one(false, "git before 2.46"), one(true, "git 2.46 or later")].into_iter().flatten().collect()
 }
@@ -53,17 +56,15 @@ fn git_at<'a>(
     is_ours: bool,
     arguments: &str,
 ) -> Call<'a> {
-    let link = world.link("git-credential-astra");
+    world.link("git-credential-astra");
     let config = format!(
         "[http]\n\tsslCAInfo = {}\n[credential \"{}\"]\n\thelper = astra\n",
         world.path("ca.pem").display(),
         repository.url()
     );
     let config = world.write("gitconfig", config);
-    let path = format!("{}:{}", link.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let call = world
         .call_as("timeout", &format!("60 {} {arguments}", git.display()))
-        .env("PATH", path)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", config)
         .env("GIT_TERMINAL_PROMPT", "0");
@@ -89,9 +90,7 @@ fn schemes(repository: &Resource) -> Vec<String> {
 
 #[test]
 fn ls_remote_and_clone_send_the_bearer_after_the_challenge() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let refs = ls_remote(&world, &repository).run().quiet();
@@ -106,9 +105,7 @@ fn ls_remote_and_clone_send_the_bearer_after_the_challenge() {
 
 #[test]
 fn the_host_may_be_named_where_git_names_the_helper() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let helper = format!("astra --host localhost:{}", repository.port());
@@ -122,9 +119,7 @@ fn the_host_may_be_named_where_git_names_the_helper() {
 
 #[test]
 fn proactive_auth_sends_the_bearer_without_a_challenge() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("-c http.proactiveAuth=auto ls-remote {}/demo.git", repository.url());
@@ -217,9 +212,7 @@ fn a_failure_ends_each_git_without_a_question_to_its_user() {
 
 #[test]
 fn a_host_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("ls-remote {}/demo.git", repository.url());
@@ -241,9 +234,7 @@ fn a_host_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
 
 #[test]
 fn a_rejected_account_fails_with_our_reason_and_sends_nothing() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");

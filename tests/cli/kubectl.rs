@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::servers::{Asked, Resource, kubernetes};
-use crate::world::{BINARY, Call, World, finish, is_installed};
+use crate::world::{BINARY, Call, World, finish, needs};
 
 const V1: &str = "client.authentication.k8s.io/v1";
 const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
@@ -46,9 +46,7 @@ fn was_let_in(world: &World, cluster: &Resource) -> bool {
 
 #[test]
 fn both_versions_of_the_protocol_work_and_share_one_exchange() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     for version in [V1, V1BETA1] {
@@ -69,9 +67,7 @@ fn counted(world: &World, cluster: &Resource) -> (String, usize) {
 
 #[test]
 fn the_expiry_spares_kubectl_a_call_for_each_request() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     let (said, runs) = counted(&world, &cluster);
@@ -83,9 +79,7 @@ fn the_expiry_spares_kubectl_a_call_for_each_request() {
 
 #[test]
 fn an_open_standard_input_and_a_terminal_are_left_alone() {
-    if !is_installed("kubectl") || !is_installed("script") {
-        return;
-    }
+    needs!("kubectl", "script");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     let still_open = |call: Call<'_>| {
@@ -110,9 +104,7 @@ fn an_open_standard_input_and_a_terminal_are_left_alone() {
 
 #[test]
 fn a_rejected_account_costs_one_exchange_however_often_kubectl_asks() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
@@ -125,9 +117,7 @@ fn a_rejected_account_costs_one_exchange_however_often_kubectl_asks() {
 
 #[test]
 fn a_revoked_token_is_replaced_after_forget() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     get_pods(&world, &cluster, V1, &PLUGIN).run().quiet();

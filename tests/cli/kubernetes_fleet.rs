@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::stand_in::{Reply, Request, TlsServer};
-use crate::world::{Call, Done, World, contents, is_installed, mode, set_mode};
+use crate::world::{Call, Done, World, contents, is_installed, mode, needs, set_mode};
 
 /// The bearer of who applies the manifests, and that of the job's service account.
 const ADMIN: &str = "admin";
@@ -306,15 +306,13 @@ fn job<'a>(
     // Every call of kubectl is written down, with its arguments.
     world.link("astra-credential");
     let wrapper = world.path("bin/kubectl");
-    let path = std::env::var("PATH").unwrap();
-    let mut real = std::env::split_paths(&path).map(|folder| folder.join("kubectl"));
+    let mut real = std::env::split_paths(crate::world::path()).map(|folder| folder.join("kubectl"));
     let real = real.find(|path| path.exists()).unwrap();
     let log = world.path("kubectl.log");
     let log = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", log.display());
     fs::write(&wrapper, format!("{log}exec '{}' \"$@\"\n", real.display())).unwrap();
     set_mode(&wrapper, 0o755);
-    call.env("PATH", format!("{}:{path}", world.path("bin").display()))
-        .env("KUBECONFIG", world.path("job.kubeconfig"))
+    call.env("KUBECONFIG", world.path("job.kubeconfig"))
 }
 
 fn page() -> String {
@@ -474,9 +472,7 @@ fn an_api_server_that_is_down_costs_no_exchange() {
 #[test]
 fn the_command_means_the_same_to_the_shell_of_the_image() {
     let Some((world, cluster)) = filled() else { return };
-    if !is_installed("busybox") {
-        return;
-    }
+    needs!("busybox");
     for applet in ["date", "cat"] {
         let script = format!("#!/bin/sh\nexec busybox {applet} \"$@\"\n");
         fs::write(world.path(&format!("bin/{applet}")), script).unwrap();

@@ -2,7 +2,6 @@
 //!
 //! Each module holds the facts of one part; a test's name is the fact that it shows.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says so aloud")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod servers;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::servers;
-use crate::world::{BINARY, World, is_installed, transcript};
+use crate::world::{BINARY, World, is_installed, needs, transcript};
 
 #[path = "../../examples/fleet.rs"]
 #[allow(dead_code, reason = "its `main` is the example's")]
@@ -75,9 +75,7 @@ fn manual_pages_are_there_for_every_name_and_are_well_formed() {
 
 #[test]
 fn a_manual_page_fits_80_columns() {
-    if !is_installed("man") || !is_installed("mandoc") {
-        return;
-    }
+    needs!("man", "mandoc");
     let world = World::new();
     for name in ["astra-credential"].into_iter().chain(LINKS) {
         let page = world.write("page.1", world.call(&format!("man {name}")).run().quiet());
@@ -218,7 +216,7 @@ fn documentation() -> Vec<(String, String)> {
 #[test]
 fn the_documentation_names_only_flags_variables_and_pages_that_exist() {
     let world = World::new();
-    let sources = ["src/settings.rs", "src/command.rs", "src/command/manual.rs"]
+    let sources = ["src/settings.rs", "src/command.rs", "src/manual.rs"]
         .map(|path| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap());
     let known = help(&world) + &sources.concat();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -274,13 +272,13 @@ fn what_the_documentation_has_you_try_in_the_sandbox_works() {
         let cluster = servers::kubernetes(&world.authority, &world.astra);
         let repository = servers::git_repository(&world.authority, &world.astra);
         let ports = [&page_server, &cluster, &repository].map(|server| server.port());
-        let folder = LINKS.map(|name| world.link(name))[0].parent().unwrap().to_owned();
+        for name in LINKS {
+            world.link(name);
+        }
         world.link("astra-credential");
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
         let done = world
             .call_as("timeout", "60 sh -eu -c")
             .arg(script)
-            .env("PATH", path)
             .env("SANDBOX_URL", page_server.url() + "/")
             .env("SANDBOX_KUBERNETES", cluster.url())
             .env("SANDBOX_GIT", repository.url() + "/demo.git")

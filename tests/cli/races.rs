@@ -11,7 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::stand_in::Reply;
-use crate::world::{Done, World, contents, finish, is_installed, set_mode, transcript};
+use crate::world::{
+    Done, World, contents, finish, is_installed, needs, set_mode, skip, transcript,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -306,7 +308,7 @@ impl Coarse {
         let formatted = Command::new("mkfs.ext4").args(format).arg(&image).output();
         let is_formatted = formatted.is_ok_and(|output| output.status.success());
         if !is_formatted || !run("mount", &["-o", "loop"], &path) {
-            eprintln!("SKIPPED: a file system cannot be made and mounted here");
+            skip("a file system cannot be made and mounted here");
             return None;
         }
         Some(Self(path))
@@ -500,7 +502,7 @@ impl Modeless {
         let mut command = Command::new("bindfs");
         command.args(["--no-allow-other", "-p", "0777", chmod]).arg(&below).arg(&path);
         if !command.output().unwrap().status.success() {
-            eprintln!("SKIPPED: mounting is not allowed here");
+            skip("mounting is not allowed here");
             return None;
         }
         Some(Self(path))
@@ -565,10 +567,7 @@ fn where_modes_mean_nothing_the_seal_vouches_for_an_entry() {
 
 #[test]
 fn root_writes_nothing_into_the_home_of_another_user() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root");
-        return;
-    }
+    needs!(root);
     let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(12345), Some(12345)).unwrap();
     let world = World::new();
     give_away(world.home.path());

@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::spellings::{SECRET, spellings};
 use crate::stand_in::{Reply, Request};
-use crate::world::{Call, World, contents, set_mode};
+use crate::world::{Call, World, contents, needs, set_mode, skip};
 
 /// Characters in a row that are no coincidence.
 const PIECE: usize = 8;
@@ -486,6 +486,24 @@ fn an_account_in_place_of_its_path_has_an_error_of_its_own() {
     }
 }
 
+#[test]
+fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
+    let misplaced = Misplaced::new();
+    for (spelling, value) in spellings() {
+        for line in ["setup account", "setup git --host git.example.com"] {
+            let call = misplaced.world.call(line).arg("--account").arg(&value);
+            let done = call.input(misplaced.world.astra.account_json()).run();
+            done.failure(2);
+            misplaced.nothing_is_kept(&format!("{spelling} behind {line}"), &value);
+        }
+    }
+    let account = misplaced.world.astra.account_json();
+    for name in ["prod", "vhLkzQnWXbJmTYrGsPdCfAoE"] {
+        let done = misplaced.world.call("setup account --account").arg(name).input(&*account).run();
+        assert_eq!(done.code(), 0, "{done}");
+    }
+}
+
 /// What is certainly a path is still named, and a file that exists works whatever its name is.
 #[test]
 fn a_path_is_shown_and_an_odd_one_works() {
@@ -531,7 +549,7 @@ fn the_secret_is_not_in_what_the_system_tells_of_the_process() {
         let hanging = Hanging::start(&witness.world, witness.world.call(line).command());
         for name in ["environ", "cmdline", "comm", "status"] {
             let Ok(bytes) = fs::read(hanging.file(name)) else {
-                eprintln!("SKIPPED: takes root, to read `{name}` of a process without dumps");
+                skip(&format!("only root can read `{name}` of a process without dumps"));
                 continue;
             };
             assert!(!bytes.is_empty() && !holds_secret(&bytes), "{line}: the secret in {name}");
@@ -570,16 +588,13 @@ fn a_process_that_holds_the_secret_leaves_no_core() {
     std::thread::sleep(Duration::from_millis(200));
     if !leaves_a_core(&world, "-ABRT", &mut sleep) {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
-        eprintln!("SKIPPED: nothing leaves a core here (core_pattern is `{}`)", pattern.trim());
+        skip(&format!("nothing leaves a core here (core_pattern is `{}`)", pattern.trim()));
     }
 }
 
 #[test]
 fn nobody_but_root_looks_into_a_process_that_holds_the_secret() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root, to become somebody else");
-        return;
-    }
+    needs!(root);
     const SOMEBODY: u32 = 12345;
     let world = world();
     let binary = world.path("astra-credential");

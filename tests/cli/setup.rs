@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::servers::{container_registry, git_repository, kubernetes, module_registry};
 use crate::world::{
-    BINARY, Call, Done, World, finish, is_installed, mode, path, set_mode, transcript,
+    BINARY, Call, Done, World, finish, is_installed, mode, needs, path, set_mode, transcript,
 };
 
 /// The tool's own call, once the user has done what remained.
@@ -82,9 +82,7 @@ fn there_and_back<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [
 
 #[test]
 fn git_clones_after_setup_and_no_trace_is_left() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("setup git --host localhost:{}", repository.port());
@@ -99,9 +97,7 @@ fn git_clones_after_setup_and_no_trace_is_left() {
 
 #[test]
 fn git_keeps_the_rest_of_its_file() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let contents: [&[u8]; 10] = [
         b"",
         b"[user]\n\tname = x # c",
@@ -127,9 +123,7 @@ fn git_keeps_the_rest_of_its_file() {
 
 #[test]
 fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let world = World::new();
     let config = world.write("my gitconfig", "# mine\n");
     let at = |line: &str| world.call(line).env("GIT_CONFIG_GLOBAL", &config).run();
@@ -161,9 +155,7 @@ fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
 
 #[test]
 fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     let [shown, done, again, undone] = there_and_back(&world, "setup kubectl", || {
@@ -179,9 +171,7 @@ fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
 
 #[test]
 fn kubectl_keeps_other_users() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     let config = world.path("kube config");
     let at = |line: &str| tool(&world, line).env("KUBECONFIG", &config).run();
@@ -206,9 +196,7 @@ fn kubectl_keeps_other_users() {
 
 #[test]
 fn kubectls_contexts_that_lose_their_user_are_told() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     world.call("setup kubectl").run().quiet();
     for context in ["one --user=astra", "two --user=astra", "three --user=me"] {
@@ -220,9 +208,7 @@ fn kubectls_contexts_that_lose_their_user_are_told() {
 
 #[test]
 fn docker_inspects_after_setup_and_no_trace_is_left() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     let host = format!("localhost:{}", registry.port());
@@ -241,9 +227,7 @@ fn docker_inspects_after_setup_and_no_trace_is_left() {
 
 #[test]
 fn docker_finds_its_helper_after_the_file_was_rewritten() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let world = World::new();
     world.call("setup docker --host a.example.com").run().quiet();
     let registry = container_registry(&world.authority, &world.astra);
@@ -262,9 +246,7 @@ fn docker_finds_its_helper_after_the_file_was_rewritten() {
 
 #[test]
 fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     let host = "registry.example.test";
@@ -290,9 +272,7 @@ fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
 
 #[test]
 fn terraforms_own_variable_names_the_file() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let config = world.write("my.tfrc", "disable_checkpoint = true\n");
     let setup = world.call("setup terraform --host registry.example.test");
@@ -589,9 +569,7 @@ fn set_ups_at_once_are_all_taken_back() {
 
 #[test]
 fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = World::new();
     let before = tree(&world);
     let [setup, undo] = ["setup docker --host a.example.com", "setup docker --undo"];
@@ -650,19 +628,18 @@ fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
     assert!(Command::new("cp").arg(BINARY).arg(world.path(one)).status().unwrap().success());
     let program = world.path("bin/astra-credential");
     symlink(world.path(one), &program).unwrap();
-    let path = format!("{}:{}", world.path("bin").display(), std::env::var("PATH").unwrap());
     let line = "setup bazel --host a.example.com";
-    world.call_as(world.path(one), line).env("PATH", &path).run().quiet();
+    world.call_as(world.path(one), line).run().quiet();
     assert_eq!(fs::read_link(world.path("bin/bazel-credential-astra")).unwrap(), program);
     if is_installed("kubectl") {
-        world.call_as(&program, "setup kubectl").env("PATH", &path).run().quiet();
+        world.call_as(&program, "setup kubectl").run().quiet();
         let config = fs::read_to_string(world.path(".kube/config")).unwrap();
         assert!(config.contains(&format!("command: {}\n", program.display())), "{config}");
     }
     fs::rename(world.path("versions/1"), world.path("versions/2")).unwrap();
     fs::remove_file(&program).unwrap();
     symlink(world.path(two), &program).unwrap();
-    let again = world.call_as(&program, line).env("PATH", &path).run();
+    let again = world.call_as(&program, line).run();
     assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
 }
 
@@ -850,9 +827,7 @@ fn typed(world: &World, keys: &str) -> (i32, String) {
 
 #[test]
 fn a_prompt_shows_nothing_and_leaves_the_terminal_as_it_was() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     let account = world.astra.account_json();
     fs::remove_file(world.account_file()).unwrap();

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::stand_in::Reply;
-use crate::world::{Done, World, contents, is_installed, set_mode, transcript};
+use crate::world::{Done, World, contents, needs, set_mode, transcript};
 
 #[test]
 fn the_exit_code_tells_whether_a_valid_token_is_there() {
@@ -162,9 +162,7 @@ fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
     world.call("status").run().quiet();
     assert!(contents(world.home.path()) == before);
     assert_eq!(world.astra.connections(), connections);
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let trace = world.path("trace");
     let call = world.call_as("/usr/bin/env", "strace -f -o").arg(&trace);
     call.arg(crate::world::BINARY).arg("status").run();

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::Reply;
-use crate::world::{World, finish, is_installed, transcript};
+use crate::world::{World, finish, needs, transcript};
 
 /// Starts `count` calls at once and reads them to their end.
 fn storm(world: &World, count: usize, line: &str) -> Vec<(i32, String, String)> {
@@ -169,9 +169,7 @@ fn a_waiter_keeps_its_own_deadline() {
 
 #[test]
 fn a_process_held_back_before_it_locks_finds_the_others_token() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = World::new();
     let call = world.call_as(
         "/usr/bin/env",
@@ -205,9 +203,7 @@ fn clocks_that_differ_from_astras_make_no_storm() {
 
 #[test]
 fn a_warm_call_takes_no_lock_and_opens_no_socket_starts_no_thread_and_reads_no_ca_bundle() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = World::new();
     world.token();
     let trace = world.path("trace");

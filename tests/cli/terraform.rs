@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::servers::{Resource, module_registry};
-use crate::world::{BINARY, Call, World, is_installed};
+use crate::world::{BINARY, Call, World, needs};
 
 /// Terraform wants a dot in a module's host; its configuration says where this one is.
 const HOST: &str = "registry.example.test";
@@ -47,9 +47,7 @@ fn served(registry: &Resource) -> Option<String> {
 
 #[test]
 fn init_apply_and_output_use_the_private_module() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     set_up(&world, &registry, PLAIN);
@@ -73,9 +71,7 @@ fn init_apply_and_output_use_the_private_module() {
 
 #[test]
 fn the_host_may_be_named_where_terraform_names_the_helper() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     let helper = format!("credentials_helper \"astra\" {{\n  args = [\"--host\", \"{HOST}\"]\n}}");
@@ -87,9 +83,7 @@ fn the_host_may_be_named_where_terraform_names_the_helper() {
 
 #[test]
 fn a_revoked_token_is_replaced_after_logout() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     set_up(&world, &registry, PLAIN);
@@ -109,9 +103,7 @@ fn a_revoked_token_is_replaced_after_logout() {
 
 #[test]
 fn a_host_that_is_not_ours_gets_no_token_and_cannot_forget_one() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     set_up(&world, &registry, PLAIN);
@@ -129,9 +121,7 @@ fn a_host_that_is_not_ours_gets_no_token_and_cannot_forget_one() {
 
 #[test]
 fn a_rejected_account_sends_nothing() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     set_up(&world, &registry, PLAIN);
@@ -146,9 +136,7 @@ fn a_rejected_account_sends_nothing() {
 
 #[test]
 fn exec_gives_terraform_the_variable_that_its_provider_reads() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let world = World::new();
     fs::create_dir(world.path("work")).unwrap();
     world.write("terraformrc", "");

@@ -12,7 +12,7 @@ use crate::servers::{
     Resource, container_registry, git_repository_with_either, kubernetes, module_registry,
 };
 use crate::stand_in::Astra;
-use crate::world::{BINARY, World, contents, is_installed, path, set_mode, transcript};
+use crate::world::{BINARY, World, contents, needs, path, set_mode, transcript};
 
 /// A home with this program and the accounts `default` and `prod`, each at an Astra of its own.
 struct Machine {
@@ -118,9 +118,7 @@ fn host(server: &Resource) -> String {
 
 #[test]
 fn git_gets_each_accounts_token_for_its_host() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     for git in
         ["/usr/bin/git", "/usr/local/bin/git"].map(Path::new).iter().filter(|git| git.exists())
     {
@@ -145,9 +143,7 @@ fn git_gets_each_accounts_token_for_its_host() {
 
 #[test]
 fn no_helper_that_stands_earlier_is_asked_or_stores_the_token() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     for git in
         ["/usr/bin/git", "/usr/local/bin/git"].map(Path::new).iter().filter(|git| git.exists())
     {
@@ -167,9 +163,7 @@ fn no_helper_that_stands_earlier_is_asked_or_stores_the_token() {
 
 #[test]
 fn kubectl_has_a_user_for_each_account() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let machine = Machine::new();
     let before = machine.tree();
     let default = kubernetes(&machine.world.authority, &machine.world.astra);
@@ -195,9 +189,7 @@ fn kubectl_has_a_user_for_each_account() {
 
 #[test]
 fn docker_gets_each_accounts_token_for_its_registry() {
-    if !is_installed("docker") {
-        return;
-    }
+    needs!("docker");
     let machine = Machine::new();
     let before = machine.tree();
     let default = container_registry(&machine.world.authority, &machine.world.astra);
@@ -225,9 +217,7 @@ fn docker_gets_each_accounts_token_for_its_registry() {
 
 #[test]
 fn terraform_gets_each_accounts_token_for_its_registry() {
-    if !is_installed("terraform") {
-        return;
-    }
+    needs!("terraform");
     let machine = Machine::new();
     let servers = [
         ("a.example.test", module_registry(&machine.world.authority, &machine.world.astra)),
@@ -292,9 +282,7 @@ fn bazel_gets_each_accounts_token_for_its_cache() {
 
 #[test]
 fn setup_again_mends_each_tool_after_the_binary_has_moved() {
-    if !is_installed("git") || !is_installed("kubectl") {
-        return;
-    }
+    needs!("git", "kubectl");
     let machine = Machine::new();
     let before = machine.tree();
     let repository = git_repository_with_either(&machine.world.authority, &machine.world.astra);
@@ -360,6 +348,8 @@ fn a_host_of_another_account_is_refused_and_one_that_setup_bound_itself_moves() 
     assert_eq!(other_tool.code(), 2, "{other_tool}");
     world.call("setup bazel --host b.example.com --account prod").run().quiet();
     let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    let again = world.call("setup bazel --host b.example.com").run().quiet();
+    assert_eq!(again, "nothing to do\n", "without a name, the host stays with its account");
     world.call("setup bazel --undo").run().quiet();
     assert_eq!(tree(&world), before);
     transcript!(refused, unknown, other_tool, config);
@@ -394,10 +384,7 @@ fn an_account_is_entered_with_what_differs_from_the_default() {
 
 #[test]
 fn as_root_nothing_is_written_into_another_users_home() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: takes root");
-        return;
-    }
+    needs!(root);
     let world = World::new();
     let before = tree(&world);
     std::os::unix::fs::chown(world.home.path(), Some(12345), Some(12345)).unwrap();
@@ -431,9 +418,7 @@ fn a_lock_is_waited_for_until_the_deadline_and_one_on_the_home_does_not_matter()
 
 #[test]
 fn a_login_between_reading_and_writing_is_not_lost() {
-    if !is_installed("strace") {
-        return;
-    }
+    needs!("strace");
     let world = World::new();
     fs::create_dir(world.path(".docker")).unwrap();
     let config = world.write(".docker/config.json", "{}\n");
@@ -546,9 +531,7 @@ fn what_version_0_1_has_set_up_is_taken_back_and_brought_up_to_date() {
 
 #[test]
 fn root_links_docker_where_every_path_finds_it() {
-    if !rustix::process::geteuid().is_root() || !is_installed("unshare") {
-        return;
-    }
+    needs!(root, "unshare");
     let world = World::new();
     let script = format!(
         "mount -t tmpfs tmpfs /usr/local/bin && {BINARY} setup docker --host a.example.com && \
@@ -567,9 +550,7 @@ fn root_links_docker_where_every_path_finds_it() {
 
 #[test]
 fn a_path_that_needs_quoting_is_quoted_for_each_tool() {
-    if !is_installed("git") {
-        return;
-    }
+    needs!("git");
     let machine = Machine::new();
     let odd = machine.world.path("it's [1] \"bin\"");
     fs::create_dir(&odd).unwrap();

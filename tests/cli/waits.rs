@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::stand_in::Reply;
-use crate::world::{BINARY, World, is_installed};
+use crate::world::{BINARY, World, needs};
 
 const WIPE: &str = "\r\u{1b}[K";
 
@@ -22,9 +22,7 @@ fn answer(world: &World) -> String {
 
 #[test]
 fn a_slow_answer_is_explained_and_the_line_wiped() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     world.astra.set_delay(Duration::from_millis(1500));
     for line in ["token", "token --no-cache"] {
@@ -37,9 +35,7 @@ fn a_slow_answer_is_explained_and_the_line_wiped() {
 
 #[test]
 fn a_quick_answer_and_a_warm_cache_need_no_explanation() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     world.astra.set_delay(Duration::from_millis(300));
     assert_eq!(on_a_terminal(&world, 200, "token"), "");
@@ -50,9 +46,7 @@ fn a_quick_answer_and_a_warm_cache_need_no_explanation() {
 
 #[test]
 fn a_wait_for_the_lock_names_who_holds_it() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
     let mut holder = world.call_as("sh", "-c").arg(format!("'{BINARY}' token & echo $!; wait"));
@@ -79,9 +73,7 @@ fn a_wait_for_the_lock_names_who_holds_it() {
 
 #[test]
 fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
     let shown = on_a_terminal(&world, 40, "token --timeout 2");
@@ -91,9 +83,7 @@ fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
 
 #[test]
 fn doctor_says_that_it_is_at_it() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let line = format!("doctor --timeout 1.5 --api-url https://{}", silent.local_addr().unwrap());
@@ -104,9 +94,7 @@ fn doctor_says_that_it_is_at_it() {
 
 #[test]
 fn a_pipe_that_brings_no_account_is_named() {
-    if !is_installed("script") {
-        return;
-    }
+    needs!("script");
     let world = World::new();
     assert!(Command::new("mkfifo").arg(world.path("pipe")).status().unwrap().success());
     let why = format!("{WIPE}astra-credential: waiting for an account from `pipe`{WIPE}");

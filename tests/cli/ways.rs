@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Leaf, Reply};
-use crate::world::{World, is_installed, transcript};
+use crate::world::{World, is_installed, skip, transcript};
 
 /// A server of raw TCP on 127.0.0.1; gives its port.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
@@ -489,7 +489,7 @@ fn is_inside(test: &str, script: &str) -> bool {
             .is_ok_and(|s| s.success())
     };
     if !quiet(&["--net", "--mount", "true"]) {
-        eprintln!("SKIPPED: network namespaces are not allowed here");
+        skip("network namespaces are not allowed here");
         return false;
     }
     let script = format!(

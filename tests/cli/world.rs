@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::stand_in::{Astra, Authority};
@@ -81,7 +82,8 @@ impl World {
         entries.remove(0)
     }
 
-    /// A call of the binary with these arguments, split at spaces.
+    /// A call of the binary with these arguments, split at spaces. `PATH` begins with the home's `bin`,
+    /// which holds the links that [`World::link`] has made.
     pub fn call(&self, arguments: &str) -> Call<'_> {
         self.call_as(BINARY, arguments)
     }
@@ -91,7 +93,7 @@ impl World {
         let arguments = arguments.split_whitespace().map(OsString::from).collect();
         let environment = vec![
             ("HOME".into(), self.home.path().into()),
-            ("PATH".into(), path().into()),
+            ("PATH".into(), format!("{}:{}", self.path("bin").display(), path()).into()),
             ("LANG".into(), "C.UTF-8".into()),
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
@@ -118,20 +120,27 @@ impl World {
     }
 }
 
-/// `PATH`, with links to the programs of `/usr/local/bin` in its place: as root, `setup docker` would
-/// write there.
+/// `PATH`, without `/usr/local/bin`, to which `setup docker` writes as root, and without any folder in
+/// which this program is installed. Links to their other programs take their place.
 pub fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
-        let system = Path::new("/usr/local/bin");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bin");
-        fs::create_dir_all(&folder).expect("a folder for links");
-        for program in fs::read_dir(system).into_iter().flatten().flatten() {
-            let _ = std::os::unix::fs::symlink(program.path(), folder.join(program.file_name()));
-        }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut folders: Vec<_> = std::env::split_paths(&path).collect();
-        folders.iter_mut().filter(|path| *path == system).for_each(|path| *path = folder.clone());
+        let folders = std::env::split_paths(&path).map(|folder| {
+            let of_folder = fs::read_dir(&folder).into_iter().flatten().flatten();
+            let programs: Vec<_> = of_folder.map(|program| program.file_name()).collect();
+            let is_ours = |name: &OsString| name.to_string_lossy().contains("astra");
+            if folder != Path::new("/usr/local/bin") && !programs.iter().any(is_ours) {
+                return folder;
+            }
+            let name = folder.to_string_lossy().replace(['/', ':'], "-");
+            let links = Path::new(env!("CARGO_TARGET_TMPDIR")).join("path").join(name);
+            fs::create_dir_all(&links).expect("a folder for links");
+            for program in programs.iter().filter(|name| !is_ours(name)) {
+                let _ = std::os::unix::fs::symlink(folder.join(program), links.join(program));
+            }
+            links
+        });
         let path = std::env::join_paths(folders).expect("a PATH");
         path.into_string().expect("UTF-8")
     })
@@ -301,33 +310,60 @@ macro_rules! transcript {
 }
 pub(crate) use transcript;
 
-/// Whether a client is here. A missing one is said aloud, and fails the test under `CI=true`.
+/// Ends a test, and announces that, unless each of these programs is installed, or unless it runs as root.
+/// Under `CI=true` the test fails.
+macro_rules! needs {
+    (root) => {
+        if !crate::world::is_root() {
+            return;
+        }
+    };
+    (root, $($client:expr),+) => {
+        needs!(root);
+        needs!($($client),+);
+    };
+    ($($client:expr),+) => {
+        if $(!crate::world::is_installed($client))||+ {
+            return;
+        }
+    };
+}
+pub(crate) use needs;
+
+/// Whether a client is installed. A missing one is announced, and fails the test under `CI=true`.
 pub fn is_installed(client: &str) -> bool {
     let is_there = Command::new("sh")
         .args(["-c", "command -v \"$0\"", client])
         .stdout(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    if !is_there {
-        is_missing::<()>(client);
-    }
-    is_there
+    is_there || lacks(&format!("`{client}`"))
 }
 
-/// Whether `strace` can change what a call of the binary comes to. If not, that is printed.
-pub fn can_inject() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("SKIPPED: takes root, to look into a process that forbids core dumps");
-    }
-    is_installed("strace") && is_root
+/// Whether the tests run as root. If not, that is announced, and fails the test under `CI=true`.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root() || lacks("root")
 }
 
-/// Announces that a client is missing, and fails the test under `CI=true`.
-pub fn is_missing<T>(client: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none(), "`{client}` is not installed, and CI needs it");
-    eprintln!("SKIPPED: `{client}` is not installed");
-    None
+/// Announces that something is lacking that `.ci/run` installs or has, which fails the test under `CI=true`.
+pub fn lacks(what: &str) -> bool {
+    assert!(std::env::var_os("CI").is_none(), "CI needs {what}");
+    skip(&format!("needs {what}"));
+    false
+}
+
+/// Announces a test, or a part of one, that does not run here: by a line on the real standard error, past
+/// the capture of the test's output, and by a line in `target/tmp/skipped`, which `.ci/run` counts. The
+/// number of the last line is the number of skips of this run.
+pub fn skip(why: &str) {
+    static COUNT: AtomicUsize = AtomicUsize::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let thread = thread::current();
+    let line = format!("{}: {why}\n", thread.name().unwrap_or("a test"));
+    let _ = std::io::stderr().write_all(format!("SKIPPED {count}: {line}").as_bytes());
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skipped");
+    let file = fs::File::options().create(true).append(true).open(kept);
+    let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }
 
 /// Reads a child to its end.

@@ -1,46 +1,46 @@
-//! One line of `doctor`: a check and what it came to.
+//! A line of `doctor`: the result of one check.
 
 use serde::Serialize;
 
-use crate::command::{Colour, Verdict};
+use crate::command::{Colour, State};
 
 /// The outcome of one check.
 #[derive(Serialize)]
 pub struct Finding {
     /// The name of the check.
     pub check: &'static str,
-    /// Whether it works.
-    pub state: Verdict,
-    /// What was found.
+    /// Success, warning or failure.
+    pub state: State,
+    /// The result in words.
     pub detail: String,
-    /// What to do.
+    /// The next step for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 impl Finding {
-    /// Something that works.
+    /// A check that succeeded.
     pub fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: Verdict::Ok, detail: detail.into(), hint: None }
+        Self { check, state: State::Ok, detail: detail.into(), hint: None }
     }
 
-    /// Something that works, and may not be meant so.
+    /// A check that succeeded, with a result that may not be intended.
     pub fn warning(
         check: &'static str,
         detail: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
         let hint = Some(hint.into());
-        Self { check, state: Verdict::Warning, detail: detail.into(), hint }
+        Self { check, state: State::Warning, detail: detail.into(), hint }
     }
 
-    /// Something that does not work.
+    /// A check that failed.
     pub fn failure(
         check: &'static str,
         detail: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { state: Verdict::Failure, ..Self::warning(check, detail, hint) }
+        Self { state: State::Failure, ..Self::warning(check, detail, hint) }
     }
 
     /// The line, and the line of its hint.

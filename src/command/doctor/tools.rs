@@ -19,8 +19,8 @@ use crate::account::{self, quoted};
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{Configuration, DEFAULT_ACCOUNT, Environment, Who};
-use crate::shown::{self, Shown, harmless};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment};
+use crate::shown::{self, Escaped, redacted};
 
 /// The longest time that another program may take for an answer, and the most bytes of it.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
@@ -97,8 +97,8 @@ impl Tools<'_> {
             }
         }
         for other in others {
-            let said = output_of(&other, &["--version"]);
-            let version = said.as_deref().and_then(|said| said.split_whitespace().nth(1));
+            let output = output_of(&other, &["--version"]);
+            let version = output.as_deref().and_then(|output| output.split_whitespace().nth(1));
             let other = shown(&other);
             findings.push(match version {
                 Some(version) if version == ours => {
@@ -108,7 +108,7 @@ impl Tools<'_> {
                     CHECK,
                     format!(
                         "`{other}` is another, of version {}",
-                        Shown(version.unwrap_or("unknown"))
+                        Escaped(version.unwrap_or("unknown"))
                     ),
                     "remove the older one, or put the newer one's folder first in `PATH`",
                 ),
@@ -120,11 +120,11 @@ impl Tools<'_> {
     /// One entry: whether what the tool runs is this program, and gets a token for the host.
     fn entry(&self, tool: &'static str, entry: &Entry) -> Finding {
         let Entry { place, program, host, account, obstacle } = entry;
-        let host_shown = host.as_deref().map(|host| format!(" for `{}`", harmless(host)));
+        let host_shown = host.as_deref().map(|host| format!(" for `{}`", redacted(host)));
         let detail = |end: String| {
             format!("configured in {place}{}, {end}", host_shown.as_deref().unwrap_or_default())
         };
-        let (found, leftover) = self.look_for(program);
+        let (found, leftover) = self.find_program(program);
         let Some(found) = found else {
             let sought = if program.is_absolute() { "" } else { " on `PATH`" };
             let missing = detail(format!("but there is no `{}`{sought}", shown(program)));
@@ -142,7 +142,7 @@ impl Tools<'_> {
                 }
                 Some(version) => Finding::warning(
                     tool,
-                    detail(format!("but finds `{found}`, of version {}", Shown(&version))),
+                    detail(format!("but finds `{found}`, of version {}", Escaped(&version))),
                     self.setup_hint(tool, entry, None),
                 ),
                 None => Finding::failure(
@@ -200,8 +200,8 @@ impl Tools<'_> {
         account::read(file, *settings.allow_exposed, deadline)
             .map_err(|error| settings.of_account(error))?;
         Ok(Some(match &settings.account.value {
-            Who::Named(name) => format!(" and the account `{name}`"),
-            Who::File(file) => format!(" and the account in `{}`", shown(file)),
+            ChosenAccount::Named(name) => format!(" and the account `{name}`"),
+            ChosenAccount::File(file) => format!(" and the account in `{}`", shown(file)),
         }))
     }
 
@@ -247,7 +247,7 @@ impl Tools<'_> {
     }
 
     /// The file that a tool runs, or else a link in its place that leads nowhere.
-    fn look_for(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
+    fn find_program(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
         let folders = (self.paths)("PATH");
         let paths: Vec<_> = if program.is_absolute() {
             vec![program.to_owned()]
@@ -265,7 +265,7 @@ impl Tools<'_> {
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
-        let kubectl = self.look_for(Path::new("kubectl")).0;
+        let kubectl = self.find_program(Path::new("kubectl")).0;
         let mut entries: Vec<Entry> = Vec::new();
         for file in &files {
             let Some(text) = text(file) else { continue };
@@ -298,7 +298,7 @@ impl Tools<'_> {
     /// drops those before it.
     fn git(&self) -> Vec<Entry> {
         let settings = self
-            .look_for(Path::new("git"))
+            .find_program(Path::new("git"))
             .0
             .and_then(|git| output_of(&git, &["config", "--list", "-z"]));
         let settings = settings.unwrap_or_default();
@@ -518,7 +518,7 @@ fn shown_key(key: &str) -> String {
     let is_plain = host.is_none_or(|host| {
         host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:*[]_".contains(c))
     });
-    if is_plain { Shown(key).to_string() } else { "credential.URL.helper".to_owned() }
+    if is_plain { Escaped(key).to_string() } else { "credential.URL.helper".to_owned() }
 }
 
 /// Whether git asks the helpers of that URL, empty for every host, for this one too. A `*` stands for one
@@ -572,8 +572,8 @@ fn plain(program: &str) -> &str {
 fn version_of(program: &Path) -> Option<String> {
     let program = program.canonicalize().ok()?;
     let is_named = program.file_name().is_some_and(|name| *name == *executable("astra-credential"));
-    let said = is_named.then(|| output_of(&program, &["--version"])).flatten()?;
-    said.split_whitespace().nth(1).map(str::to_owned)
+    let output = is_named.then(|| output_of(&program, &["--version"])).flatten()?;
+    output.split_whitespace().nth(1).map(str::to_owned)
 }
 
 fn text(file: &Path) -> Option<String> {
@@ -592,16 +592,16 @@ fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;
     let stdout = child.stdout.take()?;
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let read = move || {
-        let mut said = String::new();
-        let read = stdout.take(LARGEST_ANSWER).read_to_string(&mut said);
-        let _ = tell.send(read.is_ok().then_some(said));
+        let mut output = String::new();
+        let read = stdout.take(LARGEST_ANSWER).read_to_string(&mut output);
+        let _ = sender.send(read.is_ok().then_some(output));
     };
     let reader = thread::Builder::new().spawn(read);
-    let said = reader.ok().and_then(|_| told.recv_timeout(LONGEST_ANSWER).ok()).flatten();
+    let output = reader.ok().and_then(|_| receiver.recv_timeout(LONGEST_ANSWER).ok()).flatten();
     // Whether it has ended, or will not: nothing more is wanted of it.
     let _ = child.kill();
     let _ = child.wait();
-    said
+    output
 }

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
-use crate::shown::{self, Shown};
+use crate::shown::{self, Escaped};
 
 /// Checks the account in a file that is there already, and returns the line that says so. `fix` is the
 /// command that stores an account.
@@ -73,12 +73,12 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
         }
     });
     written.map_err(|why| file::not_written(path, &why))?;
-    Ok(format!("wrote {}\n", Shown(&path.to_string_lossy())))
+    Ok(format!("wrote {}\n", Escaped(&path.to_string_lossy())))
 }
 
 fn line(verb: &str, account: &Account, place: &str, path: &Path) -> String {
-    let (kind, id) = (account.kind(), Shown(account.client_id()).to_string());
-    format!("{verb} {kind} {id} {place} {}\n", Shown(&path.to_string_lossy()))
+    let (kind, id) = (account.kind(), Escaped(account.client_id()).to_string());
+    format!("{verb} {kind} {id} {place} {}\n", Escaped(&path.to_string_lossy()))
 }
 
 /// The part of an account that stays when its secret is rotated.

@@ -10,7 +10,7 @@ use crate::protocol::Host;
 use crate::settings::{
     self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
 };
-use crate::shown::Shown;
+use crate::shown::Escaped;
 
 /// The process's surroundings.
 pub struct World<'a> {
@@ -147,7 +147,7 @@ impl Context<'_> {
 
     /// A path as text that can be written into a tool's configuration.
     pub fn written(path: &Path) -> Result<String, Error> {
-        let text = path.to_str().filter(|text| Shown(text).to_string() == **text);
+        let text = path.to_str().filter(|text| Escaped(text).to_string() == **text);
         text.map(str::to_owned).ok_or_else(|| Error::Setting {
             name: "PATH",
             value: path.to_string_lossy().into_owned(),

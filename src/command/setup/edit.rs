@@ -15,7 +15,7 @@ use self::user::{Found, User};
 use super::file;
 use super::plan::Plan;
 use crate::error::Error;
-use crate::shown::Shown;
+use crate::shown::Escaped;
 
 /// One thing that setup does.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -175,8 +175,11 @@ impl Edit {
                     Added::Same => return Ok(Applied::Same),
                     Added::Other(other) => {
                         let (other, name) =
-                            (Shown(&other), item.key.as_deref().unwrap_or_default());
-                        return Ok(Applied::Taken(format!("names {other} for `{}`", Shown(name))));
+                            (Escaped(&other), item.key.as_deref().unwrap_or_default());
+                        return Ok(Applied::Taken(format!(
+                            "names {other} for `{}`",
+                            Escaped(name)
+                        )));
                     }
                 };
                 *plan.file(file)? = Some(text.into_bytes());

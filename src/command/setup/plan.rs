@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::file::{self, Failure};
 use crate::account::quoted;
 use crate::error::Error;
-use crate::shown::Shown;
+use crate::shown::Escaped;
 
 /// Characters that are shown of a command's complaint.
 const LONGEST_COMPLAINT: usize = 300;
@@ -329,7 +329,7 @@ pub fn run(command: &[String], input: &[u8], codes: &[i32]) -> Result<String, Er
             let complaint = complaint.trim().chars().take(LONGEST_COMPLAINT).collect::<String>();
             Err(failed(match complaint.as_str() {
                 "" => output.status.to_string(),
-                complaint => Shown(complaint).to_string(),
+                complaint => Escaped(complaint).to_string(),
             }))
         }
     }
@@ -342,5 +342,5 @@ pub fn line(command: &[String]) -> String {
 
 /// A path, safe to show.
 fn path(path: &Path) -> String {
-    Shown(&path.to_string_lossy()).to_string()
+    Escaped(&path.to_string_lossy()).to_string()
 }

@@ -1,6 +1,8 @@
 //! The record of what setup has done: `setup.json` in the configuration folder, removed when all is
 //! taken back. It holds edits under names, and knows no tool.
 
+mod old;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -29,7 +31,13 @@ impl Record {
             return Ok(Self::default());
         };
         let read = serde_json::from_slice(&content);
-        read.or_else(|error| old::read(&content).ok_or(error)).map_err(|error| {
+        let read_old = || {
+            let old::Content { made, done } = old::read(&content)?;
+            let mut record = Self { made: Vec::new(), done };
+            made.into_iter().for_each(|made| record.make(made));
+            Some(record)
+        };
+        read.or_else(|error| read_old().ok_or(error)).map_err(|error| {
             let defect = format!("is {}", json_defect(&error));
             Error::Unparsable { path: path.to_owned(), defect }
         })
@@ -133,7 +141,7 @@ impl Record {
         self.tidy(plan)?;
         left.retain(|place| !plan.touches(place));
         for place in left {
-            let place = crate::error::Shown(&place.to_string_lossy()).to_string();
+            let place = crate::shown::Escaped(&place.to_string_lossy()).to_string();
             plan.notes.push(format!("left {place} as it is: it was changed since"));
         }
         Ok(())
@@ -192,113 +200,5 @@ impl Record {
     /// The places of the edits under a name.
     pub fn places(&self, name: &str) -> impl Iterator<Item = &Path> {
         self.of(name).iter().map(Edit::place)
-    }
-}
-
-/// The record as version 0.1 wrote it.
-mod old {
-    use std::collections::BTreeMap;
-    use std::path::PathBuf;
-
-    use serde::Deserialize;
-
-    use super::super::edit::json::{Item, Syntax};
-    use super::super::edit::user::User;
-    use super::super::edit::{Edit, Made};
-    use super::Record;
-
-    #[derive(Deserialize)]
-    struct Old {
-        folders: Vec<PathBuf>,
-        done: BTreeMap<String, Vec<Change>>,
-    }
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    enum Change {
-        Link { at: PathBuf, to: PathBuf },
-        Lines { file: PathBuf, added: String, is_new: bool },
-        Docker { file: PathBuf, hosts: Vec<String>, made: DockerMade },
-        Git { file: PathBuf, key: String, value: String, is_new: bool, length: Option<u64> },
-        Kubectl { file: PathBuf, command: String, arguments: Vec<String>, is_new: bool },
-    }
-
-    #[derive(Deserialize, Eq, PartialEq, PartialOrd)]
-    #[serde(rename_all = "kebab-case")]
-    enum DockerMade {
-        Entries,
-        Key,
-        Document,
-        File,
-    }
-
-    pub fn read(content: &[u8]) -> Option<Record> {
-        let Old { folders, done } = serde_json::from_slice(content).ok()?;
-        let mut record = Record::default();
-        folders.into_iter().for_each(|folder| record.make(Made::Folder(folder)));
-        for (name, changes) in done {
-            let edits: Vec<_> =
-                changes.into_iter().flat_map(|change| change.edits(&mut record)).collect();
-            record.done.insert(name, edits);
-        }
-        Some(record)
-    }
-
-    impl Change {
-        fn edits(self, record: &mut Record) -> Vec<Edit> {
-            let mut make = |file: &PathBuf, is_new: bool| {
-                if is_new {
-                    record.make(Made::File(file.clone()));
-                }
-            };
-            match self {
-                Self::Link { at, to } => vec![Edit::Link { at, to }],
-                Self::Lines { file, added, is_new } => {
-                    make(&file, is_new);
-                    let body = added.trim_matches(['\r', '\n']).replace("\r\n", "\n");
-                    let name = body.split('=').nth(1).filter(|_| body.starts_with("common"));
-                    let name = name.unwrap_or_default().to_owned();
-                    vec![Edit::Block { file, name, head: String::new(), body }]
-                }
-                Self::Docker { file, hosts, made } => {
-                    make(&file, made == DockerMade::File);
-                    let path = vec!["credHelpers".to_owned()];
-                    let depths = [DockerMade::Document, DockerMade::Key].into_iter().zip(0..);
-                    for (_, depth) in depths.filter(|(least, _)| made >= *least) {
-                        let path = path[..depth].into();
-                        record.make(Made::Object {
-                            file: file.clone(),
-                            syntax: Syntax::Json,
-                            path,
-                        });
-                    }
-                    let entry = |host| {
-                        let (path, key) = (path.clone(), Some(host));
-                        let item = Item { path, key, value: "astra".to_owned() };
-                        Edit::Entry { file: file.clone(), syntax: Syntax::Json, item }
-                    };
-                    hosts.into_iter().map(entry).collect()
-                }
-                Self::Git { file, key, value, is_new, length } => {
-                    make(&file, is_new);
-                    let url = key.trim_start_matches("credential.").trim_end_matches(".helper");
-                    let name = url.trim_start_matches("https://").to_owned();
-                    // git has ended the last line.
-                    let start = if length.is_some() { "\n" } else { "" };
-                    let head = format!("{start}[credential \"{url}\"]");
-                    let escaped = value.replace('\\', r"\\").replace('"', "\\\"");
-                    let value = match value.contains(['#', ';']) {
-                        true => format!("\"{escaped}\""),
-                        false => escaped,
-                    };
-                    vec![Edit::Block { file, name, head, body: format!("\thelper = {value}") }]
-                }
-                Self::Kubectl { file, command, arguments, is_new } => {
-                    make(&file, is_new);
-                    let (name, api_version) = ("astra".to_owned(), "v1".to_owned());
-                    vec![Edit::User(User { file, name, command, arguments, api_version })]
-                }
-            }
-        }
     }
 }

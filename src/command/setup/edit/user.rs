@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::command::setup::plan::{self, Plan};
 use crate::error::Error;
-use crate::shown::Shown;
+use crate::shown::Escaped;
 
 /// A user whose token comes from a command.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -127,7 +127,7 @@ fn contexts(config: &Map<String, Value>, user: &str) -> Vec<String> {
     let contexts = config.get("contexts").and_then(Value::as_array);
     let contexts = contexts.into_iter().flatten();
     let ours = contexts.filter(|context| context["context"]["user"] == *user);
-    ours.map(|context| Shown(context["name"].as_str().unwrap_or_default()).to_string()).collect()
+    ours.map(|context| Escaped(context["name"].as_str().unwrap_or_default()).to_string()).collect()
 }
 
 fn kubectl(words: impl IntoIterator<Item = String>) -> Vec<String> {

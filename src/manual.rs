@@ -1,6 +1,5 @@
 //! Manual pages, made from the same [`Command`] that reads the command line, so that no page names a flag
-//! that does not exist. The links have pages of their own, for those who find such a name in a
-//! configuration and type `man git-credential-astra`.
+//! that does not exist. Each link has a page too, because its name is what a tool's configuration shows.
 
 use std::io;
 
@@ -76,8 +75,8 @@ fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A command's name, what it does, its arguments and its examples; what every command takes is said
-/// once, under the settings.
+/// The section of a command: its name, description, arguments and examples. The settings, which every
+/// command takes, have one section of their own.
 fn section_of_command(command: &Command) -> String {
     let usage = format!(".SS {} {}", escaped(command.get_name()), positionals(command));
     let is_its_own = |argument: &&Arg| {
@@ -131,8 +130,8 @@ fn positionals(command: &Command) -> String {
     shown.map(|word| escaped(&word.to_string())).collect::<Vec<_>>().join(" ")
 }
 
-/// The first line, with name and version for the foot. The date is empty: clap_mangen leaves it out,
-/// and what follows takes its place.
+/// The first line, with the name and version for the footer. clap_mangen leaves the date out, so that
+/// the version would be in its place; here the date is an empty word.
 fn title(name: &str, grammar: &Command) -> Vec<u8> {
     let version = grammar.get_version().unwrap_or_default();
     let number = version.split(' ').next().unwrap_or_default();
@@ -164,13 +163,13 @@ fn prose(text: &str) -> String {
     roff + if before == Some(true) { ".fi\n" } else { "" }
 }
 
-/// Backslashes and hyphens are themselves, and no text is a request.
+/// Escapes backslashes, hyphens and apostrophes, and a dot that would begin a request.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
     if text.starts_with('.') { format!("\\&{text}") } else { text }
 }
 
-/// Letters beyond ASCII by number, so that a page is the same in every locale.
+/// Writes letters outside ASCII by number, so that a page is the same in every locale.
 fn ascii(page: &[u8]) -> String {
     let letter = |letter: char| match letter {
         _ if letter.is_ascii() => letter.to_string(),

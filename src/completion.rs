@@ -34,9 +34,9 @@ pub fn script(shell: &str, called: &Path) -> Vec<u8> {
     script.replace("NAMES", &names.join(separator)).replace("PROGRAM", &quoted).into_bytes()
 }
 
-/// What is configured.
+/// The hosts and accounts in the configuration.
 #[derive(Default)]
-pub struct Known {
+pub struct Configured {
     /// The hosts that get a token.
     pub hosts: Vec<String>,
     /// The names of the accounts.
@@ -44,7 +44,12 @@ pub struct Known {
 }
 
 /// The answer to a script.
-pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, known: &Known) -> Vec<u8> {
+pub fn answer(
+    shell: &str,
+    words: &[OsString],
+    mut grammar: Command,
+    configured: &Configured,
+) -> Vec<u8> {
     let words = cli::spelled_out(words.iter().cloned());
     let mut words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     // Windows PowerShell drops an empty argument: its script adds a space to the last word.
@@ -55,7 +60,7 @@ pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, known: &Kno
     }
     grammar.build();
     let last = words.last().map_or("", String::as_str);
-    match offer(&words, &grammar, known) {
+    match offer(&words, &grammar, configured) {
         Offer::Values(candidates) => {
             // The other shells choose among the candidates themselves, in the way that the user has set.
             let is_chosen_here = ["bash", "powershell"].contains(&shell);
@@ -72,7 +77,7 @@ pub fn answer(shell: &str, words: &[OsString], mut grammar: Command, known: &Kno
     .into_bytes()
 }
 
-/// What can stand at the cursor.
+/// The completion at the cursor.
 enum Offer {
     /// One of these, each with its description.
     Values(Vec<(String, String)>),
@@ -83,7 +88,7 @@ enum Offer {
 }
 
 /// Follows the words through the grammar; the last one is to be completed.
-fn offer(words: &[String], grammar: &Command, known: &Known) -> Offer {
+fn offer(words: &[String], grammar: &Command, configured: &Configured) -> Offer {
     let nothing = Offer::Values(Vec::new());
     let [_, before @ .., last] = words else { return nothing };
     let mut command = grammar;
@@ -107,12 +112,13 @@ fn offer(words: &[String], grammar: &Command, known: &Known) -> Offer {
         }
     }
     if let Some(flag) = waiting {
-        return values(command, flag, "", known);
+        return values(command, flag, "", configured);
     }
     if !are_flags_over && last.starts_with('-') {
         let Some((flag, _)) = last.split_once('=') else { return Offer::Values(flags(command)) };
         let named = flag_with_value(command, flag.trim_start_matches('-'));
-        return named.map_or(nothing, |named| values(command, named, &format!("{flag}="), known));
+        return named
+            .map_or(nothing, |named| values(command, named, &format!("{flag}="), configured));
     }
     match positional(command, positionals) {
         _ if command.has_subcommands() => Offer::Values(
@@ -122,20 +128,20 @@ fn offer(words: &[String], grammar: &Command, known: &Known) -> Offer {
                 .collect(),
         ),
         Some(argument) if is_command_line(argument) => Offer::CommandLine(words.len() - 1),
-        Some(argument) => values(command, argument, "", known),
+        Some(argument) => values(command, argument, "", configured),
         None if are_flags_over => nothing,
         None => Offer::Values(flags(command)),
     }
 }
 
-/// What can stand for the argument, with `prefix` before each value.
-fn values(command: &Command, argument: &Arg, prefix: &str, known: &Known) -> Offer {
+/// The values of an argument, with `prefix` before each.
+fn values(command: &Command, argument: &Arg, prefix: &str, configured: &Configured) -> Offer {
     let possible = argument.get_possible_values();
     let values: Vec<&str> = match argument.get_id().as_str() {
         "service-account" | "config" | "ca-file" => return Offer::File,
         "cache-dir" => return Offer::Directory,
-        "host" | "registry" => known.hosts.iter().map(String::as_str).collect(),
-        "account" => known.accounts.iter().map(String::as_str).collect(),
+        "host" | "registry" => configured.hosts.iter().map(String::as_str).collect(),
+        "account" => configured.accounts.iter().map(String::as_str).collect(),
         "timeout" => vec!["5", "10", "30", "60"],
         "min-valid" => vec!["5m", "30m", "1h", "2h"],
         "verb" => {
