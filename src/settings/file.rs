@@ -96,8 +96,16 @@ pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
         return Err(defect(Defect::TooLarge));
     }
     let bytes = content(&mut file, metadata.len()).map_err(unreadable)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| defect(Defect::NotText))?;
-    parse(text, path, home).map(Some)
+    check(&bytes, path, home).map(Some)
+}
+
+/// Reads the content of the file at `path`.
+///
+/// # Errors
+/// [`Error::Config`]: it is not UTF-8, or has a defect.
+pub fn check(bytes: &[u8], path: &Path, home: Option<&Path>) -> Result<File, Error> {
+    let not_text = || Error::Config { path: path.to_owned(), at: None, defect: Defect::NotText };
+    parse(std::str::from_utf8(bytes).map_err(|_| not_text())?, path, home)
 }
 
 /// The first `length` bytes, or fewer if the file has shrunk meanwhile.

@@ -210,7 +210,7 @@ fn a_server_that_stays_silent_is_left_in_time() {
     assert!(start.elapsed() < Duration::from_millis(5_500), "{:?}", start.elapsed());
     let silent = done.stdout().matches("did not answer in time").count();
     assert_eq!((done.code(), silent), (1, 6), "{done}");
-    assert!(done.stdout().contains("default: brought a token"), "{done}");
+    assert!(done.stdout().contains("the account `default`: brought a token"), "{done}");
 }
 
 #[test]
@@ -451,9 +451,7 @@ fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
 
 #[test]
 fn a_kubeconfig_is_understood_in_every_form_and_with_the_account_of_its_user() {
-    if !is_installed("kubectl") {
-        return;
-    }
+    needs!("kubectl");
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
     world.write(".config/astra-credential/prod.json", "{");
