@@ -1,8 +1,8 @@
-//! The tools: for each host that a tool is configured for, whether the tool finds this binary, which
-//! account answers, and whether that account can be used.
+//! The checks of the tools. For each host that a tool is configured for: does the tool find this binary,
+//! which account answers, and can that account be used?
 //!
-//! kubectl and git tell what their configuration says. The others' are read as text, for the names that
-//! matter here; nothing is concluded from a file that cannot be read.
+//! kubectl and git print their configuration. That of the other tools is searched as text. A file that
+//! cannot be read is skipped.
 
 use std::fs;
 use std::io::Read as _;
@@ -22,23 +22,23 @@ use crate::protocol::Host;
 use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment};
 use crate::shown::{self, Escaped, redacted};
 
-/// The longest time that another program may take for an answer, and the most bytes of it.
+/// The time-out of another program, and the largest output that is read, in bytes.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 const LARGEST_ANSWER: u64 = 1024 * 1024;
 
 /// The largest configuration that is read, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
-/// The folders that every process has on its `PATH`.
+/// The folders on the `PATH` of every process.
 const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 
-/// What the tools are examined with.
+/// The inputs of the checks.
 pub struct Tools<'a> {
     /// The configuration.
     pub configuration: &'a Configuration<'a>,
     /// The environment.
     pub env: &'a Environment<'a>,
-    /// Looks a list of paths up.
+    /// Looks up a variable that lists paths.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
@@ -46,19 +46,19 @@ pub struct Tools<'a> {
 
 /// A tool's entry for this program.
 struct Entry {
-    /// Where it stands.
+    /// The file or key that holds it, for messages.
     place: String,
-    /// What the tool runs: a path, or a name that it looks for on `PATH`.
+    /// The program that the tool runs: a path, or a name that it looks up on `PATH`.
     program: PathBuf,
-    /// The host it is for, as it is written; `None` for every host.
+    /// The host as it is written there; `None` for all hosts.
     host: Option<String>,
     /// The account that its arguments name; `Some(None)` if they name a host or an account file.
     account: Option<Option<String>>,
-    /// What stands in the way although the entry itself is right.
+    /// A problem outside of the entry, and its hint.
     obstacle: Option<(String, String)>,
 }
 
-/// The binary, then the tools.
+/// Checks the binary, then the tools.
 pub fn examine(examined: &Tools<'_>) -> Vec<Finding> {
     let tools = [
         ("kubectl", examined.kubectl()),
@@ -89,7 +89,7 @@ impl Tools<'_> {
             .into_iter()
             .map(|folder| folder.join(executable("astra-credential")));
         for path in on_path.filter(|path| path.is_file() && !self.is_this(path)) {
-            // Several links to one binary are one.
+            // Several links to one binary count as one.
             if let Ok(other) = path.canonicalize()
                 && !others.contains(&other)
             {
@@ -117,7 +117,7 @@ impl Tools<'_> {
         findings
     }
 
-    /// One entry: whether what the tool runs is this program, and gets a token for the host.
+    /// Checks one entry: the tool must find this program, and an account must answer for the host.
     fn entry(&self, tool: &'static str, entry: &Entry) -> Finding {
         let Entry { place, program, host, account, obstacle } = entry;
         let host_shown = host.as_deref().map(|host| format!(" for `{}`", redacted(host)));
@@ -178,7 +178,7 @@ impl Tools<'_> {
         finding
     }
 
-    /// The account that answers, in words; `None` if there is none for that host.
+    /// The account that answers, in words; `None` if there is none for the host.
     fn answering(
         &self,
         host: Option<&str>,
@@ -205,9 +205,10 @@ impl Tools<'_> {
         }))
     }
 
-    /// The command that mends an entry. `obstacle` is in the way, and has to go first.
+    /// The command that corrects an entry. `obstacle` is a file in the place of the link, and has to be moved
+    /// first.
     fn setup_hint(&self, tool: &str, entry: &Entry, obstacle: Option<&Path>) -> String {
-        // `setup` writes a path into git's configuration, and keeps a helper that it has not written.
+        // `setup git` would add an entry with a path, and leave this one as it is. A link corrects it.
         if tool == "git"
             && !entry.program.is_absolute()
             && let Some(own) = self.binary.as_deref()
@@ -246,7 +247,7 @@ impl Tools<'_> {
         }
     }
 
-    /// The file that a tool runs, or else a link in its place that leads nowhere.
+    /// The file that a tool runs, and a dangling link in its place.
     fn find_program(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
         let folders = (self.paths)("PATH");
         let paths: Vec<_> = if program.is_absolute() {
@@ -259,7 +260,7 @@ impl Tools<'_> {
         (first(Path::is_file), first(Path::is_symlink))
     }
 
-    /// A kubeconfig names a command by its path, from its own folder, or by its name on `PATH`.
+    /// The entries in kubeconfigs. A command is a path relative to the kubeconfig, or a name on `PATH`.
     fn kubectl(&self) -> Vec<Entry> {
         let mut files = (self.paths)("KUBECONFIG");
         if files.is_empty() {
@@ -294,8 +295,8 @@ impl Tools<'_> {
         entries
     }
 
-    /// git asks each helper whose key fits the host, in the order of its configuration. An empty one
-    /// drops those before it.
+    /// The entries in git's configuration. git calls each helper whose key fits the host, in the order of the
+    /// configuration. An empty helper removes those before it.
     fn git(&self) -> Vec<Entry> {
         let settings = self
             .find_program(Path::new("git"))
@@ -320,7 +321,7 @@ impl Tools<'_> {
         let mut entries: Vec<Entry> = Vec::new();
         for (at, (key, url, value), (program, arguments)) in ours {
             let host = host_of(url);
-            // libgit2 leaves the port out, and setup writes the host without it too.
+            // libgit2 ignores the port, so `setup` also writes an entry for the host without its port.
             let is_portless = host.as_deref().is_some_and(|host| {
                 !host.contains(':')
                     && hosts.iter().any(|other| other.starts_with(&format!("{host}:")))
@@ -365,7 +366,7 @@ impl Tools<'_> {
         entries
     }
 
-    /// Bazel reads the file of the workspace, somewhere above, and the user's.
+    /// The entries in `.bazelrc`: of the workspace, which may be a folder above this one, or of the user.
     fn bazel(&self) -> Vec<Entry> {
         let here = Path::new(".").canonicalize().unwrap_or_default();
         let above = here.ancestors().map(|folder| folder.join(".bazelrc"));
@@ -379,7 +380,7 @@ impl Tools<'_> {
         let bound = self.configuration.hosts().unwrap_or_default();
         let mut entries = Vec::new();
         for (name, program) in helpers {
-            // A host without its port stands for all its ports.
+            // Bazel names a host without its port, which stands for all ports.
             let of_name = bound.iter().filter(|host| host.name() == name).map(Host::to_string);
             let mut hosts: Vec<_> = of_name.map(Some).collect();
             if hosts.is_empty() {
@@ -420,7 +421,8 @@ impl Tools<'_> {
         hosts.into_iter().map(entry).collect()
     }
 
-    /// Terraform reads a file that is named to it, or else the user's and those in its folder.
+    /// The entry in Terraform's configuration: in the file of a variable, or else the user's file and those in
+    /// Terraform's folder.
     fn terraform(&self) -> Vec<Entry> {
         let windows = || Some(PathBuf::from((self.env)("APPDATA")?).join("terraform.d"));
         let folder = if cfg!(windows) { windows() } else { self.home(".terraform.d") };
@@ -480,8 +482,7 @@ fn commands_by_kubectl(kubectl: &Path, file: &Path) -> Option<Vec<(String, Vec<S
     Some(users.iter().filter_map(of_user).collect())
 }
 
-/// The same, read from a kubeconfig in the form in which kubectl writes it: a command stands behind its
-/// arguments.
+/// The same, searched for in the text of a kubeconfig. kubectl writes a command after its arguments.
 fn commands_in(config: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let mut words = Vec::new();
@@ -495,8 +496,8 @@ fn commands_in(config: &str) -> Vec<(String, Vec<String>)> {
     found
 }
 
-/// What git runs for that helper, if it is this program, and its arguments: a shell's command, a path, or
-/// the end of a name.
+/// The program that git runs for a helper, and its arguments, if it is this program. A helper is a shell
+/// command (`!`), a path, or the end of a name.
 fn helper_of_git(value: &str) -> Option<(String, String)> {
     let command = value.strip_prefix('!');
     let text = command.unwrap_or(value);
@@ -512,7 +513,7 @@ fn helper_of_git(value: &str) -> Option<(String, String)> {
     }
 }
 
-/// A key of git's configuration. A URL in it may hold a user name and a password.
+/// A key of git's configuration, safe to show. A URL in it may contain a user name and a password.
 fn shown_key(key: &str) -> String {
     let host = key.split_once("://").map(|(_, host)| host.trim_end_matches(".helper"));
     let is_plain = host.is_none_or(|host| {
@@ -521,8 +522,8 @@ fn shown_key(key: &str) -> String {
     if is_plain { Escaped(key).to_string() } else { "credential.URL.helper".to_owned() }
 }
 
-/// Whether git asks the helpers of that URL, empty for every host, for this one too. A `*` stands for one
-/// label of a host.
+/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern stands for all hosts,
+/// and `*` for one label of a host.
 fn fits(pattern: &str, url: &str) -> bool {
     let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, url) = (labels(pattern), labels(url));
@@ -532,7 +533,7 @@ fn fits(pattern: &str, url: &str) -> bool {
     pattern == [""] || pattern.len() == url.len() && pattern.iter().zip(&url).all(is_like)
 }
 
-/// The first word of a shell's command.
+/// The first word of a shell command.
 fn first_word(command: &str) -> String {
     let mut word = String::new();
     let mut is_quoted = false;
@@ -563,12 +564,12 @@ fn account_in(arguments: &[String]) -> Option<Option<String>> {
     arguments.iter().any(names).then_some(None)
 }
 
-/// A program's path or name without the ending that Windows gives it.
+/// A program's path or name without `.exe`.
 fn plain(program: &str) -> &str {
     program.strip_suffix(".exe").unwrap_or(program)
 }
 
-/// The version of another program of this name, or of the one to which a link leads.
+/// The version of another program with this program's name, links followed.
 fn version_of(program: &Path) -> Option<String> {
     let program = program.canonicalize().ok()?;
     let is_named = program.file_name().is_some_and(|name| *name == *executable("astra-credential"));
@@ -577,7 +578,7 @@ fn version_of(program: &Path) -> Option<String> {
 }
 
 fn text(file: &Path) -> Option<String> {
-    // A pipe would have to be waited for.
+    // Reading a pipe could block.
     let length = fs::metadata(file).ok().filter(fs::Metadata::is_file)?.len();
     (length <= LARGEST_FILE).then(|| fs::read_to_string(file).ok()).flatten()
 }
@@ -586,7 +587,7 @@ fn shown(path: &Path) -> String {
     shown::file(path)
 }
 
-/// What a program says on standard output, if it does so in time.
+/// The standard output of a program, if it ends in time.
 fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -600,7 +601,7 @@ fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     };
     let reader = thread::Builder::new().spawn(read);
     let output = reader.ok().and_then(|_| receiver.recv_timeout(LONGEST_ANSWER).ok()).flatten();
-    // Whether it has ended, or will not: nothing more is wanted of it.
+    // It has ended, or has reached the time-out.
     let _ = child.kill();
     let _ = child.wait();
     output

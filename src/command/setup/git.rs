@@ -87,7 +87,7 @@ fn written(value: &str) -> String {
 
 /// The file that `git config --global` writes.
 fn place(context: &Context<'_>) -> Result<PathBuf, Error> {
-    if let Some(file) = context.path_in("GIT_CONFIG_GLOBAL") {
+    if let Some(file) = context.path_in("GIT_CONFIG_GLOBAL")? {
         return Ok(file);
     }
     let file = context.home()?.join(".gitconfig");

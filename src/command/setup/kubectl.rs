@@ -51,7 +51,7 @@ fn file(context: &Context<'_>) -> Result<PathBuf, Error> {
     let named = (context.paths)("KUBECONFIG");
     let found = named.iter().find(|path| path.exists()).or(named.last());
     match found {
-        Some(path) => Ok(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        Some(path) => Context::path_of("KUBECONFIG", path),
         None => Ok(context.home()?.join(".kube/config")),
     }
 }
