@@ -118,7 +118,9 @@ impl Cache {
                 (None, None) => Ok(None),
                 (Some(new), _) => {
                     let sealed = new.to_json().and_then(|json| place.seal.seal(json));
-                    sealed.map(Some).ok_or_else(|| io::Error::other("no random numbers"))
+                    let content = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
+                    let drops = new.token.is_none() && new.failure.is_none();
+                    Ok(Some(New { content, drops }))
                 }
             }
         })?;
@@ -233,19 +235,26 @@ pub fn random() -> u64 {
     seal::random()
 }
 
+/// The new content of an entry.
+struct New {
+    content: Vec<u8>,
+    /// Whether it stands for nothing but that the token was dropped.
+    drops: bool,
+}
+
 /// Claims the entry of `identity` and replaces it by the content that `decide` returns, or leaves it if
 /// that is `None`. Starts again while other processes claim the entry, until `deadline`.
 fn replace(
     dir: &Path,
     identity: &str,
     deadline: Instant,
-    mut decide: impl FnMut() -> io::Result<Option<Vec<u8>>>,
+    mut decide: impl FnMut() -> io::Result<Option<New>>,
 ) -> io::Result<()> {
     let mut pause = PAUSE.start;
     loop {
         let claim = Claim::new(dir, identity)?;
         match decide()? {
-            Some(content) if !claim.publish(&content)? => {}
+            Some(New { content, drops }) if !claim.publish(&content, drops)? => {}
             _ => return Ok(()),
         }
         let now = Instant::now();
@@ -306,7 +315,8 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         }
     }
     for identity in identities {
-        let tombstone = || Ok(Some([seal::random().to_le_bytes(); 4].concat()));
+        let content = || [seal::random().to_le_bytes(); 4].concat();
+        let tombstone = || Ok(Some(New { content: content(), drops: true }));
         keep(&format!("{identity}.entry"), replace(dir, &identity, deadline, tombstone));
     }
     result

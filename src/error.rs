@@ -313,6 +313,11 @@ pub enum Defect {
         /// The defect, as a predicate.
         problem: &'static str,
     },
+    /// More hosts are bound than a file may bind.
+    TooManyHosts {
+        /// The most that a file may bind.
+        most: usize,
+    },
     /// One host is bound to two accounts.
     HostTwice {
         /// The host.
@@ -575,6 +580,7 @@ impl fmt::Display for Defect {
                 write!(f, "has a value for `{key}` that {problem}")
             }
             Self::Name { problem } => write!(f, "has an account whose name {problem}"),
+            Self::TooManyHosts { most } => write!(f, "binds more than {most} hosts"),
             Self::HostTwice { host, accounts: [one, other] } => {
                 write!(f, "binds the host `{host}` to the accounts `{one}` and `{other}`")
             }
@@ -612,6 +618,9 @@ impl Defect {
             Self::WrongType { key: _, wanted } => format!("make it {wanted}"),
             Self::Value { wanted, .. } => format!("set it to {wanted}"),
             Self::Name { .. } => "rename it, and its account file `NAME.json` too".to_owned(),
+            Self::TooManyHosts { most } => {
+                format!("remove the hosts that no tool asks for; a file may bind {most}")
+            }
             Self::HostTwice { .. } => "leave it with one of the two".to_owned(),
         }
     }
@@ -667,7 +676,7 @@ impl fmt::Display for ExchangeError {
 impl Error {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
-        let bind = |tool| {
+        let bind = |tool: &str| {
             format!(
                 "if it takes tokens of Astra, run `astra-credential setup {tool} --host HOST[:PORT]`, or \
                  name it in `ASTRA_CREDENTIAL_HOSTS`"
@@ -683,7 +692,7 @@ impl Error {
             Self::AccountUnknown { name, source, .. } => match shown::value(name) {
                 Some(name) => format!("run `astra-credential setup account --account {name}`"),
                 None => format!(
-                    "set `{source}` to the name of an account, such as `prod`; a secret belongs into the \
+                    "set `{source}` to the name of an account, such as `prod`; a secret belongs in the \
                      account file"
                 ),
             },
@@ -739,13 +748,13 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { protocol: "bazel", .. } => bind("bazel"),
-            Self::Unbound { .. } => bind("docker"),
-            Self::NotOurs { .. } => {
-                "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
-                 tokens of Astra"
+            Self::NotOurs { protocol: "kubernetes", .. } => {
+                "if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, \
+                 with the `--account NAME` of the kubeconfig's user if that has one"
                     .to_owned()
             }
+            Self::NotOurs { protocol, .. } => bind(protocol),
+            Self::Unbound { .. } => bind("docker"),
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
@@ -1027,6 +1036,7 @@ mod tests {
                 wanted: "the API's base without `/v2`",
             }),
             config_at(Defect::Name { problem: "is not 1 to 64 letters, digits, `-` and `_`" }),
+            config_at(Defect::TooManyHosts { most: 1_000 }),
             config_at(Defect::HostTwice {
                 host: "git.example.com".to_owned(),
                 accounts: ["default".to_owned(), "prod".to_owned()],
@@ -1231,6 +1241,9 @@ mod tests {
         the configuration file `/config.json` has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 3, column 5
           hint: rename it, and its account file `NAME.json` too
           exit code 2
+        the configuration file `/config.json` binds more than 1000 hosts at line 3, column 5
+          hint: remove the hosts that no tool asks for; a file may bind 1000
+          exit code 2
         the configuration file `/config.json` binds the host `git.example.com` to the accounts `default` and `prod` at line 3, column 5
           hint: leave it with one of the two
           exit code 2
@@ -1241,7 +1254,7 @@ mod tests {
           hint: run `astra-credential setup account --account test`
           exit code 2
         there is no account (not shown: it may hold a secret), which `--account` names
-          hint: set `--account` to the name of an account, such as `prod`; a secret belongs into the account file
+          hint: set `--account` to the name of an account, such as `prod`; a secret belongs in the account file
           exit code 2
         the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
           hint: leave the account out, or bind the host to the other account in `/config.json`
@@ -1349,7 +1362,7 @@ mod tests {
           hint: if it takes tokens of Astra, run `astra-credential setup bazel --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
-          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          hint: if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, with the `--account NAME` of the kubeconfig's user if that has one
           exit code 1
         bazel: the URI names a user in front of the host, and gets no token
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured

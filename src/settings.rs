@@ -304,6 +304,14 @@ pub fn read_files(
     files.filter_map(|path| file::read(&path, home.as_deref()).transpose()).collect()
 }
 
+/// Checks what is to be written into the configuration file at `path`.
+///
+/// # Errors
+/// [`Error::Config`]: the content has a defect.
+pub fn check_file(content: &[u8], path: &Path, env: &Environment<'_>) -> Result<(), Error> {
+    file::check(content, path, home(env).as_deref()).map(drop)
+}
+
 /// The configuration file that `--config` or `ASTRA_CREDENTIAL_CONFIG` names.
 ///
 /// # Errors

@@ -56,15 +56,20 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Replaces the entry by `content`; `false` if another process has claimed the entry since.
+    /// Replaces the entry by `content`; `false` if another process has claimed the entry since. Where
+    /// there is no room for `content`, an empty file replaces the entry if that `drops` the token: it
+    /// opens under no seal.
     ///
     /// The file is not synced to disk: an entry that a power cut damages does not open under the seal, and
     /// is a miss.
     ///
     /// # Errors
     /// The file system refuses to write or to rename.
-    pub fn publish(mut self, content: &[u8]) -> io::Result<bool> {
-        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(content));
+    pub fn publish(mut self, content: &[u8], drops: bool) -> io::Result<bool> {
+        let written = self.file.as_mut().map_or(Ok(()), |file| {
+            let written = file.write_all(content);
+            written.or_else(|error| if drops { file.set_len(0) } else { Err(error) })
+        });
         let published = written.and_then(|()| {
             fs::rename(&self.path, &self.entry).or_else(|error| {
                 if !is_folder(&self.entry) {

@@ -29,7 +29,7 @@ use self::plan::{Plan, Stop};
 use self::record::Record;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{DEFAULT_ACCOUNT, Flags, NamedAccount};
+use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount};
 use crate::shown::Escaped;
 
 /// Attempts if other programs change the files in between.
@@ -100,8 +100,10 @@ pub struct Order {
 pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
     context.refuse_foreign_home()?;
     let name = order.tool.name();
-    let (folder, deadline) = (context.folder.clone(), context.deadline);
-    let job = Job { name, folder: &folder, deadline, dry_run: order.dry_run };
+    let (folder, config) = (context.folder.clone(), context.config.clone());
+    let Context { env, deadline, .. } = context;
+    let dry_run = order.dry_run;
+    let job = Job { name, folder: &folder, config: &config, env, deadline, dry_run };
     if order.undo {
         return job.undo();
     }
@@ -186,8 +188,9 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
         None => account::store(context)?,
     };
     if !entered.is_empty() {
-        let Context { folder, deadline, .. } = context;
-        let job = Job { name: "account", folder, deadline: *deadline, dry_run: false };
+        let Context { folder, config, env, deadline, .. } = context;
+        let (name, dry_run) = ("account", false);
+        let job = Job { name, folder, config, env: *env, deadline: *deadline, dry_run };
         let entered = job.perform(|_, view| {
             check_config(context, view)?;
             Ok(entries(context, &entered))
@@ -212,6 +215,9 @@ struct Job<'a> {
     name: &'a str,
     /// The folder of the record and of the lock.
     folder: &'a Path,
+    /// The configuration file.
+    config: &'a Path,
+    env: &'a Environment<'a>,
     deadline: Instant,
     dry_run: bool,
 }
@@ -243,6 +249,10 @@ impl Job<'_> {
                 new.renew(self.name, edit, &mut plan)?;
             }
             new.tidy(&mut plan)?;
+            // What setup writes must not end every later call.
+            if let Some(config) = plan.changed(self.config) {
+                settings::check_file(config, self.config, self.env)?;
+            }
             if self.dry_run {
                 return Ok(report(plan.shown(), &plan));
             }

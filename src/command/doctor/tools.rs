@@ -1,7 +1,8 @@
 //! The checks of the tools. For each host that a tool is configured for: does the tool find this binary,
 //! which account answers, and can that account be used?
 //!
-//! A tool's configuration is searched as text. A file that cannot be read is skipped.
+//! kubectl and git print their configuration. That of the other tools is searched as text. A file that
+//! cannot be read is skipped.
 
 use std::fs;
 use std::io::Read as _;
@@ -265,17 +266,28 @@ impl Tools<'_> {
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
+        let kubectl = self.find_program(Path::new("kubectl")).0;
         let mut entries: Vec<Entry> = Vec::new();
         for file in &files {
-            for (command, account) in our_commands(&text(file).unwrap_or_default()) {
+            let Some(text) = text(file) else { continue };
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            // Other programs read a kubeconfig too, on machines without kubectl.
+            let commands = kubectl
+                .as_deref()
+                .and_then(|kubectl| commands_by_kubectl(kubectl, &file))
+                .unwrap_or_else(|| commands_in(&text));
+            for (command, arguments) in commands {
+                if !plain(&command).ends_with("astra-credential") {
+                    continue;
+                }
                 let is_path = command.contains('/');
-                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
                 let program = file.parent().filter(|_| is_path).map(|folder| folder.join(&command));
+                let default = || Some(Some(DEFAULT_ACCOUNT.to_owned()));
                 entries.push(Entry {
                     place: format!("`{}`", shown(&file)),
                     program: program.unwrap_or_else(|| command.into()),
                     host: None,
-                    account: Some(Some(account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()))),
+                    account: account_in(&arguments).or_else(default),
                     obstacle: None,
                 });
             }
@@ -347,7 +359,7 @@ impl Tools<'_> {
                 place: format!("`{}`", shown_key(key)),
                 program: program.into(),
                 host,
-                account: account_in(&arguments),
+                account: account_in(&arguments.split(' ').map(str::to_owned).collect::<Vec<_>>()),
                 obstacle,
             });
         }
@@ -454,24 +466,31 @@ fn executable(name: &str) -> String {
     if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() }
 }
 
-/// The commands in a kubeconfig that have this program's name, each with the account in its arguments.
-/// kubectl writes a command after its arguments.
-fn our_commands(config: &str) -> Vec<(String, Option<String>)> {
+/// The commands of a kubeconfig's users with their arguments, as kubectl reads it.
+fn commands_by_kubectl(kubectl: &Path, file: &Path) -> Option<Vec<(String, Vec<String>)>> {
+    let option = format!("--kubeconfig={}", file.to_str()?);
+    let answer = output_of(kubectl, &[&option, "config", "view", "-o", "json"])?;
+    let config: Value = serde_json::from_str(&answer).ok()?;
+    let users = config.get("users")?.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let of_user = |user: &Value| {
+        let exec = user.get("user")?.get("exec")?;
+        let arguments = exec.get("args").and_then(Value::as_array);
+        let arguments = arguments.into_iter().flatten().filter_map(text).collect();
+        Some((text(exec.get("command")?)?, arguments))
+    };
+    Some(users.iter().filter_map(of_user).collect())
+}
+
+/// The same, searched for in the text of a kubeconfig. kubectl writes a command after its arguments.
+fn commands_in(config: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
-    let mut words: Vec<&str> = Vec::new();
-    for line in config.lines() {
-        let line = line.trim();
-        let word = |text: &'_ str| text.trim().trim_matches(['"', '\'']).to_owned();
-        match line.trim_start_matches("- ").strip_prefix("command:").map(word) {
-            Some(command) => {
-                let at = words.iter().position(|word| *word == "--account");
-                let account = at.and_then(|at| words.get(at + 1)).map(|name| word(name));
-                if plain(&command).ends_with("astra-credential") {
-                    found.push((command, account));
-                }
-                words.clear();
-            }
-            None => words.extend(line.strip_prefix("- ")),
+    let mut words = Vec::new();
+    let word = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
+    for line in config.lines().map(str::trim) {
+        match line.trim_start_matches("- ").strip_prefix("command:") {
+            Some(command) => found.push((word(command), std::mem::take(&mut words))),
+            None => words.extend(line.strip_prefix("- ").map(word)),
         }
     }
     found
@@ -531,13 +550,18 @@ fn first_word(command: &str) -> String {
 }
 
 /// The account that a helper's arguments name; `Some(None)` if they name a host or an account file.
-fn account_in(arguments: &str) -> Option<Option<String>> {
-    let words: Vec<_> = arguments.split(' ').collect();
-    if let Some(at) = words.iter().position(|word| *word == "--account") {
-        return Some(words.get(at + 1).map(|name| (*name).to_owned()));
+fn account_in(arguments: &[String]) -> Option<Option<String>> {
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if word == "--account" {
+            return Some(words.next().cloned());
+        }
+        if let Some(name) = word.strip_prefix("--account=") {
+            return Some(Some(name.to_owned()));
+        }
     }
-    let names = |word: &&str| word.starts_with("--host") || word.starts_with("--service-account");
-    words.iter().any(names).then_some(None)
+    let names = |word: &String| word.starts_with("--host") || word.starts_with("--service-account");
+    arguments.iter().any(names).then_some(None)
 }
 
 /// A program's path or name without `.exe`.

@@ -130,6 +130,11 @@ impl Plan {
             })
     }
 
+    /// The new content of that file, if the plan changes it.
+    pub fn changed(&self, path: &Path) -> Option<&[u8]> {
+        self.edits().find(|draft| draft.path == path)?.after.as_deref()
+    }
+
     fn edits(&self) -> impl Iterator<Item = &Draft> {
         self.drafts.iter().filter(|draft| draft.before != draft.after)
     }
