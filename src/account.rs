@@ -1,9 +1,9 @@
 //! The account file: a service account, or an application token.
 //!
-//! The two share `clientId`, so "`clientSecret` is missing" would be the most common and the most
-//! confusing error: an application token (`AstraCS:…`) is recognised and served as it is.
+//! Astra's dashboard shows both with a `clientId`, so users confuse them. An application token
+//! (`AstraCS:…`) is therefore recognised, and returned without an exchange.
 //!
-//! No message from here says what the file contains, only what is missing or wrong in it.
+//! The messages of this module name the defect of a file, and never quote its content.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,7 +22,7 @@ use crate::message::LONG_WAIT;
 use crate::shown;
 use crate::token::{self, Secret};
 
-/// What the account file holds.
+/// The content of an account file.
 #[derive(Debug)]
 pub enum Account {
     /// Exchanged for a bearer token.
@@ -32,7 +32,7 @@ pub enum Account {
 }
 
 impl Account {
-    /// What it is called.
+    /// The kind of account, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Service(_) => "service account",
@@ -40,7 +40,7 @@ impl Account {
         }
     }
 
-    /// Whose it is; an application token is `AstraCS:`, the client's id, `:`, the secret.
+    /// The client id. An application token has the form `AstraCS:ID:SECRET`.
     pub fn client_id(&self) -> &str {
         match self {
             Self::Service(account) => &account.client_id,
@@ -61,14 +61,14 @@ pub struct ServiceAccount {
     pub client_secret: Secret,
 }
 
-/// The largest account file that is read, in bytes; a real one has some 200.
+/// The largest account file that is read, in bytes. A real one has about 200.
 pub const LARGEST_FILE: usize = 64 * 1024;
 
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
 /// # Errors
-/// Those of [`Error`] that begin with `Account`: the file is missing, unreadable or malformed; a
-/// pipe stays silent until `deadline`; or a regular file is open to others, unless `allow_exposed`.
+/// The variants of [`Error`] that begin with `Account`: the file is missing, unreadable or malformed, a
+/// pipe has no data before `deadline`, or other users may read the file and `allow_exposed` is false.
 pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, Error> {
     let unreadable = |why: io::Error| match why.kind() {
         _ if !shown::is_path(path) => Error::AccountInline,
@@ -99,7 +99,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
         let path = path.to_owned();
         return Err(Error::AccountExposed { path, exposure, fix });
     }
-    // What says that it is empty may be one of the kernel's own files.
+    // Files in /proc report a length of 0, so a length of 0 means "read to the end".
     let length = Some(metadata.len()).filter(|length| metadata.is_file() && *length > 0);
     let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     let await_input = |file: &File| await_input(file, path, deadline);
@@ -107,14 +107,14 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     parse(&bytes).map_err(malformed)
 }
 
-/// Opens without waiting for a pipe's writer; the wait is bounded later.
+/// Opens a file. Does not wait for the writer of a pipe: [`read`] waits later, with a time-out.
 #[cfg(unix)]
 pub fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => Ok(file.into()),
-        // Without /proc the link is dangling, and standard input is there all the same.
+        // Without /proc the link `/dev/stdin` is dangling, although standard input is open.
         Err(rustix::io::Errno::NOENT) if path == Path::new("/dev/stdin") => {
             Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
         }
@@ -127,17 +127,18 @@ pub fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// A core dump of this process would hold the client secret. `execve` turns dumps on again.
+/// Disables core dumps, which would contain the client secret. `execve` enables them again.
 ///
-/// Done after opening: a process without dumps may not open `/dev/stdin` unless it is root's.
+/// Call this after the file is open. Once a process is not dumpable, its /proc/self/fd belongs to root, and
+/// another user cannot open `/dev/stdin`.
 #[cfg(target_os = "linux")]
 pub fn forbid_core_dump() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    // Cannot fail with this argument, and a token is worth more than the refusal if it did.
+    // This cannot fail with this argument. If it did, the call should still return a token.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// The limit stays as it is for processes that raise it again, such as a command of `exec`.
+/// Disables core dumps. The hard limit is kept, so that a command of `exec` can enable them again.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub fn forbid_core_dump() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -146,11 +147,11 @@ pub fn forbid_core_dump() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
-/// Windows writes a dump only where an administrator has set that up.
+/// Does nothing: Windows writes core dumps only if an administrator has enabled them.
 #[cfg(not(unix))]
 pub fn forbid_core_dump() {}
 
-/// What `caller` does about a file of another user. The file stays its owner's.
+/// The hint for a file that belongs to another user than `caller`.
 #[cfg(unix)]
 pub fn for_its_owner(caller: u32) -> String {
     if caller == 0 {
@@ -160,7 +161,7 @@ pub fn for_its_owner(caller: u32) -> String {
     }
 }
 
-/// What is wrong with the permissions of a regular file, and what to do about it.
+/// The defect of a regular file's permissions, and the hint.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -189,7 +190,7 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     Some((format!("{by} (mode {mode:04o})"), fix))
 }
 
-/// A word as a shell takes it, in quotes only where it needs them.
+/// A word for a shell, quoted if that is necessary.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -204,8 +205,8 @@ fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
     None
 }
 
-/// The whole file, in memory that is zeroed and large enough from the start, so that no copy stays
-/// behind. `length` is that of a regular file, which saves asking for the end.
+/// Reads the whole file into memory that is zeroed on drop. The buffer never grows, since that would leave a
+/// copy behind. `length` is that of a regular file, and saves the system call that finds the end.
 fn read_to_end(
     file: &mut File,
     length: Option<usize>,
@@ -233,7 +234,7 @@ fn read_to_end(
     Ok(bytes)
 }
 
-/// Waits until a pipe has something to read or its writer is gone, and says so when that takes long.
+/// Waits until a pipe has data or is closed. A message explains a long wait.
 #[cfg(target_os = "linux")]
 fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -259,7 +260,7 @@ fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
     Err(is_silent())
 }
 
-/// A regular file is always ready.
+/// Returns at once: here only regular files are read, which are always ready.
 #[cfg(not(target_os = "linux"))]
 fn await_input(_: &File, _: &Path, _: Instant) -> io::Result<()> {
     Ok(())
@@ -269,9 +270,9 @@ fn is_silent() -> io::Error {
     io::Error::other("nothing came out of it in time")
 }
 
-/// Reads a pipe or a terminal in a thread, which is left behind if nothing came until `deadline`. On macOS
-/// `poll` does not know terminals, and a FIFO without a writer is at its end instead of silent; on Windows
-/// there is no `poll`.
+/// Reads a pipe or a terminal in a thread, which is abandoned at `deadline`. `poll` cannot be used here: on
+/// macOS it does not support terminals and reports a FIFO without a writer as closed, and Windows has no
+/// `poll`.
 #[cfg(any(not(target_os = "linux"), test))]
 fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
     use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -292,7 +293,7 @@ fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8
     read.unwrap_or_else(|_| Err(is_silent()))
 }
 
-/// The keys that matter; unknown ones are ignored.
+/// The known keys. Unknown keys are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireAccount {
@@ -303,7 +304,7 @@ struct WireAccount {
     token: Option<Field>,
 }
 
-/// A string, or anything else; whatever it is, no message shows it.
+/// A JSON value: a string, or anything else. No message shows it.
 #[derive(Deserialize)]
 #[serde(from = "Value")]
 enum Field {
@@ -323,7 +324,7 @@ impl From<Value> for Field {
 /// Reads the file's content.
 ///
 /// # Errors
-/// What the content is instead; no part of it is quoted.
+/// The defect, without any part of the content.
 pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     if is_utf_16(bytes) {
         return Err(malformed(
@@ -353,7 +354,7 @@ pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
         return Err(not_an_object(text, quoted.as_ref()));
     }
     let wire: WireAccount = serde_json::from_str(text).map_err(|error| match error.is_data() {
-        // Every value is taken as it comes, so this is the only fault left.
+        // Values of every type are accepted, so only a duplicate key is left.
         true => {
             let (line, column) = (error.line(), error.column());
             malformed(format!("has a key twice, at line {line}, column {column}"), COPY)
@@ -378,7 +379,7 @@ fn malformed(what: impl Into<String>, fix: &'static str) -> Malformed {
     Malformed { what: what.into(), fix }
 }
 
-/// With or without a byte order mark: in ASCII text, every other byte is 0.
+/// True for UTF-16, with or without a byte order mark. In ASCII text, every other byte is 0.
 fn is_utf_16(bytes: &[u8]) -> bool {
     let are_zero = |first: usize| {
         let mut every_other = bytes.iter().skip(first).step_by(2).take(8);
@@ -390,7 +391,7 @@ fn is_utf_16(bytes: &[u8]) -> bool {
         || are_zero(1)
 }
 
-/// What a text is that is neither an object nor a token. `quoted` is what it holds as a JSON string.
+/// Describes a text that is neither an object nor a token. `quoted` is its value if it is a JSON string.
 fn not_an_object(text: &str, quoted: Option<&Secret>) -> Malformed {
     const ALONE: &str = "store the JSON object alone";
     if let Some(defect) = encoded(quoted.map_or(text, Secret::expose)) {
@@ -445,7 +446,7 @@ fn not_an_object(text: &str, quoted: Option<&Secret>) -> Malformed {
     }
 }
 
-/// A text that holds an account in an encoding.
+/// The defect of a text that contains an account in an encoding.
 fn encoded(text: &str) -> Option<Malformed> {
     if text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%7b")) {
         return Some(malformed("is percent-encoded", DECODE));
@@ -484,14 +485,14 @@ const UNPADDED: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Whether an account begins so: with an object or a list of one, or a token.
+/// True if the bytes begin like an account: with an object, a list or a string of one, or with a token.
 fn is_beginning(bytes: &[u8]) -> bool {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let text = text.trim_start_matches('\u{feff}').trim_start();
     text.starts_with("AstraCS:") || text.starts_with(['{', '[', '"']) && text.contains("client")
 }
 
-/// A reference in the form of a shell, a template or a manual.
+/// True for a placeholder in the form of a shell, a template or a manual.
 fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let is_name = |name: &str| {
@@ -506,11 +507,23 @@ fn is_placeholder(text: &str) -> bool {
         || is_between("${", "}")
         || is_between("$(", ")")
         || is_between("{{", "}}")
+        || is_between("#{", "}")
+        || is_between("#{", "}#")
+        || is_between("__", "__") && is_name(text)
         || is_between("<%", "%>")
         || is_between("<", ">") && !text.contains('\n') && !text.contains("</")
-        || ["op://", "vault:", "ref+", "...", "\u{2026}"]
+        || text.len() > 3 && text.bytes().all(|b| b == b'*')
+        || ["op://", "vault:", "ref+", "...", "\u{2026}", "arn:aws:", "@Microsoft.KeyVault("]
             .iter()
             .any(|start| text.starts_with(start))
+        || ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+        // `your-client-id`, but not the name `your-team@example.com`.
+        || text.get(..5).is_some_and(|start| {
+            let is_yours = ["your-", "your_"].iter().any(|your| start.eq_ignore_ascii_case(your));
+            is_yours && !text.contains('@')
+        })
 }
 
 fn is_encrypted(text: &str) -> bool {
@@ -554,7 +567,7 @@ fn account(wire: WireAccount, json: &str) -> Result<Account, Malformed> {
     }))
 }
 
-/// A field, unless it is a placeholder or encrypted.
+/// Returns the field, unless it is a placeholder or encrypted.
 fn replaced(name: &str, field: Field) -> Result<Field, Malformed> {
     if let Field::Text(text) = &field {
         if is_encrypted(text.expose()) {
@@ -569,7 +582,7 @@ fn replaced(name: &str, field: Field) -> Result<Field, Malformed> {
     Ok(field)
 }
 
-/// Whether an object or a list inside of a JSON text has an account's keys.
+/// True if an inner object or list of a JSON text has an account's keys.
 fn holds_nested(json: &str) -> bool {
     fn has_keys(value: &Value, depth: u8) -> bool {
         let inner: Box<dyn Iterator<Item = &Value>> = match value {
@@ -586,12 +599,12 @@ fn holds_nested(json: &str) -> bool {
         let mut inner = inner;
         depth > 0 && inner.any(|value| has_keys(value, depth - 1))
     }
-    // The copy is dropped without being zeroed, on the way to an error.
+    // This copy is not zeroed. The call is about to fail.
     serde_json::from_str(json).is_ok_and(|value| has_keys(&value, 4))
 }
 
 impl ServiceAccount {
-    /// The field that has blanks or line ends at one of its ends. They may belong to it, and are sent.
+    /// The field that begins or ends with blanks or line ends. They may be part of it, and are sent.
     pub fn padded_field(&self) -> Option<&'static str> {
         let fields = [
             ("clientSecret", self.client_secret.expose()),
@@ -602,7 +615,7 @@ impl ServiceAccount {
     }
 }
 
-/// `None` when `text` is no application token; an error when it is a damaged one.
+/// Reads an application token. Returns `None` for any other text, and an error for a damaged token.
 fn application_token(text: &str) -> Option<Result<Secret, Malformed>> {
     let rest = text.strip_prefix("AstraCS:")?;
     let parts: Vec<_> = rest.split(':').collect();
@@ -644,7 +657,7 @@ mod tests {
         let silent = read_in_thread(&fifo, start + Duration::from_millis(50)).unwrap_err();
         assert_eq!(silent.to_string(), "nothing came out of it in time");
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-        // The thread that was left behind is a reader too, and must not get what is meant for the next.
+        // The abandoned thread still reads from this FIFO, so the next reader gets another one.
         std::fs::remove_file(&fifo).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let writer = std::thread::spawn({
@@ -658,7 +671,7 @@ mod tests {
 
     #[test]
     fn each_content_is_taken_or_its_defect_named() {
-        let contents: [&str; 59] = [
+        let contents: [&str; 68] = [
             r#"{"clientId":"i","clientName":"n","clientSecret":"s"}"#,
             "\u{feff} {\"clientId\":\"i\",\"clientName\":\"n@x\",\"clientSecret\":\"s\",\"more\":{}}\n",
             r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f"}"#,
@@ -700,6 +713,15 @@ mod tests {
             r#"{"clientId":"i","clientName":"n","clientSecret":"<your client secret>"}"#,
             r#"{"clientId":"i","clientName":"n","clientSecret":"ENC[AES256_GCM,data:x]"}"#,
             r#"{"clientId":"i","clientName":"n","clientSecret":"$ecret"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"__SECRET__"}"#,
+            r##"{"clientId":"i","clientName":"n","clientSecret":"#{secret}#"}"##,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"********"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"arn:aws:secretsmanager:eu-west-1:1:secret:x"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"@Microsoft.KeyVault(SecretUri=https://h/s)"}"#,
+            r#"{"clientId":"your-client-id","clientName":"n","clientSecret":"s"}"#,
+            r#"{"clientId":"i","clientName":"your-team@h","clientSecret":"changeme"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"__s__t__"}"#,
+            r#"{"clientId":"i","clientName":"n","clientSecret":"***s"}"#,
             r#"{"clientId":"<id>","secret":"s","token":"$TOKEN"}"#,
             "{{ .Values.account }}",
             "$ACCOUNT",
@@ -721,7 +743,7 @@ mod tests {
         ];
         let table: Vec<_> =
             contents.map(|content| format!("{content:?}\n  {}", read_as(content))).into();
-        insta::assert_snapshot!(table.join("\n"), @r#"
+        insta::assert_snapshot!(table.join("\n"), @r##"
         "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"s\"}"
           service account n i s
         "\u{feff} {\"clientId\":\"i\",\"clientName\":\"n@x\",\"clientSecret\":\"s\",\"more\":{}}\n"
@@ -804,6 +826,24 @@ mod tests {
           the file has an encrypted `clientSecret`: decrypt the file first, for example into `/dev/stdin`
         "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"$ecret\"}"
           service account n i $ecret
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"__SECRET__\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"#{secret}#\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"********\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"arn:aws:secretsmanager:eu-west-1:1:secret:x\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"@Microsoft.KeyVault(SecretUri=https://h/s)\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"your-client-id\",\"clientName\":\"n\",\"clientSecret\":\"s\"}"
+          the file has a placeholder for its `clientId` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"your-team@h\",\"clientSecret\":\"changeme\"}"
+          the file has a placeholder for its `clientSecret` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"__s__t__\"}"
+          service account n i __s__t__
+        "{\"clientId\":\"i\",\"clientName\":\"n\",\"clientSecret\":\"***s\"}"
+          service account n i ***s
         "{\"clientId\":\"<id>\",\"secret\":\"s\",\"token\":\"$TOKEN\"}"
           the file has a placeholder for its `token` that nothing has replaced: have whatever writes this file put the account in its place, or store the account with `astra-credential setup account`
         "{{ .Values.account }}"
@@ -840,7 +880,7 @@ mod tests {
           the file has typographic quotation marks, which JSON does not know
         "{'clientId':'i'}"
           the file is not JSON at line 1, column 2
-        "#);
+        "##);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The one decision: reuse the token, or ask Astra for another.
+//! Decides whether a call reuses the cached token or does an exchange.
 //!
-//! Read the entry; if it gives no answer, queue for the right to ask, and read again after every step;
-//! read once more under the lock; ask; write down the outcome. The rules are pure functions of the
-//! entry as it is at that moment: [`Call::answer`] for what a call gets from an entry,
-//! [`Call::conclude`] for what an exchange makes of it, and [`without_token`] for what a `forget` or an
-//! `erase` makes of it.
+//! [`serve`] reads the entry. If the entry gives no answer, it queues for the lock and reads the entry again
+//! after every step, and once more under the lock. Then it does the exchange and writes the outcome. The
+//! rules are pure functions of the entry as it is at that moment: [`Call::answer`] derives an answer from an
+//! entry, [`Call::conclude`] applies the outcome of an exchange to it, and [`without_token`] a `forget` or
+//! an `erase`.
 
 use std::time::{Duration, Instant};
 
@@ -17,60 +17,59 @@ use crate::token::{Credential, Secret, Token};
 /// A caller's requirements.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    /// A token whose exchange begins after this call does.
+    /// Requires a token whose exchange begins after this call does.
     pub refresh: bool,
-    /// Seconds for which the token must serve; `None` for the leeway.
+    /// Seconds for which the token must be valid; `None` for the leeway.
     pub min_valid: Option<i64>,
     /// The end of this call.
     pub deadline: Instant,
-    /// The host that gets the token, with its port unless that is 443; `None` if the caller does not
-    /// say.
+    /// The host that gets the token, with its port unless that is 443; `None` if the caller does not name it.
     pub host: Option<&'a str>,
     /// The API base, for the errors that are the broker's own.
     pub api: &'a str,
-    /// The proxy, with its password, and the trusted authorities. A passing failure on one route says
-    /// nothing of another.
+    /// The proxy, with its password, and the trusted authorities. A passing failure on one route does not
+    /// apply to another.
     pub route: &'a Secret,
 }
 
-/// Why there is no credential.
+/// The error of a call without a credential.
 #[derive(Debug)]
 pub enum Failure {
-    /// Astra gave no token.
+    /// The exchange failed.
     Exchange {
-        /// What happened.
+        /// The error.
         error: ExchangeError,
-        /// Set if it happened to an earlier call.
+        /// Set if this is the cached failure of an earlier call.
         remembered: Option<Remembered>,
     },
     /// The host refuses the tokens that Astra issues.
     Refused {
         /// The host.
         host: String,
-        /// Seconds until it gets a token again.
+        /// Seconds until the pause is over.
         wait: i64,
     },
 }
 
-/// Seconds for which a rejection is remembered: long enough for many calls at once, short enough for a
-/// second try by hand.
+/// Seconds for which a rejection is cached: long enough for many calls at once, short enough for a second
+/// try by hand.
 const REJECTION: i64 = 30;
 
-/// Seconds for which a passing failure is remembered, unless the server says how long, within bounds.
+/// Seconds for which a passing failure is cached. A `Retry-After` replaces it, within bounds.
 const PASSING_FAILURE: i64 = 5;
 const RETRY_AFTER: std::ops::RangeInclusive<i64> = 1..=60;
 
-/// If a host refuses two tokens in a row, the second within this many seconds of its exchange, it gets
-/// none for as many seconds.
+/// Seconds of the pause for a host that refuses two tokens in a row, the second one within as many seconds
+/// of its exchange.
 const REFUSAL: i64 = 30;
 
-/// The hosts whose refusals are kept; more hosts than these do not fit into an entry.
+/// The largest number of hosts whose refusals an entry stores.
 const MOST_REFUSALS: usize = 32;
 
 /// Answers `demand` from `cache`, or by `mint`.
 ///
 /// # Errors
-/// [`Failure`] if there is no token to be had, and none that is still valid.
+/// [`Failure`] if the exchange fails and no valid token is cached, or if the host has refused two tokens.
 pub fn serve(
     cache: &Cache,
     demand: Demand<'_>,
@@ -109,7 +108,7 @@ pub fn serve(
             return answer.into_result(demand, now);
         }
     };
-    // If it cannot be read now, what was read a moment ago has to do.
+    // If the entry cannot be read now, the entry of a moment ago is used.
     entry = cache.read_or_error().unwrap_or(entry);
     let asked = Asked { entry, at: clock(), left: left() };
     let now = asked.at.timestamp();
@@ -155,11 +154,11 @@ pub fn serve(
     answer.into_result(demand, clock().timestamp())
 }
 
-/// Drops the cached token if it is `named` or none is.
+/// Deletes the cached token if it is the `named` one, or if no token is named.
 ///
-/// With a host in `at`, it is the host that has refused the token, and the refusal is remembered. A
-/// host without a name of the token refuses the cached one. Without host and name everything that is
-/// cached for the account is dropped, and what is on its way is not cached.
+/// `at` is the host that refused the token; the refusal is stored. If a host refuses an unnamed token, that
+/// is the cached one. Without host and token, everything that is cached for the account is deleted, and the
+/// results of exchanges under way are not cached.
 ///
 /// # Errors
 /// The entry cannot be read or replaced.
@@ -170,7 +169,7 @@ pub fn forget(
     now: Timestamp,
     deadline: Instant,
 ) -> std::io::Result<()> {
-    // Without a folder there is nothing to drop, and none is made.
+    // Nothing to delete: return before the cache folder is created.
     if !cache.exists() {
         return Ok(());
     }
@@ -178,48 +177,48 @@ pub fn forget(
     cache.update(deadline, |entry| (without_token(entry, named, at, now, random), ()))
 }
 
-/// A call, and when it began.
+/// A call, with its demand and its start.
 struct Call<'a> {
     demand: Demand<'a>,
     began: Moment,
-    /// How much time is left; only asked for if an answer depends on it.
+    /// Returns the time that is left. A closure, because most answers do not depend on it.
     left: &'a dyn Fn() -> Duration,
-    /// The digest of the route; likewise.
+    /// Returns the digest of the route. A closure for the same reason.
     route: &'a dyn Fn() -> String,
 }
 
-/// What was known when an exchange began.
+/// The state at the start of an exchange.
 struct Asked {
     /// The entry.
     entry: Entry,
-    /// When the exchange began.
+    /// The start of the exchange.
     at: Moment,
-    /// The time that the exchange had.
+    /// The time until the call's deadline.
     left: Duration,
 }
 
 /// An exchange that failed.
 struct Failed {
     error: ExchangeError,
-    /// Whether more time might have helped.
+    /// True if it may succeed with more time.
     has_timed_out: bool,
 }
 
-/// What a call gets.
+/// The answer to a call.
 #[derive(Debug, Eq, PartialEq)]
 enum Answer {
-    /// A token that meets the demand, or the best that there is.
+    /// A token that meets the demand, or comes closest to it.
     Token(Token),
-    /// The old token for as long as it is accepted, since there is no new one.
+    /// The old token, which is still valid, because the exchange failed.
     Old(Token, ExchangeError),
-    /// No token; remembered if an earlier call failed.
+    /// The error of an exchange; with [`Remembered`] if it is a cached one.
     Failed(ExchangeError, Option<Remembered>),
-    /// The host refuses tokens for so many more seconds.
+    /// The host that refuses tokens, and the seconds until the pause is over.
     Refused(String, i64),
 }
 
 impl Call<'_> {
-    /// The answer that `entry` gives; `None` if Astra has to be asked.
+    /// The answer that `entry` gives; `None` if an exchange is necessary.
     fn answer(&self, entry: &Entry, now: Timestamp) -> Option<Answer> {
         let Entry { token, failure, epoch: _, refusals } = entry;
         let is_here = |refusal: &&Refusal| Some(refusal.host.as_str()) == self.demand.host;
@@ -245,8 +244,8 @@ impl Call<'_> {
         })
     }
 
-    /// Whether the token needs no exchange. `--refresh` wants one that was asked for after this call
-    /// began; a clock that jumped back tells nothing of that.
+    /// True if the cached token meets the demand. With `--refresh` its exchange must have begun after this
+    /// call. After a clock has jumped back, the order of the two is unknown, and the token is not used.
     fn is_met_by(&self, cached: &CachedToken, now: Timestamp) -> bool {
         let CachedToken { token: Token { validity, .. }, asked_at, .. } = cached;
         if self.demand.refresh {
@@ -256,11 +255,12 @@ impl Call<'_> {
         }
     }
 
-    /// What the outcome of an exchange makes of `entry`, `None` to leave it, and this call's answer.
+    /// Applies the outcome of an exchange to `entry`. Returns the new entry, or `None` to leave it as it is,
+    /// and this call's answer.
     ///
     /// | outcome | entry now | new entry | answer |
     /// |---|---|---|---|
-    /// | any | of another epoch: it was forgotten meanwhile | as it is | see below |
+    /// | any | of another epoch, after a `forget` | as it is | see below |
     /// | token | a fresh token that was asked for later | as it is | the new token |
     /// | token | anything else | the new token | the new token |
     /// | failure | a token that was cached since | as it is | that token, if it meets the demand |
@@ -312,7 +312,7 @@ impl Call<'_> {
                 route: (self.route)(),
                 asked_at: asked.at,
                 at: now,
-                until: now.plus(error.is_remembered_for()),
+                until: now.plus(error.cached_for()),
                 waited: has_timed_out
                     .then(|| u64::try_from(asked.left.as_millis()).unwrap_or(u64::MAX)),
             }),
@@ -322,8 +322,7 @@ impl Call<'_> {
         (new, old(entry.token.as_ref()))
     }
 
-    /// After a passing failure, the old token for as long as it is accepted; else the failure.
-    /// `--refresh` never returns the old token.
+    /// The old token, if it is still valid; otherwise the error. `--refresh` never returns the old token.
     fn old_token_or_error(
         &self,
         cached: Option<&CachedToken>,
@@ -339,7 +338,7 @@ impl Call<'_> {
     }
 }
 
-/// What a `forget` or an `erase` makes of `entry`; `None` to leave it.
+/// Applies a `forget` or an `erase` to `entry`. Returns the new entry, or `None` to leave it as it is.
 ///
 /// | named | at a host | entry now | new entry |
 /// |---|---|---|---|
@@ -349,8 +348,8 @@ impl Call<'_> {
 /// | another token | | anything | as it is |
 /// | no | yes | no token | as it is |
 ///
-/// Each new entry has a new epoch. A refusal ends in a pause for the host if the host refused the token
-/// before as well, and this one within [`REFUSAL`] seconds of its exchange.
+/// Each new entry has a new epoch. The host gets a pause if it refused the token before as well, and this
+/// one within [`REFUSAL`] seconds of its exchange.
 fn without_token(
     entry: &Entry,
     named: Option<&Secret>,
@@ -385,14 +384,14 @@ fn without_token(
 impl Entry {
     /// This entry with a new token in place of the old one and of the last failure.
     ///
-    /// A host that refused the old token is remembered until a token expires in peace: this one
-    /// replaces a token that was not erased.
+    /// If the entry still had a token, that token was not erased, so its host accepted it. Refusals without a
+    /// pause are then deleted.
     fn with_token(&self, token: &Token, asked_at: Moment, now: Timestamp) -> Self {
         let is_kept = |refusal: &&Refusal| self.token.is_none() || refusal.is_current(now);
         Self {
             token: Some(CachedToken { token: token.clone(), asked_at, cached_at: now }),
             failure: None,
-            // Of an entry that could not be read nothing is known that is on its way.
+            // An entry that could not be read gets another epoch than exchanges under way have noted.
             epoch: Some(self.epoch.unwrap_or(u64::MAX)),
             refusals: self.refusals.iter().filter(is_kept).cloned().collect(),
         }
@@ -400,7 +399,7 @@ impl Entry {
 }
 
 impl Answer {
-    /// The credential or the failure. Prints a warning for a token that is not what was demanded.
+    /// Converts the answer to the result of the call. Warns if the token does not meet the demand.
     fn into_result(self, demand: Demand<'_>, now: Timestamp) -> Result<Credential, Failure> {
         match self {
             Self::Token(token) => Ok(demand.credential(&token, now)),
@@ -432,13 +431,13 @@ impl Demand<'_> {
         }
     }
 
-    /// The seconds that the token is valid for and the seconds demanded, if those are more.
+    /// The seconds for which the token is valid, and the seconds demanded, if the token is valid for less.
     fn shortfall(self, token: &Token, now: Timestamp) -> Option<(i64, i64)> {
         let (left, wanted) = (token.validity.expires_at.since(now), self.min_valid?);
         (left < wanted).then_some((left, wanted))
     }
 
-    /// An error of the broker's own: no request was sent.
+    /// An error for which no request was sent.
     fn error(self, kind: ExchangeErrorKind) -> ExchangeError {
         let api = self.api.to_owned();
         ExchangeError { kind, api, detail: String::new(), proxy: None, retry_after: None }
@@ -446,8 +445,8 @@ impl Demand<'_> {
 }
 
 impl ExchangeError {
-    /// Seconds for which Astra is not asked again after this.
-    fn is_remembered_for(&self) -> i64 {
+    /// Seconds for which the failure is cached.
+    fn cached_for(&self) -> i64 {
         let bounded = |asked: i64| asked.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end());
         match self.is_rejection() {
             true => REJECTION,
@@ -457,11 +456,11 @@ impl ExchangeError {
 }
 
 impl FailedExchange {
-    /// Whether it holds for a call on the route of this digest that has so much time left. A clock that
-    /// jumped back ends it.
+    /// True if the cached failure applies to a call on the route of this digest with this much time left. It
+    /// ends if the clock jumps back.
     ///
-    /// A time-out holds only for a call that has no more time than the exchange had. Two calls with
-    /// the same `--timeout` reach this point after a little more or less of it.
+    /// A time-out applies only to a call that has no more time than the exchange had. The comparison has a
+    /// tolerance, because two calls with the same `--timeout` reach this point with slightly different rests.
     pub fn is_current(&self, route: &str, now: Timestamp, left: Duration) -> bool {
         let is_same_route = self.error.is_rejection() || self.route == route;
         let has_more_time = self.waited.is_some_and(|waited| {
@@ -482,14 +481,14 @@ mod tests {
 
     const API: &str = "https://api.example";
 
-    /// What Astra does with an exchange.
+    /// Astra's answer to an exchange.
     #[derive(Clone, Copy, Debug)]
     enum Astra {
         /// Answers with a token that lives this many seconds.
         Issues(i64),
-        /// Says no.
+        /// Rejects the account.
         Refuses,
-        /// Fails in passing, perhaps saying for how long.
+        /// Fails in passing, with a `Retry-After` or without.
         Fails(Option<i64>),
     }
 
@@ -497,29 +496,29 @@ mod tests {
     enum Step {
         /// The clock moves, forward or back.
         Clock(i64),
-        /// A process asks.
+        /// A process calls [`serve`].
         Call { refresh: bool, min_valid: Option<i64>, astra: Astra },
-        /// A process asks, and dies between the exchange and the write.
+        /// A process is killed between the exchange and the write.
         DiesBeforeWriting(Astra),
-        /// Somebody forgets the token.
+        /// A process calls [`forget`].
         Forget,
     }
 
-    /// What ought to be known, kept in the plainest way.
+    /// A simple model of the cache entry.
     #[derive(Default)]
     struct Model {
         token: Option<(String, Validity)>,
         rejected: Option<(i64, i64)>,
-        troubled: Option<(i64, i64)>,
+        failed: Option<(i64, i64)>,
     }
 
     impl Model {
-        /// Whether a call at `now` has no business asking Astra.
+        /// True if a call at `now` must not do an exchange.
         fn must_not_ask(&self, now: i64, min_valid: Option<i64>) -> bool {
-            let stands = |verdict: Option<(i64, i64)>| {
-                verdict.is_some_and(|(at, until)| at <= now && now < until)
+            let is_current = |failure: Option<(i64, i64)>| {
+                failure.is_some_and(|(at, until)| at <= now && now < until)
             };
-            self.is_fresh(now, min_valid) || stands(self.rejected) || stands(self.troubled)
+            self.is_fresh(now, min_valid) || is_current(self.rejected) || is_current(self.failed)
         }
 
         fn is_fresh(&self, now: i64, min_valid: Option<i64>) -> bool {
@@ -561,8 +560,9 @@ mod tests {
         CachedToken { token, asked_at: at.into(), cached_at: at }
     }
 
-    /// What an exchange that began at second 100, with the token 1 of second 90 in the entry of epoch 7,
-    /// makes of the entry that it finds at second 110, and what its call gets.
+    /// Applies the outcome of an exchange to the entry that it finds at second 110, and shows the new entry
+    /// and the answer. The exchange began at second 100, with the token 1 of second 90 in the entry of
+    /// epoch 7.
     fn concluded(found: &Entry, outcome: Result<u32, ExchangeErrorKind>, refresh: bool) -> String {
         let seen = Entry { token: Some(cached(1, 90)), epoch: Some(7), ..Entry::default() };
         let at = Timestamp::from_unix(100).into();
@@ -784,7 +784,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_remembered_until_a_token_expires_in_peace() {
+    fn a_refusal_is_kept_until_a_token_expires_without_being_erased() {
         let at = Timestamp::from_unix(80);
         let refusal = |until| Refusal { host: "h".to_owned(), at, until };
         let (token, now) = (issue(3600, 100, 2), Timestamp::from_unix(110));
@@ -801,7 +801,7 @@ mod tests {
         assert_eq!(kept(Some(cached(1, 90)), Some(now.plus(1))), 1);
         assert_eq!(kept(Some(cached(1, 90)), Some(now)), 0);
         assert!(token.validity.is_alive(now));
-        // The oldest makes room.
+        // The oldest refusal is removed.
         let host = |number: usize| Refusal { host: number.to_string(), at, until: None };
         let refusals = (0..MOST_REFUSALS).map(host).collect();
         let full = Entry { token: Some(cached(1, 90)), refusals, ..Entry::default() };
@@ -828,7 +828,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_takes_what_was_asked_for_after_it_began_and_nothing_else() {
+    fn a_refresh_takes_only_a_result_whose_exchange_began_after_it() {
         let answer = |entry: &Entry, began: i64, now: i64| {
             let (route, deadline) = (&Secret::new(String::new()), Instant::now());
             let demand =
@@ -886,7 +886,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_due_for_a_token_that_lives_shorter_than_demanded() {
+    fn a_token_that_is_valid_for_less_than_demanded_has_a_shortfall() {
         let (token, now) = (issue(3600, 100, 1), Timestamp::from_unix(110));
         let shortfall = |min_valid| {
             let (route, deadline) = (&Secret::new(String::new()), Instant::now());
@@ -900,7 +900,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_out_holds_for_who_has_no_more_time_and_a_rejection_for_everybody() {
+    fn a_cached_time_out_applies_to_calls_without_more_time_and_a_rejection_to_all() {
         let at = Timestamp::from_unix(100);
         let failed = |kind, waited| FailedExchange {
             error: exchange_error(kind, None),
@@ -951,7 +951,7 @@ mod tests {
                     self.model = Model::default();
                 }
                 Step::DiesBeforeWriting(astra) => {
-                    // Whatever Astra answered is lost; what is on disk has not changed.
+                    // The answer is lost, and the entry has not changed.
                     let _ = self.exchange(astra);
                 }
                 Step::Call { refresh, min_valid, astra } => self.call(refresh, min_valid, astra)?,
@@ -989,18 +989,15 @@ mod tests {
             let answer = serve(&cache, demand, || Timestamp::from_unix(now).into(), mint);
 
             let must_not = !refresh && self.model.must_not_ask(now, min_valid);
-            prop_assert_eq!(has_asked.get(), !must_not, "asked Astra, or did not");
+            prop_assert_eq!(has_asked.get(), !must_not, "did an exchange, or did not");
             if has_asked.get() {
                 self.learn(&answered, min_valid);
             }
             match &answer {
                 Ok(credential) => {
                     let token = credential.bearer.expose();
-                    prop_assert!(self.model.is_alive(token, now), "served what has expired");
-                    prop_assert!(
-                        credential.expires.unwrap().unix() > now,
-                        "told an expiry that has passed"
-                    );
+                    prop_assert!(self.model.is_alive(token, now), "an expired token was served");
+                    prop_assert!(credential.expires.unwrap().unix() > now, "the expiry has passed");
                 }
                 Err(Failure::Refused { .. }) => prop_assert!(false, "no host was named"),
                 Err(Failure::Exchange { error, remembered }) => {
@@ -1012,7 +1009,7 @@ mod tests {
                     let is_passing = !error.is_rejection();
                     prop_assert!(
                         refresh || !(has_token && is_passing),
-                        "an outage cost a valid token"
+                        "a passing failure hid a valid token"
                     );
                     prop_assert_eq!(remembered.is_none(), has_asked.get());
                 }
@@ -1038,7 +1035,7 @@ mod tests {
                 Err(error) => {
                     let wait = error.retry_after.unwrap_or(5).clamp(1, 60);
                     self.model.rejected = None;
-                    self.model.troubled = Some((now, now + wait));
+                    self.model.failed = Some((now, now + wait));
                 }
             }
         }

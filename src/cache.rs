@@ -1,15 +1,14 @@
-//! Cache entries on disk: read without a lock, and changed in one way only.
+//! Cache entries on disk.
 //!
-//! An entry is one sealed file per identity, replaced by renaming and never changed in place, so that
-//! reading needs no lock. The only way to change it is [`Cache::update`]: a rule is applied to what is
-//! in the entry at that moment, and the result replaces exactly that (see `claim`). So a process that
-//! was stopped, or that is late, cannot overwrite what others wrote meanwhile.
+//! An entry is one sealed file per identity. It is replaced by renaming and never changed in place, so
+//! reading needs no lock. [`Cache::update`] is the only function that changes it: it applies a rule to the
+//! entry as it is at that moment, and the result replaces exactly that entry (see `claim`). A process that
+//! was stopped, or is late, cannot overwrite the result of another one.
 //!
-//! The lock of [`Cache::queue`] is another matter. It keeps the number of exchanges small; the entry is
-//! right without it.
+//! The lock of [`Cache::queue`] keeps the number of exchanges small. Entries stay correct without it.
 //!
-//! Content of the folder is not trusted: everything but a private regular file that opens under the
-//! seal is a miss, never an error. If the cache cannot be used, the program prints one line and goes on
+//! The content of the folder is not trusted: everything except a private regular file that opens under the
+//! seal is a miss, never an error. If the cache cannot be used, the program prints a warning and continues
 //! without it.
 
 mod claim;
@@ -43,7 +42,7 @@ pub use self::queue::{Hold, Turn};
 pub struct Cache {
     /// `None` without a cache.
     place: Option<Place>,
-    /// Whether a warning has been printed: one line a call is enough.
+    /// True once a warning has been printed. A call prints one.
     has_warned: Cell<bool>,
 }
 
@@ -52,11 +51,10 @@ struct Place {
     seal: Seal,
 }
 
-/// The largest entry that is read, in bytes: the largest token, and room for the rest.
+/// The largest entry that is read, in bytes: the largest token, and space for the rest.
 const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 32 * 1024;
 
-/// How long a process waits that lost its claim to another one: the first pause and the last, doubling
-/// in between.
+/// The pause of a process that has lost its claim: the first pause and the longest, doubling in between.
 const PAUSE: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_millis(50);
 
 impl Cache {
@@ -65,7 +63,7 @@ impl Cache {
         Self { place: Some(Place { dir, seal }), has_warned: Cell::new(false) }
     }
 
-    /// A cache that holds nothing and keeps nothing.
+    /// A cache that is switched off: it is always empty.
     pub fn none() -> Self {
         Self { place: None, has_warned: Cell::new(false) }
     }
@@ -88,7 +86,7 @@ impl Cache {
     /// The rule gets the entry as it is at that moment, with `epoch: None` if it cannot be read. It
     /// returns the new entry, or `None` to leave the entry as it is, and the answer. It is called again
     /// whenever another process has changed the entry in between, until `deadline`. The first attempt
-    /// is made even after the deadline: what was learned at the last moment is worth keeping.
+    /// is made even after the deadline, so that the result of a late exchange is cached.
     ///
     /// # Errors
     /// The entry cannot be replaced; or it cannot be read, and the rule leaves it as it is.
@@ -120,27 +118,29 @@ impl Cache {
                 (None, None) => Ok(None),
                 (Some(new), _) => {
                     let sealed = new.to_json().and_then(|json| place.seal.seal(json));
-                    sealed.map(Some).ok_or_else(|| io::Error::other("no random numbers"))
+                    let content = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
+                    let drops = new.token.is_none() && new.failure.is_none();
+                    Ok(Some(New { content, drops }))
                 }
             }
         })?;
         answer.ok_or_else(|| io::Error::other("it was not read"))
     }
 
-    /// Whether the folder exists. If it does not, no process has an exchange under way that could write
+    /// True if the folder exists. If it does not, no process has an exchange under way that could write
     /// an entry: the lock file is created before the request is sent.
     pub fn exists(&self) -> bool {
-        // If that cannot be found out, it may.
+        // If that cannot be determined, the folder may exist.
         self.place.as_ref().is_some_and(|place| place.dir.try_exists().unwrap_or(true))
     }
 
-    /// Queues for the right to ask Astra, until `deadline`.
+    /// Queues for the exchange lock, until `deadline`.
     pub fn queue(&self, deadline: Instant) -> Queue {
         let identity = self.place.as_ref().map(|place| (place.dir.as_path(), place.seal.name()));
         Queue::new(identity, deadline)
     }
 
-    /// Prints in one line that the cache cannot be used; further errors are shown under `-v`.
+    /// Warns that the cache cannot be used. Further warnings of the same call are shown only under `-v`.
     pub fn warn(&self, why: &io::Error) {
         let dir = self.place.as_ref().map(|place| shown::path(&place.dir)).unwrap_or_default();
         let line = format!("cannot use the cache {dir} ({why}); going on without it");
@@ -151,19 +151,20 @@ impl Cache {
         }
     }
 
-    /// Removes what dead processes and unused accounts have left in the folder.
+    /// Removes the files of dead processes and unused accounts from the folder.
     pub fn sweep(&self) {
         if let Some(place) = &self.place {
             sweep::sweep(&place.dir, &place.seal.name());
         }
     }
 
-    /// A digest of `text` that nobody can undo or compare without the client secret.
+    /// A keyed digest of `text`. Without the client secret it can be neither reversed nor compared with the
+    /// digest of a guess.
     pub fn digest(&self, text: &str) -> String {
         self.place.as_ref().and_then(|place| place.seal.digest(text)).unwrap_or_default()
     }
 
-    /// Keeps the last failure of this identity.
+    /// Stores the last failure of this identity.
     pub fn keep_failure(&self, failure: &LastFailure) {
         if let Some(Place { dir, seal }) = &self.place {
             failure.keep_under(seal, dir);
@@ -234,19 +235,26 @@ pub fn random() -> u64 {
     seal::random()
 }
 
+/// The new content of an entry.
+struct New {
+    content: Vec<u8>,
+    /// Whether it stands for nothing but that the token was dropped.
+    drops: bool,
+}
+
 /// Claims the entry of `identity` and replaces it by the content that `decide` returns, or leaves it if
 /// that is `None`. Starts again while other processes claim the entry, until `deadline`.
 fn replace(
     dir: &Path,
     identity: &str,
     deadline: Instant,
-    mut decide: impl FnMut() -> io::Result<Option<Vec<u8>>>,
+    mut decide: impl FnMut() -> io::Result<Option<New>>,
 ) -> io::Result<()> {
     let mut pause = PAUSE.start;
     loop {
         let claim = Claim::new(dir, identity)?;
         match decide()? {
-            Some(content) if !claim.publish(&content)? => {}
+            Some(New { content, drops }) if !claim.publish(&content, drops)? => {}
             _ => return Ok(()),
         }
         let now = Instant::now();
@@ -259,11 +267,11 @@ fn replace(
     }
 }
 
-/// Drops the tokens and failures of all identities in `dir`. Goes on after an error.
+/// Deletes the tokens and failures of all identities in `dir`. Continues after an error.
 ///
-/// There is no key to the other accounts' entries, so each is replaced by random bytes, which open
-/// under no seal. They are the entry's new epoch. An account whose first exchange is under way has a
-/// lock file and no entry yet; it gets such a file too.
+/// The keys of other accounts' entries are unknown, so each entry is replaced by random bytes, which open
+/// under no seal. They are the entry's new epoch. An account whose first exchange is under way has a lock
+/// file and no entry yet; it gets an entry of random bytes too.
 ///
 /// # Errors
 /// The first error, with the name of its file.
@@ -295,7 +303,7 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         let shown = name.to_string_lossy();
         match kind {
             Kind::Failure => keep(&shown, file::remove(&path)),
-            // A young one may belong to a process that is about to rename it.
+            // A young file may belong to a process that is about to rename it.
             Kind::Temporary if sweep::is_older(&path, sweep::STALE_TEMPORARY) => {
                 keep(&shown, file::remove(&path));
             }
@@ -307,21 +315,22 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         }
     }
     for identity in identities {
-        let tombstone = || Ok(Some([seal::random().to_le_bytes(); 4].concat()));
+        let content = || [seal::random().to_le_bytes(); 4].concat();
+        let tombstone = || Ok(Some(New { content: content(), drops: true }));
         keep(&format!("{identity}.entry"), replace(dir, &identity, deadline, tombstone));
     }
     result
 }
 
-/// What a folder can do, as [`try_out`] found.
+/// The properties of a folder, found by [`try_out`].
 pub struct Tried {
-    /// Whether a file in it can be locked.
+    /// The result of locking a file in it.
     pub lock: io::Result<()>,
-    /// Whether a file that is created with mode 0600 has it.
+    /// True if a file that is created with mode 0600 has that mode.
     pub has_modes: bool,
 }
 
-/// Makes `dir` if it is missing, and writes, locks and removes a file in it.
+/// Creates `dir` if it is missing, and writes, locks and removes a file in it.
 ///
 /// # Errors
 /// The folder cannot be used.

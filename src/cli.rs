@@ -1,7 +1,7 @@
-//! What was typed: the command line's grammar, and the names that this binary answers to.
+//! The grammar of the command line, and the names under which this binary can be called.
 //!
-//! Values stay text here; [`crate::settings`] says what they mean. Verbs stay text too, because each
-//! protocol wants something else for a verb that it does not know.
+//! Values stay text here; [`crate::settings`] parses them. Verbs stay text too, because each protocol has
+//! its own answer to an unknown verb.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -20,13 +20,13 @@ use crate::settings::Flags;
 pub struct Line {
     /// The command's name.
     pub name: String,
-    /// The settings that were typed.
+    /// The flags of the settings.
     pub flags: Flags,
-    /// What is to be done.
+    /// The task.
     pub task: Task,
 }
 
-/// What is to be done.
+/// The command, with its own arguments.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Task {
     /// Print the token.
@@ -37,24 +37,24 @@ pub enum Task {
     Env(Dialect),
     /// Run a command with the token in its environment.
     Exec(Vec<OsString>),
-    /// Drop what is cached for this account, or for all.
+    /// Delete what is cached for this account, or for all accounts.
     Forget {
-        /// For all.
+        /// For all accounts.
         all: bool,
     },
-    /// Show what is set and what is known, without asking anybody.
+    /// Show settings, token and last failure without a request.
     Status {
         /// As JSON.
         json: bool,
     },
-    /// Go through what can be wrong.
+    /// Check what can be wrong.
     Doctor {
         /// As JSON.
         json: bool,
-        /// An exchange too.
+        /// Also do an exchange.
         online: bool,
     },
-    /// Print an ExecCredential, in that version where the caller states none.
+    /// Print an ExecCredential, in this version if the caller states none.
     Kubernetes(Option<String>),
     /// Speak git's credential protocol: the verb.
     Git(String),
@@ -64,7 +64,7 @@ pub enum Task {
     Docker(String),
     /// Speak Terraform's: the verb and the host.
     Terraform(String, Option<String>),
-    /// Set a tool up.
+    /// Configure a tool.
     Setup(Order),
     /// Store the account file.
     SetupAccount,
@@ -75,12 +75,12 @@ pub enum Task {
         /// The words, the program's name included.
         words: Vec<OsString>,
     },
-    /// Print the manual page of the program, or of that link.
+    /// Print the manual page of the program, or of a link.
     Man(Option<String>),
 }
 
 impl Task {
-    /// Whether it is one of `setup`.
+    /// True for the tasks of `setup`.
     pub fn is_setup(&self) -> bool {
         matches!(self, Self::Setup(_) | Self::SetupAccount)
     }
@@ -89,10 +89,10 @@ impl Task {
 /// This program's name.
 pub const PROGRAM: &str = "astra-credential";
 
-/// The version, the commit if it is known, and the target.
+/// The version, the commit if known, and the target.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD"), ")");
 
-/// A link is an alias: the name it has, and the word that it stands for.
+/// The links: the name of each, and the command for which it is an alias.
 pub const LINKS: [(&str, &str); 4] = [
     ("bazel-credential-astra", "bazel"),
     ("git-credential-astra", "git"),
@@ -100,7 +100,7 @@ pub const LINKS: [(&str, &str); 4] = [
     ("terraform-credentials-astra", "terraform"),
 ];
 
-/// The verbs of each protocol. An unknown verb is the adapter's business, see [`crate::protocol`].
+/// The verbs of each protocol. The adapters answer unknown verbs, see [`crate::protocol`].
 pub const VERBS: [(&str, &[&str]); 4] = [
     ("git", &["get", "store", "erase", "capability"]),
     ("bazel", &["get"]),
@@ -113,7 +113,7 @@ Provides bearer tokens for the DataStax Astra DevOps API: exchanges a service
 account for a token once, caches the token, renews it when it expires, and
 passes it to each tool by that tool's own protocol";
 
-/// Where its list of exit codes begins.
+/// The heading of the list of exit codes.
 pub const EXIT_CODES: &str = "Exit codes:\n";
 
 const MORE: &str = "\
@@ -133,7 +133,7 @@ Exit codes:
   4  Astra rejected the service account
   5  Astra cannot be reached";
 
-/// The end of each tool's help. This program cannot see that a token was revoked.
+/// The end of each tool's help.
 macro_rules! revoked {
     () => {
         "
@@ -308,13 +308,13 @@ What was done is kept in setup.json there, for --undo.";
 /// Reads the command line, the program's own name included.
 ///
 /// # Errors
-/// What clap says of it: a mistake, or the help or version that was asked for.
+/// clap's error for a mistake, or its message for `--help` and `--version`.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
     let arguments = spelled_out(arguments);
-    if let Some(line) = usual(&arguments) {
+    if let Some(line) = frequent_call(&arguments) {
         return Ok(line);
     }
-    // A command that is named first is parsed alone: the grammar of all the others is most of the work.
+    // If the first argument is a command, only that command's grammar is built, which saves most of the work.
     let first = arguments.get(1).and_then(|first| Name::find(first.to_str()?));
     let (name, mut found, before) = match first {
         Some(name) => {
@@ -373,13 +373,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Line, clap
             _ => Format::Text,
         }),
     };
-    // A setting goes before the command's name or behind it, where it counts more.
+    // Settings may be before and after the command's name. Those after it take precedence.
     Ok(Line { name, flags: flags(&mut found).or(before), task })
 }
 
-/// What tools call by the hundred, without settings: its meaning is known without a grammar, which
-/// would be a seventh of what the call does.
-fn usual(arguments: &[OsString]) -> Option<Line> {
+/// Recognises the most frequent calls without clap, if they have no flags. Building clap's `Command` would be
+/// a seventh of a warm call.
+fn frequent_call(arguments: &[OsString]) -> Option<Line> {
     let mut words = arguments.iter().skip(1).map(|word| word.to_str());
     let (name, verb, None) = (words.next()??, words.next(), words.next()) else { return None };
     let task = match (name, verb) {
@@ -393,9 +393,9 @@ fn usual(arguments: &[OsString]) -> Option<Line> {
     Some(Line { name: name.to_owned(), flags: Flags::default(), task })
 }
 
-/// Turns clap's error into an [`Error`] that may be shown and kept: the subcommand, whether `--no-cache`
-/// was given, the kind of mistake, and the names that the grammar knows. Arguments are dropped, since
-/// one may be a secret; only a flag that looks like one is named.
+/// Converts clap's error to an [`Error`] that may be shown and stored. It holds the subcommand, the flag
+/// `--no-cache`, the kind of mistake and names from the grammar. Arguments are dropped, since one may be a
+/// secret, except a flag that has the form of a flag.
 pub fn mistake(
     arguments: impl IntoIterator<Item = OsString>,
     message: &clap::Error,
@@ -424,11 +424,11 @@ pub fn shell_of_env(arguments: impl IntoIterator<Item = OsString>) -> Option<Dia
             None => {}
         }
     }
-    // In every other shell these statements fail too.
+    // The statements for sh fail in every other shell too.
     Some(Dialect::named(shell).unwrap_or(Dialect::Sh))
 }
 
-/// The kind of a mistake, the argument, and the words of the grammar that are close to it.
+/// Describes a mistake: its kind, the argument, and similar words of the grammar.
 fn problem(message: &clap::Error) -> String {
     let strings = |kind| match message.get(kind) {
         Some(ContextValue::String(word)) => std::slice::from_ref(word),
@@ -439,7 +439,7 @@ fn problem(message: &clap::Error) -> String {
         words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
     };
     let kind = message.kind();
-    // The error that this file makes itself; its text has no context.
+    // The error of `not_for_account`, which has a text and no context.
     if kind == ErrorKind::ArgumentConflict && message.context().next().is_none() {
         return message.to_string().trim_start_matches("error: ").trim_end().to_owned();
     }
@@ -469,15 +469,14 @@ fn problem(message: &clap::Error) -> String {
 /// A flag or the name of a value, without the value that follows it: `--timeout <SECONDS>` is `--timeout`.
 fn grammars_name(argument: &str) -> Option<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
-    let is_value = |c: char| c.is_ascii_uppercase() || "<>_".contains(c);
+    let is_value = |c: char| c.is_ascii_uppercase() || "<>[]_".contains(c);
     if let Some(flag) = argument.strip_prefix("--") {
         let flag = &flag[..flag.find([' ', '=']).unwrap_or(flag.len())];
         let is_flag = (1..=20).contains(&flag.len()) && flag.chars().all(is_part);
         return is_flag.then(|| format!("--{flag}"));
     }
-    let end = argument.find('>').map_or(argument.len(), |end| end + 1);
-    let name = &argument[..end];
-    (name.starts_with('<') && name.chars().all(is_value)).then(|| name.to_owned())
+    let name = &argument[..argument.find(['>', ']']).map_or(argument.len(), |end| end + 1)];
+    (name.starts_with(['<', '[']) && name.chars().all(is_value)).then(|| name.to_owned())
 }
 
 fn not_for_account() -> clap::Error {
@@ -486,11 +485,11 @@ fn not_for_account() -> clap::Error {
 }
 
 fn matches(grammar: Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    // Left to the end of the process: taking the grammar apart again is work too.
+    // Leaked on purpose: the process is about to end, and dropping a `Command` takes time.
     Box::leak(Box::new(grammar)).try_get_matches_from_mut(arguments)
 }
 
-/// `git-credential-astra get` is `astra-credential git get`.
+/// Replaces the name of a link by the command: `git-credential-astra get` becomes `astra-credential git get`.
 pub fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let called = arguments.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
@@ -501,12 +500,12 @@ pub fn spelled_out(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
     arguments
 }
 
-/// A command's name, and what is said of it.
+/// A command's name and help.
 struct Name {
     name: &'static str,
     alias: Option<&'static str>,
     about: &'static str,
-    /// Adds what is needed only when the command is called.
+    /// Adds the arguments and the long help, which only a call of this command needs.
     rest: fn(Command) -> Command,
 }
 
@@ -597,7 +596,7 @@ static NAMES: [Name; 16] = [
         let shell = Arg::new("shell").value_name("SHELL").help("The shell\n").required(true);
         let shells = ["bash", "zsh", "fish", "powershell", "elvish"];
         let shell = shell.value_parser(PossibleValuesParser::new(shells));
-        // For the script: the words of the line up to the cursor.
+        // The script passes the words of the line up to the cursor.
         let words = Arg::new("words").value_parser(ValueParser::os_string()).num_args(0..);
         command.args([shell, words.last(true).hide(true)]).after_help(COMPLETIONS)
     }),
@@ -651,7 +650,7 @@ pub fn command() -> Command {
     with_settings(command)
 }
 
-/// Settings go behind the command's name as well as before it.
+/// Adds the settings, which may be before and after the command's name.
 fn with_settings(command: Command) -> Command {
     command.next_help_heading("Settings").args(settings())
 }
@@ -699,8 +698,8 @@ fn settings() -> [Arg; 12] {
         value("config", "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
         value("cache-dir", "DIR", "The folder for cached tokens [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
-        value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
-        value("min-valid", "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]"),
+        value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]").allow_negative_numbers(true),
+        value("min-valid", "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]").allow_negative_numbers(true),
         switch("refresh", "Get a new token, even if a valid one is cached"),
         switch("no-cache", "Do not use the cache\n[env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
         switch("verbose", "Log to standard error\n[env: ASTRA_CREDENTIAL_LOG=1]").short('v'),
@@ -739,7 +738,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_sound() {
+    fn clap_accepts_the_grammar() {
         command().debug_assert();
     }
 
@@ -771,10 +770,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_without_a_grammar_means_the_same_with_it() {
+    fn frequent_calls_mean_the_same_with_and_without_clap() {
         for line in ["token", "kubernetes", "git get", "bazel get", "docker get"] {
             let words: Vec<OsString> = format!("x {line}").split(' ').map(Into::into).collect();
-            let Line { name, flags, task } = usual(&words).unwrap();
+            let Line { name, flags, task } = frequent_call(&words).unwrap();
             // The same call with a setting in it goes by the grammar.
             let verbose = parse(words.into_iter().chain(["-v".into()])).unwrap();
             assert_eq!((name, task), (verbose.name, verbose.task));
@@ -783,7 +782,7 @@ mod tests {
         for line in ["", "git", "git store", "token -v", "token token", "kubernetes get", "status"]
         {
             let words: Vec<OsString> = format!("x {line}").split(' ').map(Into::into).collect();
-            assert!(usual(&words).is_none(), "{line}");
+            assert!(frequent_call(&words).is_none(), "{line}");
         }
     }
 

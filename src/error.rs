@@ -1,8 +1,8 @@
-//! The catalogue: what happened to what, what to do next, and which exit code.
+//! The catalogue of errors: the message, the hint and the exit code of each.
 //!
-//! Message, hint and exit code are exhaustive matches next to each other, and one snapshot shows
-//! them all, so that prose is reviewed as prose. Style: lower case, no full stop, backticks around
-//! literals; a hint is an imperative that names the exact command, file or variable.
+//! Message, hint and exit code are exhaustive matches, and one snapshot shows them all for review. Style:
+//! lower case, no full stop, backticks around literals; a hint is an imperative that names the exact
+//! command, file or variable.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,26 +12,25 @@ use serde::{Deserialize, Serialize};
 pub use crate::shown::Escaped;
 use crate::shown::{self, NOT_SHOWN};
 
-/// Everything that can keep the program from answering.
+/// The errors that end a call.
 #[derive(Debug)]
 pub enum Error {
-    /// The command line does not follow the grammar. It is told in the grammar's own words; these are
-    /// for keeping.
+    /// The command line does not follow the grammar.
     Usage {
-        /// What is wrong, without what was typed.
+        /// The mistake, without any argument.
         problem: String,
         /// The command that shows the grammar.
         help: String,
     },
     /// A flag or variable has a value that cannot be used.
     Setting {
-        /// Where it was said: `--timeout` or `ASTRA_CREDENTIAL_TIMEOUT`.
+        /// The flag or variable, such as `--timeout` or `ASTRA_CREDENTIAL_TIMEOUT`.
         name: &'static str,
-        /// What was said.
+        /// Its value.
         value: String,
-        /// What is wrong with it.
+        /// The defect, as a predicate such as "is not a number".
         problem: String,
-        /// What would be right.
+        /// A description of the right value.
         wanted: &'static str,
     },
     /// The configuration file cannot be used.
@@ -40,7 +39,7 @@ pub enum Error {
         path: PathBuf,
         /// The place of the defect.
         at: Option<Position>,
-        /// What is wrong with it.
+        /// The defect.
         defect: Defect,
     },
     /// The account that was named does not exist.
@@ -63,7 +62,7 @@ pub enum Error {
         /// The configuration file that binds it.
         path: PathBuf,
     },
-    /// No account file is named, and there is no home to look in.
+    /// No account file is named, and without a home there is no default.
     AccountUnnamed,
     /// The path of the account file names no file and is not certainly a path: it may be the account
     /// itself.
@@ -87,27 +86,27 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// The account file is open to others.
+    /// Other users may read or change the account file.
     AccountExposed {
         /// The account file.
         path: PathBuf,
-        /// What is open: `may be read by everybody (mode 0644)`.
+        /// The permission, as a predicate: `may be read by everybody (mode 0644)`.
         exposure: String,
-        /// What to do, as an imperative.
+        /// The hint, as an imperative.
         fix: String,
     },
-    /// The account file holds something else.
+    /// The content of the account file is not an account.
     AccountMalformed {
         /// The account file.
         path: PathBuf,
-        /// What is missing or wrong in it; never what it contains.
+        /// The defect, without any part of the content.
         defect: Malformed,
     },
-    /// The exchange brought no token.
+    /// The exchange failed.
     Exchange {
-        /// What happened.
+        /// The error.
         error: ExchangeError,
-        /// Set when an earlier call was told so, and Astra was not asked again.
+        /// Set if this is the cached failure of an earlier call, and no request was sent.
         remembered: Option<Remembered>,
         /// The account file.
         account: PathBuf,
@@ -116,14 +115,14 @@ pub enum Error {
         /// The field of the account that has blanks at its ends.
         padded: Option<&'static str>,
     },
-    /// A host has refused the last tokens, and gets none for a while.
+    /// A host has refused two tokens in a row, and gets none until the pause is over.
     Refused {
         /// The host.
         host: String,
-        /// Seconds until it gets a token again.
+        /// Seconds until the pause is over.
         wait: i64,
     },
-    /// The cached token could not be dropped.
+    /// The cached token could not be deleted.
     Forget {
         /// The cache's folder.
         dir: PathBuf,
@@ -134,28 +133,28 @@ pub enum Error {
     Request {
         /// The protocol's name.
         protocol: &'static str,
-        /// What is wrong with the request.
+        /// The defect of the request.
         problem: String,
     },
-    /// The caller asks for another host's credential, in a protocol that calls that a failure.
+    /// No account is configured for the host, and the protocol treats that as a failure.
     NotOurs {
         /// The protocol's name.
         protocol: &'static str,
         /// The host, if the caller names one.
         host: Option<String>,
     },
-    /// The caller's request has a URL of a form that gets no token, whatever its host.
+    /// The URL in the caller's request has a form that gets no token, such as one with a user name.
     Url {
         /// The protocol's name.
         protocol: &'static str,
         /// The part of the request, such as "the URI".
         part: &'static str,
-        /// What is wrong with it, as a predicate.
+        /// The defect, as a predicate.
         why: &'static str,
     },
-    /// Docker's configuration names this helper for a host that no account is for.
+    /// Docker's configuration names this helper for a host without an account.
     Unbound {
-        /// The server, as Docker names it.
+        /// The server, as Docker writes it.
         server: String,
         /// Its host.
         host: Option<String>,
@@ -171,42 +170,42 @@ pub enum Error {
         program: String,
         /// Why not.
         why: String,
-        /// Whether there is no such command.
+        /// True if the command was not found.
         is_missing: bool,
     },
     /// The answer could not be written to standard output.
     Output(String),
-    /// A tool is to be set up for no host.
+    /// `setup` for a tool was called without a host.
     HostUnnamed {
         /// The tool.
         tool: &'static str,
     },
-    /// A file that setup would edit holds something else.
+    /// A file that `setup` would edit cannot be parsed.
     Unparsable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect, as a predicate.
         defect: String,
     },
-    /// A place that setup would fill is filled otherwise.
+    /// The place of an edit of `setup` has another content.
     Taken {
         /// The file.
         path: PathBuf,
-        /// What is in it.
+        /// The content, as a predicate such as "names `other` for `h`".
         problem: String,
     },
-    /// A host is to be bound to an account, and is bound to another.
+    /// `setup` would bind a host that is bound to another account.
     HostBound {
         /// The host.
         host: String,
         /// The account to which it is bound.
         account: String,
-        /// The account to which it was to be bound.
+        /// The account that `setup` was called for.
         named: String,
         /// The configuration file that binds it.
         path: PathBuf,
     },
-    /// A host is to be bound to an account that only the machine's configuration file has.
+    /// `setup` would bind a host to an account that only the machine's configuration file has.
     MachineAccount {
         /// The account.
         name: String,
@@ -215,19 +214,19 @@ pub enum Error {
         /// The machine's configuration file.
         path: PathBuf,
     },
-    /// A flag is given to `setup` for a tool, and cannot be kept there.
+    /// `setup` for a tool got a flag that it does not write into the tool's configuration.
     NotKept {
         /// The flag.
         flag: &'static str,
-        /// Where its value can be kept.
+        /// The hint: a place for the value.
         fix: String,
     },
-    /// Another set-up holds the lock.
+    /// Another `setup` process holds the lock.
     SetupLocked {
         /// The lock's file.
         path: PathBuf,
     },
-    /// root is to set something up in the home of another user.
+    /// root called `setup` with the home of another user.
     ForeignHome {
         /// The home.
         home: PathBuf,
@@ -238,7 +237,7 @@ pub enum Error {
     ToolFailed {
         /// The command.
         command: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// A file or link of a tool's cannot be written.
@@ -248,7 +247,7 @@ pub enum Error {
         /// The system's reason.
         why: String,
     },
-    /// Another account's file is where a new one is to be stored.
+    /// The place for a new account file has the file of another account.
     AccountKept {
         /// The account file.
         path: PathBuf,
@@ -257,42 +256,42 @@ pub enum Error {
     },
 }
 
-/// What is wrong with a configuration file. It holds no value from the file, since one may be a secret.
+/// The defects of a configuration file. None holds a value from the file, since one may be a secret.
 #[derive(Debug)]
 pub enum Defect {
-    /// It was named and does not exist.
+    /// The named file does not exist.
     Missing,
     /// It cannot be read, for the system's reason.
     Unreadable(String),
     /// It is a folder, a pipe or a device.
     NotRegular,
-    /// Others may change it.
+    /// Other users may change it.
     Exposed {
-        /// What is open: `may be changed by everybody (mode 0666)`.
+        /// The permission, as a predicate: `may be changed by everybody (mode 0666)`.
         exposure: String,
-        /// What to do, as an imperative.
+        /// The hint, as an imperative.
         fix: String,
     },
     /// It is larger than any configuration.
     TooLarge,
     /// It is not UTF-8.
     NotText,
-    /// It holds nothing.
+    /// It is empty.
     Empty,
     /// It does not follow the grammar of JSON with comments.
     NotJson,
     /// It is JSON, but not an object.
     NotObject,
-    /// A key that has no meaning there.
+    /// It has an unknown key.
     UnknownKey {
         /// The key, if it is safe to show.
         key: Option<String>,
         /// The key that is most likely meant.
         nearest: Option<&'static str>,
-        /// The keys that have a meaning there.
+        /// The keys that are known there.
         known: &'static [&'static str],
     },
-    /// A key stands twice in one object.
+    /// An object has a key twice.
     KeyTwice {
         /// The key, if it is safe to show.
         key: Option<String>,
@@ -308,15 +307,20 @@ pub enum Defect {
     Value {
         /// Its key.
         key: &'static str,
-        /// What is wrong with it.
+        /// The defect, as a predicate.
         problem: &'static str,
-        /// What would be right.
+        /// A description of the right value.
         wanted: &'static str,
     },
     /// An account's name cannot be used.
     Name {
-        /// What is wrong with it.
+        /// The defect, as a predicate.
         problem: &'static str,
+    },
+    /// More hosts are bound than a file may bind.
+    TooManyHosts {
+        /// The most that a file may bind.
+        most: usize,
     },
     /// One host is bound to two accounts.
     HostTwice {
@@ -327,7 +331,7 @@ pub enum Defect {
     },
 }
 
-/// A place in a text, counted from 1.
+/// A position in a text, counted from 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Position {
     /// The line.
@@ -337,7 +341,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of the byte at `offset`.
+    /// The position of the byte at `offset`.
     pub fn in_text(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -348,43 +352,43 @@ impl Position {
     }
 }
 
-/// Why the content of an account file is no account.
+/// The defect of an account file's content.
 #[derive(Debug)]
 pub struct Malformed {
-    /// Completes "the account file …".
+    /// The defect, as a predicate: completes "the account file …".
     pub what: String,
-    /// What to do.
+    /// The hint.
     pub fix: &'static str,
 }
 
-/// How long ago an exchange failed, and for how long that is remembered.
+/// The times of a cached failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Remembered {
-    /// Seconds since Astra was asked.
+    /// Seconds since the exchange failed.
     pub ago: i64,
-    /// Seconds until it will be asked again.
+    /// Seconds until the next exchange.
     pub wait: i64,
 }
 
-/// Why an exchange brought no token. It is remembered beside the token, so it holds no secret.
+/// The error of an exchange. It is stored in the cache entry and holds no secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ExchangeError {
-    /// What kind of error.
+    /// The kind of error.
     pub kind: ExchangeErrorKind,
-    /// The API base that was asked.
+    /// The API base.
     pub api: String,
-    /// What the server or the system said, already made safe to show; may be empty.
+    /// The server's or the system's message, safe to show. May be empty.
     pub detail: String,
-    /// The proxy in between, as `host:port`.
+    /// The proxy, as `host:port`.
     pub proxy: Option<String>,
-    /// Seconds for which the server asked to be left alone.
+    /// The server's `Retry-After`, in seconds.
     pub retry_after: Option<i64>,
 }
 
 /// The kinds of [`ExchangeError`].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum ExchangeErrorKind {
-    /// 400, 401 or 403: Astra refuses this service account, or this machine.
+    /// 400, 401 or 403: Astra rejects this service account or this machine.
     Rejected(u16),
     /// 404 or 410: there is no such endpoint.
     Gone(u16),
@@ -394,41 +398,41 @@ pub enum ExchangeErrorKind {
     Unavailable(u16),
     /// Any other status.
     Unexpected(u16),
-    /// An answer that holds no usable token.
+    /// An answer without a usable token.
     Unusable,
     /// The server's certificate is not trusted.
     Untrusted,
     /// The certificates to trust cannot be read.
     Authorities,
-    /// The proxy's address makes no sense.
+    /// The proxy's URL is malformed.
     Proxy,
-    /// No answer within the deadline.
+    /// No answer before the deadline.
     TimedOut,
     /// No connection.
     Unreachable,
-    /// Another process has been asking Astra for as long as this one was willing to wait.
+    /// Another process was still doing the exchange at this process's deadline.
     Waited,
-    /// The proxy wants a user name and a password, or others than it was given.
+    /// The proxy requires a user name and a password, or rejected those in its URL.
     ProxyLogin,
     /// The server's certificate has expired, or is not valid yet.
     Expired,
     /// The server's certificate is for another host.
     WrongHost,
-    /// The server's certificate is of a kind that is not accepted from anybody.
+    /// The server's certificate is of a kind that is never accepted.
     UnfitCertificate,
-    /// The server wants a client certificate.
+    /// The server requires a client certificate.
     ClientCertificate,
-    /// The server speaks TLS only in ways that are no longer accepted.
+    /// The server offers only versions or cipher suites of TLS that are too old.
     OldTls,
 }
 
 impl ExchangeError {
-    /// Whether Astra said no. Anything else may pass, and must not cost a token that is still valid.
+    /// True if Astra rejected the account. Any other error may pass, and does not delete a valid token.
     pub fn is_rejection(&self) -> bool {
         matches!(self.kind, ExchangeErrorKind::Rejected(_))
     }
 
-    /// Whether nobody was asked: the cause is a setting on this machine.
+    /// True if no request was sent, because of a setting or a lock on this machine.
     pub fn is_local(&self) -> bool {
         matches!(
             self.kind,
@@ -437,7 +441,7 @@ impl ExchangeError {
     }
 }
 
-/// What happened to what.
+/// The message.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -580,6 +584,7 @@ impl fmt::Display for Defect {
                 write!(f, "has a value for `{key}` that {problem}")
             }
             Self::Name { problem } => write!(f, "has an account whose name {problem}"),
+            Self::TooManyHosts { most } => write!(f, "binds more than {most} hosts"),
             Self::HostTwice { host, accounts: [one, other] } => {
                 write!(f, "binds the host `{host}` to the accounts `{one}` and `{other}`")
             }
@@ -597,7 +602,7 @@ impl Defect {
             Self::Unreadable(_) => "let this user read it".to_owned(),
             Self::NotRegular => "put a regular file in its place".to_owned(),
             Self::Exposed { exposure: _, fix } => fix.clone(),
-            Self::TooLarge => "remove from it what is no configuration".to_owned(),
+            Self::TooLarge => "remove everything from it that is not configuration".to_owned(),
             Self::NotText => "save it as UTF-8".to_owned(),
             Self::Empty => "write `{}` into it, or remove it".to_owned(),
             Self::NotJson => {
@@ -617,6 +622,9 @@ impl Defect {
             Self::WrongType { key: _, wanted } => format!("make it {wanted}"),
             Self::Value { wanted, .. } => format!("set it to {wanted}"),
             Self::Name { .. } => "rename it, and its account file `NAME.json` too".to_owned(),
+            Self::TooManyHosts { most } => {
+                format!("remove the hosts that no tool asks for; a file may bind {most}")
+            }
             Self::HostTwice { .. } => "leave it with one of the two".to_owned(),
         }
     }
@@ -670,10 +678,13 @@ impl fmt::Display for ExchangeError {
 }
 
 impl Error {
-    /// What to do next.
+    /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
-        let bind = |tool, host: &Option<String>| {
-            let host = host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted);
+        let named = |host: &Option<String>| {
+            host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted)
+        };
+        let bind = |tool: &str, host: &Option<String>| {
+            let host = named(host);
             format!(
                 "if it takes tokens of Astra, run `astra-credential setup {tool} --host {host}`, or \
                  name it in `ASTRA_CREDENTIAL_HOSTS`"
@@ -681,14 +692,18 @@ impl Error {
         };
         match self {
             Self::Usage { help, .. } => {
-                format!("compare what is typed, or configured in the tool, with `{help}`")
+                format!("compare the command line, or the tool's configuration, with `{help}`")
             }
             Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
             Self::Config { defect, .. } => defect.hint(),
             Self::AccountUnknown { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::AccountUnknown { name, .. } => {
-                format!("run `astra-credential setup account --account {}`", shown::redacted(name))
-            }
+            Self::AccountUnknown { name, source, .. } => match shown::value(name) {
+                Some(name) => format!("run `astra-credential setup account --account {name}`"),
+                None => format!(
+                    "set `{source}` to the name of an account, such as `prod`; a secret belongs in the \
+                     account file"
+                ),
+            },
             Self::Bound { path, .. } => format!(
                 "leave the account out, or bind the host to the other account in {}",
                 shown::path(path)
@@ -743,13 +758,13 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { protocol: "bazel", host } => bind("bazel", host),
+            Self::NotOurs { protocol: "kubernetes", host } => format!(
+                "if it takes tokens of Astra, run `astra-credential setup kubectl --host {}`, with the \
+                 `--account NAME` of the kubeconfig's user if that has one",
+                named(host)
+            ),
+            Self::NotOurs { protocol, host } => bind(protocol, host),
             Self::Unbound { host, .. } => bind("docker", host),
-            Self::NotOurs { .. } => {
-                "name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes \
-                 tokens of Astra"
-                    .to_owned()
-            }
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
@@ -759,9 +774,9 @@ impl Error {
             Self::HostUnnamed { .. } => {
                 "name the host that takes tokens of Astra with `--host HOST[:PORT]`".to_owned()
             }
-            Self::Unparsable { .. } => "mend it or move it away, and try again".to_owned(),
+            Self::Unparsable { .. } => "correct it or move it away, and try again".to_owned(),
             Self::Taken { .. } => {
-                "`setup` replaces only what it wrote itself: take it out by hand, and try again"
+                "`setup` replaces only its own entries: remove this one by hand, and try again"
                     .to_owned()
             }
             Self::HostBound { host, account, path, .. } => format!(
@@ -814,7 +829,7 @@ impl Error {
             | Self::AccountUnknown { .. }
             | Self::Bound { .. }
             | Self::HostUnnamed { .. } => 2,
-            // As a shell says it.
+            // The exit codes of a shell.
             Self::Command { is_missing: true, .. } => 127,
             Self::Command { is_missing: false, .. } => 126,
             Self::AccountUnnamed
@@ -942,11 +957,11 @@ impl ExchangeError {
     }
 }
 
-/// How the user name and password in a proxy's URL are written.
+/// The encoding of the user name and password in a proxy's URL.
 const ENCODED: &str =
     "with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`";
 
-/// Where in a JSON text an error lies; serde's own words may quote the text.
+/// Describes an error in a JSON text by its position. serde's own message may quote the text.
 pub fn json_defect(error: &serde_json::Error) -> String {
     let what = if error.is_data() { "not of this form" } else { "not JSON" };
     format!("{what} at line {}, column {}", error.line(), error.column())
@@ -1043,6 +1058,7 @@ mod tests {
                 wanted: "the API's base without `/v2`",
             }),
             config_at(Defect::Name { problem: "is not 1 to 64 letters, digits, `-` and `_`" }),
+            config_at(Defect::TooManyHosts { most: 1_000 }),
             config_at(Defect::HostTwice {
                 host: "git.example.com".to_owned(),
                 accounts: ["default".to_owned(), "prod".to_owned()],
@@ -1055,6 +1071,11 @@ mod tests {
             Error::AccountUnknown {
                 name: "test".to_owned(),
                 source: "ASTRA_CREDENTIAL_ACCOUNT".to_owned(),
+                nearest: None,
+            },
+            Error::AccountUnknown {
+                name: "7d81c5e2-40b9-4f6a-8c3e-91f0a2b7d64e".to_owned(),
+                source: "--account".to_owned(),
                 nearest: None,
             },
             Error::Bound {
@@ -1190,7 +1211,7 @@ mod tests {
         });
         insta::assert_snapshot!(lines.join("\n"), @r#"
         the command line cannot be used: unexpected argument found: `--hst`
-          hint: compare what is typed, or configured in the tool, with `astra-credential git --help`
+          hint: compare the command line, or the tool's configuration, with `astra-credential git --help`
           exit code 2
         `--timeout` is `soon`, which is not a number
           hint: set `--timeout` to seconds, such as `30`
@@ -1208,7 +1229,7 @@ mod tests {
           hint: run `chmod go-w /config.json`
           exit code 2
         the configuration file `/config.json` is larger than 1 MiB
-          hint: remove from it what is no configuration
+          hint: remove everything from it that is not configuration
           exit code 2
         the configuration file `/config.json` is not UTF-8
           hint: save it as UTF-8
@@ -1246,6 +1267,9 @@ mod tests {
         the configuration file `/config.json` has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 3, column 5
           hint: rename it, and its account file `NAME.json` too
           exit code 2
+        the configuration file `/config.json` binds more than 1000 hosts at line 3, column 5
+          hint: remove the hosts that no tool asks for; a file may bind 1000
+          exit code 2
         the configuration file `/config.json` binds the host `git.example.com` to the accounts `default` and `prod` at line 3, column 5
           hint: leave it with one of the two
           exit code 2
@@ -1254,6 +1278,9 @@ mod tests {
           exit code 2
         there is no account `test`, which `ASTRA_CREDENTIAL_ACCOUNT` names
           hint: run `astra-credential setup account --account test`
+          exit code 2
+        there is no account (not shown: it may hold a secret), which `--account` names
+          hint: set `--account` to the name of an account, such as `prod`; a secret belongs in the account file
           exit code 2
         the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
           hint: leave the account out, or bind the host to the other account in `/config.json`
@@ -1364,7 +1391,7 @@ mod tests {
           hint: if it takes tokens of Astra, run `astra-credential setup bazel --host cache.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
-          hint: name the host with `--host HOST[:PORT]` or `ASTRA_CREDENTIAL_HOSTS` if it takes tokens of Astra
+          hint: if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, with the `--account NAME` of the kubeconfig's user if that has one
           exit code 1
         bazel: the URI names a user in front of the host, and gets no token
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured
@@ -1382,10 +1409,10 @@ mod tests {
           hint: name the host that takes tokens of Astra with `--host HOST[:PORT]`
           exit code 2
         `/config.json` is not UTF-8, and is left as it is
-          hint: mend it or move it away, and try again
+          hint: correct it or move it away, and try again
           exit code 1
         `/config.json` names `other` for `h`
-          hint: `setup` replaces only what it wrote itself: take it out by hand, and try again
+          hint: `setup` replaces only its own entries: remove this one by hand, and try again
           exit code 1
         `git.example.com` is bound to the account `default`, not to `prod`
           hint: name `--account default`, or take `git.example.com` out of its hosts in `/config.json` first

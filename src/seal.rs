@@ -1,9 +1,8 @@
-//! Encrypts and authenticates a cache entry, so that a copy of the cache without the account file
-//! is worth nothing.
+//! Encrypts and authenticates cache entries. Without the account file, a copy of the cache cannot be read.
 //!
 //! HKDF-SHA256 (RFC 5869) over the client secret gives the key and the entry's file name;
 //! ChaCha20-Poly1305 (RFC 8439) seals. API base, client id and client name take part in the
-//! derivation: another identity, or a rotated secret, is another entry.
+//! derivation, so each identity and each secret has an entry of its own.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -48,13 +47,13 @@ impl Seal {
         Some(Self { secret, key, name })
     }
 
-    /// The name under which the entry is kept, in hexadecimal. It tells nothing of the account.
+    /// The file name of the entry, in hexadecimal. It reveals nothing about the account.
     pub fn name(&self) -> String {
         hexadecimal(&self.name)
     }
 
-    /// A digest of `text`, in hexadecimal. Without the client secret it can neither be undone nor
-    /// compared with that of a guess.
+    /// A keyed digest of `text`, in hexadecimal. Without the client secret it can be neither reversed nor
+    /// compared with the digest of a guess.
     pub fn digest(&self, text: &str) -> Option<String> {
         let mut digest = [0; NAME_LENGTH];
         derive(&self.secret, b"digest", &[text], &mut digest)?;
@@ -70,7 +69,7 @@ impl Seal {
         Some([nonce.as_slice(), content.as_slice()].concat())
     }
 
-    /// Opens what [`Seal::seal`] made, in place; `None` for anything else.
+    /// Opens the output of [`Seal::seal`] in place; `None` for anything else.
     pub fn open<'a>(&self, sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
         let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
@@ -84,7 +83,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// Each part goes in behind its length, so that no two lists of parts read alike.
+/// Derives bytes from the secret. Each part is preceded by its length, so that two lists of parts never give
+/// the same input.
 fn derive<const N: usize>(
     secret: &Prk,
     purpose: &[u8],
@@ -103,8 +103,8 @@ fn derive<const N: usize>(
     secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
 }
 
-/// A random number, for jitter and for the names of temporary files; the same one always when the
-/// system has none, which costs spread and not correctness.
+/// A random number, for jitter and for the names of temporary files. If the system has no random numbers, it
+/// is always the same; nothing depends on that for correctness.
 pub fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = SystemRandom::new().fill(&mut bytes);

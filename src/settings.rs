@@ -14,8 +14,8 @@
 //!
 //! A setting comes from its flag, or else its variable, the account's entry, the top level of the
 //! user's file, that of the machine's file, or the default. Two keys of an entry count before their
-//! variables, since the variables know nothing of accounts: `api_url`, the place where the account's
-//! secret is sent, and `ca_file`, the authorities that are trusted there. For the same reason
+//! variables, since the variables do not belong to an account: `api_url`, the server that the account's
+//! secret is sent to, and `ca_file`, the authorities that are trusted for it. For the same reason
 //! `ASTRA_API_URL` does not count for an account that neither is `default` nor was chosen by a
 //! variable.
 //!
@@ -62,7 +62,7 @@ pub struct Configuration<'a> {
     folders: Folders,
     /// The files that were read; the first counts most.
     files: Vec<File>,
-    /// Whether a file exists.
+    /// True if a file exists.
     exists: &'a dyn Fn(&Path) -> bool,
     /// The hosts of `--host` or `ASTRA_CREDENTIAL_HOSTS`.
     further_hosts: Sourced<Vec<Host>>,
@@ -304,6 +304,14 @@ pub fn read_files(
     files.filter_map(|path| file::read(&path, home.as_deref()).transpose()).collect()
 }
 
+/// Checks what is to be written into the configuration file at `path`.
+///
+/// # Errors
+/// [`Error::Config`]: the content has a defect.
+pub fn check_file(content: &[u8], path: &Path, env: &Environment<'_>) -> Result<(), Error> {
+    file::check(content, path, home(env).as_deref()).map(drop)
+}
+
 /// The configuration file that `--config` or `ASTRA_CREDENTIAL_CONFIG` names.
 ///
 /// # Errors
@@ -414,7 +422,7 @@ impl<'a> Configuration<'a> {
         self.resolve(Sourced::default_of(ChosenAccount::Named(name.to_owned())))
     }
 
-    /// The account to which a configuration file binds `host`, whatever flags and variables say.
+    /// The account to which a configuration file binds `host`. Flags and variables are ignored.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         self.binding(host).map(|bound| bound.name)
     }
@@ -642,7 +650,7 @@ impl<'a> Configuration<'a> {
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
-    /// Whether a flag or a variable names it.
+    /// True if a flag or a variable names it.
     pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,
@@ -767,8 +775,8 @@ impl Configuration<'_> {
         self.files.iter().map(|file| &*file.path)
     }
 
-    /// The settings of every account, the chosen one first; if a flag names an account, only that one. `stored`
-    /// are the names of the account files in the configuration folder.
+    /// The settings of every account, the chosen one first; if a flag names an account, only that one.
+    /// `stored` are the names of the account files in the configuration folder.
     ///
     /// # Errors
     /// An account is unknown, or a setting cannot be used.
@@ -846,9 +854,22 @@ impl Configuration<'_> {
             None => Sourced::default_of(DEFAULT_ACCOUNT.to_owned()),
         };
         let name = account.value.clone();
-        let is_named = !matches!(account.source, Source::Default);
-        if !may_be_new {
-            self.account_file(&account.map(ChosenAccount::Named), self.entry(&name))?;
+        let source = account.source.clone();
+        let is_named = !matches!(source, Source::Default);
+        let known = self.account_file(&account.map(ChosenAccount::Named), self.entry(&name));
+        match (known, source) {
+            (Err(unknown), _) if !may_be_new => return Err(unknown),
+            (Err(_), Source::Flag(said) | Source::Variable(said))
+                if !shown::is_usable_name(&name) =>
+            {
+                return Err(Error::Setting {
+                    name: said,
+                    value: name,
+                    problem: "may be a secret and not the name of an account".to_owned(),
+                    wanted: "a name made of words, such as `prod` or `team-eu2`",
+                });
+            }
+            _ => {}
         }
         Ok(NamedAccount {
             file: self.file_of(&name),
@@ -919,7 +940,8 @@ impl Configuration<'_> {
         &self.further_hosts
     }
 
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`, which …".
+    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
+    /// which …".
     ///
     /// # Errors
     /// A variable cannot be used.
@@ -1697,7 +1719,7 @@ mod tests {
             }
         }
 
-        /// The promise: whatever variables say, a bound host gets its own account or none.
+        /// With any variables, a bound host gets its own account or none.
         #[test]
         fn no_variable_moves_a_bound_host(
             account in sometimes(&["default", "prod", "alone", "one"]),

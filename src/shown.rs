@@ -1,14 +1,13 @@
-//! Values that the program was given, made safe to show and to keep.
+//! Values from flags, variables and files, made safe to show and to store.
 //!
-//! People put the account itself, or a token, where a path, a host or a duration belongs, and in every
-//! spelling: quoted, as base64, with a name in front. No test for a secret finds them all. A value is
-//! therefore shown if it is certainly something else, and only then. `tests/cli/spellings.rs` lists the
-//! spellings that were seen.
+//! Users put the account itself, or a token, in the place of a path, a host or a duration, and in every
+//! spelling: quoted, in base64, after a name. No test recognises all of them. So a value is shown only if it
+//! certainly is something else. `tests/cli/spellings.rs` lists the known spellings.
 
 use std::fmt;
 use std::path::{Component, Path};
 
-/// Stands in place of a value.
+/// The note in place of a value that is not shown.
 pub const NOT_SHOWN: &str = "(not shown: it may hold a secret)";
 
 /// A name of a file or folder longer than this may be a secret.
@@ -31,16 +30,20 @@ pub fn quoted(value: &str) -> String {
     self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
 }
 
-/// The value of a setting, if it is safe to show. A comma separates the parts of a list.
+/// The value of a setting, if it is safe to show. A comma separates the hosts of a list.
 pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
         return Some(Escaped(value).to_string());
     }
-    let part = |part: &str| {
-        let is_shown = is_plain(part) || is_host(part);
-        if is_shown { Some(part.to_owned()) } else { url(part) }
-    };
-    let parts: Option<Vec<_>> = value.split(", ").map(part).collect();
+    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
+    if is_plain(value) {
+        return Some(value.to_owned());
+    }
+    // Short words and numbers in a list may be a secret in pieces.
+    let is_list = value.contains(", ");
+    let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
+    let parts: Option<Vec<_>> =
+        value.split(", ").map(|text| part(text).filter(|_| !is_list || !is_bare(text))).collect();
     parts.map(|parts| parts.join(", "))
 }
 
@@ -64,13 +67,13 @@ pub fn file(name: &Path) -> String {
     if is_command(&name) { name.into_owned() } else { redacted(&name) }
 }
 
-/// Whether a name is one that commands have: words in lower case.
+/// True for a name that a command may have: words in lower case.
 fn is_command(name: &str) -> bool {
     name.len() <= 32 && is_ordinary(name) && !name.contains(char::is_uppercase)
 }
 
-/// Whether a path is certainly one: what of it does not exist has ordinary names. A relative path of which
-/// nothing exists begins with `./` or has a usual extension.
+/// True if a text certainly is a path: the part that does not exist has ordinary names. A relative path
+/// without an existing part must also begin with `./` or have a usual extension.
 pub fn is_path(path: &Path) -> bool {
     let Some((rest, is_anchored)) = missing_part(path) else {
         return true;
@@ -82,9 +85,15 @@ pub fn is_path(path: &Path) -> bool {
     has_ordinary_names(rest) && (is_anchored || is_file())
 }
 
-/// Whether a path may be made or written into a configuration: a value that holds a secret must not
-/// become the name of a folder. More is taken than [`is_path`] shows: ordinary names wherever they are,
-/// and unusual ones below a folder that exists.
+/// True if a new account may have this name, which becomes the name of its file: the name is short or
+/// consists of words.
+pub fn is_usable_name(name: &str) -> bool {
+    name.len() <= 24 || has_few_digits(name) && name.split(['-', '_']).all(is_word)
+}
+
+/// True if a path may be created, or written into a configuration: a secret must not become the name of a
+/// folder. Accepts more than [`is_path`]: ordinary names everywhere, and unusual names below an existing
+/// folder.
 pub fn is_usable_path(path: &Path) -> bool {
     let Some((rest, _)) = missing_part(path) else {
         return true;
@@ -102,8 +111,8 @@ pub fn is_usable_path(path: &Path) -> bool {
     has_ordinary_names(rest) || is_below_a_folder && is_unusual()
 }
 
-/// The part of a path that does not exist, and whether the path has a known beginning: a folder that
-/// exists, `.` or `~`. `None` if all of it exists.
+/// The part of a path that does not exist, and true if the path begins with an existing folder, `.` or `~`.
+/// `None` if the whole path exists.
 fn missing_part(path: &Path) -> Option<(&Path, bool)> {
     let exists = |path: &&Path| path.symlink_metadata().is_ok();
     match path.ancestors().find(exists) {
@@ -124,26 +133,29 @@ fn has_ordinary_names(path: &Path) -> bool {
     })
 }
 
-/// Whether a name is made of words, and of few digits behind them: nothing that was drawn at random.
+/// True if a name consists of words and a few digits, unlike a random string.
 fn is_ordinary(name: &str) -> bool {
-    let digits = name.bytes().filter(u8::is_ascii_digit).count();
-    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && digits <= MOST_DIGITS;
+    let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && has_few_digits(name);
     is_short && name.split(['.', '-', '_', '+']).all(is_word)
 }
 
-/// Letters, then digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase` of syllables.
+fn has_few_digits(name: &str) -> bool {
+    name.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
+}
+
+/// True for letters followed by digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase`.
 fn is_word(word: &str) -> bool {
     let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
     if letters.len() > 20 || !letters.bytes().all(|b| b.is_ascii_alphabetic()) {
         return false;
     }
     let is_upper = letters.len() <= 12 && letters.bytes().all(|b| b.is_ascii_uppercase());
-    // Behind each capital.
+    // The letters after each capital.
     let mut syllables = letters.split(|c: char| c.is_ascii_uppercase()).skip(1);
     is_upper || syllables.all(|rest| rest.len() >= 2)
 }
 
-/// A number, a duration, or a short word: too short for an account or a token.
+/// True for a number, a duration or a short word, which is too short for an account or a token.
 fn is_plain(value: &str) -> bool {
     let is_part = |part: &str| {
         let number = part.trim_start_matches(['-', '+']);
@@ -155,7 +167,7 @@ fn is_plain(value: &str) -> bool {
     value.len() <= 16 && value.split(' ').all(is_part)
 }
 
-/// A host as it stands in a URL, its port included.
+/// True for a host with an optional port, as in a URL.
 fn is_host(text: &str) -> bool {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return true;
@@ -173,7 +185,7 @@ fn is_host(text: &str) -> bool {
         is_ordinary(label) || !label.is_empty() && label.len() <= 20 && label.bytes().all(plain)
     };
     let is_name = match name.rsplit_once('.') {
-        // Of the hosts that Astra gives out, each begins with a UUID.
+        // The host of each Astra database begins with a UUID.
         Some((below, "com")) if below.ends_with(".datastax") => {
             below.split('.').all(|label| is_label(label) || is_uuid_of_a_database(label))
         }
@@ -189,10 +201,10 @@ fn is_port(port: &str) -> bool {
     port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether a host may be written into a configuration: a label of its own is short, and a name of several
-/// ends as domains do. A secret that consists of letters, digits and hyphens has the form of a host too.
+/// True if a host may be written into a configuration: a single label is short, or the last label is a
+/// top-level domain. Without these rules a secret of letters, digits and hyphens would be a host.
 pub fn is_usable_host(text: &str) -> bool {
-    // The cheap questions first: a warm call asks them of each host of the configuration file.
+    // The cheap checks come first: a warm call does them for each host of the configuration file.
     let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
     let has_form = match name.rfind('.') {
@@ -207,7 +219,7 @@ pub fn is_usable_host(text: &str) -> bool {
     has_form && is_port(port) || is_host(text)
 }
 
-/// `3f2a9c1b-…-eu-west-1`: a UUID and the region behind it, which no client secret has.
+/// True for a UUID with a region after it, such as `3f2a9c1b-…-eu-west-1`. No client secret has that form.
 fn is_uuid_of_a_database(label: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     label.split_at_checked(36).is_some_and(|(uuid, region)| {
@@ -215,7 +227,7 @@ fn is_uuid_of_a_database(label: &str) -> bool {
     })
 }
 
-/// A URL without user, password and query; `None` if it is not certainly one.
+/// A URL without user, password and query; `None` if the text is not certainly a URL.
 fn url(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     if !["http", "https", "socks4", "socks5", "socks5h"].contains(&scheme) {
@@ -266,6 +278,20 @@ mod tests {
             assert!(path(Path::new(&value)).starts_with("(not shown"), "{what}");
             assert_eq!(command(&value), NOT_SHOWN, "{what}");
             assert!(!is_usable_path(Path::new(&value)), "{what}");
+            assert!(!is_usable_name(&value), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_account_may_have_a_name_of_words_or_a_short_one() {
+        for name in [
+            "prod",
+            "A-b_9",
+            "vhLkzQnWXbJmTYrGsPdCfAoE",
+            "platform-team-staging-eu-west-1-read-only",
+            "0123456789",
+        ] {
+            assert!(is_usable_name(name), "{name}");
         }
     }
 
@@ -296,9 +322,9 @@ mod tests {
         }
     }
 
-    /// What people do put there.
+    /// Values that users put into settings.
     #[test]
-    fn what_is_certainly_something_else_is_shown() {
+    fn a_value_that_is_certainly_no_secret_is_shown() {
         let values = [
             "30",
             "-1",
@@ -369,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_is_a_path_whatever_its_name_is() {
+    fn an_existing_file_is_a_path_even_with_an_unusual_name() {
         let folder = tempfile::tempdir().unwrap();
         let odd = folder.path().join(spellings::SECRET);
         assert!(!is_path(&odd) && is_usable_path(&odd));
@@ -380,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_made_may_have_an_unusual_name_below_a_folder() {
+    fn a_path_that_is_created_may_have_an_unusual_name_below_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["9f86d081884c7d659a2feaa0c55ad015", "Jürgen's".trim_end_matches("'s"), "a b"]
         {
@@ -393,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_cannot_steer_a_terminal() {
+    fn control_characters_in_foreign_text_are_escaped() {
         let shown = Escaped("a\u{1b}[2J\r\n\u{202e}b\u{200b}é").to_string();
         assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
     }

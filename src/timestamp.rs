@@ -1,8 +1,8 @@
-//! Unix seconds in, RFC 3339 out: the only place that reads the clock.
+//! Times: read from the clock, stored as Unix seconds, written as RFC 3339. Only this module reads the
+//! clock.
 //!
-//! The life of a token is counted in whole seconds, because that is what the protocols carry: Bazel
-//! drops a whole reply over a fractional second. A [`Moment`] is finer, and only tells which of two
-//! events was first.
+//! A [`Timestamp`] has whole seconds, as the protocols do: Bazel drops a reply with a fraction of a second.
+//! A [`Moment`] has nanoseconds, and only decides which of two events was first.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -44,12 +44,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// When a file was last written; `None` where the system does not say.
+    /// The time of a file's last change; `None` if the system does not store it.
     pub fn of_change(metadata: &Metadata) -> Option<Self> {
         metadata.modified().ok().map(Self::from)
     }
 
-    /// Reads what RFC 3339 writes.
+    /// Reads a time in the form of RFC 3339.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         humantime::parse_rfc3339(text).ok().map(Self::from)
     }
@@ -60,8 +60,8 @@ impl Timestamp {
     }
 }
 
-/// A point in time on this machine's clock, in nanoseconds since the Unix epoch: tells which of two
-/// events within one second was first.
+/// A point in time on this machine's clock, in nanoseconds since the Unix epoch. It orders events within one
+/// second.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Moment(i64);
@@ -118,8 +118,8 @@ const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 
 /// Updates the modification time of `file`, so that it differs from `last`; returns the new heartbeat.
 ///
-/// Where the file system keeps whole seconds only, the time runs ahead of the clock, so that each
-/// heartbeat shows.
+/// On a file system with whole seconds, the time is ahead of the clock, so that each heartbeat differs from
+/// the one before.
 pub fn beat(file: &File, last: Option<Heartbeat>) -> Option<Heartbeat> {
     let now = SystemTime::now();
     let is_whole = |time: SystemTime| {

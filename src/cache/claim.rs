@@ -1,22 +1,22 @@
-//! Replaces an entry only if nobody else has replaced it since it was read. No lock is needed, and no
-//! process is ever waited for.
+//! Replaces an entry only if no other process has replaced it since it was read, without a lock and without
+//! waiting.
 //!
 //! A process that wants to change the entry `ID.entry`
 //!
 //! 1. creates a temporary file of its own, `ID.RANDOM.tmp`: its *claim*;
 //! 2. lists the folder and removes every other claim on this entry;
-//! 3. reads the entry and decides what it is to become;
+//! 3. reads the entry and computes the new entry;
 //! 4. writes that into its claim, and renames the claim over the entry.
 //!
-//! If the rename fails because the claim is gone, another process has claimed since; then all of it
-//! is done again. A rename that succeeds replaces exactly what step 3 read. For suppose that process B
+//! If the rename fails because the claim is missing, another process has claimed the entry, and all steps are
+//! repeated. A rename that succeeds replaces exactly what step 3 read. For suppose that process B
 //! renamed its claim between the reading and the renaming of process A. Either B created its claim
 //! after A did. Then B has listed the folder after A created its claim, so B removed A's claim before B
 //! read and renamed, and A's rename fails. Or B created its claim before A did. Then A removed it
 //! before A read, so B's rename came before A's reading.
 //!
-//! A process that is stopped or killed between any two of these steps keeps nobody waiting: the next
-//! claim removes its claim. It works without `flock`, on any file system that renames in one step.
+//! A process that is stopped or killed between two of these steps blocks no other process: the next claim
+//! removes its claim. This works without `flock`, on every file system with an atomic rename.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -48,7 +48,7 @@ impl Claim {
                 continue;
             }
             match file::remove(&other) {
-                // A folder is nobody's claim.
+                // A folder is not a claim.
                 Err(_) if is_folder(&other) => drop(fs::remove_dir(&other)),
                 removed => removed?,
             }
@@ -56,14 +56,20 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Replaces the entry by `content`; `false` if another process has claimed the entry since.
+    /// Replaces the entry by `content`; `false` if another process has claimed the entry since. Where
+    /// there is no room for `content`, an empty file replaces the entry if that `drops` the token: it
+    /// opens under no seal.
     ///
-    /// Nothing is synced to disk: what a power cut leaves does not open under the seal, and is a miss.
+    /// The file is not synced to disk: an entry that a power cut damages does not open under the seal, and
+    /// is a miss.
     ///
     /// # Errors
     /// The file system refuses to write or to rename.
-    pub fn publish(mut self, content: &[u8]) -> io::Result<bool> {
-        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(content));
+    pub fn publish(mut self, content: &[u8], drops: bool) -> io::Result<bool> {
+        let written = self.file.as_mut().map_or(Ok(()), |file| {
+            let written = file.write_all(content);
+            written.or_else(|error| if drops { file.set_len(0) } else { Err(error) })
+        });
         let published = written.and_then(|()| {
             fs::rename(&self.path, &self.entry).or_else(|error| {
                 if !is_folder(&self.entry) {
@@ -89,7 +95,7 @@ impl Claim {
         let aside = self.path.with_extension("folder.tmp");
         if fs::create_dir(&aside).is_ok() {
             let _ = fs::rename(&self.entry, &aside);
-            // It stays if there is something in it.
+            // This fails if the folder is not empty, and leaves it there.
             let _ = fs::remove_dir(&aside);
         }
     }
@@ -107,8 +113,8 @@ fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Whether the file is no longer there. NFS says so with `ESTALE`, and Windows refuses access to a file
-/// that is being deleted.
+/// True if the file no longer exists. NFS returns `ESTALE`, and Windows refuses access to a file that is
+/// being deleted.
 fn is_gone(error: &io::Error) -> bool {
     let gone = [io::ErrorKind::NotFound, io::ErrorKind::StaleNetworkFileHandle];
     gone.contains(&error.kind()) || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied

@@ -6,7 +6,7 @@ use crate::error::ExchangeError;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Secret, Token, Validity};
 
-/// A cache entry: the last token, the last failed exchange, both or neither, and what was dropped.
+/// A cache entry: the last token, the last failed exchange, both or neither, and the refusals of hosts.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
     /// The last token, which may have expired.
@@ -16,7 +16,8 @@ pub struct Entry {
     /// The number that each `forget` draws anew; `None` if the entry cannot be read.
     ///
     /// An exchange notes it before it sends its request, and its outcome is written only into an
-    /// entry of the same epoch. So nothing that was on its way during a `forget` is cached after it.
+    /// entry of the same epoch. So the result of an exchange that was under way during a `forget` is not
+    /// cached.
     pub epoch: Option<u64>,
     /// The hosts at which a token was erased.
     pub refusals: Vec<Refusal>,
@@ -25,31 +26,31 @@ pub struct Entry {
 /// The epoch of an entry that does not exist.
 pub const FIRST_EPOCH: u64 = 0;
 
-/// A token, and when it was asked for.
+/// A cached token and the times of its exchange.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CachedToken {
     /// The token.
     pub token: Token,
-    /// When its exchange began.
+    /// The start of its exchange.
     pub asked_at: Moment,
-    /// When it was written to the entry.
+    /// The time at which it was written to the entry.
     pub cached_at: Timestamp,
 }
 
-/// A failed exchange, and for how long Astra is not asked again.
+/// A cached failure: a failed exchange, and the time until the next one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FailedExchange {
-    /// What happened.
+    /// The error.
     pub error: ExchangeError,
-    /// The digest of the route on which Astra was asked (see [`super::Cache::digest`]).
+    /// The digest of the exchange's route (see [`super::Cache::digest`]).
     pub route: String,
-    /// When the exchange began.
+    /// The start of the exchange.
     pub asked_at: Moment,
-    /// When it failed.
+    /// The time of the failure.
     pub at: Timestamp,
-    /// Not asked again before.
+    /// The end of the failure's validity.
     pub until: Timestamp,
-    /// For a time-out, the milliseconds after which the exchange was given up.
+    /// For a time-out, the time that the exchange had, in milliseconds.
     pub waited: Option<u64>,
 }
 
@@ -58,14 +59,14 @@ pub struct FailedExchange {
 pub struct Refusal {
     /// The host, with its port unless that is 443.
     pub host: String,
-    /// When the last token was erased.
+    /// The time at which the last token was erased.
     pub at: Timestamp,
-    /// No token is given to the host before; `None` after a single refusal.
+    /// The end of the pause for the host; `None` after a single refusal.
     pub until: Option<Timestamp>,
 }
 
 impl Refusal {
-    /// Whether the host gets no token now. A clock that jumped back ends it.
+    /// True during the pause for the host. It ends if the clock jumps back.
     pub fn is_current(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| self.at <= now && now < until)
     }
@@ -113,9 +114,11 @@ impl Entry {
     }
 
     /// The entry in place of a file that does not open under the seal. The first bytes of the file
-    /// are its epoch, because `forget --all` overwrites entries to which it has no key.
+    /// are its epoch, because `forget --all` overwrites entries to which it has no key. A shorter file
+    /// is one for which there was no room.
     pub fn foreign(content: &[u8]) -> Self {
-        let epoch = content.first_chunk().map_or(FIRST_EPOCH, |bytes| u64::from_le_bytes(*bytes));
+        const SHORT: u64 = FIRST_EPOCH.wrapping_add(1);
+        let epoch = content.first_chunk().map_or(SHORT, |bytes| u64::from_le_bytes(*bytes));
         Self { epoch: Some(epoch), ..Self::default() }
     }
 }

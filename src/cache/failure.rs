@@ -1,10 +1,10 @@
-//! The last failure, kept because many callers swallow standard error.
+//! The last failure, stored for `status` because many tools do not show a helper's standard error.
 //!
-//! An account's last failure lies beside its entry and under the same seal, so that a copy of the
-//! cache still tells nothing. A failure before an account is known has neither name nor key: it is
-//! kept in the clear, as `last.failure`. Messages are the catalogue's, which hold no secret.
+//! An account's last failure is a file next to its entry, under the same seal. If a call fails before it has
+//! read an account, there is neither a name nor a key: that failure is `last.failure`, in clear text. The
+//! messages are those of the catalogue, which hold no secret.
 //!
-//! Keeping one takes no lock, and an error in doing so is ignored.
+//! Storing a failure takes no lock, and errors are ignored.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,19 +20,19 @@ use crate::timestamp::Timestamp;
 /// The last failure of a call.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct LastFailure {
-    /// When the call failed.
+    /// The time of the failure.
     pub at: Timestamp,
-    /// Which command was called.
+    /// The command.
     pub command: String,
     /// The call's exit code.
     pub exit_code: u8,
-    /// What happened.
+    /// The message.
     pub message: String,
-    /// What to do.
+    /// The hint.
     pub hint: String,
 }
 
-/// Bytes of a failure that are read.
+/// The largest failure that is read, in bytes.
 const LARGEST: u64 = 64 * 1024;
 
 impl LastFailure {
@@ -47,24 +47,24 @@ impl LastFailure {
         }
     }
 
-    /// Keeps it in `dir`, for no account.
+    /// Stores it in `dir`, for no account.
     pub fn keep(&self, dir: &Path) {
         if let Ok(json) = serde_json::to_vec(self) {
             let _ = replace(dir, UNNAMED, &json);
         }
     }
 
-    /// The last one kept in `dir` for no account.
+    /// Reads the last failure in `dir` without an account.
     pub fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&content(&path(dir, UNNAMED))?).ok()
     }
 
-    /// Removes the one kept in `dir` for no account.
+    /// Removes the last failure in `dir` without an account.
     pub fn remove(dir: &Path) {
         remove_of(dir, UNNAMED);
     }
 
-    /// Keeps it in `dir` for the account behind `seal`.
+    /// Stores it in `dir` for the account of `seal`.
     pub fn keep_under(&self, seal: &Seal, dir: &Path) {
         let json = serde_json::to_vec(self).ok();
         if let Some(sealed) = json.and_then(|json| seal.seal(json)) {
@@ -72,13 +72,13 @@ impl LastFailure {
         }
     }
 
-    /// The last one kept in `dir` for the account behind `seal`.
+    /// Reads the last failure in `dir` of the account of `seal`.
     pub fn read_under(seal: &Seal, dir: &Path) -> Option<Self> {
         let mut sealed = content(&path(dir, &seal.name()))?;
         serde_json::from_slice(seal.open(&mut sealed)?).ok()
     }
 
-    /// Removes the one kept in `dir` for the account behind `seal`.
+    /// Removes the last failure in `dir` of the account of `seal`.
     pub fn remove_under(seal: &Seal, dir: &Path) {
         remove_of(dir, &seal.name());
     }

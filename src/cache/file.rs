@@ -1,7 +1,7 @@
-//! Private files in a private folder, and the names that the cache gives them.
+//! The files of the cache, which only their owner can read, and their names.
 //!
-//! Files are opened neither through a link nor waiting for the writer of a pipe. They are created
-//! with mode 0600 and folders with 0700, whatever the umask. Some file systems have no modes or no
+//! Opening a file neither follows a link nor waits for the writer of a pipe. Files are created with mode
+//! 0600 and folders with 0700, regardless of the umask. Some file systems have no modes or no
 //! owners (drives of Windows under WSL, CIFS); there a failed `chmod` is not an error.
 
 use std::ffi::{OsStr, OsString};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::seal;
 use crate::shown;
 
-/// Takes the place of an identity in the name of the failure that belongs to no account.
+/// Replaces the identity in the name of a failure without an account.
 pub const UNNAMED: &str = "last";
 
 /// The kinds of files in the folder.
@@ -34,8 +34,8 @@ pub enum Kind {
     Temporary,
 }
 
-/// Splits a file name into the identity and the kind of file; `None` for a file that is not the
-/// cache's.
+/// Splits a file name into the identity and the kind of file. Returns `None` for a file that is not part of
+/// the cache.
 pub fn parse(name: &OsStr) -> Option<(&str, Kind)> {
     let (identity, rest) = name.to_str()?.split_once('.')?;
     let is_hex = identity.len() == 32 && identity.bytes().all(|b| b.is_ascii_hexdigit());
@@ -51,7 +51,7 @@ pub fn parse(name: &OsStr) -> Option<(&str, Kind)> {
     (is_hex || identity == UNNAMED).then_some((identity, kind))
 }
 
-/// A name for a temporary file, in front of which stands `prefix`.
+/// A name for a temporary file, which begins with `prefix`.
 pub fn temporary(dir: &Path, prefix: &str) -> PathBuf {
     dir.join(format!("{prefix}.{:016x}.tmp", seal::random()))
 }
@@ -123,7 +123,7 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs `open`, which opens `path`; if the folder is missing, makes it and runs `open` again.
+/// Runs `open`, which opens `path`. If the folder is missing, creates it and runs `open` again.
 fn in_folder(path: &Path, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
     let dir = path.parent().unwrap_or(path);
     check_owner(dir)?;
@@ -136,8 +136,8 @@ fn in_folder(path: &Path, open: impl Fn() -> io::Result<File>) -> io::Result<Fil
     }
 }
 
-/// Refuses to let root write into a folder of another user, or into one that would have to be made
-/// there: the user's own calls could not use the files that root leaves.
+/// Keeps root from writing into a folder of another user, or into a new folder below one: that user's own
+/// calls could not use the files.
 ///
 /// # Errors
 /// The caller is root, and the folder or the nearest one above it that exists is not root's.
@@ -156,20 +156,19 @@ pub fn check_owner(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The length of a file that may be an entry of this user's; `None` for a file that is not regular,
-/// too long, or open to others.
+/// The length of a file that may be an entry of this user; `None` for a file that is not regular, is too
+/// long, or that other users can read or write.
 ///
-/// The seal decides if an entry is right, so owner and mode are a second line of defence. A file
-/// system without modes shows every file as open to others, and one without owners shows another
-/// owner. The folder shows the same there, and then owner and mode are not looked at. The folder is
-/// looked at only if the file is not as expected.
+/// The seal authenticates an entry; owner and mode are a second check. A file system without modes reports
+/// every file as open to other users, and one without owners reports another owner. It reports the same for
+/// the folder, and then these checks are skipped. The folder is examined only if the file is not as expected.
 pub fn trusted_length(file: &File, path: &Path, largest: u64) -> io::Result<Option<usize>> {
     let metadata = file.metadata()?;
     let is_sound = metadata.is_file() && metadata.len() <= largest && is_trusted(&metadata, path);
     Ok(usize::try_from(metadata.len()).ok().filter(|_| is_sound))
 }
 
-/// Whether an open file has a mode that keeps others out.
+/// True if only the owner can access an open file.
 #[cfg(unix)]
 pub fn is_private(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| !is_open(&metadata))
@@ -210,7 +209,7 @@ pub fn read_exactly(file: &mut File, length: usize) -> io::Result<Zeroizing<Vec<
     Ok(bytes)
 }
 
-/// Gives an open file mode 0600, if the umask has taken bits away.
+/// Sets mode 0600 on an open file, if the umask has removed bits.
 #[cfg(unix)]
 fn make_private(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -223,8 +222,8 @@ fn make_private(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `set` unless the mode is `wanted` already. An error is ignored if the owner can use the file
-/// as it is: the file system has no modes.
+/// Runs `set` unless the mode is `wanted` already. An error is ignored if the owner can use the file as it
+/// is, because the file system then has no modes.
 #[cfg(unix)]
 fn set_mode(mode: u32, wanted: u32, set: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     if mode & 0o777 == wanted {
@@ -233,12 +232,12 @@ fn set_mode(mode: u32, wanted: u32, set: impl FnOnce() -> io::Result<()>) -> io:
     set().or_else(|error| if mode & wanted == wanted { Ok(()) } else { Err(error) })
 }
 
-/// Makes the folder, and those above it that are missing, with mode 0700.
+/// Creates the folder, and missing folders above it, with mode 0700.
 pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    // Otherwise an account that was given in place of a path would become the name of a folder.
+    // Without this check, an account in the place of a path would become the name of a folder.
     if !shown::is_usable_path(dir) {
         return Err(io::Error::other("no folder of that name is made"));
     }
@@ -250,7 +249,7 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(dir) {
-        // Another process was faster.
+        // Another process has created it in between.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => return Ok(()),
         made => made?,
     }
@@ -263,7 +262,7 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a file; one that is not there counts as removed.
+/// Removes a file. A missing file is not an error.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

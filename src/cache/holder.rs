@@ -14,9 +14,9 @@ pub struct Holder<'a>(pub Option<&'a File>);
 pub struct Process {
     /// Its number.
     pub id: u32,
-    /// Whether it has been stopped by a signal.
+    /// True if a signal has stopped it.
     pub is_stopped: bool,
-    /// The command that started it, which says more than its own name.
+    /// The name of its parent, which is more helpful than `astra-credential`.
     parent: Option<String>,
 }
 

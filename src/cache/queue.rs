@@ -1,10 +1,10 @@
-//! The exchange lock: keeps the number of exchanges small, and nothing else depends on it.
+//! The exchange lock, which keeps the number of exchanges small. Nothing else depends on it.
 //!
-//! Processes that need a token queue for a file lock, so that one asks Astra and the others read the
-//! result from the cache. `flock` cannot tell a holder that waits for Astra from one that is stopped,
-//! so the holder updates the modification time of the lock file while it waits: its heartbeat. A
-//! waiter gives up on a holder without a heartbeat, and queues for the next of [`LEVELS`] locks. So one
-//! of the waiters goes on, and not all of them.
+//! Processes that need a token queue for a file lock: one does the exchange, and the others read the result
+//! from the cache. `flock` does not show whether the holder waits for Astra or is stopped, so the holder
+//! updates the modification time of the lock file while it waits: its heartbeat. A waiting process gives up
+//! on a holder without a heartbeat, and queues for the next of [`LEVELS`] locks. So one of the waiting
+//! processes continues, and not all of them.
 
 use std::fs::File;
 use std::io;
@@ -19,59 +19,59 @@ use crate::message::LONG_WAIT;
 use crate::seal;
 use crate::timestamp::{self, Heartbeat};
 
-/// A place in the queue for the right to ask Astra.
+/// A place in the queue for the exchange lock.
 pub struct Queue {
     /// `None` without a cache.
     locks: Option<Locks>,
-    /// When to explain the wait; `None` once it has been explained.
+    /// The time at which to explain the wait; `None` once it has been explained.
     explain_from: Option<Instant>,
     deadline: Instant,
     pause: Duration,
 }
 
-/// The locks of one identity, of which one is queued for.
+/// The locks of one identity. The process queues for the lock at `level`.
 struct Locks {
     dir: PathBuf,
     identity: String,
     level: u32,
     lock: Option<File>,
-    /// A holder without a heartbeat for longer than this is not waited for.
+    /// The time after which the process gives up on a holder without a heartbeat.
     patience: Duration,
-    /// When the holder's heartbeat was last seen to change, and what it was.
+    /// The time of the last change of the holder's heartbeat, and the heartbeat.
     alive: (Instant, Option<Heartbeat>),
 }
 
 /// The result of a step in the queue.
 pub enum Turn {
-    /// This process is to ask Astra.
+    /// This process does the exchange.
     Ask(Hold),
-    /// Another process is asking; read the entry again.
+    /// Another process does the exchange; read the entry again.
     Wait,
     /// The deadline has passed.
     TooLate,
 }
 
-/// The right to ask Astra. Dropping it releases the lock.
+/// The permission to do an exchange. Dropping it releases the lock.
 ///
-/// The lock is `None` without a cache, on a file system that cannot lock, and if the holder of every
-/// lock is stopped. Then several processes may ask at the same time.
+/// The lock is `None` without a cache, on a file system that cannot lock, and if the holders of all locks
+/// are stopped. Several processes may then do an exchange at the same time.
 pub struct Hold(Option<File>);
 
-/// How many locks there are. With one stopped holder a second lock is needed; a third holds if the
-/// process that took over is stopped too. After that a waiter asks without a lock.
+/// The number of locks. The second is used if the holder of the first is stopped, and the third if the
+/// process that took over is stopped too. After that, processes do the exchange without a lock.
 const LEVELS: u32 = 3;
 
-/// How often a holder updates its heartbeat while it waits for Astra.
+/// The interval of a holder's heartbeat.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// The shortest patience: some heartbeats may be late on a busy machine.
+/// The shortest patience. On a busy machine some heartbeats are late.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The shortest patience with the holder of a later lock. Halved each time, the patience with all
-/// holders together is two thirds of the time-out, so that time is left to ask.
+/// The shortest patience for the second and third lock. It is halved each time, so that all three together
+/// are two thirds of the time-out, and time is left for an exchange.
 const SHORTEST_LATER_PATIENCE: Duration = Duration::from_millis(150);
 
-/// How long a waiter sleeps between two steps: the first pause and the last, doubling in between.
+/// The pause between two steps: the first and the longest, doubling in between.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
 
 impl Queue {
@@ -90,7 +90,7 @@ impl Queue {
         Self { locks, explain_from: Some(now + LONG_WAIT), deadline, pause: PAUSE.start }
     }
 
-    /// Tries for the lock, and sleeps a little if another process has it.
+    /// Tries to take the lock, and sleeps for a moment if another process holds it.
     ///
     /// # Errors
     /// The lock file cannot be used.
@@ -121,7 +121,7 @@ impl Queue {
 }
 
 impl Locks {
-    /// The lock, if it can be had now or need not be waited for.
+    /// Takes the lock. Returns `None` if the process has to wait for it.
     fn take(&mut self, now: Instant) -> io::Result<Option<Hold>> {
         let path = path(&self.dir, &self.identity, self.level);
         let lock = match self.lock.take().filter(|lock| is_at(lock, &path)) {
@@ -161,7 +161,7 @@ impl Locks {
 }
 
 impl Hold {
-    /// The right to ask for a process that cannot use the lock file.
+    /// The permission for a process that cannot use the lock file.
     pub fn without_lock() -> Self {
         Self(None)
     }
@@ -182,8 +182,8 @@ impl Hold {
                     last = timestamp::beat(lock, last);
                 }
             };
-            // Without a thread there is no heartbeat. The others then give up on this lock, and ask
-            // themselves.
+            // If the thread cannot be started, there is no heartbeat. Waiting processes then give up on this
+            // lock and do an exchange of their own.
             let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, beats);
             let result = work();
             drop(done);
@@ -205,7 +205,7 @@ pub fn path(dir: &Path, identity: &str, level: u32) -> PathBuf {
 /// # Errors
 /// The file system cannot lock, or refuses.
 pub fn try_lock(file: &File) -> io::Result<bool> {
-    // By its full path: the standard library's method of the same name would win silently.
+    // Called by its full path: a method of the standard library with the same name would take precedence.
     match fs2::FileExt::try_lock_exclusive(file) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
@@ -216,13 +216,13 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether `file` is the file at `path`. A lock on a file that was removed excludes nobody.
+/// True if `file` is the file at `path`. A lock on a removed file does not exclude other processes.
 #[cfg(unix)]
 pub fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     let there = path.symlink_metadata().map(identity);
-    // If one of them cannot be read, the file that was opened is believed.
+    // If one of them cannot be read, the open file counts as the one at `path`.
     match (file.metadata().map(identity), there) {
         (Ok(ours), Ok(there)) => ours == there,
         (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
@@ -235,7 +235,7 @@ pub fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Whether the error says that the file system does not know locks, as some NFS mounts do not.
+/// True if the file system does not support locks, as some NFS mounts do not.
 fn cannot_lock(error: &io::Error) -> bool {
     #[cfg(unix)]
     {

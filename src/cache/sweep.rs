@@ -1,7 +1,7 @@
-//! Removes what dead processes and unused accounts have left in the folder.
+//! Removes the files of dead processes and unused accounts from the folder.
 //!
-//! Each exchange does a bounded part of the work, from a random place on, so that every file has its
-//! turn however many there are.
+//! After each exchange, a bounded part of the files is examined, from a random one on, so that every file is
+//! examined at some time.
 
 use std::fs;
 use std::io;
@@ -13,13 +13,13 @@ use super::queue;
 use crate::seal;
 use crate::timestamp::Timestamp;
 
-/// Seconds after which no living process still writes a temporary file.
+/// The age of a stale temporary file, in seconds. No process writes one for so long.
 pub const STALE_TEMPORARY: i64 = 60 * 60;
 
-/// Seconds after which the other files are taken for those of an account that is no longer used.
+/// The age of a stale entry, lock or failure, in seconds. Its account is no longer used.
 const STALE: i64 = 30 * 24 * 60 * 60;
 
-/// How long one exchange sweeps.
+/// The time for one sweep.
 const AT_MOST: Duration = Duration::from_millis(50);
 
 /// Removes old files from `dir`, but not the entry of `own`.
@@ -58,7 +58,7 @@ pub fn sweep(dir: &Path, own: &str) {
     }
 }
 
-/// Whether the file was last written more than `seconds` ago.
+/// True if the file was last written more than `seconds` ago.
 pub fn is_older(path: &Path, seconds: i64) -> bool {
     let age = || {
         let changed_at = Timestamp::of_change(&fs::symlink_metadata(path).ok()?)?;
@@ -71,11 +71,11 @@ pub fn is_older(path: &Path, seconds: i64) -> bool {
 fn remove_locked(path: &Path, lock: &Path) {
     let removed = || -> io::Result<()> {
         let opened = file::open_to_lock(lock)?;
-        // On a file system that cannot lock, the age has to do.
+        // On a file system that cannot lock, only the age counts.
         let is_free = queue::try_lock(&opened).unwrap_or(true) && queue::is_at(&opened, lock);
         if is_free && is_older(path, STALE) {
             file::remove(path)?;
-            // Whoever waits for the lock notices that its file is gone.
+            // A process that waits for the lock notices that the file was removed.
             file::remove(lock)?;
         }
         Ok(())

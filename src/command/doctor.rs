@@ -1,7 +1,7 @@
 //! `doctor`: checks everything that can be wrong, prints a line for each check, and a hint for each failure.
 //!
 //! It is to be run in the environment in which a tool fails. It sends no secret, except in the exchange
-//! that `--online` asks for. Each check of the network ends within five seconds.
+//! that `--online` asks for. All of the network ends within `--timeout`, each look within five seconds.
 
 mod finding;
 mod tools;
@@ -21,10 +21,9 @@ use crate::exchange::{self, Exchange};
 use crate::message;
 use crate::proxy::Proxy;
 use crate::service::{self, Inspected};
-use crate::settings::{ChosenAccount, Configuration, Environment, Settings};
+use crate::settings::{ChosenAccount, Configuration, Environment, Settings, Sourced};
 use crate::shown;
 use crate::timestamp::Timestamp;
-use crate::token::{Credential, Secret};
 
 /// The inputs of all checks.
 pub struct Context<'a> {
@@ -41,8 +40,24 @@ pub struct Subject {
     settings: Settings,
     account: Result<Account, Error>,
     cache: Cache,
-    /// The outcome of an exchange, if one was asked for.
-    exchange: Option<Result<Credential, Error>>,
+}
+
+/// The time for all looks at the network together. The looks to come share what is left of it, so that
+/// one server that stays silent does not take the others' time.
+struct Budget {
+    deadline: Instant,
+    /// The number of looks to come.
+    looks: u32,
+}
+
+impl Budget {
+    /// The time for the next look.
+    fn next(&mut self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let share = left / self.looks.max(1);
+        self.looks = self.looks.saturating_sub(1);
+        share
+    }
 }
 
 /// The time-out of one check of the network.
@@ -76,23 +91,22 @@ pub fn run(
     let settings = configuration.every_account(stored)?;
     let is_alone = settings.len() == 1;
     let subject = |settings: Settings| {
-        let anew = Settings { refresh: true, ..settings.clone() };
-        let exchange = is_online.then(|| service::serve(&anew, None, None));
         let prefix = if is_alone { String::new() } else { format!("{}: ", settings.account.value) };
         let Inspected { settings, account, cache } = service::inspect(settings);
-        Subject { prefix, settings, account, cache, exchange }
+        Subject { prefix, settings, account, cache }
     };
     let World { env, paths, binary } = world;
     let examine = || {
-        let accounts = settings.into_iter().map(subject).collect();
+        let accounts = settings.into_iter().map(subject).collect::<Vec<_>>();
         let tools = Tools { configuration, env, paths, binary };
         let context = Context { configuration, accounts };
+        // First, so that the cache is shown as the exchanges leave it.
+        let network = context.network(is_online);
         let mut findings = context.configuration();
         findings.extend(context.accounts.iter().flat_map(Subject::account_file));
         findings.extend(context.accounts.iter().flat_map(|subject| subject.token(is_alone)));
         findings.extend(context.cache());
-        findings.extend(context.network());
-        findings.extend(context.accounts.iter().map(Subject::exchange));
+        findings.extend(network);
         findings.extend(tools::examine(&tools));
         findings
     };
@@ -192,28 +206,40 @@ impl Context<'_> {
         findings
     }
 
-    /// The routes to the APIs, each once.
-    fn network(&self) -> Vec<Finding> {
-        let mut seen = Vec::new();
-        let mut findings = Vec::new();
+    /// The routes to the APIs, each once, then an exchange for each account if `is_online`.
+    fn network(&self, is_online: bool) -> Vec<Finding> {
+        let mut routes: Vec<&Subject> = Vec::new();
         for subject in &self.accounts {
-            let Settings { api, .. } = &subject.settings;
-            let way = (api.base.as_str(), subject.settings.route());
-            let is_seen =
-                |(base, route): &(&str, Secret)| *base == way.0 && route.expose() == way.1.expose();
-            if !seen.iter().any(is_seen) {
-                findings.extend(subject.network());
-                seen.push(way);
+            let is_same = |other: &&Subject| {
+                let [one, other] = [subject, other].map(|subject| &subject.settings);
+                one.api.base == other.api.base && one.route().expose() == other.route().expose()
+            };
+            if !routes.iter().any(is_same) {
+                routes.push(subject);
             }
+        }
+        let timeout = self.accounts.first().map(|subject| *subject.settings.timeout);
+        let exchanges = if is_online { self.accounts.len() } else { 0 };
+        let mut budget = Budget {
+            deadline: Instant::now() + timeout.unwrap_or_default(),
+            looks: u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX),
+        };
+        let mut findings = Vec::new();
+        for route in routes {
+            findings.extend(route.network(budget.next()));
+        }
+        for subject in &self.accounts {
+            let time = is_online.then(|| budget.next());
+            findings.push(subject.exchange(time));
         }
         findings
     }
 }
 
 impl Subject {
-    fn network(&self) -> Vec<Finding> {
-        let Settings { api, proxy, ca_file, ca_folders, timeout, .. } = &self.settings;
-        let deadline = Instant::now() + LONGEST_LOOK.min(timeout.value);
+    fn network(&self, time: Duration) -> Vec<Finding> {
+        let Settings { api, proxy, ca_file, ca_folders, .. } = &self.settings;
+        let deadline = Instant::now() + LONGEST_LOOK.min(time);
         let exchange = Exchange {
             api: &api.base,
             ca_file: ca_file.as_deref(),
@@ -393,23 +419,27 @@ impl Subject {
         findings
     }
 
-    fn exchange(&self) -> Finding {
+    /// The outcome of an exchange, if there is `time` for one.
+    fn exchange(&self, time: Option<Duration>) -> Finding {
         const CHECK: &str = "exchange";
         let prefix = &self.prefix;
         let ok = |detail: &str| Finding::ok(CHECK, format!("{prefix}{detail}"));
-        match (&self.account, &self.exchange) {
-            (Err(_), _) => ok("not tried without an account"),
+        let time = match (&self.account, time) {
+            (Err(_), _) => return ok("not tried without an account"),
             (Ok(Account::Application(_)), _) => {
-                ok("not needed: an application token is served as it is")
+                return ok("not needed: an application token is served as it is");
             }
-            (Ok(_), None) => ok("not tried: `--online` tries, and costs one"),
-            (Ok(_), Some(Ok(credential))) => {
+            (Ok(_), None) => return ok("not tried: `--online` tries, and costs one"),
+            (Ok(_), Some(time)) => time,
+        };
+        let timeout = Sourced::new(time, self.settings.timeout.source.clone());
+        let anew = Settings { refresh: true, timeout, ..self.settings.clone() };
+        match service::serve(&anew, None, None) {
+            Ok(credential) => {
                 let until = credential.expires.map(|instant| format!(" until {instant}"));
                 ok(&format!("brought a token that serves{}", until.unwrap_or_default()))
             }
-            (Ok(_), Some(Err(error))) => {
-                Finding::failure(CHECK, format!("{prefix}{error}"), error.hint())
-            }
+            Err(error) => Finding::failure(CHECK, format!("{prefix}{error}"), error.hint()),
         }
     }
 

@@ -1,9 +1,8 @@
-//! `setup`: configures a tool, binds its hosts to an account, and takes both back.
+//! `setup`: configures a tool and binds its hosts to an account, and reverts both.
 //!
-//! A tool is a function from a [`Context`] to [`Edit`]s. The edits are staged in a [`Plan`] by reading
-//! alone, so that whatever cannot be done is found before anything is done; then the plan is shown or
-//! carried out. The [`Record`] holds the edits that were done, because nothing else tells a value that
-//! setup wrote from the same value that was there before.
+//! A tool is a function from a [`Context`] to [`Edit`]s. Staging the edits in a [`Plan`] only reads files, so
+//! errors are found before the first change. Then the plan is shown or carried out. The [`Record`] stores the
+//! edits that were done: without it, a value that setup wrote looks the same as one that was there before.
 //!
 //! Imports, bottom up: `file` ← `plan` ← `edit` ← {`record`, `context` ← one file for each tool} ← here.
 
@@ -30,16 +29,16 @@ use self::plan::{Plan, Stop};
 use self::record::Record;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
+use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
 
-/// Attempts to do something while other programs change the files.
+/// Attempts if other programs change the files in between.
 const MOST_ATTEMPTS: usize = 10;
 
-/// A tool that can be set up.
+/// A tool that `setup` can configure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tool {
-    /// kubectl, and what else reads a kubeconfig.
+    /// kubectl, and other programs that read a kubeconfig.
     Kubectl,
     /// git.
     Git,
@@ -81,29 +80,30 @@ impl Tool {
     }
 }
 
-/// What is to be done.
+/// The arguments of `setup` for a tool.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Order {
-    /// For which tool.
+    /// The tool.
     pub tool: Tool,
-    /// Take back what was done, rather than do it.
+    /// Revert the edits.
     pub undo: bool,
-    /// Only show it.
+    /// Only show the changes.
     pub dry_run: bool,
     /// `--api-version`, for kubectl.
     pub api_version: Option<String>,
 }
 
-/// Does what `order` says, and returns the lines that say what was done.
+/// Configures a tool as `order` says, and returns a line for each change.
 ///
 /// # Errors
-/// Something cannot be done. Then nothing is, unless it adds to an earlier set-up of that tool and a
-/// file or command fails in the doing.
+/// An edit cannot be done. The edits before it are then reverted, unless the tool was configured before.
 pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
     context.refuse_foreign_home()?;
     let name = order.tool.name();
-    let (folder, deadline) = (context.folder.clone(), context.deadline);
-    let job = Job { name, folder: &folder, deadline, dry_run: order.dry_run };
+    let (folder, config) = (context.folder.clone(), context.config.clone());
+    let Context { env, deadline, .. } = context;
+    let dry_run = order.dry_run;
+    let job = Job { name, folder: &folder, config: &config, env, deadline, dry_run };
     if order.undo {
         return job.undo();
     }
@@ -127,7 +127,7 @@ pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec
     })
 }
 
-/// Refuses the flags that a set-up of a tool cannot keep.
+/// Refuses the flags that `setup` for a tool does not write into its configuration.
 fn refuse_flags(flags: &Flags) -> Result<(), Error> {
     let of_account = |flag: &str, value: &str| {
         format!("keep it with the account: `astra-credential setup account {flag} {value}`")
@@ -149,7 +149,7 @@ fn refuse_flags(flags: &Flags) -> Result<(), Error> {
     }
 }
 
-/// What remains to be done about the account.
+/// The notes about steps that remain for the user, concerning the account.
 fn account_notes(context: &Context<'_>) -> Vec<String> {
     let NamedAccount { name, file, other_file, .. } = &context.account;
     let mut notes = Vec::new();
@@ -163,11 +163,11 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
     notes
 }
 
-/// Stores an account, or finds it in the file of `--service-account`, and enters its settings in the
-/// configuration file. Returns the lines that say what was done.
+/// Stores an account, or checks the one in the file of `--service-account`, and writes its settings into the
+/// configuration file. Returns a line for each change.
 ///
 /// # Errors
-/// There is no usable account, or something cannot be written.
+/// There is no usable account, or a file cannot be written.
 pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
     context.refuse_foreign_home()?;
     let entered = context.entered()?;
@@ -180,8 +180,9 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
         None => account::store(context)?,
     };
     if !entered.is_empty() {
-        let Context { folder, deadline, .. } = context;
-        let job = Job { name: "account", folder, deadline: *deadline, dry_run: false };
+        let Context { folder, config, env, deadline, .. } = context;
+        let (name, dry_run) = ("account", false);
+        let job = Job { name, folder, config, env: *env, deadline: *deadline, dry_run };
         let entered = job.perform(|_, view| {
             check_config(context, view)?;
             Ok(entries(context, &entered))
@@ -201,18 +202,21 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
     Ok(done.into_bytes())
 }
 
-/// One set-up, under the name that the record has for it.
+/// One run of `setup`, with its name in the record.
 struct Job<'a> {
     name: &'a str,
     /// The folder of the record and of the lock.
     folder: &'a Path,
+    /// The configuration file.
+    config: &'a Path,
+    env: &'a Environment<'a>,
     deadline: Instant,
     dry_run: bool,
 }
 
 impl Job<'_> {
-    /// Does the edits that `edits` returns, or shows them. `edits` gets the record, and a plan without
-    /// the lines that setup has written for this name before.
+    /// Does or shows the edits that `edits` returns. `edits` gets the record, and a plan in which the lines
+    /// that setup wrote earlier for this name are removed.
     fn perform(
         &self,
         mut edits: impl FnMut(&Record, &mut Plan) -> Result<Vec<Edit>, Error>,
@@ -237,12 +241,16 @@ impl Job<'_> {
                 new.renew(self.name, edit, &mut plan)?;
             }
             new.tidy(&mut plan)?;
+            // What setup writes must not end every later call.
+            if let Some(config) = plan.changed(self.config) {
+                settings::check_file(config, self.config, self.env)?;
+            }
             if self.dry_run {
                 return Ok(report(plan.shown(), &plan));
             }
             let mut done = String::new();
             if !plan.is_empty() {
-                // The record comes first, so that a set-up that is broken off can be taken back too.
+                // The record is written first, so that an interrupted setup can be reverted too.
                 let both = record.with(&new);
                 both.save(&self.place())?;
                 done = plan.carry_out()?;
@@ -255,19 +263,19 @@ impl Job<'_> {
             Ok(report(done, &plan))
         });
         if done.is_err() && is_first && !self.dry_run {
-            // As far as that goes: the first failure is the one to report.
-            let _ = self.attempt(|record| self.take_back(record, &mut lock));
+            // An error here is ignored, because the first error is the one to report.
+            let _ = self.attempt(|record| self.revert(record, &mut lock));
         }
         done
     }
 
-    /// Takes back what is recorded under the name, or shows it.
+    /// Reverts the edits under the name, or shows how.
     fn undo(&self) -> Result<Vec<u8>, Error> {
         let mut lock = self.lock()?;
-        self.attempt(|record| self.take_back(record, &mut lock))
+        self.attempt(|record| self.revert(record, &mut lock))
     }
 
-    fn take_back(&self, record: &Record, lock: &mut Option<Lock>) -> Result<Vec<u8>, Stop> {
+    fn revert(&self, record: &Record, lock: &mut Option<Lock>) -> Result<Vec<u8>, Stop> {
         let mut plan = Plan::default();
         record.undo(self.name, &mut plan)?;
         let Some(lock) = lock else {
@@ -275,7 +283,7 @@ impl Job<'_> {
         };
         let done = plan.carry_out()?;
         let folders = record.clone().drop_name(self.name, &self.place())?;
-        // They hold the lock's file, which goes last.
+        // They contain the lock file, which is removed last.
         lock.folders.extend(folders);
         if !self.place().exists() {
             lock.folders.push(self.folder.to_owned());
@@ -283,7 +291,7 @@ impl Job<'_> {
         Ok(report(done, &plan))
     }
 
-    /// Tries again while other programs change the files in between.
+    /// Runs `once` again if another program has changed a file in between.
     fn attempt(
         &self,
         mut once: impl FnMut(&Record) -> Result<Vec<u8>, Stop>,
@@ -315,14 +323,14 @@ impl Job<'_> {
     }
 }
 
-/// The lines that say what was done, or that there was nothing to do.
+/// The output: the changes or "nothing to do", then the notes.
 fn report(done: String, plan: &Plan) -> Vec<u8> {
     let mut report = if plan.is_empty() { "nothing to do\n".to_owned() } else { done };
     report.extend(plan.notes.iter().map(|note| format!("{note}\n")));
     report.into_bytes()
 }
 
-/// The edits that bind hosts to the account in the configuration file.
+/// The edits that bind the hosts to the account in the configuration file.
 fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let (file, named) = (&context.config, &context.account.name);
     let text = check_config(context, view)?;
@@ -355,7 +363,7 @@ fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> 
             (Some((account, edit)), _) if !context.ours.contains(&edit) => {
                 return Err(refused(account, file));
             }
-            // An entry in the user's file would take the place of the machine's.
+            // An entry in the user's file would replace the whole entry of the machine's file.
             (_, Some(place)) if place != file && !accounts.contains(named) => {
                 if context.owner_of(host) != Some(named) {
                     return Err(Error::MachineAccount {
@@ -371,7 +379,7 @@ fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> 
     Ok(edits)
 }
 
-/// The configuration file's text, if it can be edited.
+/// The text of the configuration file, if it can be edited.
 fn check_config(context: &Context<'_>, view: &mut Plan) -> Result<String, Error> {
     let text = view.text(&context.config)?;
     let checked = json::check(&text, Syntax::Jsonc);

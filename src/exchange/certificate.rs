@@ -68,7 +68,7 @@ impl<'a> Certificate<'a> {
         self.issuer == self.subject
     }
 
-    /// The issuer's name, as it stands in the issuer's own certificate.
+    /// The issuer's name, in the form in which the issuer's own certificate has it.
     pub fn issuer_der(&self) -> &'a [u8] {
         self.issuer
     }
@@ -95,6 +95,34 @@ pub fn rsa_bits(key: &[u8]) -> Option<usize> {
 pub fn first_element(der: &[u8]) -> Option<&[u8]> {
     let (_, rest) = expect(SEQUENCE, der)?;
     der.get(..der.len() - rest.len())
+}
+
+/// True if the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
+/// rules: those that are refused count first, and those that are trusted exclude the others.
+pub fn is_for_servers(purposes: &[u8]) -> bool {
+    // `serverAuth` and `anyExtendedKeyUsage`.
+    const OURS: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 1], &[0x55, 0x1d, 0x25, 0]];
+    const REFUSED: u8 = 0xa0;
+    let has_ours = |mut list: &[u8]| {
+        while let Some((_, purpose, rest)) = element(list) {
+            if OURS.contains(&purpose) {
+                return true;
+            }
+            list = rest;
+        }
+        false
+    };
+    let Some((mut fields, _)) = expect(SEQUENCE, purposes) else { return true };
+    let mut is_trusted = true;
+    while let Some((tag, list, rest)) = element(fields) {
+        match tag {
+            SEQUENCE => is_trusted = has_ours(list),
+            REFUSED if has_ours(list) => return false,
+            _ => {}
+        }
+        fields = rest;
+    }
+    is_trusted
 }
 
 /// The tag and the content of the first element, and what follows it.

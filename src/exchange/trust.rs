@@ -2,11 +2,15 @@
 //! the system's.
 //!
 //! Files are read as curl with OpenSSL reads them: any text around the blocks, `CERTIFICATE` and
-//! `TRUSTED CERTIFICATE`, whatever the ends of lines. Unlike OpenSSL, a byte order mark before the first
+//! `TRUSTED CERTIFICATE`, with every kind of line end. Unlike OpenSSL, a byte order mark before the first
 //! block and blanks before a line do not hide a certificate.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -17,15 +21,21 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 
-use crate::exchange::certificate::first_element;
+use crate::exchange::certificate::{first_element, is_for_servers};
 use crate::shown;
+
+/// The largest file of certificates; those of systems have half a MiB.
+const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// More defects of one file are counted and not listed.
+const MOST_DEFECTS: usize = 4;
 
 /// The trusted authorities.
 #[derive(Debug)]
 pub struct Trust {
     /// Verifies a server's certificate.
     pub verifier: Arc<dyn ServerCertVerifier>,
-    /// The trusted authorities, unless only the operating system knows them.
+    /// The trusted authorities; `None` if only the operating system's verifier has them.
     pub anchors: Option<Arc<RootCertStore>>,
     /// The file or folders that were named.
     pub named: Option<String>,
@@ -38,6 +48,8 @@ struct Found {
     certificates: Vec<(usize, Vec<u8>)>,
     /// The line at which each block begins that cannot be read.
     unreadable: Vec<usize>,
+    /// The line at which each `TRUSTED CERTIFICATE` begins that its purposes keep from servers.
+    refused: Vec<usize>,
 }
 
 impl Trust {
@@ -49,11 +61,12 @@ impl Trust {
         file: Option<&Path>,
         folders: &[PathBuf],
         provider: &Arc<CryptoProvider>,
+        deadline: Instant,
     ) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let named = if let Some(file) = file {
             let shown = shown::path(file);
-            let pem = std::fs::read(file).map_err(|why| format!("{shown}: {why}"))?;
+            let pem = content(file, deadline).map_err(|why| format!("{shown}: {why}"))?;
             add(&mut roots, &pem, file)?;
             Some(shown)
         } else if folders.is_empty() {
@@ -72,10 +85,32 @@ impl Trust {
     }
 }
 
-/// Adds the certificates of a file that the user has named. One that cannot be used is worth a warning.
+/// Reads a file that the user has named. A pipe is read in a thread, which is abandoned at the deadline.
+fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
+    if std::fs::metadata(file)?.is_file() {
+        return read_file(file);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let file = file.to_owned();
+    std::thread::Builder::new().spawn(move || sender.send(read_file(&file)))?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let silent = |_| Err(io::Error::other("nothing came out of it in time"));
+    receiver.recv_timeout(left).unwrap_or_else(silent)
+}
+
+fn read_file(file: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(file)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other("it is too large for a file of certificates"));
+    }
+    Ok(content)
+}
+
+/// Adds the certificates of a file that the user has named. Warns about each that cannot be used.
 fn add(roots: &mut RootCertStore, pem: &[u8], file: &Path) -> Result<(), String> {
     let shown = shown::path(file);
-    let Found { certificates, unreadable } = read(pem);
+    let Found { certificates, unreadable, refused } = read(pem);
     let mut skipped: Vec<_> =
         unreadable.iter().map(|line| format!("the block at line {line} is damaged")).collect();
     let before = roots.len();
@@ -86,21 +121,29 @@ fn add(roots: &mut RootCertStore, pem: &[u8], file: &Path) -> Result<(), String>
     }
     if roots.len() > before {
         if !skipped.is_empty() {
-            log::warn!("{shown} is trusted in part: {}", skipped.join(", "));
+            log::warn!("{shown} is trusted in part: {}", listed(&skipped));
         }
         return Ok(());
     }
+    let purposes = |line| format!("the block at line {line} is not trusted for servers");
+    skipped.extend(refused.iter().map(purposes));
     Err(match skipped.as_slice() {
         [] if pem.first() == Some(&0x30) => {
             format!("{shown}: it is DER, not PEM; `openssl x509 -inform DER -in FILE` converts it")
         }
         [] => format!("{shown}: it holds no PEM certificate"),
-        skipped => format!("{shown}: {}", skipped.join(", ")),
+        skipped => format!("{shown}: {}", listed(skipped)),
     })
 }
 
-/// Adds what is in the folders of `SSL_CERT_DIR`. A folder that cannot be used is an error if no other
-/// can, and else worth a warning.
+fn listed(defects: &[String]) -> String {
+    let (first, more) = defects.split_at(defects.len().min(MOST_DEFECTS));
+    let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+    first.join(", ") + &more
+}
+
+/// Adds the certificates in the folders of `SSL_CERT_DIR`. It is an error if no folder can be used; if
+/// others can, a warning is printed.
 fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String, String> {
     let mut unusable = Vec::new();
     for folder in folders {
@@ -195,10 +238,13 @@ fn read(pem: &[u8]) -> Found {
                 block = is_certificate.then(|| (number, label, Vec::new()));
             } else if let Some(end) = label(b"-----END ") {
                 let Some((at, label, text)) = block.take() else { continue };
-                let der = BASE64.decode(text).ok().filter(|_| label == end);
+                let der = BASE64.decode(text).ok().filter(|_| label == end).unwrap_or_default();
                 // In a `TRUSTED CERTIFICATE`, the purposes that it is trusted for come second.
-                match der.as_deref().and_then(first_element) {
-                    Some(der) => found.certificates.push((at, der.to_vec())),
+                match first_element(&der) {
+                    Some(first) if is_for_servers(&der[first.len()..]) => {
+                        found.certificates.push((at, first.to_vec()));
+                    }
+                    Some(_) => found.refused.push(at),
                     None => found.unreadable.push(at),
                 }
             } else if let Some((_, _, text)) = &mut block {
@@ -246,7 +292,7 @@ mod tests {
             format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n{pem}"),
         ];
         for form in forms {
-            let Found { certificates, unreadable } = read(form.as_bytes());
+            let Found { certificates, unreadable, .. } = read(form.as_bytes());
             let ders: Vec<_> = certificates.into_iter().map(|(_, der)| der).collect();
             assert_eq!((ders, unreadable), (vec![der.clone()], vec![]), "{form}");
         }
@@ -254,16 +300,17 @@ mod tests {
         let cut = pem.split("-----END").next().unwrap();
         let both = format!("{cut}{pem}");
         let after = cut.lines().count() + 1;
-        let found = Found { certificates: vec![(after, der)], unreadable: vec![1] };
+        let found =
+            Found { certificates: vec![(after, der)], unreadable: vec![1], refused: vec![] };
         assert_eq!(read(both.as_bytes()), found);
-        assert_eq!(read(damaged.as_bytes()), Found { certificates: vec![], unreadable: vec![1] });
+        assert_eq!(read(damaged.as_bytes()), Found { unreadable: vec![1], ..Found::default() });
         assert_eq!(read(cut.as_bytes()).unreadable, [1]);
         assert_eq!(read(b"nothing"), Found::default());
     }
 
     proptest! {
         #[test]
-        fn whatever_surrounds_a_certificate_does_not_hide_it(
+        fn text_around_a_certificate_does_not_hide_it(
             before in "([a-z =\\t]{0,30}\\n){0,5}",
             content in prop::collection::vec(any::<u8>(), 128..250),
             end in "(\\n|\\r\\n|\\r)",
@@ -274,7 +321,7 @@ mod tests {
             let found = read(pem.replace('\n', &end).as_bytes());
             let line = before.matches('\n').count() + 1;
             let line = if end == "\r" { 1 } else { line };
-            prop_assert_eq!(found, Found { certificates: vec![(line, der)], unreadable: vec![] });
+            prop_assert_eq!(found, Found { certificates: vec![(line, der)], ..Found::default() });
         }
 
         #[test]

@@ -63,8 +63,11 @@ const TOP: [&str; 5] = ["accounts", "cache_dir", "ca_file", "timeout", "min_vali
 /// The keys of an account's entry.
 const ENTRY: [&str; 5] = ["file", "hosts", "api_url", "ca_file", "min_valid"];
 
-/// The largest configuration file that is read, in bytes. One of 10,000 hosts has 300,000.
+/// The largest configuration file that is read, in bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// The most hosts in one file. Every call reads them all.
+const MOST_HOSTS: usize = 1_000;
 
 /// Reads the file at `path`; `None` if there is none. A leading `~/` in it stands for `home`.
 ///
@@ -93,8 +96,16 @@ pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
         return Err(defect(Defect::TooLarge));
     }
     let bytes = content(&mut file, metadata.len()).map_err(unreadable)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| defect(Defect::NotText))?;
-    parse(text, path, home).map(Some)
+    check(&bytes, path, home).map(Some)
+}
+
+/// Reads the content of the file at `path`.
+///
+/// # Errors
+/// [`Error::Config`]: it is not UTF-8, or has a defect.
+pub fn check(bytes: &[u8], path: &Path, home: Option<&Path>) -> Result<File, Error> {
+    let not_text = || Error::Config { path: path.to_owned(), at: None, defect: Defect::NotText };
+    parse(std::str::from_utf8(bytes).map_err(|_| not_text())?, path, home)
 }
 
 /// The first `length` bytes, or fewer if the file has shrunk meanwhile.
@@ -218,6 +229,10 @@ impl Reader<'_> {
                 .map_err(|problem| located(name.range().start, Defect::Name { problem }))?;
             entries.push(self.entry(account, value)?);
         }
+        if let Some((entry, host)) = first_too_many(&entries) {
+            let defect = Defect::TooManyHosts { most: MOST_HOSTS };
+            return Err(located(offset_of(accounts, entry, host), defect));
+        }
         if let Some(bound) = bound_twice(&entries) {
             let offset = offset_of(accounts, bound.entry, bound.host);
             let host = redacted(&entries[bound.entry].hosts[bound.host].to_string());
@@ -258,7 +273,9 @@ impl Reader<'_> {
                               leading `~/`";
         string(key, value, WANTED, |text| {
             // An account in place of its path must not turn up in a message about a missing file.
-            if text.is_empty() || text.contains("AstraCS:") || text.trim_start().starts_with('{') {
+            let is_account = text.contains("AstraCS:") || text.trim_start().starts_with('{');
+            // The parser lets a line break or a NUL stand in a string, which JSON does not.
+            if text.is_empty() || is_account || text.contains(char::is_control) {
                 return Err("is not a path");
             }
             values::expanded(text.as_ref(), self.home).map(|path| self.folder.join(path))
@@ -299,6 +316,18 @@ fn not_twice(object: &Object<'_>) -> Result<(), Located> {
     keys.sort_unstable();
     let twice = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).min_by_key(|pair| pair[1].1);
     twice.map_or(Ok(()), |pair| Err(located(pair[1].1, Defect::KeyTwice { key: shown(pair[1].0) })))
+}
+
+/// The indexes of the entry and the host with which there are more than [`MOST_HOSTS`].
+fn first_too_many(entries: &[Entry]) -> Option<(usize, usize)> {
+    let mut room = MOST_HOSTS;
+    for (index, Entry { hosts, .. }) in entries.iter().enumerate() {
+        match room.checked_sub(hosts.len()) {
+            Some(left) => room = left,
+            None => return Some((index, room)),
+        }
+    }
+    None
 }
 
 /// A host in two entries: the indexes of both entries, and the host's index in the second.
@@ -479,6 +508,8 @@ mod tests {
             r#"{"accounts": {"prod": {"hosts": [""]}}}"#,
             r#"{"accounts": {"prod": {"api_url": "http://h"}}}"#,
             r#"{"accounts": {"prod": {"file": ""}}}"#,
+            r#"{"accounts": {"prod": {"file": "a\u0000b"}}}"#,
+            "{\"ca_file\": \"ca.\npem\"}",
             r#"{"accounts": {"prod": {"file": null}}}"#,
             r#"{"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}"#,
             r#"{"accounts": {"prod": {}, "prod": {}}}"#,
@@ -560,6 +591,13 @@ mod tests {
         {"accounts": {"prod": {"file": ""}}}
           the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
           hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"accounts": {"prod": {"file": "a\u0000b"}}}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        {"ca_file": "ca.
+        pem"}
+          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `ca_file` that is not a path at line 1, column 13
+          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
         {"accounts": {"prod": {"file": null}}}
           the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `file` at line 1, column 32
           hint: make it a path: absolute, relative to the folder of this file, or with a leading `~/`
@@ -626,9 +664,25 @@ mod tests {
         for deep in ["[".repeat(500_000), "{\"a\":".repeat(100_000)] {
             assert!(read(&deep).contains("is not JSON"), "{}", read(&deep));
         }
-        let hosts: Vec<_> = (0..10_000).map(|n| format!("\"h{n}.example.com\"")).collect();
-        let many = format!("{{\"accounts\":{{\"a\":{{\"hosts\":[{}]}}}}}}", hosts.join(","));
-        assert!(many.len() as u64 <= LARGEST_FILE && read(&many).starts_with("a: "));
+    }
+
+    #[test]
+    fn a_file_has_at_most_a_thousand_hosts_in_all() {
+        let list = |from: usize, count: usize| {
+            let hosts = (from..from + count).map(|n| format!("\n\"h{n}.example.com\""));
+            hosts.collect::<Vec<_>>().join(",")
+        };
+        let file = |a: &str, b: &str| {
+            format!(
+                "{{\"accounts\": {{ \"a\": {{ \"hosts\": [{a}] }}, \"b\": {{ \"hosts\": [{b}] }} }} }}"
+            )
+        };
+        assert!(read(&file(&list(0, 600), &list(600, 400))).starts_with("a: "));
+        insta::assert_snapshot!(read(&file(&list(0, 600), &list(600, 401))), @"
+        the configuration file `/home/x/.config/astra-credential/config.json` binds more than 1000 hosts at line 1002, column 1
+          hint: remove the hosts that no tool asks for; a file may bind 1000
+        ");
+        assert!(read(&file(&list(0, 10_000), "")).contains("line 1002,"));
     }
 
     proptest! {

@@ -84,6 +84,9 @@ pub fn typed_host(text: &str) -> Result<Host, &'static str> {
 /// Reads a path: a leading `~/` is replaced by the home directory. No shell reads a kubeconfig, a
 /// systemd unit or an `.env` file, and a relative `~` would be another folder in each working directory.
 pub fn expanded(path: &OsStr, home: Option<&Path>) -> Result<PathBuf, &'static str> {
+    if begins_with_variable(path.as_encoded_bytes()) {
+        return Err("begins with a variable, which no shell has replaced");
+    }
     if !path.as_encoded_bytes().starts_with(b"~") {
         return Ok(path.into());
     }
@@ -93,6 +96,23 @@ pub fn expanded(path: &OsStr, home: Option<&Path>) -> Result<PathBuf, &'static s
     let home = home.filter(|home| home.is_absolute());
     let home = home.ok_or("begins with `~/`, and there is no absolute `HOME`")?;
     Ok(home.join(below))
+}
+
+/// `$HOME/…`, `${HOME}/…`, `%USERPROFILE%\…`, or systemd's `%h/…`.
+fn begins_with_variable(path: &[u8]) -> bool {
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    };
+    let between = |start: &[u8], end: &[u8]| {
+        let name = path.strip_prefix(start)?;
+        let name = &name[..name.iter().position(|b| b"/\\".contains(b))?];
+        name.strip_suffix(end).filter(|name| is_name(name))
+    };
+    let is_one_letter = |name: &[u8]| name.len() == 1;
+    between(b"$", b"").is_some()
+        || between(b"${", b"}").is_some()
+        || between(b"%", b"%").is_some()
+        || between(b"%", b"").is_some_and(is_one_letter)
 }
 
 /// Reads a time-out.
@@ -156,10 +176,30 @@ mod tests {
             Ok(path) => path.display().to_string(),
             Err(problem) => format!("`{path}` {problem}"),
         };
-        let paths = ["~/a/b", "~", "~/", "~//a", "~/~", "~user/a", "~a.json", "./~/a", "a/~", ""];
+        let paths = [
+            "~/a/b",
+            "~",
+            "~/",
+            "~//a",
+            "~/~",
+            "~user/a",
+            "~a.json",
+            "./~/a",
+            "a/~",
+            "",
+            "$HOME/a",
+            "${HOME}/a",
+            r"%USERPROFILE%\a",
+            "%h/a",
+            "$/a",
+            "$a",
+            "%7B/a",
+            "$(a)/b",
+            "./$a/b",
+        ];
         let table = paths.map(|path| format!("{path} => {}", under("/home/me", path)));
         let homeless = ["", "relative"].map(|home| under(home, "~/a"));
-        insta::assert_snapshot!(table.into_iter().chain(homeless).collect::<Vec<_>>().join("\n"), @"
+        insta::assert_snapshot!(table.into_iter().chain(homeless).collect::<Vec<_>>().join("\n"), @r"
         ~/a/b => /home/me/a/b
         ~ => /home/me/
         ~/ => /home/me/
@@ -170,6 +210,15 @@ mod tests {
         ./~/a => ./~/a
         a/~ => a/~
          => 
+        $HOME/a => `$HOME/a` begins with a variable, which no shell has replaced
+        ${HOME}/a => `${HOME}/a` begins with a variable, which no shell has replaced
+        %USERPROFILE%\a => `%USERPROFILE%\a` begins with a variable, which no shell has replaced
+        %h/a => `%h/a` begins with a variable, which no shell has replaced
+        $/a => $/a
+        $a => $a
+        %7B/a => %7B/a
+        $(a)/b => $(a)/b
+        ./$a/b => ./$a/b
         `~/a` begins with `~/`, and there is no absolute `HOME`
         `~/a` begins with `~/`, and there is no absolute `HOME`
         ");

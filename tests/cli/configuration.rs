@@ -310,13 +310,15 @@ fn what_is_no_file_or_too_large_ends_in_time() {
         world.write(CONFIG, content);
         refused(problem);
     }
+    let many = |count: u32| {
+        let hosts: Vec<_> = (0..count).map(|number| format!("\"h{number}.example\"")).collect();
+        format!(r#"{{"accounts":{{"prod":{{"hosts":[{}]}}}}}}"#, hosts.join(","))
+    };
+    world.write(CONFIG, many(10_000));
+    refused("binds more than 1000 hosts");
     // Large, and sound.
-    let hosts: Vec<_> = (0..10_000).map(|number| format!("\"h{number}.example.com\"")).collect();
-    let many = format!(r#"{{"accounts":{{"prod":{{"hosts":[{}]}}}}}}"#, hosts.join(","));
-    world.write(CONFIG, many);
-    let start = Instant::now();
+    world.write(CONFIG, many(1_000));
     world.call("token").run().quiet();
-    assert!(start.elapsed() < Duration::from_secs(5));
     symlink("/nowhere/config.json", world.path("dangling")).unwrap();
     world.call("token --config").arg(world.path("dangling")).run().failure(2);
     world.write(CONFIG, config);

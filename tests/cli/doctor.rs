@@ -189,11 +189,28 @@ fn a_server_that_is_not_there_or_not_trusted_is_a_failure() {
 fn a_server_that_stays_silent_is_left_in_time() {
     let world = World::new();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("https://{}", silent.local_addr().unwrap());
     let start = Instant::now();
-    let api = format!("--api-url https://{} --timeout 1", silent.local_addr().unwrap());
-    let done = doctor(&world, &api).run();
+    let done = doctor(&world, &format!("--api-url {silent} --timeout 1")).run();
     assert_eq!(done.code(), 1);
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // The looks and the exchanges of all accounts share the time, and a silent server does not take that
+    // of another account's.
+    let entries = ["a", "b", "c"].map(|name| {
+        let file = world.account_file();
+        format!("\"{name}\": {{ \"file\": {file:?}, \"api_url\": \"{silent}/{name}\" }}")
+    });
+    let entries = entries.join(", ");
+    world.write(
+        ".config/astra-credential/config.json",
+        format!("{{ \"accounts\": {{ {entries} }} }}"),
+    );
+    let start = Instant::now();
+    let done = doctor(&world, "--online --timeout 4").run();
+    assert!(start.elapsed() < Duration::from_millis(5_500), "{:?}", start.elapsed());
+    let silent = done.stdout().matches("did not answer in time").count();
+    assert_eq!((done.code(), silent), (1, 6), "{done}");
+    assert!(done.stdout().contains("the account `default`: brought a token"), "{done}");
 }
 
 #[test]
@@ -430,6 +447,51 @@ fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
         "configured in `{workspace}/.bazelrc`, but there is no `{workspace}/tools/bazel-cred"
     );
     assert!(shown.contains(&expected), "{shown}");
+}
+
+#[test]
+fn a_kubeconfig_is_understood_in_every_form_and_with_the_account_of_its_user() {
+    needs!("kubectl");
+    let world = World::new();
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    world.write(".config/astra-credential/prod.json", "{");
+    let config = |form: &str, account: &str| {
+        let user = |exec: String| format!("{{users: [{{name: a, user: {{exec: {{{exec}}}}}}}]}}");
+        match form {
+            "json" => {
+                user(format!(r#""command":"astra-credential","args":["kubernetes",{account}]"#))
+                    .replace("users", "\"users\"")
+                    .replace("name: a, user:", "\"name\":\"a\",\"user\":")
+                    .replace("exec:", "\"exec\":")
+            }
+            "one line" => user(format!("command: astra-credential, args: [kubernetes, {account}]")),
+            "command first" => format!(
+                "users:\n- name: a\n  user:\n    exec:\n      command: astra-credential\n      \
+                 args: [kubernetes, {account}]\n"
+            ),
+            _ => format!(
+                "users:\n- name: a\n  user:\n    exec: &exec\n      args:\n      - kubernetes\n      \
+                 - {}\n      command: >-\n        astra-credential\n",
+                account.replace(", ", "\n      - ")
+            ),
+        }
+    };
+    for form in ["json", "one line", "command first", "block"] {
+        for account in ["\"--account\", \"prod\"", "\"--account=prod\""] {
+            world.write(".kube/config", config(form, account));
+            let done = doctor(&world, "").run();
+            let found = finding(&done, "kubectl");
+            let is_told = found.contains("failure")
+                && found.contains("`~/.config/astra-credential/prod.json`");
+            assert!(is_told, "{form}, {account}: {found}");
+        }
+        // An account file stands for itself, and `default` is not asked.
+        fs::rename(world.account_file(), world.path("moved")).unwrap();
+        world.write(".kube/config", config(form, "\"--service-account=/moved\""));
+        let done = doctor(&world, "").run();
+        assert!(finding(&done, "kubectl").contains("ok"), "{form}: {done}");
+        fs::rename(world.path("moved"), world.account_file()).unwrap();
+    }
 }
 
 #[test]

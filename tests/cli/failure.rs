@@ -111,6 +111,17 @@ fn a_line_that_is_not_understood_is_kept_without_its_values() {
 }
 
 #[test]
+fn a_mistake_in_the_last_argument_is_named() {
+    let world = World::new();
+    let unknown = world.call("man nope").run().failure(2);
+    assert!(unknown.contains("`[NAME]` is one of `astra-credential`"), "{unknown}");
+    for flag in ["--timeout", "--min-valid"] {
+        let negative = world.call("token").args(flag).arg("-1").run().failure(2);
+        assert!(negative.contains(&format!("`{flag}` is `-1`, which is not")), "{negative}");
+    }
+}
+
+#[test]
 fn an_account_in_place_of_an_argument_is_neither_shown_nor_kept() {
     let world = World::new();
     let account = world.astra.account_json();

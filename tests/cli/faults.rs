@@ -580,6 +580,29 @@ fn a_read_only_disk_serves_what_it_holds_without_a_word() {
     assert_eq!(world.astra.exchanges(), 3);
 }
 
+/// Otherwise a token that a server refuses would be served until somebody makes room.
+#[test]
+fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
+    let world = World::new();
+    let Some(disk) = Mount::new(&world, "size=16k") else {
+        return;
+    };
+    let host = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    for line in ["forget", "forget --all", "git erase"] {
+        let first = disk.call(&world, "token").quiet();
+        let filling = disk.fill_up();
+        let call = world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", disk.cache());
+        assert_eq!(call.input(&*host).run().quiet(), "", "{line}");
+        fs::remove_file(filling).unwrap();
+        assert_ne!(disk.call(&world, "token").quiet(), first, "{line}");
+        assert_eq!(disk.temporary_files(), 0, "{line}");
+    }
+    let first = world.token();
+    let script = "ulimit -f 0; exec \"$0\" forget";
+    world.call_as("/bin/bash", "-c").arg(script).arg(BINARY).run().quiet();
+    assert_ne!(world.token(), first);
+}
+
 /// What a service manager sets as `LimitFSIZE=`: a write beyond it sends SIGXFSZ, which kills by default.
 #[test]
 fn a_limit_on_the_size_of_files_costs_a_line_and_not_the_token() {

@@ -486,6 +486,24 @@ fn an_account_in_place_of_its_path_has_an_error_of_its_own() {
     }
 }
 
+#[test]
+fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
+    let misplaced = Misplaced::new();
+    for (spelling, value) in spellings() {
+        for line in ["setup account", "setup git --host git.example.com"] {
+            let call = misplaced.world.call(line).arg("--account").arg(&value);
+            let done = call.input(misplaced.world.astra.account_json()).run();
+            done.failure(2);
+            misplaced.nothing_is_kept(&format!("{spelling} behind {line}"), &value);
+        }
+    }
+    let account = misplaced.world.astra.account_json();
+    for name in ["prod", "vhLkzQnWXbJmTYrGsPdCfAoE"] {
+        let done = misplaced.world.call("setup account --account").arg(name).input(&*account).run();
+        assert_eq!(done.code(), 0, "{done}");
+    }
+}
+
 /// What is certainly a path is still named, and a file that exists works whatever its name is.
 #[test]
 fn a_path_is_shown_and_an_odd_one_works() {

@@ -854,3 +854,29 @@ fn a_prompt_shows_nothing_and_leaves_the_terminal_as_it_was() {
         assert_eq!(mode(&world.account_file()), 0o600);
     }
 }
+
+/// A `.env` file and a systemd unit hand `~/x` over as it stands, and the tools do not replace it either.
+#[test]
+fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
+    let world = World::new();
+    let folder = world.path("working");
+    fs::create_dir(&folder).unwrap();
+    let account = world.astra.account_json();
+    for (tool, variable) in [
+        ("git --host git.example.com", "GIT_CONFIG_GLOBAL"),
+        ("docker --host docker.example.com", "DOCKER_CONFIG"),
+        ("kubectl", "KUBECONFIG"),
+        ("terraform --host tf.example.com", "TF_CLI_CONFIG_FILE"),
+        ("terraform --host tf.example.com", "TERRAFORM_CONFIG"),
+    ] {
+        for value in ["~/x/config", "~x", &account] {
+            let call = world.call(&format!("setup {tool}")).env(variable, value);
+            let output = call.command().current_dir(&folder).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
+            assert!(told.contains(&format!("`{variable}`")), "{told}");
+            assert!(!told.contains("clientSecret"), "{told}");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
+        }
+    }
+}

@@ -88,6 +88,14 @@ pub fn spellings() -> Vec<(&'static str, String)> {
         ("base64 in quotes", format!("\"{}\"", BASE64_STANDARD.encode(&json))),
         ("hexadecimal", hex(&json)),
         ("hexadecimal in capitals", hex(&json).to_uppercase()),
+        ("a client secret as numbers", {
+            SECRET.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ")
+        }),
+        ("a client secret in pieces", {
+            let secret = SECRET.to_lowercase();
+            let pieces = secret.as_bytes().chunks(7).map(String::from_utf8_lossy);
+            pieces.collect::<Vec<_>>().join(", ")
+        }),
         ("percent-encoded", percent(&json)),
         ("a form", format!("clientId=i&clientName=n&clientSecret={SECRET}")),
         ("a client secret", SECRET.to_owned()),

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::world::{Done, World, is_installed, needs, transcript};
 
@@ -232,6 +233,50 @@ fn a_ca_file_is_read_as_curl_reads_it() {
     }
 }
 
+/// The bundle that Fedora makes for OpenSSL holds authorities that are not trusted for servers.
+#[test]
+fn a_trusted_certificate_counts_only_for_its_purposes() {
+    let world = World::new();
+    if !is_installed("openssl") {
+        return;
+    }
+    let call = || world.call("token --no-cache --ca-file").arg(world.path("form.pem")).run();
+    for (purposes, is_for_servers) in [
+        ("-addtrust serverAuth -addtrust emailProtection", true),
+        ("-addtrust anyExtendedKeyUsage", true),
+        ("-addreject emailProtection -setalias x", true),
+        ("-setalias x", true),
+        ("-addtrust emailProtection", false),
+        ("-addreject serverAuth", false),
+        ("-addreject anyExtendedKeyUsage", false),
+        ("-addtrust serverAuth -addreject serverAuth", false),
+    ] {
+        openssl(&world, &format!("x509 -in ca.pem -trustout {purposes} -out form.pem"));
+        let done = call();
+        assert_eq!(done.output.status.success(), is_for_servers, "{purposes}: {done}");
+        if !is_for_servers {
+            assert!(done.failure(1).contains("line 1 is not trusted for servers"), "{done}");
+        }
+    }
+    // Beside one that is trusted it is not worth a word.
+    let refused = fs::read_to_string(world.path("form.pem")).unwrap();
+    world.write("form.pem", refused + &ca(&world));
+    call().quiet();
+}
+
+#[test]
+fn a_ca_file_without_end_is_given_up() {
+    let world = World::new();
+    let silent = world.path("silent");
+    assert!(Command::new("mkfifo").arg(&silent).status().unwrap().success());
+    let start = Instant::now();
+    let done = world.call("token --timeout 0.5 --ca-file").arg(&silent).run();
+    assert!(done.failure(1).contains("nothing came out of it in time"), "{done}");
+    let done = world.call("token --ca-file /dev/zero").run();
+    assert!(done.failure(1).contains("too large"), "{done}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 #[test]
 fn what_is_skipped_in_a_ca_file_is_said() {
     let world = World::new();
@@ -248,6 +293,9 @@ fn what_is_skipped_in_a_ca_file_is_said() {
     world.write("ca.crt", [0x30, 0x82, 1, 0]);
     let der = world.call("token --no-cache --ca-file").arg(&file).run();
     assert!(der.failure(1).contains("DER, not PEM"), "{der}");
+    world.write("ca.crt", damaged.repeat(9));
+    let many = world.call("token --no-cache --ca-file").arg(&file).run();
+    assert!(many.failure(1).contains("is damaged, and 5 more"), "{many}");
     transcript!(part.stderr().replace(&*world.home.path().to_string_lossy(), "~"), none, der);
 }
 

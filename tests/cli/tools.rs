@@ -356,6 +356,23 @@ fn a_host_of_another_account_is_refused_and_one_that_setup_bound_itself_moves() 
 }
 
 #[test]
+fn setup_writes_no_configuration_that_would_end_every_call() {
+    let world = World::new();
+    let hosts: Vec<_> = (0..999).map(|number| format!("h{number}.example")).collect();
+    let config = json!({"ca_file": "~/ca.pem", "accounts": {"default": {"hosts": hosts}}});
+    world.write(".config/astra-credential/config.json", config.to_string());
+    let before = tree(&world);
+    for line in ["", " --dry-run"] {
+        let line = format!("setup bazel --host a.example --host b.example{line}");
+        let told = world.call(&line).run().failure(2);
+        assert!(told.contains("binds more than 1000 hosts"), "{told}");
+        assert_eq!(tree(&world), before);
+    }
+    world.call("setup bazel --host a.example").run().quiet();
+    world.call("token").run().quiet();
+}
+
+#[test]
 fn an_account_is_entered_with_what_differs_from_the_default() {
     let world = World::new();
     let file = world.write("ci.json", world.astra.account_json());

@@ -88,7 +88,7 @@ fn doctor_says_that_it_is_at_it() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let line = format!("doctor --timeout 1.5 --api-url https://{}", silent.local_addr().unwrap());
     let shown = on_a_terminal(&world, 200, &line);
-    assert_eq!(shown, format!("{WIPE}astra-credential: going through what can be wrong{WIPE}"));
+    assert_eq!(shown, format!("{WIPE}astra-credential: checking what can be wrong{WIPE}"));
     assert!(answer(&world).contains("did not answer in time"));
 }
 

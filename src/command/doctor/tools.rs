@@ -1,8 +1,8 @@
-//! The tools: for each host that a tool is configured for, whether the tool finds this binary, which
-//! account answers, and whether that account can be used.
+//! The checks of the tools. For each host that a tool is configured for: does the tool find this binary,
+//! which account answers, and can that account be used?
 //!
-//! A configuration is read as text, for the names that matter here; nothing is concluded from a file
-//! that cannot be read.
+//! kubectl and git print their configuration. That of the other tools is searched as text. A file that
+//! cannot be read is skipped.
 
 use std::fs;
 use std::io::Read as _;
@@ -22,23 +22,23 @@ use crate::protocol::Host;
 use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment};
 use crate::shown::{self, Escaped, redacted};
 
-/// The longest time that another program may take for an answer, and the most bytes of it.
+/// The time-out of another program, and the largest output that is read, in bytes.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 const LARGEST_ANSWER: u64 = 1024 * 1024;
 
 /// The largest configuration that is read, in bytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
-/// The folders that every process has on its `PATH`.
+/// The folders on the `PATH` of every process.
 const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 
-/// What the tools are examined with.
+/// The inputs of the checks.
 pub struct Tools<'a> {
     /// The configuration.
     pub configuration: &'a Configuration<'a>,
     /// The environment.
     pub env: &'a Environment<'a>,
-    /// Looks a list of paths up.
+    /// Looks up a variable that lists paths.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
@@ -46,19 +46,19 @@ pub struct Tools<'a> {
 
 /// A tool's entry for this program.
 struct Entry {
-    /// Where it stands.
+    /// The file or key that holds it, for messages.
     place: String,
-    /// What the tool runs: a path, or a name that it looks for on `PATH`.
+    /// The program that the tool runs: a path, or a name that it looks up on `PATH`.
     program: PathBuf,
-    /// The host it is for, as it is written; `None` for every host.
+    /// The host as it is written there; `None` for all hosts.
     host: Option<String>,
     /// The account that its arguments name; `Some(None)` if they name a host or an account file.
     account: Option<Option<String>>,
-    /// What stands in the way although the entry itself is right.
+    /// A problem outside of the entry, and its hint.
     obstacle: Option<(String, String)>,
 }
 
-/// The binary, then the tools.
+/// Checks the binary, then the tools.
 pub fn examine(examined: &Tools<'_>) -> Vec<Finding> {
     let tools = [
         ("kubectl", examined.kubectl()),
@@ -89,7 +89,7 @@ impl Tools<'_> {
             .into_iter()
             .map(|folder| folder.join(executable("astra-credential")));
         for path in on_path.filter(|path| path.is_file() && !self.is_this(path)) {
-            // Several links to one binary are one.
+            // Several links to one binary count as one.
             if let Ok(other) = path.canonicalize()
                 && !others.contains(&other)
             {
@@ -117,7 +117,7 @@ impl Tools<'_> {
         findings
     }
 
-    /// One entry: whether what the tool runs is this program, and gets a token for the host.
+    /// Checks one entry: the tool must find this program, and an account must answer for the host.
     fn entry(&self, tool: &'static str, entry: &Entry) -> Finding {
         let Entry { place, program, host, account, obstacle } = entry;
         let host_shown = host.as_deref().map(|host| format!(" for `{}`", redacted(host)));
@@ -183,7 +183,7 @@ impl Tools<'_> {
         finding
     }
 
-    /// The account that answers, in words; `None` if there is none for that host.
+    /// The account that answers, in words; `None` if there is none for the host.
     fn answering(
         &self,
         host: Option<&str>,
@@ -210,9 +210,10 @@ impl Tools<'_> {
         }))
     }
 
-    /// The command that mends an entry. `obstacle` is in the way, and has to go first.
+    /// The command that corrects an entry. `obstacle` is a file in the place of the link, and has to be moved
+    /// first.
     fn setup_hint(&self, tool: &str, entry: &Entry, obstacle: Option<&Path>) -> String {
-        // `setup` writes a path into git's configuration, and keeps a helper that it has not written.
+        // `setup git` would add an entry with a path, and leave this one as it is. A link corrects it.
         if tool == "git"
             && !entry.program.is_absolute()
             && let Some(own) = self.binary.as_deref()
@@ -251,7 +252,7 @@ impl Tools<'_> {
         }
     }
 
-    /// The file that a tool runs, or else a link in its place that leads nowhere.
+    /// The file that a tool runs, and a dangling link in its place.
     fn find_program(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
         let folders = (self.paths)("PATH");
         let paths: Vec<_> = if program.is_absolute() {
@@ -264,23 +265,34 @@ impl Tools<'_> {
         (first(Path::is_file), first(Path::is_symlink))
     }
 
-    /// A kubeconfig names a command by its path, from its own folder, or by its name on `PATH`.
+    /// The entries in kubeconfigs. A command is a path relative to the kubeconfig, or a name on `PATH`.
     fn kubectl(&self) -> Vec<Entry> {
         let mut files = (self.paths)("KUBECONFIG");
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
+        let kubectl = self.find_program(Path::new("kubectl")).0;
         let mut entries: Vec<Entry> = Vec::new();
         for file in &files {
-            for (command, account) in our_commands(&text(file).unwrap_or_default()) {
+            let Some(text) = text(file) else { continue };
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            // Other programs read a kubeconfig too, on machines without kubectl.
+            let commands = kubectl
+                .as_deref()
+                .and_then(|kubectl| commands_by_kubectl(kubectl, &file))
+                .unwrap_or_else(|| commands_in(&text));
+            for (command, arguments) in commands {
+                if !plain(&command).ends_with("astra-credential") {
+                    continue;
+                }
                 let is_path = command.contains('/');
-                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
                 let program = file.parent().filter(|_| is_path).map(|folder| folder.join(&command));
+                let default = || Some(Some(DEFAULT_ACCOUNT.to_owned()));
                 entries.push(Entry {
                     place: format!("`{}`", shown(&file)),
                     program: program.unwrap_or_else(|| command.into()),
                     host: None,
-                    account: Some(Some(account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()))),
+                    account: account_in(&arguments).or_else(default),
                     obstacle: None,
                 });
             }
@@ -288,8 +300,8 @@ impl Tools<'_> {
         entries
     }
 
-    /// git asks each helper whose key fits the host, in the order of its configuration. An empty one
-    /// drops those before it.
+    /// The entries in git's configuration. git calls each helper whose key fits the host, in the order of the
+    /// configuration. An empty helper removes those before it.
     fn git(&self) -> Vec<Entry> {
         let settings = self
             .find_program(Path::new("git"))
@@ -314,7 +326,7 @@ impl Tools<'_> {
         let mut entries: Vec<Entry> = Vec::new();
         for (at, (key, url, value), (program, arguments)) in ours {
             let host = host_of(url);
-            // libgit2 leaves the port out, and setup writes the host without it too.
+            // libgit2 ignores the port, so `setup` also writes an entry for the host without its port.
             let is_portless = host.as_deref().is_some_and(|host| {
                 !host.contains(':')
                     && hosts.iter().any(|other| other.starts_with(&format!("{host}:")))
@@ -352,14 +364,14 @@ impl Tools<'_> {
                 place: format!("`{}`", shown_key(key)),
                 program: program.into(),
                 host,
-                account: account_in(&arguments),
+                account: account_in(&arguments.split(' ').map(str::to_owned).collect::<Vec<_>>()),
                 obstacle,
             });
         }
         entries
     }
 
-    /// Bazel reads the file of the workspace, somewhere above, and the user's.
+    /// The entries in `.bazelrc`: of the workspace, which may be a folder above this one, or of the user.
     fn bazel(&self) -> Vec<Entry> {
         let here = Path::new(".").canonicalize().unwrap_or_default();
         let above = here.ancestors().map(|folder| folder.join(".bazelrc"));
@@ -373,7 +385,7 @@ impl Tools<'_> {
         let bound = self.configuration.hosts().unwrap_or_default();
         let mut entries = Vec::new();
         for (name, program) in helpers {
-            // A host without its port stands for all its ports.
+            // Bazel names a host without its port, which stands for all ports.
             let of_name = bound.iter().filter(|host| host.name() == name).map(Host::to_string);
             let mut hosts: Vec<_> = of_name.map(Some).collect();
             if hosts.is_empty() {
@@ -414,7 +426,8 @@ impl Tools<'_> {
         hosts.into_iter().map(entry).collect()
     }
 
-    /// Terraform reads a file that is named to it, or else the user's and those in its folder.
+    /// The entry in Terraform's configuration: in the file of a variable, or else the user's file and those
+    /// in Terraform's folder.
     fn terraform(&self) -> Vec<Entry> {
         let windows = || Some(PathBuf::from((self.env)("APPDATA")?).join("terraform.d"));
         let folder = if cfg!(windows) { windows() } else { self.home(".terraform.d") };
@@ -458,31 +471,38 @@ fn executable(name: &str) -> String {
     if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() }
 }
 
-/// The commands in a kubeconfig that are this program by their names, each with the account that its
-/// arguments name. kubectl writes a command behind its arguments.
-fn our_commands(config: &str) -> Vec<(String, Option<String>)> {
+/// The commands of a kubeconfig's users with their arguments, as kubectl reads it.
+fn commands_by_kubectl(kubectl: &Path, file: &Path) -> Option<Vec<(String, Vec<String>)>> {
+    let option = format!("--kubeconfig={}", file.to_str()?);
+    let answer = output_of(kubectl, &[&option, "config", "view", "-o", "json"])?;
+    let config: Value = serde_json::from_str(&answer).ok()?;
+    let users = config.get("users")?.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let of_user = |user: &Value| {
+        let exec = user.get("user")?.get("exec")?;
+        let arguments = exec.get("args").and_then(Value::as_array);
+        let arguments = arguments.into_iter().flatten().filter_map(text).collect();
+        Some((text(exec.get("command")?)?, arguments))
+    };
+    Some(users.iter().filter_map(of_user).collect())
+}
+
+/// The same, searched for in the text of a kubeconfig. kubectl writes a command after its arguments.
+fn commands_in(config: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
-    let mut words: Vec<&str> = Vec::new();
-    for line in config.lines() {
-        let line = line.trim();
-        let word = |text: &'_ str| text.trim().trim_matches(['"', '\'']).to_owned();
-        match line.trim_start_matches("- ").strip_prefix("command:").map(word) {
-            Some(command) => {
-                let at = words.iter().position(|word| *word == "--account");
-                let account = at.and_then(|at| words.get(at + 1)).map(|name| word(name));
-                if plain(&command).ends_with("astra-credential") {
-                    found.push((command, account));
-                }
-                words.clear();
-            }
-            None => words.extend(line.strip_prefix("- ")),
+    let mut words = Vec::new();
+    let word = |text: &str| text.trim().trim_matches(['"', '\'']).to_owned();
+    for line in config.lines().map(str::trim) {
+        match line.trim_start_matches("- ").strip_prefix("command:") {
+            Some(command) => found.push((word(command), std::mem::take(&mut words))),
+            None => words.extend(line.strip_prefix("- ").map(word)),
         }
     }
     found
 }
 
-/// What git runs for that helper, if it is this program, and its arguments: a shell's command, a path, or
-/// the end of a name.
+/// The program that git runs for a helper, and its arguments, if it is this program. A helper is a shell
+/// command (`!`), a path, or the end of a name.
 fn helper_of_git(value: &str) -> Option<(String, String)> {
     let command = value.strip_prefix('!');
     let text = command.unwrap_or(value);
@@ -498,7 +518,7 @@ fn helper_of_git(value: &str) -> Option<(String, String)> {
     }
 }
 
-/// A key of git's configuration. A URL in it may hold a user name and a password.
+/// A key of git's configuration, safe to show. A URL in it may contain a user name and a password.
 fn shown_key(key: &str) -> String {
     let host = key.split_once("://").map(|(_, host)| host.trim_end_matches(".helper"));
     let is_plain = host.is_none_or(|host| {
@@ -507,8 +527,8 @@ fn shown_key(key: &str) -> String {
     if is_plain { Escaped(key).to_string() } else { "credential.URL.helper".to_owned() }
 }
 
-/// Whether git asks the helpers of that URL, empty for every host, for this one too. A `*` stands for one
-/// label of a host.
+/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern stands for all hosts,
+/// and `*` for one label of a host.
 fn fits(pattern: &str, url: &str) -> bool {
     let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, url) = (labels(pattern), labels(url));
@@ -518,7 +538,7 @@ fn fits(pattern: &str, url: &str) -> bool {
     pattern == [""] || pattern.len() == url.len() && pattern.iter().zip(&url).all(is_like)
 }
 
-/// The first word of a shell's command.
+/// The first word of a shell command.
 fn first_word(command: &str) -> String {
     let mut word = String::new();
     let mut is_quoted = false;
@@ -535,21 +555,26 @@ fn first_word(command: &str) -> String {
 }
 
 /// The account that a helper's arguments name; `Some(None)` if they name a host or an account file.
-fn account_in(arguments: &str) -> Option<Option<String>> {
-    let words: Vec<_> = arguments.split(' ').collect();
-    if let Some(at) = words.iter().position(|word| *word == "--account") {
-        return Some(words.get(at + 1).map(|name| (*name).to_owned()));
+fn account_in(arguments: &[String]) -> Option<Option<String>> {
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if word == "--account" {
+            return Some(words.next().cloned());
+        }
+        if let Some(name) = word.strip_prefix("--account=") {
+            return Some(Some(name.to_owned()));
+        }
     }
-    let names = |word: &&str| word.starts_with("--host") || word.starts_with("--service-account");
-    words.iter().any(names).then_some(None)
+    let names = |word: &String| word.starts_with("--host") || word.starts_with("--service-account");
+    arguments.iter().any(names).then_some(None)
 }
 
-/// A program's path or name without the ending that Windows gives it.
+/// A program's path or name without `.exe`.
 fn plain(program: &str) -> &str {
     program.strip_suffix(".exe").unwrap_or(program)
 }
 
-/// The version of another program of this name, or of the one to which a link leads.
+/// The version of another program with this program's name, links followed.
 fn version_of(program: &Path) -> Option<String> {
     let program = program.canonicalize().ok()?;
     let is_named = program.file_name().is_some_and(|name| *name == *executable("astra-credential"));
@@ -558,7 +583,7 @@ fn version_of(program: &Path) -> Option<String> {
 }
 
 fn text(file: &Path) -> Option<String> {
-    // A pipe would have to be waited for.
+    // Reading a pipe could block.
     let length = fs::metadata(file).ok().filter(fs::Metadata::is_file)?.len();
     (length <= LARGEST_FILE).then(|| fs::read_to_string(file).ok()).flatten()
 }
@@ -567,7 +592,7 @@ fn shown(path: &Path) -> String {
     shown::file(path)
 }
 
-/// What a program says on standard output, if it does so in time.
+/// The standard output of a program, if it ends in time.
 fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -581,7 +606,7 @@ fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     };
     let reader = thread::Builder::new().spawn(read);
     let output = reader.ok().and_then(|_| receiver.recv_timeout(LONGEST_ANSWER).ok()).flatten();
-    // Whether it has ended, or will not: nothing more is wanted of it.
+    // It has ended, or has reached the time-out.
     let _ = child.kill();
     let _ = child.wait();
     output

@@ -1,8 +1,8 @@
 //! `setup account`: reads the account file's content from standard input or a prompt without echo, and
 //! stores it for its owner alone.
 //!
-//! A new secret for the same account replaces the old one, since that is how secrets are rotated;
-//! another account's file is kept.
+//! A new secret for the same account replaces the old one, so that secrets can be rotated. The file of
+//! another account is never overwritten.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -16,24 +16,24 @@ use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
 use crate::shown::{self, Escaped};
 
-/// Checks the account in a file that is there already, and returns the line that says so. `fix` is the
-/// command that stores an account.
+/// Checks the account in an existing file, and returns a line for the output. `fix` is the command that
+/// stores an account.
 pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Error> {
     if !shown::is_usable_path(file) {
         return Err(Error::AccountInline);
     }
     if !file.exists() {
-        // The usual hint would lead here again.
+        // The usual hint names this very command, so another one is given.
         return Err(Error::AccountMissing { path: file.to_owned(), fix: fix.to_owned() });
     }
     let account = account::read(file, context.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
 }
 
-/// Reads an account and stores it; returns the line that says what was done.
+/// Reads an account and stores it. Returns a line for the output.
 ///
 /// # Errors
-/// What was read is no account, another account is stored there, or it cannot be written.
+/// The input is not an account, another account is stored there, or the file cannot be written.
 pub fn store(context: &Context<'_>) -> Result<String, Error> {
     let folder = context.folder.as_path();
     let path = context.account.file.as_deref().ok_or(Error::AccountUnnamed)?;
@@ -47,7 +47,7 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
     let _lock = Lock::take(folder, context.deadline)?;
     file::sweep(path);
     if let Ok(metadata) = fs::metadata(path) {
-        // A pipe may keep its reader waiting, and is not to be moved away either.
+        // Reading a pipe could block, and a pipe or device should not be moved away.
         if !metadata.is_file() {
             return Err(file::not_written(path, &io::Error::other("it is not a regular file")));
         }
@@ -91,7 +91,7 @@ fn identity(account: &Account) -> &str {
 }
 
 fn read_input() -> io::Result<Zeroizing<Vec<u8>>> {
-    // Large enough from the start, so that no copy stays behind.
+    // The buffer never grows, since that would leave a copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
     io::stdin().take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > LARGEST_FILE {
@@ -125,8 +125,8 @@ fn close(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks on the terminal. None of the keys is a signal, so that the terminal is put in order again
-/// whatever is typed; only what kills this process outright leaves it silent.
+/// Prompts on the terminal, without echo. Keys that send signals are read as characters, so that the echo is
+/// always restored, unless another process kills this one.
 #[cfg(unix)]
 fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
     use rustix::process::{Signal, getpid, kill_process};
@@ -141,7 +141,7 @@ fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
     silent.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
     let read = terminal.write_all(PROMPT.as_bytes()).and_then(|()| read_keys(&terminal));
-    // What was pasted beyond the end must not go to the shell.
+    // Pasted text after the end must not reach the shell.
     tcsetattr(&terminal, OptionalActions::Flush, &before)?;
     terminal.write_all(b"\n")?;
     read?.map_or_else(
@@ -153,7 +153,7 @@ fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
     )
 }
 
-/// What is typed; `None` when it is broken off.
+/// Reads the keys up to the end; `None` after Ctrl-C.
 #[cfg(unix)]
 fn read_keys(mut terminal: &fs::File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     const INTERRUPT: u8 = 3;
@@ -181,13 +181,13 @@ const PROMPT: &str = "\
 Paste the service account or application token copied from Astra's dashboard, then press Enter.
 It is not shown: ";
 
-/// Whether a line's end ends it all: JSON may have more lines.
+/// True if the input is complete at the end of a line. JSON may have several lines.
 fn is_whole(bytes: &[u8]) -> bool {
     let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
     !bytes.trim_ascii_start().starts_with(b"{") || !parsed.is_err_and(|error| error.is_eof())
 }
 
-/// Asks at the console, which does not show what is typed.
+/// Prompts on the console, without echo.
 #[cfg(not(unix))]
 fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE));

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 const FLAG: &str = "--credential_helper";
 
-/// A line for each host, and the link that it names.
+/// The edits: a line for each host, and the link in it.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let (link, edit) = context.link("bazel-credential-astra", false)?;
     let helper = Context::written(&link)?;
@@ -40,7 +40,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     Ok(edits)
 }
 
-/// A word as it stands in a `.bazelrc`.
+/// A word, quoted for a `.bazelrc` if that is necessary.
 fn word(word: &str) -> String {
     match word.contains([' ', '\t', '#', '\'', '"', '\\']) {
         true => format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\"")),
@@ -50,7 +50,7 @@ fn word(word: &str) -> String {
 
 /// The helper that the file names for that host.
 fn helper_for(text: &str, host: &str) -> Result<Option<String>, &'static str> {
-    // A line that is added would become a part of the last one, were it a comment.
+    // A line that is added here would become part of the last line.
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {
         return Err("ends in the middle of a line");
     }
@@ -59,7 +59,7 @@ fn helper_for(text: &str, host: &str) -> Result<Option<String>, &'static str> {
     Ok(found.map(|(_, helper)| helper))
 }
 
-/// The helpers that a file names, each behind its host; that of all hosts behind nothing.
+/// The helpers in a file, each with its host. The host is empty for a helper of all hosts.
 pub fn helpers(text: &str) -> Vec<(String, String)> {
     let text = text.replace(['"', '\''], "");
     let lines = text.lines().map(|line| match line.split_once('#') {

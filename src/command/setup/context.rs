@@ -1,4 +1,4 @@
-//! What a tool's edits are made from: the user's folders, this program's path, the hosts and the account.
+//! The inputs of a tool's edits: the user's folders, this program's path, the hosts and the account.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,9 +10,9 @@ use crate::protocol::Host;
 use crate::settings::{
     self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
 };
-use crate::shown::Escaped;
+use crate::shown::{self, Escaped};
 
-/// The process's surroundings.
+/// The environment of the process.
 pub struct World<'a> {
     /// Looks a variable up.
     pub env: &'a Environment<'a>,
@@ -24,7 +24,7 @@ pub struct World<'a> {
     pub folders: Folders,
 }
 
-/// What a tool's edits are made from.
+/// The inputs of a tool's edits.
 pub struct Context<'a> {
     /// Looks a variable up.
     pub env: &'a Environment<'a>,
@@ -40,22 +40,22 @@ pub struct Context<'a> {
     pub account: NamedAccount<'a>,
     /// The configuration as it was when this process started.
     configuration: &'a Configuration<'a>,
-    /// Whether an account file is used even if others may read or change it.
+    /// Accepts an account file that other users may read or change.
     pub allow_exposed: bool,
     /// The version of the Kubernetes API, if it was named.
     pub api_version: Option<String>,
     /// The hosts that were named.
     pub named: Vec<Host>,
-    /// The same, and those for which setup has set the tool up before.
+    /// The same, and those for which `setup` configured the tool earlier.
     pub hosts: Vec<Host>,
-    /// The edits that setup has done for the tool before.
+    /// The edits that `setup` did earlier for the tool.
     pub ours: Vec<Edit>,
-    /// The end of the time that the whole call may take.
+    /// The deadline of the whole call.
     pub deadline: Instant,
 }
 
 impl<'a> Context<'a> {
-    /// Puts it together. The account may be one that does not exist yet if `may_be_new` says so.
+    /// Collects the inputs. If `may_be_new` is true, the account may be one that does not exist yet.
     ///
     /// # Errors
     /// There is no such account, or no home.
@@ -94,8 +94,7 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Refuses to go on as root in the home of another user: what root writes there, that user cannot
-    /// change any more.
+    /// Fails for root in the home of another user, who could not change the files that root writes there.
     #[cfg(unix)]
     pub fn refuse_foreign_home(&self) -> Result<(), Error> {
         use std::os::unix::fs::MetadataExt as _;
@@ -107,13 +106,13 @@ impl Context<'_> {
         }
     }
 
-    /// No user but the owner gets here.
+    /// Succeeds: on this system only the owner can write here.
     #[cfg(not(unix))]
     pub fn refuse_foreign_home(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// The flags that belong into the account's entry: key and value.
+    /// The flags that are written into the account's entry, each as key and value.
     pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
         self.configuration.entered()
     }
@@ -129,7 +128,7 @@ impl Context<'_> {
         self.folder(HOME).ok_or_else(|| Error::Setting {
             name: HOME,
             value: (self.env)(HOME).unwrap_or_default().to_string_lossy().into_owned(),
-            problem: "is no place to set anything up in".to_owned(),
+            problem: "is not an absolute path".to_owned(),
             wanted: "the absolute path of your home",
         })
     }
@@ -139,13 +138,39 @@ impl Context<'_> {
         (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    /// A path in a variable, as the tool that reads the variable takes it.
-    pub fn path_in(&self, variable: &str) -> Option<PathBuf> {
-        let value = (self.env)(variable).filter(|value| !value.is_empty())?;
-        std::path::absolute(value).ok()
+    /// A path in a variable. A relative path is relative to the working folder, as the tools read it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], see [`Self::path_of`].
+    pub fn path_in(&self, variable: &'static str) -> Result<Option<PathBuf>, Error> {
+        let value = (self.env)(variable).filter(|value| !value.is_empty());
+        value.map(|value| Self::path_of(variable, Path::new(&value))).transpose()
     }
 
-    /// A path as text that can be written into a tool's configuration.
+    /// The absolute form of a path in a tool's variable.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: the path begins with `~`, which neither a shell nor the tool replaces, or it may
+    /// be a secret.
+    pub fn path_of(variable: &'static str, path: &Path) -> Result<PathBuf, Error> {
+        let problem = if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
+            "begins with `~`, which the tool does not replace by the home"
+        } else {
+            let path = std::path::absolute(path).ok();
+            match path.filter(|path| shown::is_usable_path(path)) {
+                Some(path) => return Ok(path),
+                None => "is no usable path",
+            }
+        };
+        Err(Error::Setting {
+            name: variable,
+            value: path.to_string_lossy().into_owned(),
+            problem: problem.to_owned(),
+            wanted: "an absolute path",
+        })
+    }
+
+    /// The text of a path, if it can be written into a tool's configuration.
     pub fn written(path: &Path) -> Result<String, Error> {
         let text = path.to_str().filter(|text| Escaped(text).to_string() == **text);
         text.map(str::to_owned).ok_or_else(|| Error::Setting {
@@ -156,8 +181,8 @@ impl Context<'_> {
         })
     }
 
-    /// The link of that name through which a tool starts this program, and the edit that makes it if
-    /// there is none. `is_searched` says that the tool looks for it on `PATH`.
+    /// The link with that name through which a tool starts this program, and the edit that creates it if it
+    /// is missing. `is_searched` is true if the tool looks it up on `PATH`.
     pub fn link(&self, name: &str, is_searched: bool) -> Result<(PathBuf, Option<Edit>), Error> {
         let name = if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() };
         let folders = (self.paths)("PATH");
@@ -166,7 +191,7 @@ impl Context<'_> {
             Edit::Link { at, .. } if at.file_name().is_some_and(|file| *file == *name) => Some(at),
             _ => None,
         });
-        // The first on `PATH` counts, whoever has made it.
+        // A tool uses the first link on `PATH`, also one that setup has not created.
         let mut on_path = folders.iter().map(|folder| folder.join(&name));
         let first = on_path.find(|path| path.is_file());
         let others = beside.iter().filter(|_| !is_searched).map(|folder| folder.join(&name));
@@ -176,7 +201,7 @@ impl Context<'_> {
             let edit = Edit::Link { at: found.clone(), to: self.program.clone() };
             return Ok((found, self.ours.contains(&edit).then_some(edit)));
         }
-        // Every user's `PATH` has this folder, and so has that of a service.
+        // This folder is on the `PATH` of every user and every service.
         let system = Some(PathBuf::from("/usr/local/bin")).filter(|_| is_searched && cfg!(unix));
         let usable = |folder: &PathBuf| self.is_on_path(folder) && file::may_write(folder);
         let folder = system.into_iter().chain(beside).find(usable);
@@ -189,20 +214,21 @@ impl Context<'_> {
             (None, None) => self.home()?.join(".local/bin").join(&name),
         };
         let foreign = first.filter(|first| is_searched && *first != at);
-        // A program of that name which stands earlier on `PATH` would be started instead.
+        // If another program of that name is found first on `PATH`, the tool would start that one: the edit
+        // is then for its place, and is refused.
         let at = foreign.unwrap_or(at);
         Ok((at.clone(), Some(Edit::Link { at, to: self.program.clone() })))
     }
 
-    /// Whether that folder is on `PATH`.
+    /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
         let folders = (self.paths)("PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
     }
 }
 
-/// A program as `PATH` finds it, else by its own path: an update may put it elsewhere, and a link to it
-/// in the old one's place.
+/// The program's path as found on `PATH`, otherwise its own path. The path on `PATH` may be a link that still
+/// works after an update has moved the program.
 fn as_found(program: PathBuf, folders: &[PathBuf]) -> PathBuf {
     let name = if cfg!(windows) { "astra-credential.exe" } else { "astra-credential" };
     let mut places = folders.iter().map(|folder| folder.join(name));

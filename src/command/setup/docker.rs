@@ -6,7 +6,7 @@ use super::edit::json::{Item, Syntax};
 use super::plan::Plan;
 use crate::error::Error;
 
-/// A helper for each host, and the link that Docker looks for on `PATH`.
+/// The edits: a helper for each host, and the link that Docker looks up on `PATH`.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let (link, edit) = context.link("docker-credential-astra", true)?;
     if let Some(folder) = link.parent().filter(|folder| !context.is_on_path(folder)) {
@@ -14,7 +14,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         view.notes
             .push(format!("remains: docker looks for its helper on `PATH`: add `{folder}` to it"));
     }
-    let folder = match context.path_in("DOCKER_CONFIG") {
+    let folder = match context.path_in("DOCKER_CONFIG")? {
         Some(folder) => folder,
         None => context.home()?.join(".docker"),
     };

@@ -1,5 +1,4 @@
-//! An edit: one thing that setup does. It can be staged in a [`Plan`], found again and taken back, and
-//! it holds what is needed for that and no more.
+//! An edit: one change that setup makes. It can be staged in a [`Plan`], found again and reverted.
 
 pub mod block;
 pub mod json;
@@ -17,7 +16,7 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::shown::Escaped;
 
-/// One thing that setup does.
+/// One change that setup makes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Edit {
@@ -32,9 +31,9 @@ pub enum Edit {
     Block {
         /// The file.
         file: PathBuf,
-        /// What the lines are for; a file has one block for each.
+        /// The host or block that the lines are for. A file has one block for each name.
         name: String,
-        /// The first line, which stays if somebody adds lines below it. May be empty.
+        /// The first line, which is kept if the user has added lines below it. May be empty.
         head: String,
         /// The lines below it.
         body: String,
@@ -43,7 +42,7 @@ pub enum Edit {
     Entry {
         /// The file.
         file: PathBuf,
-        /// What its reader accepts.
+        /// The syntax of the file.
         syntax: Syntax,
         /// The entry.
         item: Item,
@@ -52,7 +51,7 @@ pub enum Edit {
     User(User),
 }
 
-/// Something that was made around edits, and that goes when it is empty.
+/// An object that setup created for an edit, and removes again if it is empty.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Made {
@@ -64,20 +63,20 @@ pub enum Made {
     Object {
         /// The file.
         file: PathBuf,
-        /// What its reader accepts.
+        /// The syntax of the file.
         syntax: Syntax,
         /// The keys that lead there.
         path: Vec<String>,
     },
 }
 
-/// What became of an edit.
+/// The result of staging an edit.
 pub enum Applied {
-    /// It is staged, with what had to be made around it, outermost first.
+    /// It is staged, with the objects that have to be created for it, outermost first.
     Staged(Vec<Made>),
-    /// Somebody else has done the same.
+    /// The user has made the same change already.
     Same,
-    /// Something else is in its place; completes "the file …".
+    /// Its place has another content, described by a predicate: completes "the file …".
     Taken(String),
 }
 
@@ -101,11 +100,11 @@ impl Edit {
         }
     }
 
-    /// Whether both cannot be done at once, since they are for the same place.
+    /// True if both edits are for the same place, so that only one can be done.
     pub fn is_for_the_place_of(&self, other: &Self) -> bool {
         let is_alike = match (self, other) {
             (Self::Entry { item, .. }, Self::Entry { item: other, .. }) => {
-                // A host stands in one list of the file.
+                // A host may be in only one list of the file.
                 item.key == other.key && (item.key.is_none() || item.path == other.path)
             }
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
@@ -113,7 +112,7 @@ impl Edit {
         is_alike && self.place() == other.place() && self.name() == other.name()
     }
 
-    /// Whether it is done.
+    /// True if it is done.
     pub fn is_done(&self, plan: &mut Plan) -> Result<bool, Error> {
         Ok(match self {
             Self::Link { at, to } => plan.has_link(at, to),
@@ -126,7 +125,7 @@ impl Edit {
         })
     }
 
-    /// Stages it, in the place of `old` if that is given, which setup has done itself.
+    /// Stages it. `old` is an earlier edit of setup that it replaces.
     pub fn apply(&self, old: Option<&Self>, plan: &mut Plan) -> Result<Applied, Error> {
         if let Self::User(user) = self {
             let is_ours = match old {
@@ -195,7 +194,7 @@ impl Edit {
         }
     }
 
-    /// Stages its removal; `false` if it is not there any more, or was changed since.
+    /// Stages its removal. Returns `false` if it is missing or was changed.
     pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
         match self {
             Self::Link { at, to } => {
@@ -228,7 +227,7 @@ impl Edit {
 }
 
 impl Made {
-    /// Whether it is still there.
+    /// True if it still exists.
     pub fn is_there(&self) -> bool {
         match self {
             Self::Folder(path) | Self::File(path) => path.exists(),
@@ -239,8 +238,8 @@ impl Made {
         }
     }
 
-    /// Stages its removal if it is empty by then, in files that the plan changes. Folders are removed
-    /// on their own.
+    /// Stages its removal if it is empty after the other edits, in files that the plan changes. Folders are
+    /// removed elsewhere.
     pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
         match self {
             Self::Object { file, syntax, path } if plan.touches(file) => {

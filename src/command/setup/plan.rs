@@ -1,4 +1,4 @@
-//! Changes to the user's files that edits have staged: shown as a diff, or carried out.
+//! The staged changes to the user's files: shown as a diff, or carried out.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use crate::account::quoted;
 use crate::error::Error;
 use crate::shown::Escaped;
 
-/// Characters that are shown of a command's complaint.
-const LONGEST_COMPLAINT: usize = 300;
+/// The largest number of characters of a command's error message that are shown.
+const LONGEST_MESSAGE: usize = 300;
 
-/// The most lines that are compared one by one; of larger changes the diff shows no more than sizes.
+/// The largest number of changed lines that are compared. The diff of a larger change shows only its place.
 const MOST_LINES: usize = 2000;
 
 /// Changes to the user's files, in the order in which they are made.
@@ -23,17 +23,17 @@ pub struct Plan {
     drafts: Vec<Draft>,
     /// Commands of the tool to run.
     pub commands: Vec<Vec<String>>,
-    /// Kubeconfigs to remove if the commands leave nothing in them.
+    /// Kubeconfigs to remove if they are empty after the commands.
     pub sweeps: Vec<PathBuf>,
     /// Lines to print at the end.
     pub notes: Vec<String>,
 }
 
-/// A link to make, or to remove where there is no target.
+/// A link to create, or to remove if there is no target.
 struct Link {
     at: PathBuf,
     to: Option<PathBuf>,
-    /// A link of setup's own stands there, and goes first.
+    /// True if an old link of setup is there, which is removed first.
     is_there: bool,
 }
 
@@ -44,11 +44,11 @@ struct Draft {
     after: Option<Vec<u8>>,
 }
 
-/// Why a plan was not carried out.
+/// The reason why a plan was not carried out.
 pub enum Stop {
     /// Another program has changed this file since the plan was made.
     Changed(PathBuf),
-    /// Something failed.
+    /// An edit failed.
     Failed(Error),
 }
 
@@ -59,7 +59,7 @@ impl From<Error> for Stop {
 }
 
 impl Plan {
-    /// A file's content as it is after the changes that are staged so far.
+    /// A file's content after the changes staged so far.
     pub fn file(&mut self, path: &Path) -> Result<&mut Option<Vec<u8>>, Error> {
         let at = match self.drafts.iter().position(|draft| draft.path == path) {
             Some(at) => at,
@@ -79,7 +79,7 @@ impl Plan {
         file::text(path, content)
     }
 
-    /// Whether there is a link, after the changes that are staged so far.
+    /// True if the link exists after the changes staged so far.
     pub fn has_link(&self, at: &Path, to: &Path) -> bool {
         match self.staged_link(at) {
             Some(link) => link.to.as_deref() == Some(to),
@@ -87,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// Whether anything is in the place of a link, after the changes that are staged so far.
+    /// True if anything exists at the place of a link after the changes staged so far.
     pub fn is_taken(&self, at: &Path) -> bool {
         match self.staged_link(at) {
             Some(link) => link.to.is_some(),
@@ -99,7 +99,7 @@ impl Plan {
         self.links.iter().find(|link| link.at == at)
     }
 
-    /// Stages a link in a place that is not taken.
+    /// Stages a link at a free place.
     pub fn link(&mut self, at: &Path, to: &Path) {
         let to = Some(to.to_owned());
         match self.links.iter_mut().find(|link| link.at == at) {
@@ -108,7 +108,7 @@ impl Plan {
         }
     }
 
-    /// Stages the removal of a link that setup has made.
+    /// Stages the removal of a link that setup created.
     pub fn unlink(&mut self, at: &Path) {
         match self.links.iter_mut().find(|link| link.at == at) {
             Some(link) => link.to = None,
@@ -116,12 +116,12 @@ impl Plan {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// True if there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.links.is_empty() && self.commands.is_empty() && self.edits().next().is_none()
     }
 
-    /// Whether something is done to that file.
+    /// True if the plan changes that file.
     pub fn touches(&self, path: &Path) -> bool {
         self.edits().any(|draft| draft.path == path)
             || self.links.iter().any(|link| link.at == path)
@@ -130,11 +130,16 @@ impl Plan {
             })
     }
 
+    /// The new content of that file, if the plan changes it.
+    pub fn changed(&self, path: &Path) -> Option<&[u8]> {
+        self.edits().find(|draft| draft.path == path)?.after.as_deref()
+    }
+
     fn edits(&self) -> impl Iterator<Item = &Draft> {
         self.drafts.iter().filter(|draft| draft.before != draft.after)
     }
 
-    /// The lines that say what would be done.
+    /// A description of the changes, for `--dry-run`.
     pub fn shown(&self) -> String {
         let mut shown = String::new();
         for Link { at, to, .. } in &self.links {
@@ -155,7 +160,7 @@ impl Plan {
         shown
     }
 
-    /// Carries it out, and returns the lines that say what was done.
+    /// Carries out the changes, and returns a line for each.
     pub fn carry_out(&self) -> Result<String, Stop> {
         let mut done = String::new();
         for Link { at, to, is_there } in &self.links {
@@ -192,7 +197,7 @@ impl Plan {
     }
 }
 
-/// Whether a kubeconfig has only the lines that kubectl writes without content.
+/// True if a kubeconfig has only the lines that kubectl writes into an empty one.
 fn is_blank_kubeconfig(path: &Path) -> bool {
     let is_blank = |line: &str| {
         let empty = [": null", ": []", ": {}", ": \"\""];
@@ -203,8 +208,8 @@ fn is_blank_kubeconfig(path: &Path) -> bool {
 }
 
 impl Draft {
-    /// A unified diff. Lines that stay are not shown, since they may hold a secret: there are none
-    /// around a hunk, and `…` stands for the rest of a line.
+    /// A unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no context
+    /// lines, and `…` replaces the unchanged words of a line.
     fn diff(&self) -> String {
         let name = |content: &Option<Vec<u8>>| match content {
             Some(_) => path(&self.path),
@@ -238,7 +243,7 @@ impl Draft {
     }
 }
 
-/// Lines that differ, and how many lines stand before them.
+/// Different lines, and the numbers of lines before them.
 struct Hunk<'a> {
     old_start: usize,
     old: &'a [String],
@@ -256,7 +261,8 @@ fn hunks<'a>(old: &'a [String], new: &'a [String]) -> Vec<Hunk<'a>> {
     if rows > MOST_LINES || columns > MOST_LINES {
         return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
     }
-    // `common[i][j]`: the length of the common subsequence behind line i of the old, j of the new.
+    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new
+    // text on.
     let mut common = vec![vec![0_u16; columns + 1]; rows + 1];
     for i in (0..rows).rev() {
         for j in (0..columns).rev() {
@@ -288,7 +294,7 @@ fn hunks<'a>(old: &'a [String], new: &'a [String]) -> Vec<Hunk<'a>> {
     hunks
 }
 
-/// Two texts without the words that both begin or end with.
+/// Two texts without their common beginning and end.
 fn elided(old: &str, new: &str) -> (String, String) {
     let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
     let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
@@ -316,7 +322,7 @@ pub fn run(command: &[String], input: &[u8], codes: &[i32]) -> Result<String, Er
     child.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().map_err(|error| failed(error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read its input has ended already, and says why.
+        // This fails if the command has ended already. Its exit code is then the error.
         let _ = std::io::Write::write_all(&mut stdin, input);
     }
     let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
@@ -325,17 +331,17 @@ pub fn run(command: &[String], input: &[u8], codes: &[i32]) -> Result<String, Er
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         }
         _ => {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            let complaint = complaint.trim().chars().take(LONGEST_COMPLAINT).collect::<String>();
-            Err(failed(match complaint.as_str() {
+            let message = String::from_utf8_lossy(&output.stderr);
+            let message = message.trim().chars().take(LONGEST_MESSAGE).collect::<String>();
+            Err(failed(match message.as_str() {
                 "" => output.status.to_string(),
-                complaint => Escaped(complaint).to_string(),
+                message => Escaped(message).to_string(),
             }))
         }
     }
 }
 
-/// A command as a shell takes it.
+/// A command line for a shell.
 pub fn line(command: &[String]) -> String {
     command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,8 @@
 //! Terraform's CLI configuration: <https://developer.hashicorp.com/terraform/cli/config/config-file>.
 //!
-//! It is read as far as telling blocks from strings, comments and heredocs; a block is added at its
-//! end. Terraform allows one helper in all its files, so a foreign one is a refusal.
+//! The reader distinguishes blocks, strings, comments and heredocs, and no more. The helper's block is
+//! added at the end of the file. Terraform allows one helper in all its files, so another helper is an
+//! error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::error::Error;
 const BLOCK: &str = "credentials_helper";
 const HELPER: &str = "astra";
 
-/// The helper's block, and the link in the folder where Terraform looks for it.
+/// The edits: the helper's block, and the link in Terraform's folder for plug-ins.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let folder = folder(context)?;
     let name = if cfg!(windows) {
@@ -25,9 +26,11 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         "terraform-credentials-astra"
     };
     let link = Edit::Link { at: folder.join("plugins").join(name), to: context.program.clone() };
-    let named =
-        context.path_in("TF_CLI_CONFIG_FILE").or_else(|| context.path_in("TERRAFORM_CONFIG"));
-    // Terraform reads its folder too, unless one of these variables names a file.
+    let named = match context.path_in("TF_CLI_CONFIG_FILE")? {
+        None => context.path_in("TERRAFORM_CONFIG")?,
+        named => named,
+    };
+    // Terraform also reads the files in its folder, unless one of these variables is set.
     let further = if named.is_some() { Vec::new() } else { further_files(&folder) };
     let tofu = context.home()?.join(".tofurc");
     if named.is_none() && tofu.exists() && !names_a_helper(&tofu) {
@@ -59,7 +62,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     Ok(vec![link, block])
 }
 
-/// The folder that holds Terraform's own.
+/// The folder above Terraform's folder.
 fn base(context: &Context<'_>) -> Result<PathBuf, Error> {
     match context.folder("APPDATA") {
         Some(folder) if cfg!(windows) => Ok(folder),
@@ -72,7 +75,7 @@ fn folder(context: &Context<'_>) -> Result<PathBuf, Error> {
     Ok(base(context)?.join(if cfg!(windows) { "terraform.d" } else { ".terraform.d" }))
 }
 
-/// Whether a file of Terraform's names this program.
+/// True if a configuration file of Terraform names this program.
 pub fn names_us(path: &Path) -> bool {
     let Some(text) = text_of(path) else { return false };
     match path.extension() {
@@ -83,7 +86,7 @@ pub fn names_us(path: &Path) -> bool {
     }
 }
 
-/// What else Terraform reads.
+/// The configuration files in Terraform's folder.
 pub fn further_files(folder: &Path) -> Vec<PathBuf> {
     let items = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_read = |path: &PathBuf| {
@@ -105,11 +108,11 @@ fn text_of(path: &Path) -> Option<String> {
     file::read(path).ok().flatten().and_then(|content| String::from_utf8(content).ok())
 }
 
-/// The labels of the helpers that are named; the error completes "the file …".
+/// The labels of the helpers in a text. The error completes "the file …".
 fn helpers(text: &str) -> Result<Vec<String>, String> {
     let mut rest = text;
     let mut open = Vec::new();
-    // The words since the last line's end, outside of all brackets.
+    // The words of the current line, outside of brackets.
     let mut words: Vec<&str> = Vec::new();
     let mut found = Vec::new();
     let defect = |rest: &str, what: &str| {
@@ -184,7 +187,7 @@ fn line_length(rest: &str) -> usize {
     rest.find('\n').unwrap_or(rest.len())
 }
 
-/// A string goes on through `${…}`, quotes and line ends in there included.
+/// The length of a string, in bytes. A `${…}` in it may contain quotes and line ends.
 fn string_length(rest: &str) -> Option<usize> {
     let mut braces = 0;
     let mut chars = rest.char_indices().skip(1).peekable();
@@ -207,14 +210,14 @@ fn string_length(rest: &str) -> Option<usize> {
     None
 }
 
-/// From `<<EOT` or `<<-EOT` to the line that says `EOT`.
+/// The length of a heredoc, from `<<EOT` or `<<-EOT` to the line `EOT`.
 fn heredoc_length(rest: &str) -> Option<usize> {
     let (head, _) = rest.split_once('\n')?;
     let name = head[2..].trim_start_matches('-').trim();
     let mut at = head.len() + 1;
     for line in rest[at..].split_inclusive('\n') {
         if !name.is_empty() && line.trim() == name {
-            // The line's end is not a part of it.
+            // The line end after it is not part of the heredoc.
             return Some(at + line.trim_end_matches(['\r', '\n']).len());
         }
         at += line.len();
@@ -228,7 +231,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn helpers_are_told_from_what_only_looks_like_one() {
+    fn helpers_in_strings_comments_and_heredocs_are_not_found() {
         let texts = [
             "",
             "credentials_helper \"astra\" {}",
