@@ -560,8 +560,9 @@ mod tests {
         CachedToken { token, asked_at: at.into(), cached_at: at }
     }
 
-    /// Applies the outcome of an exchange to the entry that it finds at second 110, and shows the new entry and
-    /// the answer. The exchange began at second 100, with the token 1 of second 90 in the entry of epoch 7.
+    /// Applies the outcome of an exchange to the entry that it finds at second 110, and shows the new entry
+    /// and the answer. The exchange began at second 100, with the token 1 of second 90 in the entry of
+    /// epoch 7.
     fn concluded(found: &Entry, outcome: Result<u32, ExchangeErrorKind>, refresh: bool) -> String {
         let seen = Entry { token: Some(cached(1, 90)), epoch: Some(7), ..Entry::default() };
         let at = Timestamp::from_unix(100).into();

@@ -1,7 +1,8 @@
 //! The catalogue of errors: the message, the hint and the exit code of each.
 //!
-//! Message, hint and exit code are exhaustive matches, and one snapshot shows them all for review. Style: lower case, no full stop, backticks around
-//! literals; a hint is an imperative that names the exact command, file or variable.
+//! Message, hint and exit code are exhaustive matches, and one snapshot shows them all for review. Style:
+//! lower case, no full stop, backticks around literals; a hint is an imperative that names the exact
+//! command, file or variable.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -14,8 +14,8 @@
 //!
 //! A setting comes from its flag, or else its variable, the account's entry, the top level of the
 //! user's file, that of the machine's file, or the default. Two keys of an entry count before their
-//! variables, since the variables know nothing of accounts: `api_url`, the place where the account's
-//! secret is sent, and `ca_file`, the authorities that are trusted there. For the same reason
+//! variables, since the variables do not belong to an account: `api_url`, the server that the account's
+//! secret is sent to, and `ca_file`, the authorities that are trusted for it. For the same reason
 //! `ASTRA_API_URL` does not count for an account that neither is `default` nor was chosen by a
 //! variable.
 //!
@@ -62,7 +62,7 @@ pub struct Configuration<'a> {
     folders: Folders,
     /// The files that were read; the first counts most.
     files: Vec<File>,
-    /// Whether a file exists.
+    /// True if a file exists.
     exists: &'a dyn Fn(&Path) -> bool,
     /// The hosts of `--host` or `ASTRA_CREDENTIAL_HOSTS`.
     further_hosts: Sourced<Vec<Host>>,
@@ -422,7 +422,7 @@ impl<'a> Configuration<'a> {
         self.resolve(Sourced::default_of(ChosenAccount::Named(name.to_owned())))
     }
 
-    /// The account to which a configuration file binds `host`, whatever flags and variables say.
+    /// The account to which a configuration file binds `host`. Flags and variables are ignored.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         self.binding(host).map(|bound| bound.name)
     }
@@ -650,7 +650,7 @@ impl<'a> Configuration<'a> {
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
-    /// Whether a flag or a variable names it.
+    /// True if a flag or a variable names it.
     pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,
@@ -784,8 +784,8 @@ impl Configuration<'_> {
         self.files.iter().map(|file| &*file.path)
     }
 
-    /// The settings of every account, the chosen one first; if a flag names an account, only that one. `stored`
-    /// are the names of the account files in the configuration folder.
+    /// The settings of every account, the chosen one first; if a flag names an account, only that one.
+    /// `stored` are the names of the account files in the configuration folder.
     ///
     /// # Errors
     /// An account is unknown, or a setting cannot be used.
@@ -949,7 +949,8 @@ impl Configuration<'_> {
         &self.further_hosts
     }
 
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`, which …".
+    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
+    /// which …".
     ///
     /// # Errors
     /// A variable cannot be used.
@@ -1727,7 +1728,7 @@ mod tests {
             }
         }
 
-        /// The promise: whatever variables say, a bound host gets its own account or none.
+        /// With any variables, a bound host gets its own account or none.
         #[test]
         fn no_variable_moves_a_bound_host(
             account in sometimes(&["default", "prod", "alone", "one"]),

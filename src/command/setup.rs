@@ -223,8 +223,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Does or shows the edits that `edits` returns. `edits` gets the record, and a plan in which the lines that
-    /// setup wrote earlier for this name are removed.
+    /// Does or shows the edits that `edits` returns. `edits` gets the record, and a plan in which the lines
+    /// that setup wrote earlier for this name are removed.
     fn perform(
         &self,
         mut edits: impl FnMut(&Record, &mut Plan) -> Result<Vec<Edit>, Error>,

@@ -213,7 +213,7 @@ struct FailureStatus {
     exit_code: u8,
     message: String,
     hint: String,
-    /// Whether an exchange has succeeded since.
+    /// True if an exchange has succeeded since.
     is_over: bool,
 }
 

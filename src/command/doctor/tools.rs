@@ -421,8 +421,8 @@ impl Tools<'_> {
         hosts.into_iter().map(entry).collect()
     }
 
-    /// The entry in Terraform's configuration: in the file of a variable, or else the user's file and those in
-    /// Terraform's folder.
+    /// The entry in Terraform's configuration: in the file of a variable, or else the user's file and those
+    /// in Terraform's folder.
     fn terraform(&self) -> Vec<Entry> {
         let windows = || Some(PathBuf::from((self.env)("APPDATA")?).join("terraform.d"));
         let folder = if cfg!(windows) { windows() } else { self.home(".terraform.d") };

@@ -1,8 +1,8 @@
 //! `setup account`: reads the account file's content from standard input or a prompt without echo, and
 //! stores it for its owner alone.
 //!
-//! A new secret for the same account replaces the old one, so that secrets can be rotated. The file of another
-//! account is never overwritten.
+//! A new secret for the same account replaces the old one, so that secrets can be rotated. The file of
+//! another account is never overwritten.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -16,8 +16,8 @@ use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
 use crate::shown::{self, Escaped};
 
-/// Checks the account in an existing file, and returns a line for the output. `fix` is the command that stores
-/// an account.
+/// Checks the account in an existing file, and returns a line for the output. `fix` is the command that
+/// stores an account.
 pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Error> {
     if !shown::is_usable_path(file) {
         return Err(Error::AccountInline);

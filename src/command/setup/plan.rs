@@ -208,8 +208,8 @@ fn is_blank_kubeconfig(path: &Path) -> bool {
 }
 
 impl Draft {
-    /// A unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no context lines,
-    /// and `…` replaces the unchanged words of a line.
+    /// A unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no context
+    /// lines, and `…` replaces the unchanged words of a line.
     fn diff(&self) -> String {
         let name = |content: &Option<Vec<u8>>| match content {
             Some(_) => path(&self.path),
@@ -261,7 +261,8 @@ fn hunks<'a>(old: &'a [String], new: &'a [String]) -> Vec<Hunk<'a>> {
     if rows > MOST_LINES || columns > MOST_LINES {
         return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
     }
-    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new text on.
+    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new
+    // text on.
     let mut common = vec![vec![0_u16; columns + 1]; rows + 1];
     for i in (0..rows).rev() {
         for j in (0..columns).rev() {
