@@ -110,10 +110,10 @@ pub enum Error {
         remembered: Option<Remembered>,
         /// The account file.
         account: PathBuf,
-        /// The command that stores the account; `None` for a file that a flag or a variable names.
-        store: Option<String>,
         /// The field of the account that has blanks at its ends.
         padded: Option<&'static str>,
+        /// The command that stores a new secret; `None` for an account without a name.
+        store: Option<String>,
     },
     /// A host has refused two tokens in a row, and gets none until the pause is over.
     Refused {
@@ -121,6 +121,8 @@ pub enum Error {
         host: String,
         /// Seconds until the pause is over.
         wait: i64,
+        /// The command that makes the next call try at once.
+        forget: String,
     },
     /// The cached token could not be deleted.
     Forget {
@@ -489,7 +491,7 @@ impl fmt::Display for Error {
             Self::AccountFolder { path } => {
                 write!(f, "the account file {} is a folder", shown::path(path))
             }
-            Self::Exchange { error, remembered, account: _, store: _, padded: _ } => {
+            Self::Exchange { error, remembered, account: _, padded: _, store: _ } => {
                 error.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
@@ -499,7 +501,7 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Self::Refused { host, wait } => write!(
+            Self::Refused { host, wait, forget: _ } => write!(
                 f,
                 "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
                 Escaped(host)
@@ -744,11 +746,10 @@ impl Error {
             Self::Exchange { error, account, store, .. } => {
                 error.hint(&shown::path(account), store.as_deref())
             }
-            Self::Refused { .. } => {
+            Self::Refused { forget, .. } => format!(
                 "check that the account has access there, and that the host takes this kind of \
-                 login; `astra-credential forget` makes the next call try at once"
-                    .to_owned()
-            }
+                 login; `{forget}` makes the next call try at once"
+            ),
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in {} by hand", shown::path(dir))
             }
@@ -847,18 +848,17 @@ impl Error {
 }
 
 impl ExchangeError {
-    /// `account` is the account file, `store` the command that stores another account in its place.
     fn hint(&self, account: &str, store: Option<&str>) -> String {
         match (self.kind, &self.proxy) {
             (ExchangeErrorKind::Rejected(_), _) => {
-                let renew = store.map_or_else(
-                    || "put the new one into that file".to_owned(),
-                    |store| format!("store the new one with `{store}`"),
-                );
+                let store = match store {
+                    Some(command) => format!("store the new one with `{command}`"),
+                    None => "put the new one into that file".to_owned(),
+                };
                 format!(
                     "check in Astra's dashboard that the service account in {account} still exists, \
                      and that the organisation's IP access list admits this machine; if its secret \
-                     was rotated, {renew}"
+                     was rotated, {store}"
                 )
             }
             (ExchangeErrorKind::Gone(_), _) => format!(
@@ -982,8 +982,8 @@ mod tests {
             },
             remembered: None,
             account: "/account.json".into(),
-            store: Some("astra-credential setup account --account prod".to_owned()),
             padded: None,
+            store: Some("astra-credential setup account --account prod".to_owned()),
         }
     }
 
@@ -1004,12 +1004,9 @@ mod tests {
         if let Error::Exchange { padded, .. } = &mut padded {
             *padded = Some("clientSecret");
         }
-        let mut by_file = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
-        if let Error::Exchange { store, .. } = &mut by_file {
-            *store = None;
-        }
         let mut remembered = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
-        if let Error::Exchange { remembered, .. } = &mut remembered {
+        if let Error::Exchange { remembered, store, .. } = &mut remembered {
+            *store = None;
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
         let catalogue = [
@@ -1106,7 +1103,6 @@ mod tests {
             Error::AccountFolder { path: path() },
             padded,
             exchange(ExchangeErrorKind::Rejected(401), "no such client", None),
-            by_file,
             remembered,
             exchange(ExchangeErrorKind::Gone(404), "", None),
             exchange(ExchangeErrorKind::Redirected(302), "", None),
@@ -1151,7 +1147,11 @@ mod tests {
             exchange(ExchangeErrorKind::Unreachable, "connection refused", None),
             exchange(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
             exchange(ExchangeErrorKind::Waited, "", None),
-            Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
+            Error::Refused {
+                host: "git.example.com:8443".to_owned(),
+                wait: 29,
+                forget: "astra-credential forget --account prod".to_owned(),
+            },
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
@@ -1312,11 +1312,8 @@ mod tests {
         `https://api.example.com` rejected the service account (401): no such client
           hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
           exit code 4
-        `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
-          exit code 4
         `https://api.example.com` rejected the service account (401): no such client (12 s ago; not asked again for another 18 s)
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
           exit code 4
         `https://api.example.com` has no `/v2/authenticateServiceAccount` (404)
           hint: check `--api-url` (the base without `/v2`); if it is right, create an application token in Astra's dashboard and put it into `/account.json`
@@ -1376,7 +1373,7 @@ mod tests {
           hint: try again, or give it longer with `--timeout SECONDS`
           exit code 5
         `git.example.com:8443` refuses the tokens that Astra issues (it gets no other for another 29 s)
-          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget` makes the next call try at once
+          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget --account prod` makes the next call try at once
           exit code 4
         cannot drop the token cached in `/cache`: permission denied
           hint: try again, or remove what is in `/cache` by hand

@@ -63,9 +63,11 @@ pub fn serve(
             Failure::Exchange { error, remembered } => {
                 let padded = account.padded_field();
                 let store = settings.store_command();
-                Error::Exchange { error, remembered, account: path, store, padded }
+                Error::Exchange { error, remembered, account: path, padded, store }
             }
-            Failure::Refused { host, wait } => Error::Refused { host, wait },
+            Failure::Refused { host, wait } => {
+                Error::Refused { host, wait, forget: settings.forget_command() }
+            }
         };
         if let Some(command) = command {
             cache.keep_failure(&LastFailure::of(&error, command));

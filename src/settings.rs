@@ -735,7 +735,19 @@ impl Settings {
         }
     }
 
-    /// The command that stores this account; `None` if a flag or a variable names its file.
+    /// The command that deletes this account's token.
+    pub fn forget_command(&self) -> String {
+        let flag = match (&self.account.value, &self.account.source) {
+            (_, Source::Default) => String::new(),
+            (ChosenAccount::Named(name), _) => format!(" --account {name}"),
+            (ChosenAccount::File(path), _) => {
+                format!(" --service-account {}", shown::redacted(&path.to_string_lossy()))
+            }
+        };
+        format!("astra-credential forget{flag}")
+    }
+
+    /// The command that stores a new secret of this account; `None` for one without a name.
     pub fn store_command(&self) -> Option<String> {
         match &self.account.value {
             ChosenAccount::Named(name) => Some(account_command(name)),

@@ -447,7 +447,7 @@ impl Subject {
     fn error(&self, error: ExchangeError) -> Error {
         let account = self.settings.service_account.value.clone().unwrap_or_default();
         let store = self.settings.store_command();
-        Error::Exchange { error, remembered: None, account, store, padded: None }
+        Error::Exchange { error, remembered: None, account, padded: None, store }
     }
 }
 
