@@ -113,6 +113,8 @@ pub enum Error {
         account: PathBuf,
         /// The field of the account that has blanks at its ends.
         padded: Option<&'static str>,
+        /// The command that stores a new secret; `None` for an account without a name.
+        store: Option<String>,
     },
     /// A host has refused two tokens in a row, and gets none until the pause is over.
     Refused {
@@ -120,6 +122,8 @@ pub enum Error {
         host: String,
         /// Seconds until the pause is over.
         wait: i64,
+        /// The command that makes the next call try at once.
+        forget: String,
     },
     /// The cached token could not be deleted.
     Forget {
@@ -484,7 +488,7 @@ impl fmt::Display for Error {
             Self::AccountFolder { path } => {
                 write!(f, "the account file {} is a folder", shown::path(path))
             }
-            Self::Exchange { error, remembered, account: _, padded: _ } => {
+            Self::Exchange { error, remembered, account: _, padded: _, store: _ } => {
                 error.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
@@ -494,7 +498,7 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Self::Refused { host, wait } => write!(
+            Self::Refused { host, wait, forget: _ } => write!(
                 f,
                 "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
                 Escaped(host)
@@ -750,12 +754,13 @@ impl Error {
                     shown::path(account)
                 )
             }
-            Self::Exchange { error, account, .. } => error.hint(&shown::path(account)),
-            Self::Refused { .. } => {
-                "check that the account has access there, and that the host takes this kind of \
-                 login; `astra-credential forget` makes the next call try at once"
-                    .to_owned()
+            Self::Exchange { error, account, store, .. } => {
+                error.hint(&shown::path(account), store.as_deref())
             }
+            Self::Refused { forget, .. } => format!(
+                "check that the account has access there, and that the host takes this kind of \
+                 login; `{forget}` makes the next call try at once"
+            ),
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in {} by hand", shown::path(dir))
             }
@@ -854,13 +859,19 @@ impl Error {
 }
 
 impl ExchangeError {
-    fn hint(&self, account: &str) -> String {
+    fn hint(&self, account: &str, store: Option<&str>) -> String {
         match (self.kind, &self.proxy) {
-            (ExchangeErrorKind::Rejected(_), _) => format!(
-                "check in Astra's dashboard that the service account in {account} still exists, and \
-                 that the organisation's IP access list admits this machine; if its secret was \
-                 rotated, store the new one with `astra-credential setup account`"
-            ),
+            (ExchangeErrorKind::Rejected(_), _) => {
+                let store = match store {
+                    Some(command) => format!("store the new one with `{command}`"),
+                    None => "put the new one into that file".to_owned(),
+                };
+                format!(
+                    "check in Astra's dashboard that the service account in {account} still exists, \
+                     and that the organisation's IP access list admits this machine; if its secret \
+                     was rotated, {store}"
+                )
+            }
             (ExchangeErrorKind::Gone(_), _) => format!(
                 "check `--api-url` (the base without `/v2`); if it is right, create an application \
                  token in Astra's dashboard and put it into {account}"
@@ -983,6 +994,7 @@ mod tests {
             remembered: None,
             account: "/account.json".into(),
             padded: None,
+            store: Some("astra-credential setup account --account prod".to_owned()),
         }
     }
 
@@ -1004,7 +1016,8 @@ mod tests {
             *padded = Some("clientSecret");
         }
         let mut remembered = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
-        if let Error::Exchange { remembered, .. } = &mut remembered {
+        if let Error::Exchange { remembered, store, .. } = &mut remembered {
+            *store = None;
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
         let catalogue = [
@@ -1145,7 +1158,11 @@ mod tests {
             exchange(ExchangeErrorKind::Unreachable, "connection refused", None),
             exchange(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
             exchange(ExchangeErrorKind::Waited, "", None),
-            Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
+            Error::Refused {
+                host: "git.example.com:8443".to_owned(),
+                wait: 29,
+                forget: "astra-credential forget --account prod".to_owned(),
+            },
             Error::Forget { dir: "/cache".into(), why: io::Error::other("permission denied") },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
@@ -1157,7 +1174,10 @@ mod tests {
                 why: "names a user in front of the host",
             },
             Error::Unbound { server: "registry.example.com".to_owned() },
-            Error::Command { program: "tofu".to_owned(), why: io::ErrorKind::NotFound.into() },
+            Error::Command {
+                program: "tofu".to_owned(),
+                why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
+            },
             Error::Output(io::Error::other("no space left on device")),
             Error::HostUnnamed { tool: "git" },
             Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
@@ -1300,10 +1320,10 @@ mod tests {
           hint: take the blanks or line ends off the ends of `clientSecret` in `/account.json`, unless they belong to it
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client (12 s ago; not asked again for another 18 s)
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
           exit code 4
         `https://api.example.com` has no `/v2/authenticateServiceAccount` (404)
           hint: check `--api-url` (the base without `/v2`); if it is right, create an application token in Astra's dashboard and put it into `/account.json`
@@ -1363,7 +1383,7 @@ mod tests {
           hint: try again, or give it longer with `--timeout SECONDS`
           exit code 5
         `git.example.com:8443` refuses the tokens that Astra issues (it gets no other for another 29 s)
-          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget` makes the next call try at once
+          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget --account prod` makes the next call try at once
           exit code 4
         cannot drop the token cached in `/cache`: permission denied
           hint: try again, or remove what is in `/cache` by hand

@@ -62,9 +62,12 @@ pub fn serve(
         let error = match failure {
             Failure::Exchange { error, remembered } => {
                 let padded = account.padded_field();
-                Error::Exchange { error, remembered, account: path, padded }
+                let store = settings.store_command();
+                Error::Exchange { error, remembered, account: path, padded, store }
             }
-            Failure::Refused { host, wait } => Error::Refused { host, wait },
+            Failure::Refused { host, wait } => {
+                Error::Refused { host, wait, forget: settings.forget_command() }
+            }
         };
         if let Some(command) = command {
             cache.keep_failure(&LastFailure::of(&error, command));

@@ -735,6 +735,31 @@ impl Settings {
         }
     }
 
+    /// The command that deletes this account's token.
+    pub fn forget_command(&self) -> String {
+        let flag = match (&self.account.value, &self.account.source) {
+            (_, Source::Default) => String::new(),
+            (ChosenAccount::Named(name), _) => format!(" --account {name}"),
+            (ChosenAccount::File(path), _) => {
+                format!(" --service-account {}", shown::redacted(&path.to_string_lossy()))
+            }
+        };
+        format!("astra-credential forget{flag}")
+    }
+
+    /// The command that stores a new secret of this account; `None` for one without a name.
+    pub fn store_command(&self) -> Option<String> {
+        match &self.account.value {
+            ChosenAccount::Named(name) if name == DEFAULT_ACCOUNT => {
+                Some("astra-credential setup account".to_owned())
+            }
+            ChosenAccount::Named(name) => {
+                Some(format!("astra-credential setup account --account {name}"))
+            }
+            ChosenAccount::File(_) => None,
+        }
+    }
+
     /// The route to Astra: the proxy, with its user and password, and the trusted authorities. A failure
     /// on one route does not apply to another. It is not shown; the cache keeps a digest of it.
     pub fn route(&self) -> Secret {
