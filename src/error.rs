@@ -159,6 +159,8 @@ pub enum Error {
     Unbound {
         /// The server, as Docker writes it.
         server: String,
+        /// Its host.
+        host: Option<String>,
     },
     /// The caller's request is empty.
     EmptyRequest {
@@ -516,7 +518,7 @@ impl fmt::Display for Error {
             Self::Url { protocol, part, why } => {
                 write!(f, "{protocol}: {part} {why}, and gets no token")
             }
-            Self::Unbound { server } => write!(
+            Self::Unbound { server, host: _ } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
                 Escaped(server)
@@ -697,9 +699,13 @@ impl fmt::Display for ExchangeError {
 impl Error {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
-        let bind = |tool: &str| {
+        let named = |host: &Option<String>| {
+            host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted)
+        };
+        let bind = |tool: &str, host: &Option<String>| {
+            let host = named(host);
             format!(
-                "if it takes tokens of Astra, run `astra-credential setup {tool} --host HOST[:PORT]`, or \
+                "if it takes tokens of Astra, run `astra-credential setup {tool} --host {host}`, or \
                  name it in `ASTRA_CREDENTIAL_HOSTS`"
             )
         };
@@ -770,13 +776,13 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { protocol: "kubernetes", .. } => {
-                "if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, \
-                 with the `--account NAME` of the kubeconfig's user if that has one"
-                    .to_owned()
-            }
-            Self::NotOurs { protocol, .. } => bind(protocol),
-            Self::Unbound { .. } => bind("docker"),
+            Self::NotOurs { protocol: "kubernetes", host } => format!(
+                "if it takes tokens of Astra, run `astra-credential setup kubectl --host {}`, with the \
+                 `--account NAME` of the kubeconfig's user if that has one",
+                named(host)
+            ),
+            Self::NotOurs { protocol, host } => bind(protocol, host),
+            Self::Unbound { host, .. } => bind("docker", host),
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
@@ -1173,7 +1179,10 @@ mod tests {
                 part: "the URI",
                 why: "names a user in front of the host",
             },
-            Error::Unbound { server: "registry.example.com".to_owned() },
+            Error::Unbound {
+                server: "https://registry.example.com/v1/".to_owned(),
+                host: Some("registry.example.com".to_owned()),
+            },
             Error::Command {
                 program: "tofu".to_owned(),
                 why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
@@ -1395,7 +1404,7 @@ mod tests {
           hint: let the tool call this program itself; `astra-credential docker --help` shows how
           exit code 1
         bazel: asked for `cache.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host cache.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, with the `--account NAME` of the kubeconfig's user if that has one
@@ -1403,8 +1412,8 @@ mod tests {
         bazel: the URI names a user in front of the host, and gets no token
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
-        docker: the configuration names this helper for `registry.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        docker: the configuration names this helper for `https://registry.example.com/v1/`, a host that no account is for
+          hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`
