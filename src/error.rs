@@ -5,6 +5,7 @@
 //! command, file or variable.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,8 @@ pub enum Error {
     AccountUnreadable {
         /// The account file.
         path: PathBuf,
-        /// The system's reason.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The account file is a folder.
     AccountFolder {
@@ -128,8 +129,8 @@ pub enum Error {
     Forget {
         /// The cache's folder.
         dir: PathBuf,
-        /// Why not.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The caller's request does not follow its protocol.
     Request {
@@ -158,6 +159,8 @@ pub enum Error {
     Unbound {
         /// The server, as Docker writes it.
         server: String,
+        /// Its host.
+        host: Option<String>,
     },
     /// The caller's request is empty.
     EmptyRequest {
@@ -168,13 +171,11 @@ pub enum Error {
     Command {
         /// Its name.
         program: String,
-        /// Why not.
-        why: String,
-        /// True if the command was not found.
-        is_missing: bool,
+        /// The cause.
+        why: io::Error,
     },
     /// The answer could not be written to standard output.
-    Output(String),
+    Output(io::Error),
     /// `setup` for a tool was called without a host.
     HostUnnamed {
         /// The tool.
@@ -244,8 +245,8 @@ pub enum Error {
     NotWritten {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The place for a new account file has the file of another account.
     AccountKept {
@@ -261,8 +262,8 @@ pub enum Error {
 pub enum Defect {
     /// The named file does not exist.
     Missing,
-    /// It cannot be read, for the system's reason.
-    Unreadable(String),
+    /// It cannot be read.
+    Unreadable(io::Error),
     /// It is a folder, a pipe or a device.
     NotRegular,
     /// Other users may change it.
@@ -517,13 +518,13 @@ impl fmt::Display for Error {
             Self::Url { protocol, part, why } => {
                 write!(f, "{protocol}: {part} {why}, and gets no token")
             }
-            Self::Unbound { server } => write!(
+            Self::Unbound { server, host: _ } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
                 Escaped(server)
             ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
-            Self::Command { program, why, is_missing: _ } => {
+            Self::Command { program, why } => {
                 write!(f, "cannot run {}: {why}", shown::command(program))
             }
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
@@ -560,6 +561,24 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// The cause is also part of the message.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::AccountUnreadable { why, .. }
+            | Self::Forget { why, .. }
+            | Self::Command { why, .. }
+            | Self::NotWritten { why, .. }
+            | Self::Output(why)
+            | Self::Config { defect: Defect::Unreadable(why), .. } => Some(why),
+            Self::Exchange { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for ExchangeError {}
 
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -680,9 +699,13 @@ impl fmt::Display for ExchangeError {
 impl Error {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
-        let bind = |tool: &str| {
+        let named = |host: &Option<String>| {
+            host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted)
+        };
+        let bind = |tool: &str, host: &Option<String>| {
+            let host = named(host);
             format!(
-                "if it takes tokens of Astra, run `astra-credential setup {tool} --host HOST[:PORT]`, or \
+                "if it takes tokens of Astra, run `astra-credential setup {tool} --host {host}`, or \
                  name it in `ASTRA_CREDENTIAL_HOSTS`"
             )
         };
@@ -753,13 +776,13 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { protocol: "kubernetes", .. } => {
-                "if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, \
-                 with the `--account NAME` of the kubeconfig's user if that has one"
-                    .to_owned()
-            }
-            Self::NotOurs { protocol, .. } => bind(protocol),
-            Self::Unbound { .. } => bind("docker"),
+            Self::NotOurs { protocol: "kubernetes", host } => format!(
+                "if it takes tokens of Astra, run `astra-credential setup kubectl --host {}`, with the \
+                 `--account NAME` of the kubeconfig's user if that has one",
+                named(host)
+            ),
+            Self::NotOurs { protocol, host } => bind(protocol, host),
+            Self::Unbound { host, .. } => bind("docker", host),
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
@@ -825,8 +848,8 @@ impl Error {
             | Self::Bound { .. }
             | Self::HostUnnamed { .. } => 2,
             // The exit codes of a shell.
-            Self::Command { is_missing: true, .. } => 127,
-            Self::Command { is_missing: false, .. } => 126,
+            Self::Command { why, .. } if why.kind() == io::ErrorKind::NotFound => 127,
+            Self::Command { .. } => 126,
             Self::AccountUnnamed
             | Self::AccountInline
             | Self::AccountMissing { .. }
@@ -1015,7 +1038,7 @@ mod tests {
                 wanted: "seconds, such as `30`",
             },
             config(Defect::Missing),
-            config(Defect::Unreadable("permission denied".to_owned())),
+            config(Defect::Unreadable(io::Error::other("permission denied"))),
             config(Defect::NotRegular),
             config(Defect::Exposed {
                 exposure: "may be changed by everybody (mode 0666)".to_owned(),
@@ -1081,7 +1104,7 @@ mod tests {
                 path: path(),
                 fix: "astra-credential setup account --account prod".to_owned(),
             },
-            Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
+            Error::AccountUnreadable { path: path(), why: io::Error::other("permission denied") },
             Error::AccountExposed {
                 path: path(),
                 exposure: "may be read by everybody (mode 0644)".to_owned(),
@@ -1146,7 +1169,7 @@ mod tests {
                 wait: 29,
                 forget: "astra-credential forget --account prod".to_owned(),
             },
-            Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
+            Error::Forget { dir: "/cache".into(), why: io::Error::other("permission denied") },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
@@ -1156,13 +1179,15 @@ mod tests {
                 part: "the URI",
                 why: "names a user in front of the host",
             },
-            Error::Unbound { server: "registry.example.com".to_owned() },
+            Error::Unbound {
+                server: "https://registry.example.com/v1/".to_owned(),
+                host: Some("registry.example.com".to_owned()),
+            },
             Error::Command {
                 program: "tofu".to_owned(),
-                why: "no such file".to_owned(),
-                is_missing: true,
+                why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
             },
-            Error::Output("no space left on device".to_owned()),
+            Error::Output(io::Error::other("no space left on device")),
             Error::HostUnnamed { tool: "git" },
             Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
             Error::Taken {
@@ -1191,7 +1216,10 @@ mod tests {
                 command: "git config --global --list".to_owned(),
                 why: "no such file".to_owned(),
             },
-            Error::NotWritten { path: "/.bazelrc".into(), why: "permission denied".to_owned() },
+            Error::NotWritten {
+                path: "/.bazelrc".into(),
+                why: io::Error::other("permission denied"),
+            },
             Error::AccountKept {
                 path: path(),
                 fix: "mv /account.json /account.json.old".to_owned(),
@@ -1376,7 +1404,7 @@ mod tests {
           hint: let the tool call this program itself; `astra-credential docker --help` shows how
           exit code 1
         bazel: asked for `cache.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host cache.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, with the `--account NAME` of the kubeconfig's user if that has one
@@ -1384,8 +1412,8 @@ mod tests {
         bazel: the URI names a user in front of the host, and gets no token
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
-        docker: the configuration names this helper for `registry.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        docker: the configuration names this helper for `https://registry.example.com/v1/`, a host that no account is for
+          hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`

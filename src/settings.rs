@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::file::Entry;
-pub use self::file::File;
+pub use self::file::{File, JSONC};
 pub use self::flags::Flags;
 use self::proxy::proxy_for;
 pub use self::sourced::{Source, Sourced};
@@ -750,12 +750,7 @@ impl Settings {
     /// The command that stores a new secret of this account; `None` for one without a name.
     pub fn store_command(&self) -> Option<String> {
         match &self.account.value {
-            ChosenAccount::Named(name) if name == DEFAULT_ACCOUNT => {
-                Some("astra-credential setup account".to_owned())
-            }
-            ChosenAccount::Named(name) => {
-                Some(format!("astra-credential setup account --account {name}"))
-            }
+            ChosenAccount::Named(name) => Some(account_command(name)),
             ChosenAccount::File(_) => None,
         }
     }
@@ -765,6 +760,14 @@ impl Settings {
     pub fn route(&self) -> Secret {
         let proxy = self.proxy.as_deref().unwrap_or_default();
         Secret::new(format!("{proxy} {:?} {:?}", self.ca_file.value, self.ca_folders))
+    }
+}
+
+/// The command that stores the account of that name.
+pub fn account_command(account: &str) -> String {
+    match account {
+        DEFAULT_ACCOUNT => "astra-credential setup account".to_owned(),
+        name => format!("astra-credential setup account --account {name}"),
     }
 }
 

@@ -29,7 +29,7 @@ use self::plan::{Plan, Stop};
 use self::record::Record;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount};
+use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
 
 /// Attempts if other programs change the files in between.
@@ -146,14 +146,6 @@ fn refuse_flags(flags: &Flags) -> Result<(), Error> {
             fix: "set `ASTRA_CREDENTIAL_NO_CACHE=1` where the tool runs".to_owned(),
         }),
         None => Ok(()),
-    }
-}
-
-/// The command that stores an account.
-fn account_command(account: &str) -> String {
-    match account {
-        DEFAULT_ACCOUNT => "astra-credential setup account".to_owned(),
-        name => format!("astra-credential setup account --account {name}"),
     }
 }
 
@@ -317,7 +309,7 @@ impl Job<'_> {
                 Ok(report) => return Ok(report),
             }
         }
-        let why = "another program changes it again and again".to_owned();
+        let why = std::io::Error::other("another program changes it again and again");
         Err(Error::NotWritten { path: changed, why })
     }
 

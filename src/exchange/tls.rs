@@ -154,15 +154,23 @@ impl Tls {
         });
         let lasting = |kind, detail: &str| Failure::lasting(kind, format!("{detail}{issued}"));
         match error {
-            C::ExpiredContext { not_after, .. } => {
-                let date = timestamp(*not_after);
+            C::ExpiredContext { time, not_after } => {
+                let (now, date) = (timestamp(*time), timestamp(*not_after));
                 let whose = whose(&chain, |certificate| certificate.not_after == Some(date));
-                lasting(Kind::Expired, &format!("{whose} expired on {date}"))
+                lasting(
+                    Kind::Expired,
+                    &format!("{whose} expired on {date}, and this machine's clock shows {now}"),
+                )
             }
-            C::NotValidYetContext { not_before, .. } => {
-                let date = timestamp(*not_before);
+            C::NotValidYetContext { time, not_before } => {
+                let (now, date) = (timestamp(*time), timestamp(*not_before));
                 let whose = whose(&chain, |certificate| certificate.not_before == Some(date));
-                lasting(Kind::Expired, &format!("{whose} is valid only from {date}"))
+                lasting(
+                    Kind::Expired,
+                    &format!(
+                        "{whose} is valid only from {date}, and this machine's clock shows {now}"
+                    ),
+                )
             }
             C::Expired => lasting(Kind::Expired, "it has expired"),
             C::NotValidYet => lasting(Kind::Expired, "it is not valid yet"),

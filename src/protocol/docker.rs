@@ -61,10 +61,11 @@ pub fn answer(
             let host = host_of(&server);
             let credential = host.as_ref().map_or(Ok(None), serve)?;
             let credential = credential.ok_or_else(|| {
+                let host = host.map(|host| host.to_string());
                 if configuration().is_some_and(|json| names(&json, &server)) {
-                    Error::Unbound { server: server.clone() }
+                    Error::Unbound { server: server.clone(), host }
                 } else {
-                    Error::NotOurs { protocol: PROTOCOL, host: host.map(|host| host.to_string()) }
+                    Error::NotOurs { protocol: PROTOCOL, host }
                 }
             })?;
             super::json_line(
@@ -187,8 +188,8 @@ mod tests {
             format!("{server:?}: {}", stderr.as_deref().unwrap_or("silence"))
         });
         insta::assert_snapshot!(table.join("\n"), @r#"
-        "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
-        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "evil.example.": docker: the configuration names this helper for `evil.example.`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "evil.example": silence
         "evil.example": silence
