@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Host;
-use crate::error::{Error, Escaped};
+use crate::error::Error;
+use crate::shown::Escaped;
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
