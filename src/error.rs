@@ -111,6 +111,8 @@ pub enum Error {
         account: PathBuf,
         /// The field of the account that has blanks at its ends.
         padded: Option<&'static str>,
+        /// The flag with which another command uses the same account.
+        flag: AccountFlag,
     },
     /// A host has refused two tokens in a row, and gets none until the pause is over.
     Refused {
@@ -118,6 +120,8 @@ pub enum Error {
         host: String,
         /// Seconds until the pause is over.
         wait: i64,
+        /// The flag with which another command uses the same account.
+        flag: AccountFlag,
     },
     /// The cached token could not be deleted.
     Forget {
@@ -326,6 +330,30 @@ pub enum Defect {
     },
 }
 
+/// The flag that names an account on a command line, after a blank.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum AccountFlag {
+    /// No flag is needed.
+    #[default]
+    Unneeded,
+    /// `--account NAME`.
+    Name(String),
+    /// `--service-account FILE`.
+    File(PathBuf),
+}
+
+impl fmt::Display for AccountFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unneeded => Ok(()),
+            Self::Name(name) => write!(f, " --account {name}"),
+            Self::File(path) => {
+                write!(f, " --service-account {}", shown::redacted(&path.to_string_lossy()))
+            }
+        }
+    }
+}
+
 /// A position in a text, counted from 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Position {
@@ -484,7 +512,7 @@ impl fmt::Display for Error {
             Self::AccountFolder { path } => {
                 write!(f, "the account file {} is a folder", shown::path(path))
             }
-            Self::Exchange { error, remembered, account: _, padded: _ } => {
+            Self::Exchange { error, remembered, account: _, padded: _, flag: _ } => {
                 error.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
@@ -494,7 +522,7 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Self::Refused { host, wait } => write!(
+            Self::Refused { host, wait, flag: _ } => write!(
                 f,
                 "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
                 Escaped(host)
@@ -732,12 +760,11 @@ impl Error {
                     shown::path(account)
                 )
             }
-            Self::Exchange { error, account, .. } => error.hint(&shown::path(account)),
-            Self::Refused { .. } => {
+            Self::Exchange { error, account, flag, .. } => error.hint(&shown::path(account), flag),
+            Self::Refused { flag, .. } => format!(
                 "check that the account has access there, and that the host takes this kind of \
-                 login; `astra-credential forget` makes the next call try at once"
-                    .to_owned()
-            }
+                 login; `astra-credential forget{flag}` makes the next call try at once"
+            ),
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in {} by hand", shown::path(dir))
             }
@@ -836,13 +863,19 @@ impl Error {
 }
 
 impl ExchangeError {
-    fn hint(&self, account: &str) -> String {
+    fn hint(&self, account: &str, flag: &AccountFlag) -> String {
         match (self.kind, &self.proxy) {
-            (ExchangeErrorKind::Rejected(_), _) => format!(
-                "check in Astra's dashboard that the service account in {account} still exists, and \
-                 that the organisation's IP access list admits this machine; if its secret was \
-                 rotated, store the new one with `astra-credential setup account`"
-            ),
+            (ExchangeErrorKind::Rejected(_), _) => {
+                let store = match flag {
+                    AccountFlag::File(_) => "put the new one into that file".to_owned(),
+                    flag => format!("store the new one with `astra-credential setup account{flag}`"),
+                };
+                format!(
+                    "check in Astra's dashboard that the service account in {account} still exists, \
+                     and that the organisation's IP access list admits this machine; if its secret \
+                     was rotated, {store}"
+                )
+            }
             (ExchangeErrorKind::Gone(_), _) => format!(
                 "check `--api-url` (the base without `/v2`); if it is right, create an application \
                  token in Astra's dashboard and put it into {account}"
@@ -965,6 +998,7 @@ mod tests {
             remembered: None,
             account: "/account.json".into(),
             padded: None,
+            flag: AccountFlag::Unneeded,
         }
     }
 
@@ -989,7 +1023,16 @@ mod tests {
         if let Error::Exchange { remembered, .. } = &mut remembered {
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
+        let flagged = |named: AccountFlag| {
+            let mut error = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
+            if let Error::Exchange { flag, .. } = &mut error {
+                *flag = named;
+            }
+            error
+        };
         let catalogue = [
+            flagged(AccountFlag::Name("prod".to_owned())),
+            flagged(AccountFlag::File(path())),
             Error::Usage {
                 problem: "unexpected argument found: `--hst`".to_owned(),
                 help: "astra-credential git --help".to_owned(),
@@ -1127,7 +1170,11 @@ mod tests {
             exchange(ExchangeErrorKind::Unreachable, "connection refused", None),
             exchange(ExchangeErrorKind::Unreachable, "connection refused", Some("proxy:3128")),
             exchange(ExchangeErrorKind::Waited, "", None),
-            Error::Refused { host: "git.example.com:8443".to_owned(), wait: 29 },
+            Error::Refused {
+                host: "git.example.com:8443".to_owned(),
+                wait: 29,
+                flag: AccountFlag::Name("prod".to_owned()),
+            },
             Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
@@ -1183,6 +1230,12 @@ mod tests {
             format!("{error}\n  hint: {}\n  exit code {}", error.hint(), error.exit_code())
         });
         insta::assert_snapshot!(lines.join("\n"), @r#"
+        `https://api.example.com` rejected the service account (401): no such client
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
+          exit code 4
+        `https://api.example.com` rejected the service account (401): no such client
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
+          exit code 4
         the command line cannot be used: unexpected argument found: `--hst`
           hint: compare the command line, or the tool's configuration, with `astra-credential git --help`
           exit code 2
@@ -1346,7 +1399,7 @@ mod tests {
           hint: try again, or give it longer with `--timeout SECONDS`
           exit code 5
         `git.example.com:8443` refuses the tokens that Astra issues (it gets no other for another 29 s)
-          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget` makes the next call try at once
+          hint: check that the account has access there, and that the host takes this kind of login; `astra-credential forget --account prod` makes the next call try at once
           exit code 4
         cannot drop the token cached in `/cache`: permission denied
           hint: try again, or remove what is in `/cache` by hand

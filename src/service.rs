@@ -62,9 +62,12 @@ pub fn serve(
         let error = match failure {
             Failure::Exchange { error, remembered } => {
                 let padded = account.padded_field();
-                Error::Exchange { error, remembered, account: path, padded }
+                let flag = settings.account_flag();
+                Error::Exchange { error, remembered, account: path, padded, flag }
             }
-            Failure::Refused { host, wait } => Error::Refused { host, wait },
+            Failure::Refused { host, wait } => {
+                Error::Refused { host, wait, flag: settings.account_flag() }
+            }
         };
         if let Some(command) = command {
             cache.keep_failure(&LastFailure::of(&error, command));

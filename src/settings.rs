@@ -41,7 +41,7 @@ pub use self::sourced::{Source, Sourced};
 pub use self::values::Api;
 pub use self::values::DEFAULT_ACCOUNT;
 use self::values::{DEFAULT_API, wanted};
-use crate::error::{Defect, Error};
+use crate::error::{AccountFlag, Defect, Error};
 use crate::protocol::Host;
 use crate::shown::{self, redacted};
 use crate::token::Secret;
@@ -732,6 +732,17 @@ impl Settings {
                 Error::AccountMissing { path, fix: format!("{fix} --account {name}") }
             }
             (error, _) => error,
+        }
+    }
+
+    /// The flag with which another command uses this account.
+    pub fn account_flag(&self) -> AccountFlag {
+        match (&self.account.value, &self.account.source) {
+            (ChosenAccount::Named(name), Source::Default) if name == DEFAULT_ACCOUNT => {
+                AccountFlag::Unneeded
+            }
+            (ChosenAccount::Named(name), _) => AccountFlag::Name(name.clone()),
+            (ChosenAccount::File(path), _) => AccountFlag::File(path.clone()),
         }
     }
 

@@ -138,14 +138,7 @@ impl AccountReport {
 
     /// The command that deletes this account's token.
     fn forget(&self) -> String {
-        let flag = match (&self.settings.account.value, &self.settings.account.source) {
-            (_, Source::Default) => String::new(),
-            (ChosenAccount::Named(name), _) => format!(" --account {name}"),
-            (ChosenAccount::File(path), _) => {
-                format!(" --service-account {}", shown::redacted(&path.to_string_lossy()))
-            }
-        };
-        format!("`astra-credential forget{flag}`")
+        format!("`astra-credential forget{}`", self.settings.account_flag())
     }
 }
 
