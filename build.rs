@@ -1,5 +1,5 @@
-//! Gives `--version` the commit and the target; only the target without git, or outside of a clone, such
-//! as in a published package. Refuses to link an old glibc statically.
+//! Sets the commit and the target for `--version`. Without git, or outside of a clone, as in a published
+//! package, sets only the target. Fails if an old glibc would be linked statically.
 
 #![allow(clippy::print_stdout, reason = "this is how cargo is spoken to")]
 
@@ -28,8 +28,8 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
-/// Fails if this machine's glibc is to be linked statically and is too old for that. Another machine's
-/// glibc, in a cross build, is not looked at.
+/// Fails if this machine's glibc would be linked statically and is too old for that. In a cross build,
+/// glibc is not checked.
 fn check_glibc() -> Result<(), String> {
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
@@ -50,12 +50,13 @@ fn check_glibc() -> Result<(), String> {
     }
 }
 
-/// Asks git about this folder's own clone, not about one around it, in which a package may be unpacked.
+/// Runs git for this folder's own clone. A clone around it is ignored, since a package may be unpacked in
+/// one.
 fn git(arguments: &[&str]) -> Option<String> {
     output("git", &[&["--git-dir=.git"], arguments].concat())
 }
 
-/// The line that a program prints, if it succeeds.
+/// The output of a program, if it succeeds and prints something.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let line = String::from_utf8(output.stdout).ok()?.trim_end().to_owned();

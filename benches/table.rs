@@ -1,18 +1,18 @@
-//! The cost of a call, next to the cheapest program that does the same: `cargo bench`.
+//! Compares the cost of a call with that of the cheapest program for the same task: `cargo bench`.
 //!
-//! Prints one table: our figure, the reference's, their ratio, and the target. Times are medians of
-//! runs in shuffled order, so that a busy machine is busy for both sides; every process gets the same
-//! small environment, its input from a file, and `/dev/null` for its output. `LANG` is set, as it is for
-//! everybody who logs in; `cat` then looks at the locale.
+//! Prints one table: this program's figure, the reference's, their ratio, and the target. Times are medians
+//! of runs in shuffled order, so that other load affects both sides. Every process has the same small
+//! environment, its input from a file, and `/dev/null` as its output. `LANG` is set, as in a login session,
+//! so that `cat` also reads the locale.
 //!
 //! Two builds are measured: with musl (`.ci/static`), which is in the packages, and with glibc, which
 //! `cargo install` makes. Each is measured at two ages: *fresh*, a file that was just written and whose
 //! pages are still those of the writer, and *from disk*, whose pages were dropped and read again, as after
-//! a restart of the machine. The age matters as much as the program does. A reference that is not
-//! installed is named.
+//! a restart of the machine. The age matters as much as the program does. The table names references that are
+//! not installed.
 //!
-//! `cargo bench -- --guard` only counts, which takes seconds and comes out the same on a busy machine. It
-//! fails when a target is missed or a tool is missing: that is for CI.
+//! `cargo bench -- --guard` is for CI. It only counts, which takes seconds and gives the same result on a
+//! busy machine. It fails if a target is missed or a tool is missing.
 
 #![allow(clippy::print_stdout, reason = "a table is what this is for")]
 #![allow(clippy::expect_used, reason = "without the figure there is nothing to go on with")]
@@ -45,7 +45,7 @@ const WARM_RUNS: usize = 1000;
 const COLD_RUNS: usize = 200;
 const STORMS: usize = 5;
 
-/// Processes of a storm, and how long the issuer takes to answer the second kind.
+/// The number of processes of a storm, and the issuer's delay in the second kind of storm.
 const STORM: usize = 500;
 const ISSUER: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ const MOST_INSTRUCTIONS_FOR_A_FILE: u64 = 25_000;
 const LARGEST_BINARY: usize = 4_000_000;
 const MOST_MEMORY: u64 = 3_000;
 
-/// A build of the program, and the most that a warm call of it may cost.
+/// A build of the program, with the targets for a warm call.
 struct Build {
     name: &'static str,
     path: Outcome<PathBuf>,
@@ -97,7 +97,7 @@ fn builds() -> [Build; 2] {
     ]
 }
 
-/// How long ago a file was written, as far as its pages are concerned.
+/// The age of a file's pages.
 #[derive(Clone, Copy)]
 enum Age {
     Fresh,
@@ -126,7 +126,7 @@ impl Age {
     }
 }
 
-/// The least that a program can do that hands out a token: open, read, write.
+/// The smallest program that prints a token: open, read, write.
 const FLOOR: &str = r"
 #include <fcntl.h>
 #include <unistd.h>
@@ -175,14 +175,14 @@ struct Row {
     reference: String,
     ratio: String,
     target: String,
-    /// `None` when something is missing to tell.
+    /// `None` if a tool is missing.
     is_met: Option<bool>,
 }
 
 const NOTHING: &str = "–";
 
 impl Row {
-    /// A time against the reference's.
+    /// Compares a time with the reference's.
     fn time(
         what: &str,
         ours: &Outcome<Duration>,
@@ -203,7 +203,7 @@ impl Row {
         }
     }
 
-    /// A figure that is the same wherever it is taken.
+    /// A count, which is the same on every machine.
     fn count(what: &str, counted: Outcome<(String, bool)>, target: String) -> Self {
         let (ours, reference, is_met) = match counted {
             Ok((ours, is_met)) => (ours, NOTHING.to_owned(), Some(is_met)),
@@ -213,7 +213,7 @@ impl Row {
     }
 }
 
-/// An `Err` says what is not installed.
+/// The error names the program that is not installed.
 type Outcome<T> = Result<T, String>;
 
 /// A program with its arguments, and the file that it reads.
@@ -223,7 +223,7 @@ struct Program {
 }
 
 impl Program {
-    /// A program in the same surroundings as ours.
+    /// A program in the same environment as ours.
     fn new(world: &World, program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         let call = world.call_as(program, "").env("LANG", "C.UTF-8");
         let call = arguments.iter().fold(call, |call, argument| call.arg(*argument));
@@ -232,7 +232,7 @@ impl Program {
         Self { command, input: "/dev/null".into() }
     }
 
-    /// A build of ours, and what its caller would write to it.
+    /// A build of this program, with the input that its caller would write.
     fn ours(world: &World, binary: &Path, line: &str) -> Self {
         let arguments: Vec<&str> = line.split(' ').collect();
         Self::new(world, binary, &arguments).reading(world, &input(world, line))
@@ -243,7 +243,7 @@ impl Program {
         Self { input: world.write(&name, input), ..self }
     }
 
-    /// The same, once it has been seen to print `token`.
+    /// Checks that the program prints `token`.
     fn checked(mut self, token: &str) -> Self {
         self.open_input();
         let output = self.command.stdout(Stdio::piped()).output().expect("the program starts");
@@ -261,7 +261,7 @@ impl Program {
         self.command.stdin(File::open(&self.input).expect("an input"));
     }
 
-    /// How long it takes from its start to its end.
+    /// Runs the program, and returns the time from start to end.
     fn run(&mut self) -> Duration {
         self.open_input();
         let start = Instant::now();
@@ -271,7 +271,7 @@ impl Program {
         took
     }
 
-    /// How long many of them take that are started at once.
+    /// Starts many processes at once, and returns the time until all have ended.
     fn storm(&mut self) -> Duration {
         let start = Instant::now();
         let children: Vec<_> = (0..STORM)
@@ -288,7 +288,7 @@ impl Program {
     }
 }
 
-/// `/dev/null`, opened once and not at every start.
+/// Opens `/dev/null` once, and not at every start.
 fn null() -> File {
     File::options().write(true).open("/dev/null").expect("/dev/null")
 }
@@ -413,7 +413,7 @@ fn cold_row(world: &World, binary: &Path) -> Row {
     Row::time("cold `token`", &taken[0], &taken[1], "`curl`, the same POST", AGAINST_CURL)
 }
 
-/// Many at once on an empty cache, while the issuer takes `delay`, which is subtracted.
+/// Many calls at the same time on an empty cache. The issuer answers after `delay`, which is subtracted.
 fn storm_row(world: &World, binary: &Path, delay: Duration) -> Row {
     let file = world.path("token").display().to_string();
     let cat = find("cat").map(|cat| Program::new(world, cat, &[&file]));
@@ -494,7 +494,7 @@ fn counts(world: &World, build: &Build) -> Vec<Row> {
     ]
 }
 
-/// What a configuration file adds to a warm `token`.
+/// The instructions that a configuration file adds to a warm `token`.
 fn with_a_file(binary: &Path) -> (String, bool) {
     let world = warm_world();
     let binary = binary.to_string_lossy();
@@ -520,8 +520,8 @@ fn most_system_calls(world: &World, binary: &Path, target: usize) -> (String, bo
     (format!("{most}{odd_ones}"), most <= target && odd.is_empty())
 }
 
-/// The most memory that a warm call holds, in kilobytes, and its page faults. Both are read while it waits
-/// with its answer before a full pipe: once a process has ended, the kernel counts its parent's memory in.
+/// The peak memory of a warm call, in kilobytes, and its page faults. Both are read while the process waits
+/// at a full pipe to write its answer, because after its end the kernel includes its parent's memory.
 fn while_waiting(world: &World, binary: &Path) -> (u64, u64) {
     let binary = Age::FromDisk.copy(world, binary, "waiting");
     // The first run reads the file back.
@@ -534,9 +534,9 @@ fn while_waiting(world: &World, binary: &Path) -> (u64, u64) {
     let mut program = Program::ours(world, &binary, "token");
     program.open_input();
     let mut child = program.command.stdout(writer).spawn().expect("the program starts");
-    // The end that the command keeps.
+    // The end of the pipe that the command keeps.
     program.command.stdout(null());
-    // Long enough to come to the answer.
+    // Long enough to reach the answer.
     thread::sleep(Duration::from_millis(500));
     let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id()));
     let (status, stat) = (read("status").expect("its status"), read("stat").expect("its figures"));
@@ -550,7 +550,7 @@ fn while_waiting(world: &World, binary: &Path) -> (u64, u64) {
     memory.zip(faults).expect("a process that waits")
 }
 
-/// Whether an ELF file names no loader; true of any other.
+/// True if an ELF file names no loader; true of any other.
 fn is_static(binary: &[u8]) -> bool {
     const INTERPRETER: u32 = 3;
     let number = |at: usize, length: usize| {
@@ -573,7 +573,7 @@ fn find(program: &str) -> Outcome<PathBuf> {
         .ok_or_else(|| format!("not installed: {}", name.to_string_lossy()))
 }
 
-/// When and where the figures were taken.
+/// The time and the machine of the measurement.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
@@ -595,7 +595,7 @@ fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// Markdown, in columns.
+/// Formats the rows as a Markdown table.
 fn table(rows: &[Row]) -> String {
     let head = ["what", "ours", "reference", "ratio", "target", "met"].map(str::to_owned);
     let cells = |row: &Row| {

@@ -1,15 +1,15 @@
-//! How a fleet of machines behaves that all started together: `cargo run --example fleet`.
+//! Simulates a fleet of machines that all start at the same time: `cargo run --example fleet`.
 //!
-//! A simulation in seconds, with the rule by which this program draws the leeway of a token (see
-//! `Validity::of` in `src/token.rs`), and for comparison a leeway that is the same for all. Its output
-//! is quoted in `docs/fleet.md`, which `tests/cli/packages.rs` keeps in step with it.
+//! The simulation compares this program's random leeway (see `Validity::of` in `src/token.rs`) with a leeway
+//! that is the same for all machines. `docs/fleet.md` quotes the output, and `tests/cli/packages.rs` checks
+//! that.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 const MACHINES: usize = 1000;
 const HOUR: i64 = 3600;
-/// How long a token lives, as in the one public example of Astra's.
+/// The life of a token in Astra's only public example.
 const LIFE: i64 = 10 * HOUR;
 const DAYS: i64 = 30;
 
@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     io::stdout().write_all(report().as_bytes())
 }
 
-/// The tables, as they stand in the documentation.
+/// The tables for the documentation.
 pub fn report() -> String {
     let drawn = |random: &mut Random| 150 + random.below(151);
     let fixed = |_: &mut Random| 300_i64;
@@ -34,7 +34,7 @@ pub fn report() -> String {
     );
     for (name, spread, leeway) in fleets {
         let exchanges = exchanges(spread, leeway);
-        // The first exchange of each is the start itself.
+        // The first exchange of each machine is at the start.
         let renewals: Vec<i64> =
             exchanges.into_iter().filter(|&(nth, _)| nth > 0).map(at).collect();
         report.push_str(&format!(
@@ -72,8 +72,8 @@ fn at((_, second): (usize, i64)) -> i64 {
     second
 }
 
-/// When each machine exchanges, and for the how-manieth time: at once, then whenever its token comes
-/// within its leeway. Somebody on the machine always wants one.
+/// The exchanges of all machines, each as its number on that machine and its time. A machine does one at
+/// the start, and another whenever its token is due for renewal. Calls come all the time.
 fn exchanges(spread: i64, leeway: &dyn Fn(&mut Random) -> i64) -> Vec<(usize, i64)> {
     let mut random = Random(1);
     let mut exchanges = Vec::new();
@@ -90,7 +90,7 @@ fn exchanges(spread: i64, leeway: &dyn Fn(&mut Random) -> i64) -> Vec<(usize, i6
     exchanges
 }
 
-/// The most exchanges in one stretch of so many seconds.
+/// The largest number of exchanges within so many seconds.
 fn busiest(exchanges: &[i64], stretch: i64) -> usize {
     let mut counts = BTreeMap::<i64, usize>::new();
     for second in exchanges {
@@ -103,7 +103,7 @@ fn clock(second: i64) -> String {
     format!("{:>3}:{:02}:{:02}", second / HOUR, second / 60 % 60, second % 60)
 }
 
-/// Marsaglia's xorshift: the same numbers at every run.
+/// Marsaglia's xorshift, which gives the same numbers at every run.
 struct Random(u64);
 
 impl Random {

@@ -2,7 +2,7 @@
 //!
 //! Starts a stand-in for the Astra API on loopback, writes a throw-away account file, and shows the
 //! main job with the real binary. With arguments, as in `cargo run --example sandbox -- sh`, runs that
-//! command in the same surroundings instead: the binary and its links on PATH, a home of its own, and
+//! command in the same environment instead: the binary and its links on PATH, a home of its own, and
 //! servers on loopback that demand the token: `$SANDBOX_URL`, `$SANDBOX_KUBERNETES`, `$SANDBOX_GIT`.
 
 #![allow(clippy::print_stdout, reason = "showing is what this is for")]
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use stand_in::{Astra, Authority};
 
-/// The names that the binary answers to.
+/// The links to the binary.
 const LINKS: [&str; 5] = [
     "astra-credential",
     "bazel-credential-astra",
@@ -31,7 +31,7 @@ const LINKS: [&str; 5] = [
     "terraform-credentials-astra",
 ];
 
-/// How the names of variables begin that lead to the caller's own configuration.
+/// The prefixes of variables that point to the caller's own configuration.
 const CALLERS: [&str; 9] = [
     "ASTRA_",
     "CARGO",
@@ -44,7 +44,7 @@ const CALLERS: [&str; 9] = [
     "XDG_",
 ];
 
-/// How long the stand-in takes for an exchange in the last part, so that the calls overlap.
+/// The stand-in's delay of an exchange in the last part, so that the calls overlap.
 const SLOW: Duration = Duration::from_millis(500);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -86,7 +86,7 @@ impl Sandbox {
         Ok(Self { authority, astra, home, links })
     }
 
-    /// The main job, step by step.
+    /// Shows the main functions step by step.
     fn show(&self) -> Outcome<()> {
         println!("A stand-in for the Astra API listens on {}.\n", self.astra.url());
         let first = self.step("The first call costs one exchange:", &["token"], "")?;
@@ -96,11 +96,11 @@ impl Sandbox {
         let request = format!("protocol=https\nhost=localhost:{}\n\n", self.astra.port());
         self.step("What git gets, for this host and no other:", &["git", "get"], &request)?;
         self.storm()?;
-        println!("Now try `cargo run --example sandbox -- sh`: a shell in these surroundings.");
+        println!("Now try `cargo run --example sandbox -- sh`: a shell in this environment.");
         Ok(())
     }
 
-    /// Runs one call, shows it, and says what it cost.
+    /// Runs one call, and shows it with its time and its exchanges.
     fn step(&self, title: &str, arguments: &[&str], input: &str) -> Outcome<String> {
         println!("{title}");
         println!("  $ astra-credential {}", arguments.join(" "));
@@ -113,7 +113,7 @@ impl Sandbox {
         Ok(answer)
     }
 
-    /// Many calls at once on an empty cache.
+    /// Runs many calls at the same time on an empty cache.
     fn storm(&self) -> Outcome<()> {
         const CALLS: usize = 50;
         fs::remove_dir_all(self.home.path().join(".cache"))?;
@@ -159,7 +159,7 @@ impl Sandbox {
         Ok((String::from_utf8(output.stdout)?, took))
     }
 
-    /// Runs somebody's command in these surroundings; its exit code is ours.
+    /// Runs the caller's command in this environment, and returns its exit code.
     fn run(&self, program: &OsString, arguments: &[OsString]) -> Outcome<ExitCode> {
         let mut servers = vec![
             ("SANDBOX_URL", servers::protected(&self.authority, &self.astra), "/"),
@@ -185,8 +185,7 @@ impl Sandbox {
         Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
     }
 
-    /// A command that sees the binary first on PATH, a home of its own, and nothing of the caller's
-    /// configuration.
+    /// A command with the binary first on PATH, a home of its own, and none of the caller's configuration.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(self.links.clone()).chain(std::env::split_paths(&path));
@@ -197,7 +196,7 @@ impl Sandbox {
                 command.env_remove(name);
             }
         }
-        // The default folders of other systems are elsewhere, and not below HOME on each of them.
+        // On some other systems the default folders are not below HOME.
         if !cfg!(target_os = "linux") {
             let account = self.home.path().join(".config/astra-credential/service-account.json");
             command.env("ASTRA_SERVICE_ACCOUNT", account);
@@ -216,7 +215,7 @@ impl Sandbox {
     }
 }
 
-/// The path of the binary: `$SANDBOX_BINARY`, or one that is built now, in this example's own profile.
+/// The path of the binary: `$SANDBOX_BINARY`, or a binary that is built now with this example's profile.
 fn binary() -> Outcome<PathBuf> {
     if let Some(binary) = std::env::var_os("SANDBOX_BINARY") {
         return Ok(std::path::absolute(binary)?);
@@ -231,7 +230,8 @@ fn binary() -> Outcome<PathBuf> {
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    // What cargo says of this package would have `ring` built anew, here and at the next `cargo run`.
+    // With cargo's own variables for this package, `ring` would be built again, here and at the next `cargo
+    // run`.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start))
@@ -245,7 +245,7 @@ fn binary() -> Outcome<PathBuf> {
     Ok(folder.join(format!("astra-credential{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// A token cut in the middle, so that a line fits on a screen.
+/// Shortens a token, so that a line fits on a screen.
 fn shortened(line: &str) -> String {
     const SHOWN: usize = 24;
     let is_token = |word: &str| word.len() > 200;

@@ -76,7 +76,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
             let fix = "astra-credential setup account".to_owned();
             Error::AccountMissing { path: path.to_owned(), fix }
         }
-        _ => Error::AccountUnreadable { path: path.to_owned(), why: why.to_string() },
+        _ => Error::AccountUnreadable { path: path.to_owned(), why },
     };
     let malformed = |defect| Error::AccountMalformed { path: path.to_owned(), defect };
     #[cfg(not(target_os = "linux"))]

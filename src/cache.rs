@@ -127,14 +127,14 @@ impl Cache {
         answer.ok_or_else(|| io::Error::other("it was not read"))
     }
 
-    /// Whether the folder exists. If it does not, no process has an exchange under way that could write
+    /// True if the folder exists. If it does not, no process has an exchange under way that could write
     /// an entry: the lock file is created before the request is sent.
     pub fn exists(&self) -> bool {
         // If that cannot be determined, the folder may exist.
         self.place.as_ref().is_some_and(|place| place.dir.try_exists().unwrap_or(true))
     }
 
-    /// Queues for the right to ask Astra, until `deadline`.
+    /// Queues for the exchange lock, until `deadline`.
     pub fn queue(&self, deadline: Instant) -> Queue {
         let identity = self.place.as_ref().map(|place| (place.dir.as_path(), place.seal.name()));
         Queue::new(identity, deadline)

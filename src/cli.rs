@@ -469,15 +469,14 @@ fn problem(message: &clap::Error) -> String {
 /// A flag or the name of a value, without the value that follows it: `--timeout <SECONDS>` is `--timeout`.
 fn grammars_name(argument: &str) -> Option<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
-    let is_value = |c: char| c.is_ascii_uppercase() || "<>_".contains(c);
+    let is_value = |c: char| c.is_ascii_uppercase() || "<>[]_".contains(c);
     if let Some(flag) = argument.strip_prefix("--") {
         let flag = &flag[..flag.find([' ', '=']).unwrap_or(flag.len())];
         let is_flag = (1..=20).contains(&flag.len()) && flag.chars().all(is_part);
         return is_flag.then(|| format!("--{flag}"));
     }
-    let end = argument.find('>').map_or(argument.len(), |end| end + 1);
-    let name = &argument[..end];
-    (name.starts_with('<') && name.chars().all(is_value)).then(|| name.to_owned())
+    let name = &argument[..argument.find(['>', ']']).map_or(argument.len(), |end| end + 1)];
+    (name.starts_with(['<', '[']) && name.chars().all(is_value)).then(|| name.to_owned())
 }
 
 fn not_for_account() -> clap::Error {
@@ -701,8 +700,8 @@ fn settings() -> [Arg; 12] {
         value("config", "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
         value("cache-dir", "DIR", "The folder for cached tokens [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
         value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
-        value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]"),
-        value("min-valid", "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]"),
+        value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]").allow_negative_numbers(true),
+        value("min-valid", "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]").allow_negative_numbers(true),
         switch("refresh", "Get a new token, even if a valid one is cached"),
         switch("no-cache", "Do not use the cache\n[env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
         switch("verbose", "Log to standard error\n[env: ASTRA_CREDENTIAL_LOG=1]").short('v'),

@@ -1,9 +1,11 @@
 //! The catalogue of errors: the message, the hint and the exit code of each.
 //!
-//! Message, hint and exit code are exhaustive matches, and one snapshot shows them all for review. Style: lower case, no full stop, backticks around
-//! literals; a hint is an imperative that names the exact command, file or variable.
+//! Message, hint and exit code are exhaustive matches, and one snapshot shows them all for review. Style:
+//! lower case, no full stop, backticks around literals; a hint is an imperative that names the exact
+//! command, file or variable.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -77,8 +79,8 @@ pub enum Error {
     AccountUnreadable {
         /// The account file.
         path: PathBuf,
-        /// The system's reason.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The account file is a folder.
     AccountFolder {
@@ -111,8 +113,8 @@ pub enum Error {
         account: PathBuf,
         /// The field of the account that has blanks at its ends.
         padded: Option<&'static str>,
-        /// The flag with which another command uses the same account.
-        flag: AccountFlag,
+        /// The command that stores a new secret; `None` for an account without a name.
+        store: Option<String>,
     },
     /// A host has refused two tokens in a row, and gets none until the pause is over.
     Refused {
@@ -120,15 +122,15 @@ pub enum Error {
         host: String,
         /// Seconds until the pause is over.
         wait: i64,
-        /// The flag with which another command uses the same account.
-        flag: AccountFlag,
+        /// The command that makes the next call try at once.
+        forget: String,
     },
     /// The cached token could not be deleted.
     Forget {
         /// The cache's folder.
         dir: PathBuf,
-        /// Why not.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The caller's request does not follow its protocol.
     Request {
@@ -157,6 +159,8 @@ pub enum Error {
     Unbound {
         /// The server, as Docker writes it.
         server: String,
+        /// Its host.
+        host: Option<String>,
     },
     /// The caller's request is empty.
     EmptyRequest {
@@ -167,13 +171,11 @@ pub enum Error {
     Command {
         /// Its name.
         program: String,
-        /// Why not.
-        why: String,
-        /// True if the command was not found.
-        is_missing: bool,
+        /// The cause.
+        why: io::Error,
     },
     /// The answer could not be written to standard output.
-    Output(String),
+    Output(io::Error),
     /// `setup` for a tool was called without a host.
     HostUnnamed {
         /// The tool.
@@ -243,8 +245,8 @@ pub enum Error {
     NotWritten {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The place for a new account file has the file of another account.
     AccountKept {
@@ -260,8 +262,8 @@ pub enum Error {
 pub enum Defect {
     /// The named file does not exist.
     Missing,
-    /// It cannot be read, for the system's reason.
-    Unreadable(String),
+    /// It cannot be read.
+    Unreadable(io::Error),
     /// It is a folder, a pipe or a device.
     NotRegular,
     /// Other users may change it.
@@ -328,30 +330,6 @@ pub enum Defect {
         /// The two accounts.
         accounts: [String; 2],
     },
-}
-
-/// The flag that names an account on a command line, after a blank.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum AccountFlag {
-    /// No flag is needed.
-    #[default]
-    Unneeded,
-    /// `--account NAME`.
-    Name(String),
-    /// `--service-account FILE`.
-    File(PathBuf),
-}
-
-impl fmt::Display for AccountFlag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unneeded => Ok(()),
-            Self::Name(name) => write!(f, " --account {name}"),
-            Self::File(path) => {
-                write!(f, " --service-account {}", shown::redacted(&path.to_string_lossy()))
-            }
-        }
-    }
 }
 
 /// A position in a text, counted from 1.
@@ -512,7 +490,7 @@ impl fmt::Display for Error {
             Self::AccountFolder { path } => {
                 write!(f, "the account file {} is a folder", shown::path(path))
             }
-            Self::Exchange { error, remembered, account: _, padded: _, flag: _ } => {
+            Self::Exchange { error, remembered, account: _, padded: _, store: _ } => {
                 error.fmt(f)?;
                 match remembered {
                     Some(Remembered { ago, wait }) => write!(
@@ -522,7 +500,7 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Self::Refused { host, wait, flag: _ } => write!(
+            Self::Refused { host, wait, forget: _ } => write!(
                 f,
                 "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
                 Escaped(host)
@@ -540,13 +518,13 @@ impl fmt::Display for Error {
             Self::Url { protocol, part, why } => {
                 write!(f, "{protocol}: {part} {why}, and gets no token")
             }
-            Self::Unbound { server } => write!(
+            Self::Unbound { server, host: _ } => write!(
                 f,
                 "docker: the configuration names this helper for `{}`, a host that no account is for",
                 Escaped(server)
             ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
-            Self::Command { program, why, is_missing: _ } => {
+            Self::Command { program, why } => {
                 write!(f, "cannot run {}: {why}", shown::command(program))
             }
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
@@ -583,6 +561,24 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// The cause is also part of the message.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::AccountUnreadable { why, .. }
+            | Self::Forget { why, .. }
+            | Self::Command { why, .. }
+            | Self::NotWritten { why, .. }
+            | Self::Output(why)
+            | Self::Config { defect: Defect::Unreadable(why), .. } => Some(why),
+            Self::Exchange { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for ExchangeError {}
 
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -703,9 +699,13 @@ impl fmt::Display for ExchangeError {
 impl Error {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
-        let bind = |tool: &str| {
+        let named = |host: &Option<String>| {
+            host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted)
+        };
+        let bind = |tool: &str, host: &Option<String>| {
+            let host = named(host);
             format!(
-                "if it takes tokens of Astra, run `astra-credential setup {tool} --host HOST[:PORT]`, or \
+                "if it takes tokens of Astra, run `astra-credential setup {tool} --host {host}`, or \
                  name it in `ASTRA_CREDENTIAL_HOSTS`"
             )
         };
@@ -719,7 +719,7 @@ impl Error {
             Self::AccountUnknown { name, source, .. } => match shown::value(name) {
                 Some(name) => format!("run `astra-credential setup account --account {name}`"),
                 None => format!(
-                    "set `{source}` to the name of an account, such as `prod`; a secret belongs into the \
+                    "set `{source}` to the name of an account, such as `prod`; a secret belongs in the \
                      account file"
                 ),
             },
@@ -760,10 +760,12 @@ impl Error {
                     shown::path(account)
                 )
             }
-            Self::Exchange { error, account, flag, .. } => error.hint(&shown::path(account), flag),
-            Self::Refused { flag, .. } => format!(
+            Self::Exchange { error, account, store, .. } => {
+                error.hint(&shown::path(account), store.as_deref())
+            }
+            Self::Refused { forget, .. } => format!(
                 "check that the account has access there, and that the host takes this kind of \
-                 login; `astra-credential forget{flag}` makes the next call try at once"
+                 login; `{forget}` makes the next call try at once"
             ),
             Self::Forget { dir, .. } => {
                 format!("try again, or remove what is in {} by hand", shown::path(dir))
@@ -774,13 +776,13 @@ impl Error {
             Self::Url { .. } => {
                 "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
             }
-            Self::NotOurs { protocol: "kubernetes", .. } => {
-                "if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, \
-                 with the `--account NAME` of the kubeconfig's user if that has one"
-                    .to_owned()
-            }
-            Self::NotOurs { protocol, .. } => bind(protocol),
-            Self::Unbound { .. } => bind("docker"),
+            Self::NotOurs { protocol: "kubernetes", host } => format!(
+                "if it takes tokens of Astra, run `astra-credential setup kubectl --host {}`, with the \
+                 `--account NAME` of the kubeconfig's user if that has one",
+                named(host)
+            ),
+            Self::NotOurs { protocol, host } => bind(protocol, host),
+            Self::Unbound { host, .. } => bind("docker", host),
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
@@ -846,8 +848,8 @@ impl Error {
             | Self::Bound { .. }
             | Self::HostUnnamed { .. } => 2,
             // The exit codes of a shell.
-            Self::Command { is_missing: true, .. } => 127,
-            Self::Command { is_missing: false, .. } => 126,
+            Self::Command { why, .. } if why.kind() == io::ErrorKind::NotFound => 127,
+            Self::Command { .. } => 126,
             Self::AccountUnnamed
             | Self::AccountInline
             | Self::AccountMissing { .. }
@@ -863,12 +865,12 @@ impl Error {
 }
 
 impl ExchangeError {
-    fn hint(&self, account: &str, flag: &AccountFlag) -> String {
+    fn hint(&self, account: &str, store: Option<&str>) -> String {
         match (self.kind, &self.proxy) {
             (ExchangeErrorKind::Rejected(_), _) => {
-                let store = match flag {
-                    AccountFlag::File(_) => "put the new one into that file".to_owned(),
-                    flag => format!("store the new one with `astra-credential setup account{flag}`"),
+                let store = match store {
+                    Some(command) => format!("store the new one with `{command}`"),
+                    None => "put the new one into that file".to_owned(),
                 };
                 format!(
                     "check in Astra's dashboard that the service account in {account} still exists, \
@@ -998,7 +1000,7 @@ mod tests {
             remembered: None,
             account: "/account.json".into(),
             padded: None,
-            flag: AccountFlag::Unneeded,
+            store: Some("astra-credential setup account --account prod".to_owned()),
         }
     }
 
@@ -1020,19 +1022,11 @@ mod tests {
             *padded = Some("clientSecret");
         }
         let mut remembered = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
-        if let Error::Exchange { remembered, .. } = &mut remembered {
+        if let Error::Exchange { remembered, store, .. } = &mut remembered {
+            *store = None;
             *remembered = Some(Remembered { ago: 12, wait: 18 });
         }
-        let flagged = |named: AccountFlag| {
-            let mut error = exchange(ExchangeErrorKind::Rejected(401), "no such client", None);
-            if let Error::Exchange { flag, .. } = &mut error {
-                *flag = named;
-            }
-            error
-        };
         let catalogue = [
-            flagged(AccountFlag::Name("prod".to_owned())),
-            flagged(AccountFlag::File(path())),
             Error::Usage {
                 problem: "unexpected argument found: `--hst`".to_owned(),
                 help: "astra-credential git --help".to_owned(),
@@ -1044,7 +1038,7 @@ mod tests {
                 wanted: "seconds, such as `30`",
             },
             config(Defect::Missing),
-            config(Defect::Unreadable("permission denied".to_owned())),
+            config(Defect::Unreadable(io::Error::other("permission denied"))),
             config(Defect::NotRegular),
             config(Defect::Exposed {
                 exposure: "may be changed by everybody (mode 0666)".to_owned(),
@@ -1110,7 +1104,7 @@ mod tests {
                 path: path(),
                 fix: "astra-credential setup account --account prod".to_owned(),
             },
-            Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
+            Error::AccountUnreadable { path: path(), why: io::Error::other("permission denied") },
             Error::AccountExposed {
                 path: path(),
                 exposure: "may be read by everybody (mode 0644)".to_owned(),
@@ -1173,9 +1167,9 @@ mod tests {
             Error::Refused {
                 host: "git.example.com:8443".to_owned(),
                 wait: 29,
-                flag: AccountFlag::Name("prod".to_owned()),
+                forget: "astra-credential forget --account prod".to_owned(),
             },
-            Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
+            Error::Forget { dir: "/cache".into(), why: io::Error::other("permission denied") },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
@@ -1185,13 +1179,15 @@ mod tests {
                 part: "the URI",
                 why: "names a user in front of the host",
             },
-            Error::Unbound { server: "registry.example.com".to_owned() },
+            Error::Unbound {
+                server: "https://registry.example.com/v1/".to_owned(),
+                host: Some("registry.example.com".to_owned()),
+            },
             Error::Command {
                 program: "tofu".to_owned(),
-                why: "no such file".to_owned(),
-                is_missing: true,
+                why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
             },
-            Error::Output("no space left on device".to_owned()),
+            Error::Output(io::Error::other("no space left on device")),
             Error::HostUnnamed { tool: "git" },
             Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
             Error::Taken {
@@ -1220,7 +1216,10 @@ mod tests {
                 command: "git config --global --list".to_owned(),
                 why: "no such file".to_owned(),
             },
-            Error::NotWritten { path: "/.bazelrc".into(), why: "permission denied".to_owned() },
+            Error::NotWritten {
+                path: "/.bazelrc".into(),
+                why: io::Error::other("permission denied"),
+            },
             Error::AccountKept {
                 path: path(),
                 fix: "mv /account.json /account.json.old".to_owned(),
@@ -1230,12 +1229,6 @@ mod tests {
             format!("{error}\n  hint: {}\n  exit code {}", error.hint(), error.exit_code())
         });
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
-          exit code 4
-        `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
-          exit code 4
         the command line cannot be used: unexpected argument found: `--hst`
           hint: compare the command line, or the tool's configuration, with `astra-credential git --help`
           exit code 2
@@ -1306,7 +1299,7 @@ mod tests {
           hint: run `astra-credential setup account --account test`
           exit code 2
         there is no account (not shown: it may hold a secret), which `--account` names
-          hint: set `--account` to the name of an account, such as `prod`; a secret belongs into the account file
+          hint: set `--account` to the name of an account, such as `prod`; a secret belongs in the account file
           exit code 2
         the host `git.example.com` is bound to the account `prod` and gets no token of the account `default`
           hint: leave the account out, or bind the host to the other account in `/config.json`
@@ -1336,10 +1329,10 @@ mod tests {
           hint: take the blanks or line ends off the ends of `clientSecret` in `/account.json`, unless they belong to it
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
           exit code 4
         `https://api.example.com` rejected the service account (401): no such client (12 s ago; not asked again for another 18 s)
-          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+          hint: check in Astra's dashboard that the service account in `/account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, put the new one into that file
           exit code 4
         `https://api.example.com` has no `/v2/authenticateServiceAccount` (404)
           hint: check `--api-url` (the base without `/v2`); if it is right, create an application token in Astra's dashboard and put it into `/account.json`
@@ -1411,7 +1404,7 @@ mod tests {
           hint: let the tool call this program itself; `astra-credential docker --help` shows how
           exit code 1
         bazel: asked for `cache.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+          hint: if it takes tokens of Astra, run `astra-credential setup bazel --host cache.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         kubernetes: asked for a host that no account is for
           hint: if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, with the `--account NAME` of the kubeconfig's user if that has one
@@ -1419,8 +1412,8 @@ mod tests {
         bazel: the URI names a user in front of the host, and gets no token
           hint: write it as `https://HOST[:PORT]/…` where the tool is configured
           exit code 1
-        docker: the configuration names this helper for `registry.example.com`, a host that no account is for
-          hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        docker: the configuration names this helper for `https://registry.example.com/v1/`, a host that no account is for
+          hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
           exit code 1
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`

@@ -45,7 +45,7 @@ pub struct Exchange<'a> {
     pub ca_folders: &'a [PathBuf],
     /// The proxy, as a URL.
     pub proxy: Option<&'a str>,
-    /// The instant at which everything ends.
+    /// The deadline of the whole exchange.
     pub deadline: Instant,
 }
 
@@ -57,13 +57,13 @@ pub struct Probe {
     pub clock_ahead: Option<i64>,
 }
 
-/// Bytes of an answer that are read, after decompression.
+/// The largest answer that is read, in bytes after decompression.
 const LARGEST_BODY: u64 = 1024 * 1024;
 
-/// The `User-Agent` that Astra and a proxy are sent.
+/// The `User-Agent` for Astra and for a proxy.
 const USER_AGENT: &str = concat!("astra-credential/", env!("CARGO_PKG_VERSION"));
 
-/// Attempts within the deadline, the first included.
+/// The number of attempts before the deadline, the first included.
 const ATTEMPTS: u32 = 3;
 
 /// Pause before the second attempt; doubled before the third, each with jitter.
@@ -72,10 +72,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A longer `Retry-After` is not waited for: the failure is cached instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Messages of one failure that are read.
+/// The largest number of messages that are read from one failure.
 const MOST_MESSAGES: usize = 16;
 
-/// Characters of a server's message that are shown.
+/// The largest number of characters of a server's message that are shown.
 const LONGEST_DETAIL: usize = 200;
 
 /// The request, as the API documents it: these three and nothing else.
@@ -175,7 +175,7 @@ impl Exchange<'_> {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(USER_AGENT)
-            // The dialer knows the proxy. Without this, ureq would look for one in the environment.
+            // The dialer uses the proxy. Without this, ureq would read one from the environment.
             .proxy(None)
             .build();
         let (deadline, tls) = (self.deadline, Arc::new(tls));
@@ -196,7 +196,7 @@ impl Exchange<'_> {
         Ok(body)
     }
 
-    /// Sends one POST. On failure, also tells whether another attempt may succeed.
+    /// Sends one POST. With an error, returns true if another attempt may succeed.
     fn attempt(
         &self,
         agent: &Agent,
@@ -295,8 +295,8 @@ fn kind_of(status: u16) -> ExchangeErrorKind {
     }
 }
 
-/// The body as text, as far as it could be read, and whether that is the whole of it. What is not
-/// UTF-8 is in no token, and in no message worth showing.
+/// The body as text, as far as it could be read, and true if that is the whole body. Bytes that are not
+/// UTF-8 are replaced: no token contains them, and messages do not need them.
 fn read_text(body: &mut Body) -> (Zeroizing<String>, io::Result<usize>) {
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
     let read = body.with_config().limit(LARGEST_BODY).reader().read_to_end(&mut bytes);
@@ -310,7 +310,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Seconds, or a date counted by the server's own clock (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
     let value = header(headers, RETRY_AFTER.as_str())?.trim();
-    // A number that is too large for the type means the longest wait.
+    // A number that is too large for the type stands for the longest wait.
     let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(i64::MAX)).or_else(|| {
         let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
@@ -370,12 +370,12 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// `text` without any piece of the secret that it may echo, as it is or as JSON writes it, and
-/// without anything like a token.
+/// `text` without pieces of the secret that it may echo, as it is or escaped for JSON, and without anything
+/// like a token.
 fn redacted(text: &str, secret: &str) -> String {
-    /// Characters of the secret in a row that are no coincidence.
+    /// The shortest piece of the secret that is removed, in characters.
     const GIVEAWAY: usize = 6;
-    /// Characters without a break that are no word.
+    /// The length from which characters without a break count as a token.
     const TOKEN: usize = 48;
     let text: Vec<char> = text.chars().collect();
     let lower: Vec<char> = text.iter().map(|c| c.to_lowercase().next().unwrap_or(*c)).collect();
@@ -395,7 +395,7 @@ fn redacted(text: &str, secret: &str) -> String {
     for run in text.split(|c| !is_part(c)) {
         let is_token = run.len() >= TOKEN || run.starts_with(&['e', 'y', 'J']);
         let is_application_token = run.iter().collect::<String>().contains("AstraCS");
-        // The parts of an application token are joined by colons.
+        // Colons join the parts of an application token.
         let end = if is_application_token {
             let rest = text[at..].iter().take_while(|c| is_part(c) || **c == ':');
             at + rest.count()

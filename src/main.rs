@@ -1,8 +1,9 @@
 //! `astra-credential` exchanges an Astra service account for a bearer token once, caches the token, and
 //! returns it to each tool in the tool's own protocol.
 //!
-//! One sentence of architecture: **a protocol adapter turns bytes into bytes and may ask one
-//! question; the broker answers it; `main` owns the world.**
+//! The architecture in one sentence: **a protocol adapter converts a request to an answer and may ask for a
+//! credential; the broker decides between the cache and an exchange; `main` has all access to the process's
+//! environment.**
 //!
 //! ```text
 //! argv ─▶ cli ─▶ settings ─▶ protocol::git ─▶ broker ─▶ cache.read ──── fresh ──────┐
@@ -35,16 +36,17 @@
 //! contains no HTTP. `settings` finds the account for a host, and `service` serves one account.
 //!
 //! `tests/cli/tidy.rs` checks this drawing, and these rules:
-//! - only `main` and `settings` say `env::`;
-//! - only `timestamp` says `SystemTime`;
-//! - only `exchange`, with the files below it, says `ureq` and `rustls`;
-//! - only `cache` says `fs2`;
-//! - only `seal` says `ring`;
-//! - only `start` says `unsafe`;
-//! - nothing prints but `main`, one answer to standard output, and [`message`], to standard error.
+//! - only `main` and `settings` use `env::`;
+//! - only `timestamp` uses `SystemTime`;
+//! - only `exchange`, with the files below it, uses `ureq` and `rustls`;
+//! - only `cache` uses `fs2`;
+//! - only `seal` uses `ring` for encryption;
+//! - only `start` uses `unsafe`;
+//! - only `main` writes to standard output, one answer, and only [`message`] writes to standard error.
 //!
-//! The warm path is the product: read the configuration if there is one, and the account file, derive the
-//! seal, read the entry, write the answer. It takes no lock, opens no socket, starts no thread and reads no CA bundle.
+//! A warm call is the most frequent one. It reads the configuration, if there is one, and the account file,
+//! derives the seal, reads the entry and writes the answer. It takes no lock, opens no socket, starts no
+//! thread and reads no CA certificates.
 
 #![cfg_attr(all(target_os = "linux", not(test)), no_main)]
 
@@ -380,9 +382,9 @@ fn default_folders() -> Folders {
 fn write(answer: &[u8]) -> Result<(), Error> {
     #[cfg(all(target_os = "linux", not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
-        return Err(Error::Output("it is closed".to_owned()));
+        return Err(Error::Output(io::Error::other("it is closed")));
     }
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(answer).and_then(|()| stdout.flush());
-    written.map_err(|error| Error::Output(error.to_string()))
+    written.map_err(Error::Output)
 }

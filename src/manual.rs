@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use crate::cli::{EXIT_CODES, LINKS};
 
-/// The manual page of the program, or of the link that stands for one of its commands.
+/// The manual page of the program, or of a link.
 #[inline(never)]
 pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
     grammar.build();

@@ -1,9 +1,9 @@
 //! The parts that all helper protocols share: hosts, and how a request is read.
 //!
-//! An adapter turns bytes into bytes. It reads from the request which host asks, and calls one of two
-//! closures with it: `serve` for the credential or, where the protocol can drop one, `forget`.
-//! `serve` returns `Ok(None)` for a host that no account is for; each protocol has its own answer to
-//! that. `Err` is a failure.
+//! An adapter converts a request to an answer. It reads the host from the request, and calls one of two
+//! closures with it: `serve` for the credential or, if the protocol can delete one, `forget`. `serve`
+//! returns `Ok(None)` if no account is configured for the host, for which each protocol has its own answer.
+//! `Err` is a failure.
 
 use std::fmt;
 use std::io::Read;
@@ -20,8 +20,8 @@ pub mod git;
 pub mod kubernetes;
 pub mod terraform;
 
-/// The largest request that is read, in bytes. Real ones have some hundred; a line of git's may have
-/// 64 KiB.
+/// The largest request that is read, in bytes. Real requests have a few hundred bytes; a line of git's may
+/// have 64 KiB.
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
 /// A host and port, in lower case.
@@ -34,9 +34,9 @@ pub struct Host {
 /// A failed call of an adapter.
 #[derive(Debug)]
 pub struct Failed {
-    /// The error, for standard error.
+    /// The error for standard error.
     pub error: Error,
-    /// The protocol's answer to it, for standard output.
+    /// The protocol's answer for standard output.
     pub stdout: &'static str,
 }
 
@@ -104,12 +104,12 @@ impl Host {
     /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
     ///
     /// # Errors
-    /// What is wrong with the URL, as a predicate: "names a user in front of the host".
+    /// The defect of the URL, as a predicate: "names a user in front of the host".
     pub fn of_url(url: &str, schemes: &[&str]) -> Result<Self, &'static str> {
         if !url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme)) {
             return Err("does not begin with `https://`");
         }
-        // Browsers take a backslash for a slash.
+        // Browsers read a backslash as a slash.
         if url.bytes().any(|b| b == b'\\' || !b.is_ascii_graphic()) {
             return Err("has a backslash, a space or another character that no URL has");
         }
@@ -127,7 +127,7 @@ impl Host {
         &self.name
     }
 
-    /// Whether an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
+    /// True if an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
     /// (`10.0.0.0/8`) that it is an address of.
     pub fn is_exempt_by(&self, entry: &str) -> bool {
         if entry == "*" {
@@ -152,7 +152,7 @@ impl Host {
     }
 }
 
-/// Whether `network`, an address or `ADDRESS/BITS`, has `address` in it.
+/// True if `network`, an address or `ADDRESS/BITS`, has `address` in it.
 fn is_in_network(address: IpAddr, network: &str) -> bool {
     let (first, bits) = match network.split_once('/') {
         Some((first, bits)) => (first, bits.parse::<u32>().ok()),
@@ -185,7 +185,7 @@ fn port_number(digits: &str) -> Option<u16> {
     canonical.then(|| digits.parse().ok()).flatten()
 }
 
-/// As in a URL: without the port if it is 443.
+/// The host as in a URL: without the port if it is 443.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -215,9 +215,9 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
     Ok(bytes)
 }
 
-/// Reads a JSON object; the error says where it stopped being one.
+/// Reads a JSON object. The error contains the position of the defect.
 ///
-/// serde reads a list as a struct too: that would be a second form of the request.
+/// A list is refused, because serde would read it as a struct: that would be a second form of the request.
 fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("not a JSON object".to_owned());
@@ -235,12 +235,12 @@ fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, 
     Ok(line)
 }
 
-/// The error for a host that no account is for, in the protocols that call it a failure.
+/// The error for a host without an account, in the protocols that treat it as a failure.
 fn not_ours(protocol: &'static str, host: &Host) -> Error {
     Error::NotOurs { protocol, host: Some(host.to_string()) }
 }
 
-/// The error for an unknown verb, in the protocols that call it a failure.
+/// The error for an unknown verb, in the protocols that treat it as a failure.
 fn unknown_verb(protocol: &'static str, verb: &str, known: &str) -> Error {
     Error::Request {
         protocol,
@@ -258,7 +258,7 @@ fn credential() -> crate::token::Credential {
     }
 }
 
-/// A `serve` for the adapters' tests that knows one host.
+/// A `serve` for the adapters' tests, with one configured host.
 #[cfg(test)]
 fn serve_for(ours: &str) -> impl Fn(&Host) -> Result<Option<crate::token::Credential>, Error> {
     let ours = Host::parse(ours);

@@ -1,7 +1,8 @@
-//! The URL of a proxy, as `HTTPS_PROXY` gives it and curl reads it: `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT]`.
+//! The URL of a proxy, as `HTTPS_PROXY` gives it and curl reads it:
+//! `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT]`.
 //!
-//! It is read here and not by a URL parser: whatever is wrong with a URL, its user name and password
-//! must not end up in a host's name, in an error or in a DNS query. Everything before the last `@` of the
+//! No URL parser is used: even in a malformed URL, user name and password must not become part of a host's
+//! name, an error or a DNS query. Everything before the last `@` of the
 //! whole value counts as user name and password.
 
 use std::fmt;
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 
 /// A proxy's URL, taken apart.
 pub struct Proxy {
-    /// The protocol that it speaks.
+    /// The proxy's protocol.
     pub protocol: Protocol,
     /// The user name and password, percent-decoded.
     pub login: Option<Login>,

@@ -14,8 +14,8 @@
 //!
 //! A setting comes from its flag, or else its variable, the account's entry, the top level of the
 //! user's file, that of the machine's file, or the default. Two keys of an entry count before their
-//! variables, since the variables know nothing of accounts: `api_url`, the place where the account's
-//! secret is sent, and `ca_file`, the authorities that are trusted there. For the same reason
+//! variables, since the variables do not belong to an account: `api_url`, the server that the account's
+//! secret is sent to, and `ca_file`, the authorities that are trusted for it. For the same reason
 //! `ASTRA_API_URL` does not count for an account that neither is `default` nor was chosen by a
 //! variable.
 //!
@@ -34,14 +34,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::file::Entry;
-pub use self::file::File;
+pub use self::file::{File, JSONC};
 pub use self::flags::Flags;
 use self::proxy::proxy_for;
 pub use self::sourced::{Source, Sourced};
 pub use self::values::Api;
 pub use self::values::DEFAULT_ACCOUNT;
 use self::values::{DEFAULT_API, wanted};
-use crate::error::{AccountFlag, Defect, Error};
+use crate::error::{Defect, Error};
 use crate::protocol::Host;
 use crate::shown::{self, redacted};
 use crate::token::Secret;
@@ -62,7 +62,7 @@ pub struct Configuration<'a> {
     folders: Folders,
     /// The files that were read; the first counts most.
     files: Vec<File>,
-    /// Whether a file exists.
+    /// True if a file exists.
     exists: &'a dyn Fn(&Path) -> bool,
     /// The hosts of `--host` or `ASTRA_CREDENTIAL_HOSTS`.
     further_hosts: Sourced<Vec<Host>>,
@@ -422,7 +422,7 @@ impl<'a> Configuration<'a> {
         self.resolve(Sourced::default_of(ChosenAccount::Named(name.to_owned())))
     }
 
-    /// The account to which a configuration file binds `host`, whatever flags and variables say.
+    /// The account to which a configuration file binds `host`. Flags and variables are ignored.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         self.binding(host).map(|bound| bound.name)
     }
@@ -650,7 +650,7 @@ impl<'a> Configuration<'a> {
 pub struct NamedAccount<'a> {
     /// Its name.
     pub name: String,
-    /// Whether a flag or a variable names it.
+    /// True if a flag or a variable names it.
     pub is_named: bool,
     /// Its file.
     pub file: Option<PathBuf>,
@@ -735,14 +735,23 @@ impl Settings {
         }
     }
 
-    /// The flag with which another command uses this account.
-    pub fn account_flag(&self) -> AccountFlag {
-        match (&self.account.value, &self.account.source) {
-            (ChosenAccount::Named(name), Source::Default) if name == DEFAULT_ACCOUNT => {
-                AccountFlag::Unneeded
+    /// The command that deletes this account's token.
+    pub fn forget_command(&self) -> String {
+        let flag = match (&self.account.value, &self.account.source) {
+            (_, Source::Default) => String::new(),
+            (ChosenAccount::Named(name), _) => format!(" --account {name}"),
+            (ChosenAccount::File(path), _) => {
+                format!(" --service-account {}", shown::redacted(&path.to_string_lossy()))
             }
-            (ChosenAccount::Named(name), _) => AccountFlag::Name(name.clone()),
-            (ChosenAccount::File(path), _) => AccountFlag::File(path.clone()),
+        };
+        format!("astra-credential forget{flag}")
+    }
+
+    /// The command that stores a new secret of this account; `None` for one without a name.
+    pub fn store_command(&self) -> Option<String> {
+        match &self.account.value {
+            ChosenAccount::Named(name) => Some(account_command(name)),
+            ChosenAccount::File(_) => None,
         }
     }
 
@@ -751,6 +760,14 @@ impl Settings {
     pub fn route(&self) -> Secret {
         let proxy = self.proxy.as_deref().unwrap_or_default();
         Secret::new(format!("{proxy} {:?} {:?}", self.ca_file.value, self.ca_folders))
+    }
+}
+
+/// The command that stores the account of that name.
+pub fn account_command(account: &str) -> String {
+    match account {
+        DEFAULT_ACCOUNT => "astra-credential setup account".to_owned(),
+        name => format!("astra-credential setup account --account {name}"),
     }
 }
 
@@ -770,8 +787,8 @@ impl Configuration<'_> {
         self.files.iter().map(|file| &*file.path)
     }
 
-    /// The settings of every account, the chosen one first; if a flag names an account, only that one. `stored`
-    /// are the names of the account files in the configuration folder.
+    /// The settings of every account, the chosen one first; if a flag names an account, only that one.
+    /// `stored` are the names of the account files in the configuration folder.
     ///
     /// # Errors
     /// An account is unknown, or a setting cannot be used.
@@ -935,7 +952,8 @@ impl Configuration<'_> {
         &self.further_hosts
     }
 
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`, which …".
+    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
+    /// which …".
     ///
     /// # Errors
     /// A variable cannot be used.
@@ -1713,7 +1731,7 @@ mod tests {
             }
         }
 
-        /// The promise: whatever variables say, a bound host gets its own account or none.
+        /// With any variables, a bound host gets its own account or none.
         #[test]
         fn no_variable_moves_a_bound_host(
             account in sometimes(&["default", "prod", "alone", "one"]),

@@ -85,8 +85,8 @@ pub fn is_path(path: &Path) -> bool {
     has_ordinary_names(rest) && (is_anchored || is_file())
 }
 
-/// True if a new account may have this name, which becomes the name of its file: the name is short or consists
-/// of words.
+/// True if a new account may have this name, which becomes the name of its file: the name is short or
+/// consists of words.
 pub fn is_usable_name(name: &str) -> bool {
     name.len() <= 24 || has_few_digits(name) && name.split(['-', '_']).all(is_word)
 }

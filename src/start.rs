@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const IGNORED: &[c_int] =
     if cfg!(target_os = "linux") { &[libc::SIGXFSZ, libc::SIGPIPE] } else { &[libc::SIGXFSZ] };
 
-/// Whether each of [`IGNORED`] was ignored at the start.
+/// True if each of [`IGNORED`] was ignored at the start.
 static WAS_IGNORED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
 /// Ignores the signals of failed writes.
@@ -63,7 +63,7 @@ mod linux {
     use rustix::fs::{Mode, OFlags, open};
     use rustix::io::{fcntl_getfd, retry_on_intr};
 
-    /// Whether standard output was closed at the start.
+    /// True if standard output was closed at the start.
     static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
 
     /// The argument vector. Without the runtime, `std::env::args` is empty on musl.
@@ -79,12 +79,12 @@ mod linux {
         c_int::from(crate::start())
     }
 
-    /// Opens a file for each standard stream that is closed; `false` if that is not possible. Otherwise a file
-    /// that is opened later, such as the lock, would get the number 0, 1 or 2, and messages or the token
-    /// would be written to it.
+    /// Opens a file for each standard stream that is closed; `false` if that is not possible. Otherwise a
+    /// file that is opened later, such as the lock, would get the number 0, 1 or 2, and messages or the
+    /// token would be written to it.
     fn hold_standard_streams() -> bool {
         let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        // Asked for no event, poll(2) returns at once and tells which are closed.
+        // Without events, poll(2) returns at once and reports the closed ones.
         let mut polled = streams.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         if retry_on_intr(|| poll(&mut polled, Some(&now))) == Ok(0) {
@@ -100,7 +100,7 @@ mod linux {
         })
     }
 
-    /// Whether standard output was closed at the start.
+    /// True if standard output was closed at the start.
     pub fn is_output_closed() -> bool {
         IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
     }
@@ -138,16 +138,16 @@ mod linux {
     }
 }
 
-/// An allocator that takes its first bytes from the binary's own zero pages. A warm call needs no others,
-/// so it asks the kernel for no memory, and touches few pages.
+/// An allocator that serves the first allocations from zero pages of the binary. They are enough for a warm
+/// call, which therefore requests no memory from the kernel and touches few pages.
 #[cfg(target_os = "linux")]
 mod arena {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::cell::UnsafeCell;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// The number of bytes that are handed out before the system's allocator is asked. A warm call takes a
-    /// fifth of them; a page that is not touched costs nothing.
+    /// The size of the arena, in bytes. Further allocations are the system allocator's. A warm call uses a
+    /// fifth of it; a page that is not touched needs no memory.
     const ARENA: usize = 64 * 1024;
 
     /// Alignments up to this one are served from the arena.
@@ -156,8 +156,7 @@ mod arena {
     #[repr(align(4096))]
     struct Pages(UnsafeCell<[u8; ARENA]>);
 
-    /// Hands out the arena from its start. Memory that is freed there is used again only if it was the last
-    /// that was handed out.
+    /// Allocates from the start of the arena. Freed memory is reused only if it was the last allocation.
     struct Arena {
         pages: Pages,
         used: AtomicUsize,
@@ -188,8 +187,8 @@ mod arena {
         }
     }
 
-    // SAFETY: each allocation has its own bytes, in the arena or from the system's allocator, and goes back to
-    // the one that it came from.
+    // SAFETY: each allocation has its own bytes, in the arena or from the system's allocator, and goes back
+    // to the one that it came from.
     unsafe impl GlobalAlloc for Arena {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             let take = |used: usize| {

@@ -8,8 +8,8 @@
 //! 3. reads the entry and computes the new entry;
 //! 4. writes that into its claim, and renames the claim over the entry.
 //!
-//! If the rename fails because the claim is gone, another process has claimed since; then all of it
-//! is done again. A rename that succeeds replaces exactly what step 3 read. For suppose that process B
+//! If the rename fails because the claim is missing, another process has claimed the entry, and all steps are
+//! repeated. A rename that succeeds replaces exactly what step 3 read. For suppose that process B
 //! renamed its claim between the reading and the renaming of process A. Either B created its claim
 //! after A did. Then B has listed the folder after A created its claim, so B removed A's claim before B
 //! read and renamed, and A's rename fails. Or B created its claim before A did. Then A removed it
@@ -60,8 +60,8 @@ impl Claim {
     /// there is no room for `content`, an empty file replaces the entry if that `drops` the token: it
     /// opens under no seal.
     ///
-    /// The file is not synced to disk: an entry that a power cut damages does not open under the seal, and is a
-    /// miss.
+    /// The file is not synced to disk: an entry that a power cut damages does not open under the seal, and
+    /// is a miss.
     ///
     /// # Errors
     /// The file system refuses to write or to rename.

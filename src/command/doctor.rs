@@ -446,8 +446,8 @@ impl Subject {
     /// The error of the catalogue for a failed probe.
     fn error(&self, error: ExchangeError) -> Error {
         let account = self.settings.service_account.value.clone().unwrap_or_default();
-        let flag = self.settings.account_flag();
-        Error::Exchange { error, remembered: None, account, padded: None, flag }
+        let store = self.settings.store_command();
+        Error::Exchange { error, remembered: None, account, padded: None, store }
     }
 }
 

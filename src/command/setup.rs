@@ -29,7 +29,7 @@ use self::plan::{Plan, Stop};
 use self::record::Record;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount};
+use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
 
 /// Attempts if other programs change the files in between.
@@ -149,14 +149,6 @@ fn refuse_flags(flags: &Flags) -> Result<(), Error> {
     }
 }
 
-/// The command that stores an account.
-fn account_command(account: &str) -> String {
-    match account {
-        DEFAULT_ACCOUNT => "astra-credential setup account".to_owned(),
-        name => format!("astra-credential setup account --account {name}"),
-    }
-}
-
 /// The notes about steps that remain for the user, concerning the account.
 fn account_notes(context: &Context<'_>) -> Vec<String> {
     let NamedAccount { name, file, other_file, .. } = &context.account;
@@ -223,8 +215,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Does or shows the edits that `edits` returns. `edits` gets the record, and a plan in which the lines that
-    /// setup wrote earlier for this name are removed.
+    /// Does or shows the edits that `edits` returns. `edits` gets the record, and a plan in which the lines
+    /// that setup wrote earlier for this name are removed.
     fn perform(
         &self,
         mut edits: impl FnMut(&Record, &mut Plan) -> Result<Vec<Edit>, Error>,
@@ -317,7 +309,7 @@ impl Job<'_> {
                 Ok(report) => return Ok(report),
             }
         }
-        let why = "another program changes it again and again".to_owned();
+        let why = std::io::Error::other("another program changes it again and again");
         Err(Error::NotWritten { path: changed, why })
     }
 

@@ -138,7 +138,7 @@ impl AccountReport {
 
     /// The command that deletes this account's token.
     fn forget(&self) -> String {
-        format!("`astra-credential forget{}`", self.settings.account_flag())
+        format!("`{}`", self.settings.forget_command())
     }
 }
 
@@ -213,7 +213,7 @@ struct FailureStatus {
     exit_code: u8,
     message: String,
     hint: String,
-    /// Whether an exchange has succeeded since.
+    /// True if an exchange has succeeded since.
     is_over: bool,
 }
 

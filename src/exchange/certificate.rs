@@ -68,7 +68,7 @@ impl<'a> Certificate<'a> {
         self.issuer == self.subject
     }
 
-    /// The issuer's name, as it stands in the issuer's own certificate.
+    /// The issuer's name, in the form in which the issuer's own certificate has it.
     pub fn issuer_der(&self) -> &'a [u8] {
         self.issuer
     }
@@ -97,7 +97,7 @@ pub fn first_element(der: &[u8]) -> Option<&[u8]> {
     der.get(..der.len() - rest.len())
 }
 
-/// Whether the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
+/// True if the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
 /// rules: those that are refused count first, and those that are trusted exclude the others.
 pub fn is_for_servers(purposes: &[u8]) -> bool {
     // `serverAuth` and `anyExtendedKeyUsage`.

@@ -41,16 +41,15 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 pub struct Dialer {
     /// The proxy in between.
     pub proxy: Option<Proxy>,
-    /// The instant at which every read and write ends, whatever ureq's own time-outs are.
+    /// The deadline of every read and write, independent of ureq's own time-outs.
     pub deadline: Instant,
     /// The configuration of TLS.
     pub tls: Arc<Tls>,
-    /// The `User-Agent` that a proxy is sent.
+    /// The `User-Agent` for a proxy.
     pub user_agent: &'static str,
 }
 
-/// Resolves nothing. The [`Dialer`] does, because only it knows whether the proxy's name is needed or
-/// the API's.
+/// Resolves nothing. The [`Dialer`] resolves the name of the proxy or of the API.
 #[derive(Debug)]
 pub struct NoResolver;
 
@@ -222,7 +221,8 @@ impl Line {
 }
 
 /// Makes a call with the time that is left, again after EINTR. A time-out is `TimedOut` on every system.
-/// macOS refuses to set the time-out of a socket that the peer has closed; the call itself then tells.
+/// macOS refuses to set the time-out of a socket that the peer has closed; the call itself then returns the
+/// error.
 fn in_time<T>(
     mut left: impl FnMut() -> io::Result<Duration>,
     set: impl Fn(Duration) -> io::Result<()>,
@@ -272,7 +272,7 @@ impl Write for Line {
 /// The stream below TLS with the API base.
 #[derive(Debug)]
 pub enum Way {
-    /// A socket to the server, or to a proxy that is spoken to in the clear.
+    /// A socket to the server, or to a proxy without TLS.
     Plain(Line),
     /// TLS to a proxy.
     Tls(Box<StreamOwned<ClientConnection, Line>>),
@@ -349,7 +349,7 @@ pub fn addresses(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr
 }
 
 /// Connects to the first of `addresses` that answers ("happy eyeballs", RFC 8305): each is tried when
-/// the one before it has failed, in whatever way, or has been silent for [`HEAD_START`].
+/// the one before it has failed, or has not answered for [`HEAD_START`].
 ///
 /// # Errors
 /// The error of the address that failed last.

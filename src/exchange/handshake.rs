@@ -24,7 +24,7 @@ pub enum Target<'a> {
 /// Bytes of a proxy's answer to CONNECT that are read.
 const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Asks `proxy` for a way to `target`. When this returns, all bytes go to and come from the target.
+/// Asks `proxy` for a connection to `target`. When this returns, all bytes go to and come from the target.
 ///
 /// # Errors
 /// The proxy's refusal, or an error of the connection to it.
@@ -144,7 +144,7 @@ fn socks4(
     login: Option<&Login>,
     target: Target<'_>,
 ) -> Result<(), Failure> {
-    /// 0.0.0.x says that a name follows.
+    /// The address 0.0.0.x announces that a name follows.
     const NAMED: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
     let (address, port, name) = match target {
         Target::Address(IpAddr::V4(address), port) => (address, port, None),

@@ -1,5 +1,5 @@
-//! TLS, and error messages for it that name the certificate, its issuer and its dates, or the thing that
-//! the server wants.
+//! TLS, with error messages that name the certificate, its issuer and its dates, or the requirement of the
+//! server.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ const SMALLEST_RSA: usize = 2048;
 const MOST_NAMES: usize = 4;
 
 impl Tls {
-    /// TLS with servers whom `trust` verifies.
+    /// Configures TLS with the trusted authorities of `trust`.
     ///
     /// # Errors
     /// rustls refuses its own configuration.
@@ -68,7 +68,7 @@ impl Tls {
     /// Shakes hands with `host` over `stream`.
     ///
     /// # Errors
-    /// The server, its certificate or the connection is at fault.
+    /// An error of the server, its certificate or the connection.
     pub fn wrap<S: Read + Write>(
         &self,
         mut stream: S,
@@ -92,7 +92,7 @@ impl Tls {
     pub fn failure(&self, error: &io::Error) -> Failure {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         let failure = inner.map_or_else(|| Failure::of_connecting(error), |tls| self.refusal(tls));
-        // If the server closes at once, the alert that says so may be lost.
+        // If the server closes the connection at once, its alert may be lost.
         if inner.is_none() && self.is_certificate_wanted() {
             let detail = format!("{}, after it had asked for a client certificate", failure.detail);
             return Failure { detail, ..failure };
@@ -154,15 +154,23 @@ impl Tls {
         });
         let lasting = |kind, detail: &str| Failure::lasting(kind, format!("{detail}{issued}"));
         match error {
-            C::ExpiredContext { not_after, .. } => {
-                let date = timestamp(*not_after);
+            C::ExpiredContext { time, not_after } => {
+                let (now, date) = (timestamp(*time), timestamp(*not_after));
                 let whose = whose(&chain, |certificate| certificate.not_after == Some(date));
-                lasting(Kind::Expired, &format!("{whose} expired on {date}"))
+                lasting(
+                    Kind::Expired,
+                    &format!("{whose} expired on {date}, and this machine's clock shows {now}"),
+                )
             }
-            C::NotValidYetContext { not_before, .. } => {
-                let date = timestamp(*not_before);
+            C::NotValidYetContext { time, not_before } => {
+                let (now, date) = (timestamp(*time), timestamp(*not_before));
                 let whose = whose(&chain, |certificate| certificate.not_before == Some(date));
-                lasting(Kind::Expired, &format!("{whose} is valid only from {date}"))
+                lasting(
+                    Kind::Expired,
+                    &format!(
+                        "{whose} is valid only from {date}, and this machine's clock shows {now}"
+                    ),
+                )
             }
             C::Expired => lasting(Kind::Expired, "it has expired"),
             C::NotValidYet => lasting(Kind::Expired, "it is not valid yet"),

@@ -2,7 +2,7 @@
 //! the system's.
 //!
 //! Files are read as curl with OpenSSL reads them: any text around the blocks, `CERTIFICATE` and
-//! `TRUSTED CERTIFICATE`, whatever the ends of lines. Unlike OpenSSL, a byte order mark before the first
+//! `TRUSTED CERTIFICATE`, with every kind of line end. Unlike OpenSSL, a byte order mark before the first
 //! block and blanks before a line do not hide a certificate.
 
 use std::fs::File;
@@ -35,7 +35,7 @@ const MOST_DEFECTS: usize = 4;
 pub struct Trust {
     /// Verifies a server's certificate.
     pub verifier: Arc<dyn ServerCertVerifier>,
-    /// The trusted authorities, unless only the operating system knows them.
+    /// The trusted authorities; `None` if only the operating system's verifier has them.
     pub anchors: Option<Arc<RootCertStore>>,
     /// The file or folders that were named.
     pub named: Option<String>,
@@ -85,8 +85,7 @@ impl Trust {
     }
 }
 
-/// Reads a file that the user has named. A pipe that stays silent is given up at the deadline; the thread
-/// that reads it is left behind.
+/// Reads a file that the user has named. A pipe is read in a thread, which is abandoned at the deadline.
 fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
     if std::fs::metadata(file)?.is_file() {
         return read_file(file);
@@ -100,15 +99,17 @@ fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
 }
 
 fn read_file(file: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(file)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is too large for a file of certificates"));
+    let too_large = || io::Error::other("it is too large for a file of certificates");
+    let file = File::open(file)?;
+    if file.metadata()?.len() > LARGEST_FILE {
+        return Err(too_large());
     }
-    Ok(content)
+    let mut content = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_FILE { Err(too_large()) } else { Ok(content) }
 }
 
-/// Adds the certificates of a file that the user has named. One that cannot be used is worth a warning.
+/// Adds the certificates of a file that the user has named. Warns about each that cannot be used.
 fn add(roots: &mut RootCertStore, pem: &[u8], file: &Path) -> Result<(), String> {
     let shown = shown::path(file);
     let Found { certificates, unreadable, refused } = read(pem);
@@ -143,8 +144,8 @@ fn listed(defects: &[String]) -> String {
     first.join(", ") + &more
 }
 
-/// Adds what is in the folders of `SSL_CERT_DIR`. A folder that cannot be used is an error if no other
-/// can, and else worth a warning.
+/// Adds the certificates in the folders of `SSL_CERT_DIR`. It is an error if no folder can be used; if
+/// others can, a warning is printed.
 fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String, String> {
     let mut unusable = Vec::new();
     for folder in folders {
@@ -170,7 +171,7 @@ fn add_folder(roots: &mut RootCertStore, folder: &Path) -> std::io::Result<usize
     for item in std::fs::read_dir(folder)? {
         let path = item?.path();
         if path.is_file()
-            && let Ok(pem) = std::fs::read(&path)
+            && let Ok(pem) = read_file(&path)
         {
             ders.extend(read(&pem).certificates.into_iter().map(|(_, der)| der));
         }
@@ -311,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_surrounds_a_certificate_does_not_hide_it(
+        fn text_around_a_certificate_does_not_hide_it(
             before in "([a-z =\\t]{0,30}\\n){0,5}",
             content in prop::collection::vec(any::<u8>(), 128..250),
             end in "(\\n|\\r\\n|\\r)",

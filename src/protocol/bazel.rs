@@ -1,8 +1,8 @@
 //! The JSON `get` of Bazel, EngFlow's credential-helper specification:
 //! <https://github.com/EngFlow/credential-helper-spec/blob/main/spec.md>.
 //!
-//! Bazel calls once for each distinct URI, in parallel, and gives up after 10 s. It ignores a reply
-//! whose expiry has a fraction of a second, and one without `headers`.
+//! Bazel calls the helper once for each distinct URI, in parallel, with a time-out of 10 s. It ignores a
+//! reply without `headers`, and one whose expiry has a fraction of a second.
 
 use std::io::Read;
 
@@ -14,7 +14,7 @@ use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "bazel";
 
-/// More properties may come; they are ignored.
+/// The request. Further properties are ignored.
 #[derive(Deserialize)]
 struct Request {
     uri: String,

@@ -1,7 +1,7 @@
 //! Docker's credential helpers: <https://github.com/docker/docker-credential-helpers#development>.
 //!
-//! Errors are text on standard *output* with exit code 1, and two sentences mean something to the
-//! caller: see [`failure`].
+//! Errors are text on standard *output* with exit code 1. Two messages have a meaning for the caller: see
+//! [`failure`].
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,13 +14,14 @@ use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "docker";
 
-/// The name by which Docker's configuration calls this helper: `docker-credential-astra`.
+/// The name of this helper in Docker's configuration, for `docker-credential-astra`.
 const NAME: &str = "astra";
 
-/// The sentence for a server that the helper has no credential for.
+/// The message for a server without a credential.
 const NOT_FOUND: &str = "credentials not found in native keychain\n";
 
-/// Any fixed word but `<token>`, which would make clients send the secret as a refresh token.
+/// The user name: any fixed word except `<token>`, with which clients would send the secret as a refresh
+/// token.
 const USERNAME: &str = "token";
 
 #[derive(Serialize)]
@@ -43,8 +44,8 @@ struct Configuration {
 /// `configuration` the content of Docker's `config.json`.
 ///
 /// # Errors
-/// An unknown verb, an empty request, a `get` for a host that is not ours, or `serve` or `forget`
-/// fails; to be written as [`failure`] says.
+/// An unknown verb, an empty request, a `get` for a host without an account, or `serve` or `forget` fails.
+/// [`failure`] converts the error to the protocol's form.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -60,10 +61,11 @@ pub fn answer(
             let host = host_of(&server);
             let credential = host.as_ref().map_or(Ok(None), serve)?;
             let credential = credential.ok_or_else(|| {
+                let host = host.map(|host| host.to_string());
                 if configuration().is_some_and(|json| names(&json, &server)) {
-                    Error::Unbound { server: server.clone() }
+                    Error::Unbound { server: server.clone(), host }
                 } else {
-                    Error::NotOurs { protocol: PROTOCOL, host: host.map(|host| host.to_string()) }
+                    Error::NotOurs { protocol: PROTOCOL, host }
                 }
             })?;
             super::json_line(
@@ -79,7 +81,7 @@ pub fn answer(
             let host = host_of(&server(input)?);
             host.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new())
         }
-        // `docker login` stores the token that it got from `get`: there is nothing to keep.
+        // `docker login` passes the token that it got from `get`, so there is nothing to store.
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
             let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
@@ -129,7 +131,7 @@ fn host_of(server: &str) -> Option<Host> {
     Host::of_url(&url, &["https"]).ok()
 }
 
-/// Whether `credHelpers` in Docker's configuration names this helper for that server.
+/// True if `credHelpers` in Docker's configuration names this helper for that server.
 fn names(configuration: &[u8], server: &str) -> bool {
     let Ok(configuration) = super::json_object::<Configuration>(configuration) else {
         return false;
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_the_configuration_gives_to_this_helper_is_told_from_any_other() {
+    fn a_server_with_this_helper_in_the_configuration_is_recognised() {
         let json = |helpers: &str| format!(r#"{{"auths":{{"x":{{}}}},"credHelpers":{helpers}}}"#);
         let cases = [
             ("evil.example", json(r#"{"evil.example":"astra"}"#)),
@@ -186,8 +188,8 @@ mod tests {
             format!("{server:?}: {}", stderr.as_deref().unwrap_or("silence"))
         });
         insta::assert_snapshot!(table.join("\n"), @r#"
-        "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
-        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "evil.example.": docker: the configuration names this helper for `evil.example.`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "evil.example": silence
         "evil.example": silence

@@ -1,10 +1,10 @@
 //! git's credential protocol: <https://git-scm.com/docs/git-credential#IOFMT> and
 //! <https://git-scm.com/docs/gitcredentials#_custom_helpers>.
 //!
-//! Lines end in LF and in nothing else. Helpers that took a bare CR for a line end sent tokens to
-//! strangers (CVE-2024-52006, CVE-2024-50338), and `str::lines` strips one.
+//! Lines end in LF only. Helpers that read a bare CR as a line end sent tokens to other hosts
+//! (CVE-2024-52006, CVE-2024-50338). `str::lines` is not used, because it strips a CR.
 //!
-//! A host that is not ours is answered by silence, so that git asks its next helper.
+//! For a host without an account the output is empty, so that git calls its next helper.
 
 use std::io::BufRead;
 
@@ -23,11 +23,11 @@ const PROTOCOL: &str = "git";
 /// The user name beside a token as the password. Servers ignore it, and clients refuse an empty one.
 const USERNAME: &str = "token";
 
-/// The capability under which git takes `authtype` and `credential` (since 2.46).
+/// The capability with which git reads `authtype` and `credential` (since 2.46).
 const AUTHTYPE: &str = "authtype";
 
-/// The output of a failed `get` for a host of ours. Without it git asks its user for a name and a
-/// password. git reads the output of a helper that failed, too.
+/// The output of a failed `get` for a configured host. Without it git would prompt for a user name and a
+/// password. git also reads the output of a failed helper.
 const QUIT: &str = "quit=1\n";
 
 /// The parts of a request that the answer depends on.
@@ -38,19 +38,19 @@ struct Request {
     named: Option<Secret>,
 }
 
-/// The form in which the caller takes the token.
+/// The form of the token for the caller.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     /// `username` and `password`: the caller lacks `authtype`.
     Password,
     /// `authtype=Bearer`.
     Bearer,
-    /// `authtype=Basic`: the caller has `authtype`, and its server wants a password.
+    /// `authtype=Basic`: the caller has `authtype`, and its server accepts only passwords.
     Basic,
 }
 
-/// Answers one call of `git-credential-astra VERB`. `is_ours` is asked after a failure of `serve`, which
-/// may have failed before it knew whose host it is.
+/// Answers one call of `git-credential-astra VERB`. After a failure of `serve`, `is_ours` tells if an
+/// account is configured for the host.
 ///
 /// # Errors
 /// A malformed `get` or `erase`, or `serve` or `forget` fails.
@@ -78,8 +78,8 @@ pub fn answer(
             host.map_or(Ok(()), |host| forget(&host, named.as_ref()))?;
             Ok(Vec::new())
         }
-        // git stores the token that it got from `get`: there is nothing to keep. git's documentation
-        // wants an unknown verb ignored.
+        // `store` has nothing to do: git passes the token that it got from `get`. Unknown verbs are ignored,
+        // as git's documentation requires.
         _ => {
             let _ = read_request(PROTOCOL, input);
             Ok(Vec::new())
@@ -87,10 +87,10 @@ pub fn answer(
     }
 }
 
-/// Does not repeat the request's keys: a `host=` in a reply sends git to that host.
+/// Writes the answer. It does not repeat keys of the request: git would connect to the host of a `host=`.
 fn reply(credential: &Credential, form: Form) -> String {
     let token = credential.bearer.expose();
-    // The capability goes first, or git ignores the lines that depend on it.
+    // The capability comes first. Otherwise git ignores the lines that depend on it.
     let typed = |authtype: &str, credential: &str| {
         format!(
             "capability[]={AUTHTYPE}\nauthtype={authtype}\ncredential={credential}\nephemeral=1\n"
@@ -203,8 +203,8 @@ impl Fields {
                     return Err("`host` is empty".to_owned());
                 }
                 ("https", Some(host)) => Host::parse(&host),
-                // Never ours. Some have no host, such as git's own `cert` for the password of a
-                // client certificate.
+                // No account is configured for another protocol. Some have no host, such as git's own
+                // `cert` for the password of a client certificate.
                 _ => None,
             },
         };
@@ -214,7 +214,7 @@ impl Fields {
             (true, ..) => Form::Bearer,
         };
         let is_basic = self.authtype.is_some_and(|it| it.eq_ignore_ascii_case("Basic"));
-        // git sends back the fields of the answer: `credential` beside `authtype`, or `password`.
+        // git sends the fields of the answer back: `credential` with `authtype`, or `password`.
         let named = match self.credential {
             Some(credential) if is_basic => Some(password_of(&credential).unwrap_or(credential)),
             Some(credential) => Some(credential),
@@ -461,7 +461,7 @@ mod tests {
         ] {
             assert_eq!(names(lines), r#"[forget Some("x.y.z")]"#, "{lines}");
         }
-        // The credential of another helper is not a token of ours, whatever its form.
+        // The credential of another helper does not name a token of ours.
         let other = names("authtype=Basic\ncredential=%%%\n");
         assert_eq!(other, r#"[forget Some("%%%")]"#);
         let other = names("authtype=Bearer\ncredential=dG9rZW46eC55Lno=\n");
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn capability_says_what_is_known_and_anything_else_is_met_with_silence() {
+    fn capability_lists_the_capabilities_and_other_verbs_print_nothing() {
         assert_eq!(answered("capability", b""), "version 0\ncapability authtype\n");
         for verb in ["store", "approve", "", "GET"] {
             assert_eq!(answered(verb, b"protocol=https\nhost=ours.example\npassword=x\n\n"), "");
@@ -506,7 +506,7 @@ mod tests {
         }
 
         #[test]
-        fn whether_there_is_an_answer_does_not_depend_on_the_servers_text(text in "[^\r\n\0]{0,60}") {
+        fn the_servers_text_does_not_decide_if_there_is_an_answer(text in "[^\r\n\0]{0,60}") {
             form(&format!("capability[]=authtype\nwwwauth[]={text}"));
         }
     }

@@ -1,8 +1,9 @@
 //! Kubernetes `ExecCredential`, `client.authentication.k8s.io/v1` and `v1beta1`:
 //! <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>.
 //!
-//! The request is a variable, not stdin, which may be a terminal or a pipe that never ends. A reply
-//! in another version than the request's is refused by the client, so the version is echoed.
+//! The request is in a variable. Standard input is not read, since it may be a terminal or a pipe without
+//! an end. The client refuses a reply in another version than the request's, so the reply repeats the
+//! version.
 
 use serde::{Deserialize, Serialize};
 

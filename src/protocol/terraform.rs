@@ -2,8 +2,8 @@
 //! <https://developer.hashicorp.com/terraform/internals/credentials-helpers>,
 //! <https://registry.terraform.io/providers/hashicorp/external/latest/docs/data-sources/external>.
 //!
-//! A host that is not ours is `{}`: there are no credentials, which is no failure. `get` and `forget`
-//! leave standard input alone; `store` reads it to its end even though it refuses.
+//! The answer for a host without an account is `{}`, which is not a failure. `get` and `forget` do not read
+//! standard input; `store` reads it to its end although it always fails.
 
 use std::collections::BTreeMap;
 use std::io::Read;

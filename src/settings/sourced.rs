@@ -12,7 +12,7 @@ use crate::shown::Escaped;
 pub struct Sourced<T> {
     /// The value.
     pub value: T,
-    /// Where it was set.
+    /// The place where it was set.
     pub source: Source,
 }
 

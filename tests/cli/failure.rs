@@ -111,6 +111,44 @@ fn a_line_that_is_not_understood_is_kept_without_its_values() {
 }
 
 #[test]
+fn the_commands_in_a_hint_are_for_the_account_that_failed() {
+    let world = World::new();
+    // `ASTRA_API_URL` says nothing of this account.
+    let line = format!("setup account --account prod --api-url {}", world.astra.url());
+    let stored = world.call(&line).input(world.astra.account_json()).run();
+    assert_eq!(stored.code(), 0, "{stored}");
+    let terraform = |verb: &str| {
+        let line = format!("terraform --account prod --host git.example.com {verb}");
+        world.call(&line).arg("git.example.com").run()
+    };
+    for verb in ["get", "forget", "get", "forget"] {
+        assert_eq!(terraform(verb).code(), 0, "{verb}");
+    }
+    let refused = terraform("get").failure(4);
+    assert!(refused.contains("`astra-credential forget --account prod` makes"), "{refused}");
+    world.astra.set_answer(|_, _| Reply::error(401, "no such service account"));
+    let rejected = world.call("token --refresh --account prod").run().failure(4);
+    assert!(rejected.contains("`astra-credential setup account --account prod`"), "{rejected}");
+    let rejected = world.call("token --refresh").run().failure(4);
+    assert!(rejected.contains("with `astra-credential setup account`"), "{rejected}");
+    let file = world.write("mine.json", world.astra.account_json().replace("client0", "client1"));
+    let rejected = world.call("token --service-account").arg(file).run().failure(4);
+    assert!(rejected.contains("mine.json` still exists"), "{rejected}");
+    assert!(!rejected.contains("setup account"), "{rejected}");
+}
+
+#[test]
+fn a_mistake_in_the_last_argument_is_named() {
+    let world = World::new();
+    let unknown = world.call("man nope").run().failure(2);
+    assert!(unknown.contains("`[NAME]` is one of `astra-credential`"), "{unknown}");
+    for flag in ["--timeout", "--min-valid"] {
+        let negative = world.call("token").args(flag).arg("-1").run().failure(2);
+        assert!(negative.contains(&format!("`{flag}` is `-1`, which is not")), "{negative}");
+    }
+}
+
+#[test]
 fn an_account_in_place_of_an_argument_is_neither_shown_nor_kept() {
     let world = World::new();
     let account = world.astra.account_json();

@@ -463,11 +463,11 @@ fn who_reads_while_another_writes_reads_the_old_entry_whole() {
 }
 
 /// A file system of its own, gone when it is dropped.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
     /// Mounts an empty `tmpfs` in the home; `None`, and said aloud, where that is not allowed.
-    fn new(world: &World, options: &str) -> Option<Self> {
+    pub fn new(world: &World, options: &str) -> Option<Self> {
         let path = world.path("mount");
         fs::create_dir_all(&path).unwrap();
         let done = Command::new("mount")
@@ -493,7 +493,7 @@ impl Mount {
         world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", self.cache()).run()
     }
 
-    fn cache(&self) -> PathBuf {
+    pub fn cache(&self) -> PathBuf {
         self.0.join("cache")
     }
 
@@ -506,7 +506,7 @@ impl Mount {
     }
 
     /// Takes all the room that is left.
-    fn fill_up(&self) -> PathBuf {
+    pub fn fill_up(&self) -> PathBuf {
         let path = self.0.join("filling");
         fs::write(&path, vec![0; 1 << 20]).unwrap_err();
         path

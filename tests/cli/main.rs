@@ -26,6 +26,7 @@ mod hostile;
 mod kubectl;
 mod kubernetes_fleet;
 mod network;
+mod night;
 mod nss;
 mod packages;
 mod preempt;

@@ -59,6 +59,9 @@ impl Leaf {
     }
 }
 
+/// The names of this machine.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 impl Authority {
     /// A new authority that nobody trusts yet.
     pub fn new() -> Self {
@@ -79,20 +82,28 @@ impl Authority {
 
     /// A valid certificate for the names of this machine.
     pub fn leaf(&self) -> Leaf {
-        self.leaf_for(&["localhost", "127.0.0.1", "::1"])
+        self.leaf_for(&NAMES)
     }
 
     /// A valid certificate for some other names.
     pub fn leaf_for(&self, names: &[&str]) -> Leaf {
-        self.sign(names, 2099)
+        self.sign(names, |params| params.not_after = date_time_ymd(2099, 1, 1))
     }
 
     /// A certificate for the names of this machine that expired years ago.
     pub fn expired_leaf(&self) -> Leaf {
-        self.sign(&["localhost", "127.0.0.1", "::1"], 2021)
+        self.sign(&NAMES, |params| params.not_after = date_time_ymd(2021, 1, 1))
     }
 
-    fn sign(&self, names: &[&str], last_year: i32) -> Leaf {
+    /// A certificate for the names of this machine that is valid between these times.
+    pub fn leaf_between(&self, first: SystemTime, last: SystemTime) -> Leaf {
+        self.sign(&NAMES, |params| {
+            params.not_before = first.into();
+            params.not_after = last.into();
+        })
+    }
+
+    fn sign(&self, names: &[&str], set_validity: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("names for a certificate");
         params.distinguished_name.push(DnType::CommonName, "stand-in");
@@ -100,7 +111,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(last_year, 1, 1);
+        set_validity(&mut params);
         let key = KeyPair::generate().expect("a key for the server");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         Leaf {

@@ -298,6 +298,8 @@ macro_rules! transcript {
                 (r"\b\d+ s (ago|less)\b", "<n> s $1"),
                 (r"another \d+ s\b", "another <n> s"),
                 (r"(again|answered) in \d+ ms", "$1 in <n> ms"),
+                // Each C library has words of its own.
+                (r"(failed to lookup address information): .*", "$1: <reason>"),
                 // musl's wording of ELOOP.
                 (r"Symbolic link loop", "Too many levels of symbolic links"),
                 (r"valid for \d+ s", "valid for <n> s"),

@@ -19,7 +19,7 @@ use crate::account::{self, quoted};
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME};
 use crate::shown::{self, Escaped, redacted};
 
 /// The time-out of another program, and the largest output that is read, in bytes.
@@ -134,23 +134,28 @@ impl Tools<'_> {
                 self.setup_hint(tool, entry, leftover.as_deref()),
             );
         };
+        let mut finds = "finds this binary".to_owned();
         if !self.is_this(&found) {
             let (version, found) = (version_of(&found), shown(&found));
-            return match version {
+            match version {
                 Some(version) if version == env!("CARGO_PKG_VERSION") => {
-                    Finding::ok(tool, detail(format!("and finds `{found}`, of this version")))
+                    finds = format!("finds `{found}` of this version");
                 }
-                Some(version) => Finding::warning(
-                    tool,
-                    detail(format!("but finds `{found}`, of version {}", Escaped(&version))),
-                    self.setup_hint(tool, entry, None),
-                ),
-                None => Finding::failure(
-                    tool,
-                    detail(format!("but finds `{found}`")),
-                    self.setup_hint(tool, entry, Some(Path::new(&found))),
-                ),
-            };
+                Some(version) => {
+                    return Finding::warning(
+                        tool,
+                        detail(format!("but finds `{found}`, of version {}", Escaped(&version))),
+                        self.setup_hint(tool, entry, None),
+                    );
+                }
+                None => {
+                    return Finding::failure(
+                        tool,
+                        detail(format!("but finds `{found}`")),
+                        self.setup_hint(tool, entry, Some(Path::new(&found))),
+                    );
+                }
+            }
         }
         let answering = match self.answering(host.as_deref(), account.as_ref()) {
             Ok(answering) => answering,
@@ -166,7 +171,7 @@ impl Tools<'_> {
         if let Some((problem, hint)) = obstacle {
             return Finding::warning(tool, detail(problem.clone()), hint.clone());
         }
-        let mut finding = Finding::ok(tool, detail(format!("and finds this binary{answering}")));
+        let mut finding = Finding::ok(tool, detail(format!("and {finds}{answering}")));
         let folder = found.parent().unwrap_or(Path::new(""));
         if tool == "docker" && !USUAL_FOLDERS.iter().any(|usual| folder == Path::new(usual)) {
             let link = quoted(&found.to_string_lossy());
@@ -421,8 +426,8 @@ impl Tools<'_> {
         hosts.into_iter().map(entry).collect()
     }
 
-    /// The entry in Terraform's configuration: in the file of a variable, or else the user's file and those in
-    /// Terraform's folder.
+    /// The entry in Terraform's configuration: in the file of a variable, or else the user's file and those
+    /// in Terraform's folder.
     fn terraform(&self) -> Vec<Entry> {
         let windows = || Some(PathBuf::from((self.env)("APPDATA")?).join("terraform.d"));
         let folder = if cfg!(windows) { windows() } else { self.home(".terraform.d") };
@@ -450,7 +455,6 @@ impl Tools<'_> {
     }
 
     fn home(&self, name: &str) -> Option<PathBuf> {
-        const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
         let home = (self.env)(HOME).filter(|value| !value.is_empty())?;
         Some(PathBuf::from(home).join(name))
     }

@@ -8,7 +8,7 @@ use super::file;
 use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{
-    self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
+    self, Configuration, Environment, Flags, Folders, HOME, NamedAccount, Source, Sourced,
 };
 use crate::shown::{self, Escaped};
 
@@ -124,7 +124,6 @@ impl Context<'_> {
 
     /// The user's home.
     pub fn home(&self) -> Result<PathBuf, Error> {
-        const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
         self.folder(HOME).ok_or_else(|| Error::Setting {
             name: HOME,
             value: (self.env)(HOME).unwrap_or_default().to_string_lossy().into_owned(),
@@ -150,8 +149,8 @@ impl Context<'_> {
     /// The absolute form of a path in a tool's variable.
     ///
     /// # Errors
-    /// [`Error::Setting`]: the path begins with `~`, which neither a shell nor the tool replaces, or it may be a
-    /// secret.
+    /// [`Error::Setting`]: the path begins with `~`, which neither a shell nor the tool replaces, or it may
+    /// be a secret.
     pub fn path_of(variable: &'static str, path: &Path) -> Result<PathBuf, Error> {
         let problem = if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
             "begins with `~`, which the tool does not replace by the home"
@@ -181,8 +180,8 @@ impl Context<'_> {
         })
     }
 
-    /// The link with that name through which a tool starts this program, and the edit that creates it if it is
-    /// missing. `is_searched` is true if the tool looks it up on `PATH`.
+    /// The link with that name through which a tool starts this program, and the edit that creates it if it
+    /// is missing. `is_searched` is true if the tool looks it up on `PATH`.
     pub fn link(&self, name: &str, is_searched: bool) -> Result<(PathBuf, Option<Edit>), Error> {
         let name = if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() };
         let folders = (self.paths)("PATH");
@@ -214,13 +213,13 @@ impl Context<'_> {
             (None, None) => self.home()?.join(".local/bin").join(&name),
         };
         let foreign = first.filter(|first| is_searched && *first != at);
-        // If another program of that name is found first on `PATH`, the tool would start that one: the edit is
-        // then for its place, and is refused.
+        // If another program of that name is found first on `PATH`, the tool would start that one: the edit
+        // is then for its place, and is refused.
         let at = foreign.unwrap_or(at);
         Ok((at.clone(), Some(Edit::Link { at, to: self.program.clone() })))
     }
 
-    /// Whether that folder is on `PATH`.
+    /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
         let folders = (self.paths)("PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))

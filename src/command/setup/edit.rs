@@ -194,7 +194,7 @@ impl Edit {
         }
     }
 
-    /// Stages its removal; `false` if it is not there any more, or was changed since.
+    /// Stages its removal. Returns `false` if it is missing or was changed.
     pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
         match self {
             Self::Link { at, to } => {
@@ -227,7 +227,7 @@ impl Edit {
 }
 
 impl Made {
-    /// Whether it is still there.
+    /// True if it still exists.
     pub fn is_there(&self) -> bool {
         match self {
             Self::Folder(path) | Self::File(path) => path.exists(),
@@ -238,8 +238,8 @@ impl Made {
         }
     }
 
-    /// Stages its removal if it is empty by then, in files that the plan changes. Folders are removed
-    /// on their own.
+    /// Stages its removal if it is empty after the other edits, in files that the plan changes. Folders are
+    /// removed elsewhere.
     pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
         match self {
             Self::Object { file, syntax, path } if plan.touches(file) => {

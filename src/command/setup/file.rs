@@ -1,5 +1,5 @@
-//! Files of other programs: replaced as a whole, with the mode they had, behind whatever link leads
-//! there, and only while they hold what was read from them.
+//! Files of other programs. A file is replaced as a whole and keeps its mode, a link to it stays, and it is
+//! replaced only if its content is still the one that was read.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::message;
 
-/// Links that lead to links; Linux follows no more.
+/// The largest number of links that are followed, as on Linux.
 const MOST_LINKS: usize = 40;
 
-/// The time between two attempts to take the lock.
+/// The interval of attempts to take the lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Why a file was not replaced.
+/// The reason why a file was not replaced.
 pub enum Failure {
     /// Another program has changed it since it was read.
     Changed,
@@ -54,12 +54,12 @@ pub fn unusable(path: &Path, defect: &str) -> Error {
     Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() }
 }
 
-/// The error for what could not be done to `path`.
-pub fn not_written(path: &Path, why: &io::Error) -> Error {
-    Error::NotWritten { path: path.to_owned(), why: why.to_string() }
+/// The error for a file that cannot be written.
+pub fn not_written(path: &Path, why: io::Error) -> Error {
+    Error::NotWritten { path: path.to_owned(), why }
 }
 
-/// Replaces a file that still holds `before`; `None` stands for no file.
+/// Replaces a file whose content still is `before`; `None` stands for no file.
 pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), Failure> {
     let compare = || match fs::read(path) {
         Ok(found) if before == Some(&found) => Ok(()),
@@ -72,8 +72,8 @@ pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Resu
     }
 }
 
-/// Replaces a file's content, and makes the folders it needs. The file has `mode` afterwards, or else
-/// the mode it had, and is private when it is new.
+/// Replaces a file's content, and creates missing folders. Without `mode` the file keeps its mode, and a
+/// new file is private.
 pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> io::Result<()> {
     write_if(path, content, mode, || Ok(())).map_err(|failure| match failure {
         Failure::Io(error) => error,
@@ -93,7 +93,7 @@ fn write_if(
     name.push(std::process::id().to_string());
     let temporary = path.with_file_name(name);
     let written = write_new(&temporary, content, &path, mode).map_err(Failure::Io);
-    // The last thing before the rename, since writing to a disk may take long.
+    // Compared directly before the rename, since writing may take long.
     let done = written.and_then(|()| compare());
     let done = done.and_then(|()| Ok(fs::rename(&temporary, &path)?));
     if done.is_err() {
@@ -102,7 +102,7 @@ fn write_if(
     done
 }
 
-/// The beginning of the names of the files that are written beside `path` to take its place.
+/// The beginning of the names of temporary files for `path`.
 fn temporary(path: &Path) -> OsString {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -110,7 +110,7 @@ fn temporary(path: &Path) -> OsString {
     name
 }
 
-/// Removes what processes left that were killed while they wrote that file.
+/// Removes the temporary files for `path` of killed processes.
 pub fn sweep(path: &Path) {
     let path = target(path);
     let start = temporary(&path);
@@ -122,18 +122,18 @@ pub fn sweep(path: &Path) {
     }
 }
 
-/// Keeps other set-ups waiting. The lock is on a file in the configuration folder, which is removed
-/// when the lock is dropped.
+/// The lock that keeps two `setup` processes from running at the same time. It is on a file in the
+/// configuration folder, which is removed when the lock is dropped.
 pub struct Lock {
     path: PathBuf,
-    /// Keeps the lock, unless the file system cannot lock.
+    /// Holds the lock, unless the file system cannot lock.
     _file: fs::File,
-    /// Folders that are removed behind the file if they are empty, outermost first.
+    /// Folders that are removed after the file if they are empty, outermost first.
     pub folders: Vec<PathBuf>,
 }
 
 impl Lock {
-    /// Waits until no other set-up holds the lock, up to `deadline`.
+    /// Waits for the lock until `deadline`.
     pub fn take(folder: &Path, deadline: Instant) -> Result<Self, Error> {
         let path = folder.join("setup.lock");
         let mut is_told = false;
@@ -152,20 +152,20 @@ impl Lock {
                     }
                     return Ok(Self { path, _file: file, folders });
                 }
-                // Another process has removed the file since.
+                // Another process has removed the file in between.
                 Ok((Ok(()), _)) => {}
                 Ok((Err(fs::TryLockError::WouldBlock), _)) if !is_told => {
                     is_told = true;
                     log::info!("waiting for another `astra-credential setup`");
                 }
                 Ok((Err(fs::TryLockError::WouldBlock), _)) => {}
-                // Where a file system cannot lock, set-ups go on without.
+                // On a file system that cannot lock, setup continues without the lock.
                 Ok((Err(fs::TryLockError::Error(_)), file)) => {
                     return Ok(Self { path, _file: file, folders });
                 }
-                // A process that ends removes the folder if it is empty.
+                // Another process has ended and removed the empty folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(not_written(&path, &error)),
+                Err(error) => return Err(not_written(&path, error)),
             }
             if Instant::now() >= deadline {
                 message::wipe();
@@ -185,7 +185,7 @@ impl Drop for Lock {
     }
 }
 
-/// Whether an open file is the one at `path`.
+/// True if an open file is the one at `path`.
 #[cfg(unix)]
 fn is_at(file: &fs::File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -198,7 +198,7 @@ fn is_at(_: &fs::File, path: &Path) -> bool {
     path.exists()
 }
 
-/// For a new file that only its owner can read.
+/// The options for a new file that only its owner can read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -234,7 +234,7 @@ fn keep_permissions(_: &fs::File, _: &Path, _: Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a file if it is there, but not the link that leads to it.
+/// Removes a file if it exists. A link to it stays.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(target(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -242,33 +242,33 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a link, and the folders it needs.
+/// Creates a link, and missing folders.
 #[cfg(unix)]
 pub fn link(at: &Path, to: &Path) -> io::Result<()> {
     make_folders(at)?;
     std::os::unix::fs::symlink(to, at)
 }
 
-/// Makes a hard link, or a copy on another drive: symbolic links are for administrators on Windows.
+/// Creates a hard link, or a copy on another drive. On Windows only administrators may create symbolic links.
 #[cfg(not(unix))]
 pub fn link(at: &Path, to: &Path) -> io::Result<()> {
     make_folders(at)?;
     fs::hard_link(to, at).or_else(|_| fs::copy(to, at).map(drop))
 }
 
-/// Whether there is a link as [`link`] makes it.
+/// True if there is a link as [`link`] creates it.
 #[cfg(unix)]
 pub fn is_link(at: &Path, to: &Path) -> bool {
     fs::read_link(at).is_ok_and(|found| found == to)
 }
 
-/// Whether there is a link as [`link`] makes it: a file with the same content.
+/// True if there is a link as [`link`] creates it: a file with the same content.
 #[cfg(not(unix))]
 pub fn is_link(at: &Path, to: &Path) -> bool {
     leads_to(at, to)
 }
 
-/// Whether both are the same file, links followed.
+/// True if both are the same file, links followed.
 pub fn leads_to(path: &Path, to: &Path) -> bool {
     let is_same = |path: PathBuf, to: PathBuf| {
         let content = |path: &Path| fs::read(path).ok();
@@ -277,7 +277,7 @@ pub fn leads_to(path: &Path, to: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(to).is_ok_and(|to| is_same(path, to)))
 }
 
-/// Whether this process may make a file there.
+/// True if this process may create a file in the folder.
 #[cfg(unix)]
 pub fn may_write(folder: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
@@ -288,7 +288,7 @@ pub fn may_write(folder: &Path) -> bool {
     fs::metadata(folder).is_ok_and(|folder| folder.is_dir() && !folder.permissions().readonly())
 }
 
-/// The folders that are missing for a file to be written at `path`, outermost first.
+/// The missing folders above `path`, outermost first.
 pub fn missing_folders(path: &Path) -> Vec<PathBuf> {
     let path = target(path);
     let above = path.ancestors().skip(1).take_while(|folder| !folder.exists());
@@ -297,7 +297,7 @@ pub fn missing_folders(path: &Path) -> Vec<PathBuf> {
     missing
 }
 
-/// Makes the folders above `path`, private.
+/// Creates the missing folders above `path`, with mode 0700.
 fn make_folders(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else {
         return Ok(());
@@ -309,7 +309,7 @@ fn make_folders(path: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Where the links at `path` lead, even if nothing is there yet.
+/// The target of the links at `path`, even if it does not exist.
 fn target(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {

@@ -19,7 +19,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     let file = place(context)?;
     let helper = helper(&Context::written(&context.program)?);
     let content = view.file(&file)?.clone().unwrap_or_default();
-    // git would read the section that is added as a part of that line.
+    // git would read a section that is added here as part of the last line.
     if content.trim_ascii_end().ends_with(b"\\") {
         return Err(file::unusable(&file, "ends in the middle of a line"));
     }
@@ -34,16 +34,16 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
             let problem = format!("has `{other}` for `{key}`");
             return Err(Error::Taken { path: file, problem });
         }
-        // The empty helper keeps out those that stand earlier: they would be asked first, and `store`
-        // would write the token to the disk.
+        // The empty helper removes the helpers before it: git would call them first, and `store` would
+        // write the token to the disk.
         edits.push(Edit::Block {
             file: file.clone(),
             name: host.to_string(),
             head: format!("[credential \"https://{host}\"]"),
             body: format!("\thelper =\n\thelper = {}", written(&helper)),
         });
-        // cargo's libgit2 leaves the port out when it looks for a helper. git does not, so this
-        // section must not keep other helpers out.
+        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section
+        // stands for another host, so it must not remove other helpers.
         let is_plain = Host::parse(host.name()).is_some_and(|plain| context.hosts.contains(&plain));
         let name = format!("{} without its port", host.name());
         if host.to_string() != host.name()
@@ -61,9 +61,9 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     Ok(edits)
 }
 
-/// The helper as git's shell takes it. git runs a value that begins with `/` as it stands.
+/// The helper's value for git: a path that begins with `/`, or a shell command.
 fn helper(program: &str) -> String {
-    // On Windows git's shell takes a path with slashes.
+    // git's shell on Windows requires a path with slashes.
     let program = if cfg!(windows) { program.replace('\\', "/") } else { program.to_owned() };
     match quoted(&program) {
         plain if plain == program => format!("{program} git"),
@@ -71,13 +71,13 @@ fn helper(program: &str) -> String {
     }
 }
 
-/// Whether a helper is this program, under whatever path or link.
+/// True if a helper is this program, also through a link.
 fn runs_us(helper: &str) -> bool {
     let word = helper.split(' ').next().unwrap_or_default();
     word == "astra" || word.ends_with("astra-credential") || word.ends_with("git-credential-astra")
 }
 
-/// A value as it stands in git's file.
+/// A value, escaped for git's configuration.
 fn written(value: &str) -> String {
     match value.contains(['#', ';', '"', '\\']) {
         true => format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
@@ -99,7 +99,7 @@ fn place(context: &Context<'_>) -> Result<PathBuf, Error> {
     Ok(if !file.exists() && other.exists() { other } else { file })
 }
 
-/// The values of a key, as git reads that content.
+/// The values of a key in a configuration with that content, read by git.
 fn values(content: &[u8], key: &str) -> Result<Vec<String>, Error> {
     let command = ["git", "config", "--file", "-", "--get-all", key].map(str::to_owned);
     let printed = plan::run(&command, content, &[0, NOT_FOUND])?;

@@ -1,5 +1,4 @@
-//! kubectl: a user that contexts can name. It needs no link, since the user names this program by its
-//! path.
+//! kubectl: adds a user for contexts to use. It needs no link, since the user contains this program's path.
 
 use std::path::PathBuf;
 
@@ -10,7 +9,8 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::settings::DEFAULT_ACCOUNT;
 
-/// The user of the account. Users of other accounts that setup has written follow this program's path.
+/// The edits: the user of the account. The users of other accounts that setup has written get this
+/// program's current path too.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let command = Context::written(&context.program)?;
     let mut arguments = vec!["kubernetes".to_owned()];

@@ -169,7 +169,7 @@ impl Plan {
                 Some(to) => file::link(at, to),
                 None => Ok(()),
             });
-            linked.map_err(|why| file::not_written(at, &why))?;
+            linked.map_err(|why| file::not_written(at, why))?;
             let _ = match to {
                 Some(to) => writeln!(done, "linked {} to {}", path(at), path(to)),
                 None => writeln!(done, "removed {}", path(at)),
@@ -179,7 +179,7 @@ impl Plan {
             file::replace(at, before.as_deref(), after.as_deref()).map_err(
                 |failure| match failure {
                     Failure::Changed => Stop::Changed(at.clone()),
-                    Failure::Io(why) => file::not_written(at, &why).into(),
+                    Failure::Io(why) => file::not_written(at, why).into(),
                 },
             )?;
             let verb = if after.is_some() { "wrote" } else { "removed" };
@@ -190,7 +190,7 @@ impl Plan {
             let _ = writeln!(done, "ran {}", line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
-            file::remove(swept).map_err(|why| file::not_written(swept, &why))?;
+            file::remove(swept).map_err(|why| file::not_written(swept, why))?;
             let _ = writeln!(done, "removed {}", path(swept));
         }
         Ok(done)
@@ -208,8 +208,8 @@ fn is_blank_kubeconfig(path: &Path) -> bool {
 }
 
 impl Draft {
-    /// A unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no context lines,
-    /// and `…` replaces the unchanged words of a line.
+    /// A unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no context
+    /// lines, and `…` replaces the unchanged words of a line.
     fn diff(&self) -> String {
         let name = |content: &Option<Vec<u8>>| match content {
             Some(_) => path(&self.path),
@@ -261,7 +261,8 @@ fn hunks<'a>(old: &'a [String], new: &'a [String]) -> Vec<Hunk<'a>> {
     if rows > MOST_LINES || columns > MOST_LINES {
         return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
     }
-    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new text on.
+    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new
+    // text on.
     let mut common = vec![vec![0_u16; columns + 1]; rows + 1];
     for i in (0..rows).rev() {
         for j in (0..columns).rev() {

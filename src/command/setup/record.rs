@@ -1,5 +1,5 @@
-//! The record of what setup has done: `setup.json` in the configuration folder, removed when all is
-//! taken back. It holds edits under names, and knows no tool.
+//! The record of the edits that setup has done: `setup.json` in the configuration folder. It is removed
+//! when all edits are reverted. It stores edits under names, and contains no code for a tool.
 
 mod old;
 
@@ -15,11 +15,11 @@ use super::file;
 use super::plan::Plan;
 use crate::error::{Error, json_defect};
 
-/// The edits that were done, each under the name for which it was done.
+/// The edits, under the name of the tool for which they were done.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// What was made around the edits, outermost first.
+    /// The objects that were created for the edits, outermost first.
     made: Vec<Made>,
     done: BTreeMap<String, Vec<Edit>>,
 }
@@ -48,16 +48,17 @@ impl Record {
         self.done.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Stages an edit, in the place of what setup has done there before, and records it under `name`.
-    /// What somebody else has done already is not recorded.
+    /// Stages an edit, which replaces an earlier edit of setup at that place, and records it under `name`.
+    /// A change that the user has made already is not recorded.
     ///
     /// # Errors
-    /// Somebody else has done something different in that place.
+    /// The place has another content, which is not setup's.
     pub fn renew(&mut self, name: &str, edit: Edit, plan: &mut Plan) -> Result<(), Error> {
         let is_ours = self.done.values().flatten().any(|known| *known == edit);
         let is_old = |known: &&Edit| **known != edit && known.is_for_the_place_of(&edit);
         let olds: Vec<_> = self.of(name).iter().filter(is_old).cloned().collect();
-        // The tool has found no block by its own reading, so that one in a comment does not count.
+        // A block of the same text that is not ours does not count: the tool's own reader has not found it,
+        // so it is in a comment.
         let is_done = (is_ours || !matches!(edit, Edit::Block { .. })) && edit.is_done(plan)?;
         if is_done && !is_ours {
             return Ok(());
@@ -96,14 +97,14 @@ impl Record {
         Ok(())
     }
 
-    /// Records that something was made.
+    /// Records an object that is created for an edit.
     pub fn make(&mut self, made: Made) {
         if !self.made.contains(&made) {
             self.made.push(made);
         }
     }
 
-    /// Both records in one: what a process may find that comes after one that was killed.
+    /// Merges two records. The result covers both states in which a killed process can leave the files.
     pub fn with(&self, other: &Self) -> Self {
         let mut both = self.clone();
         other.made.iter().for_each(|made| both.make(made.clone()));
@@ -115,7 +116,7 @@ impl Record {
         both
     }
 
-    /// Stages the removal of every edit under a name, but for those that are under another name too.
+    /// Stages the removal of every edit under a name, except those that another name has too.
     pub fn undo(&self, name: &str, plan: &mut Plan) -> Result<(), Error> {
         let others: Vec<_> = self.done.iter().filter(|(other, _)| *other != name).collect();
         let mut left: Vec<&Path> = Vec::new();
@@ -147,13 +148,14 @@ impl Record {
         Ok(())
     }
 
-    /// Stages the removal of what was made and is empty by then, in files that the plan changes.
+    /// Stages the removal of created objects that are empty after the other edits, in files that the plan
+    /// changes.
     pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
         self.made.iter().rev().try_for_each(|made| made.tidy(plan))
     }
 
-    /// Drops the edits under a name, once they are taken back, and the folders that are empty by then.
-    /// Returns the folders that are left.
+    /// Removes the edits under a name from the record, once they are reverted, and removes the empty
+    /// folders. Returns the other folders.
     pub fn drop_name(&mut self, name: &str, path: &Path) -> Result<Vec<PathBuf>, Error> {
         self.done.remove(name);
         self.remove_folders();
@@ -162,16 +164,16 @@ impl Record {
             Made::File(_) | Made::Object { .. } => None,
         });
         let folders = folders.collect();
-        // The record goes last, so that an undo that is killed can be done again.
+        // The record is written last, so that a killed undo can be repeated.
         match self.done.is_empty() {
-            true => file::remove(path).map_err(|why| file::not_written(path, &why))?,
+            true => file::remove(path).map_err(|why| file::not_written(path, why))?,
             false => self.save(path)?,
         }
         Ok(folders)
     }
 
-    /// Removes the folders that are empty, innermost first, and forgets the rest of what was made in
-    /// files without an edit.
+    /// Removes the empty folders, innermost first, and drops the records of other objects in files without
+    /// an edit.
     fn remove_folders(&mut self) {
         let mut kept = Vec::new();
         while let Some(made) = self.made.pop() {
@@ -194,7 +196,7 @@ impl Record {
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::from);
         let saved = text.and_then(|text| file::write(path, (text + "\n").as_bytes(), None));
-        saved.map_err(|why| file::not_written(path, &why))
+        saved.map_err(|why| file::not_written(path, why))
     }
 
     /// The places of the edits under a name.

@@ -1,7 +1,8 @@
 //! Terraform's CLI configuration: <https://developer.hashicorp.com/terraform/cli/config/config-file>.
 //!
-//! The reader distinguishes blocks, strings, comments and heredocs, and no more. The helper's block is added at
-//! the end of the file. Terraform allows one helper in all its files, so another helper is an error.
+//! The reader distinguishes blocks, strings, comments and heredocs, and no more. The helper's block is
+//! added at the end of the file. Terraform allows one helper in all its files, so another helper is an
+//! error.
 
 use std::fs;
 use std::path::{Path, PathBuf};

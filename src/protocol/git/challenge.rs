@@ -9,7 +9,7 @@
 //! A comma separates challenges, and the parameters of one challenge too. An element of the list is
 //! a parameter if `=` follows its first word, and else begins a challenge.
 
-/// Whether `header` holds a challenge of `scheme`, which is compared without case.
+/// True if `header` holds a challenge of `scheme`, which is compared without case.
 pub fn has_scheme(header: &str, scheme: &str) -> bool {
     elements(header).filter_map(scheme_of).any(|name| name.eq_ignore_ascii_case(scheme))
 }

@@ -1,10 +1,10 @@
-//! A block of lines at the end of a file, in any encoding: added in the file's own manner, and found
-//! again wherever it stands.
+//! A block of lines in a file of any encoding. It is added at the end, with the file's own line ends, and
+//! found again anywhere.
 
 /// A head line, such as a section's name, and the lines below it. Either may be empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
-    /// Stays if somebody has added lines to it since.
+    /// The first line, which is kept if the user has added lines below it.
     pub head: &'a str,
     /// The lines, without the last line end.
     pub body: &'a str,
@@ -15,7 +15,7 @@ impl Block<'_> {
     pub fn append(self, text: &mut Vec<u8>) {
         let [end, _] = line_ends(text);
         let lines = self.lines(end);
-        // A last line without a line end stays one, so that the block can be taken out again.
+        // A last line without a line end must stay one, so that removing the block restores the file.
         let added = match text.last() {
             None | Some(b'\n') => lines + end,
             Some(_) => end.to_owned() + &lines,
@@ -23,13 +23,13 @@ impl Block<'_> {
         text.extend_from_slice(added.as_bytes());
     }
 
-    /// Whether the block is there as a whole.
+    /// True if the whole block is there.
     pub fn is_in(self, text: &[u8]) -> bool {
         self.find(text).is_some()
     }
 
-    /// Takes the block out; `false` if it is not there any more. `is_section` tells a line that begins
-    /// the next section: where other lines follow, the head stays for them.
+    /// Removes the block. Returns `false` if it is missing. `is_section` is true for a line that begins the
+    /// next section: if other lines follow the block, its head is kept for them.
     pub fn cut(self, text: &mut Vec<u8>, is_section: impl Fn(&[u8]) -> bool) -> bool {
         let Some((start, end)) = self.find(text) else { return false };
         let mut below = text[end..].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
@@ -46,7 +46,7 @@ impl Block<'_> {
         parts.collect::<Vec<_>>().join("\n").replace('\n', end)
     }
 
-    /// Where it stands, the last time if it is there twice.
+    /// The place of the block: the last one if there are two.
     fn find(self, text: &[u8]) -> Option<(usize, usize)> {
         let forms = line_ends(text).into_iter().flat_map(|end| {
             let lines = self.lines(end);
@@ -73,13 +73,13 @@ impl Block<'_> {
     }
 }
 
-/// The line end of the first line, and the other.
+/// The line end of the first line, and the other kind.
 fn line_ends(text: &[u8]) -> [&'static str; 2] {
     let first = text.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     if first.ends_with(b"\r\n") || first.ends_with(b"\r") { ["\r\n", "\n"] } else { ["\n", "\r\n"] }
 }
 
-/// The end of the head's line, in a block that begins at `start`.
+/// The end of the head in a block that begins at `start`.
 fn end_of_line(text: &[u8], start: usize, head: &str) -> usize {
     let head = head.trim_start_matches('\n');
     let at = text[start..].windows(head.len()).position(|window| window == head.as_bytes());

@@ -1,5 +1,5 @@
-//! JSON that is edited as text: an item that is added takes the layout of its neighbours, no other
-//! byte changes, and removing the item restores the text.
+//! Edits JSON as text. A new item gets the layout of its neighbours, no other byte changes, and removing
+//! the item restores the text.
 
 use std::ops::Range;
 
@@ -9,8 +9,9 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::{Deserialize, Serialize};
 
 use crate::error::json_defect;
+use crate::settings::JSONC;
 
-/// What the file's own reader accepts.
+/// The syntax that the program accepts which reads the file.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Syntax {
@@ -31,10 +32,10 @@ pub struct Item {
     pub value: String,
 }
 
-/// What became of an item that was to be added.
+/// The result of adding an item.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Added {
-    /// It was added. So were the objects around it from this depth on; 0 is the document.
+    /// It was added, with the objects around it from this depth on. 0 is the document.
     New {
         /// The depth of the first of them; past the path's length if there was nothing to add.
         made_from: usize,
@@ -48,7 +49,7 @@ pub enum Added {
 /// A document without content. It ends with a line end, as files do.
 const SKELETON: &str = "{\n}\n";
 
-/// What keeps a text from being edited; completes "the file …".
+/// The reason why a text cannot be edited, as a predicate: completes "the file …".
 pub type Defect = String;
 
 /// Adds an item, and the document and objects that it needs.
@@ -102,17 +103,17 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
     }
 }
 
-/// Whether an item is there.
+/// True if the text has the item.
 pub fn has(text: &str, syntax: Syntax, item: &Item) -> bool {
     Node::at(text, syntax, &item.path).is_ok_and(|around| around.position(item, syntax).is_some())
 }
 
-/// Whether the object or list at `path` is there.
+/// True if the text has an object or list at `path`.
 pub fn has_object(text: &str, syntax: Syntax, path: &[String]) -> bool {
     Node::at(text, syntax, path).is_ok()
 }
 
-/// Removes an item; `false` if it is not there, or has another value.
+/// Removes an item. Returns `false` if it is missing or has another value.
 pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, Defect> {
     Node::whole(text, syntax)?;
     let Ok(around) = Node::at(text, syntax, &item.path) else { return Ok(false) };
@@ -121,7 +122,7 @@ pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, De
     Ok(true)
 }
 
-/// Removes the object, list or document at `path` if nothing is in it.
+/// Removes the object, list or document at `path` if it is empty.
 pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
     let Ok(node) = Node::at(text, syntax, path) else { return };
     let inside = &text[node.range.start + 1..node.range.end - 1];
@@ -129,7 +130,7 @@ pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
         return;
     }
     let Some((key, above)) = path.split_last() else {
-        // The line end of the skeleton goes too, and nothing else.
+        // The line end of the skeleton is removed too.
         let end = node.range.end;
         let end = if text[end..].starts_with('\n') { end + 1 } else { end };
         return text.replace_range(node.range.start..end, "");
@@ -141,7 +142,7 @@ pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
     }
 }
 
-/// The keys of the object at `path`; none where there is no such object.
+/// The keys of the object at `path`; none if there is no such object.
 pub fn keys(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
     match Node::at(text, syntax, path).map(|node| node.kind) {
         Ok(Kind::Object(members)) => members.into_iter().map(|(key, _, _)| key).collect(),
@@ -149,7 +150,7 @@ pub fn keys(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
     }
 }
 
-/// The strings of the list at `path`; none where there is no such list.
+/// The strings of the list at `path`; none if there is no such list.
 pub fn strings(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
     let Ok(Kind::List(items)) = Node::at(text, syntax, path).map(|node| node.kind) else {
         return Vec::new();
@@ -161,19 +162,19 @@ pub fn strings(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
     items.into_iter().filter_map(text_of).collect()
 }
 
-/// The error of a text that is not JSON, if it is none; completes "the file …".
+/// The error of a text that is not JSON, as a predicate: completes "the file …".
 pub fn check(text: &str, syntax: Syntax) -> Result<(), Defect> {
     if text.trim_ascii().is_empty() { Ok(()) } else { Node::whole(text, syntax).map(drop) }
 }
 
-/// A value and where it stands.
+/// A value and its place in the text.
 struct Node {
     range: Range<usize>,
     kind: Kind,
 }
 
 enum Kind {
-    /// Each member's key, where its key begins, and its value.
+    /// Each member's key, the place of the key, and the value.
     Object(Vec<(String, usize, Node)>),
     List(Vec<Node>),
     Text(String),
@@ -184,22 +185,12 @@ impl Node {
     fn whole(text: &str, syntax: Syntax) -> Result<Self, Defect> {
         let is_loose = syntax == Syntax::Jsonc;
         if !is_loose {
-            // The stricter reader, as Docker's own.
+            // serde_json is as strict as Docker's own reader.
             let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
             read.map_err(|error| format!("is {}", json_defect(&error)))?;
         }
-        let options = ParseOptions {
-            allow_comments: is_loose,
-            allow_trailing_commas: is_loose,
-            allow_loose_object_property_names: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
+        let options =
+            ParseOptions { allow_comments: is_loose, allow_trailing_commas: is_loose, ..JSONC };
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options);
         let parsed = parsed.map_err(|error| {
             let (line, column) = (error.line_display(), error.column_display());
@@ -231,7 +222,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Refuses a key that is there twice, since readers differ in which of them counts.
+    /// Refuses a duplicate key, since readers differ in which of the two they use.
     fn check_keys(&self, syntax: Syntax, path: &[String]) -> Result<(), Defect> {
         let Kind::Object(members) = &self.kind else { return Ok(()) };
         for (at, (key, ..)) in members.iter().enumerate() {
@@ -265,7 +256,7 @@ impl Node {
         matches!(&self.kind, Kind::Text(text) if text == value)
     }
 
-    /// Where each item stands, with its key.
+    /// The place and the key of each item.
     fn items(&self) -> Vec<Range<usize>> {
         match &self.kind {
             Kind::Object(members) => {
@@ -276,7 +267,7 @@ impl Node {
         }
     }
 
-    /// What stands before an item that is added.
+    /// The white space before a new item.
     fn separator(&self, text: &str, unit: &str) -> String {
         let blank_before = |at: usize| {
             let before = &text[..at];
@@ -294,7 +285,7 @@ impl Node {
         }
     }
 
-    /// Adds an item behind the last one. Comments behind the last one stay with it.
+    /// Adds an item after the last one, and after its comments.
     fn insert(&self, text: &mut String, item: &str, unit: &str) {
         let mut separator = self.separator(text, unit);
         let close = self.range.end - 1;
@@ -331,7 +322,7 @@ impl Node {
         let before = || at.checked_sub(1).map(|at| skip(text, items[at].end)).filter(is_comma);
         let comma = behind.or_else(before);
         let blank = text[..start].trim_ascii_end().len();
-        // The first item leaves its place to the next one.
+        // The next item moves to the place of the first one.
         if let (0, Some(comma), Some(next)) = (at, behind, items.get(1))
             && text[comma + 1..next.start].trim_ascii().is_empty()
         {
@@ -339,7 +330,7 @@ impl Node {
         }
         let without = |from: usize| {
             let mut cut = text.clone();
-            // The later part goes first.
+            // The later part is removed first, so that the earlier place stays valid.
             if let Some(at) = comma.filter(|at| *at >= end) {
                 cut.remove(at);
             }
@@ -356,7 +347,7 @@ impl Node {
         *text = if count(&tidy) == rest { tidy } else { without(start) };
     }
 
-    /// How many values there are.
+    /// The number of values.
     fn size(&self) -> usize {
         let below: usize = match &self.kind {
             Kind::Object(members) => members.iter().map(|(_, _, node)| node.size()).sum(),
@@ -399,7 +390,7 @@ impl Syntax {
     }
 }
 
-/// By how much the members of the document are indented.
+/// The indentation of the document's members.
 fn unit(text: &str, document: &Node) -> String {
     let first = document.items().first().map(|first| first.start);
     let before = first.map_or("", |first| &text[..first]);
@@ -408,7 +399,7 @@ fn unit(text: &str, document: &Node) -> String {
     if is_indent { indent.to_owned() } else { "\t".to_owned() }
 }
 
-/// The first place from `at` on that is neither white space nor a comment.
+/// The end of the white space and comments at `at`.
 fn skip(text: &str, mut at: usize) -> usize {
     loop {
         let rest = &text[at..];
@@ -446,7 +437,7 @@ mod tests {
         Item { path, key: None, value: host.to_owned() }
     }
 
-    /// The text with the items, after it was checked that their removal restores it.
+    /// Adds the items, and checks that removing them restores the text.
     fn there_and_back(text: &str, syntax: Syntax, items: &[Item]) -> String {
         let mut after = text.to_owned();
         let mut done = Vec::new();
@@ -471,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_added_in_the_files_own_manner() {
+    fn entries_get_the_layout_of_their_neighbours() {
         let texts = [
             "",
             "\n",
@@ -671,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_behind_a_comment_does_not_take_its_line_end_along() {
+    fn removing_an_item_after_a_comment_keeps_the_comments_line_end() {
         let mut text = "{\"a\": [ // c\n  \"h\", \"z\"]}".to_owned();
         let item = Item { path: vec!["a".to_owned()], key: None, value: "h".to_owned() };
         assert_eq!(remove(&mut text, Syntax::Jsonc, &item), Ok(true));
@@ -679,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_has_rewritten_is_found_all_the_same() {
+    fn an_item_is_found_after_docker_has_rewritten_the_file() {
         let mut text = String::new();
         add(&mut text, Syntax::Json, &member("h")).unwrap();
         let mut rewritten = text.replace("{\n\t\"c", "{\n\t\"auths\": {},\n\t\"c");

@@ -1,4 +1,4 @@
-//! A user in a kubeconfig, which kubectl edits itself:
+//! A user in a kubeconfig. kubectl's own commands edit the file:
 //! <https://kubernetes.io/docs/reference/kubectl/generated/kubectl_config/kubectl_config_set-credentials/>.
 
 use std::path::PathBuf;
@@ -25,18 +25,18 @@ pub struct User {
     pub api_version: String,
 }
 
-/// What stands under a user's name.
+/// The result of looking up a user's name.
 pub enum Found {
     /// No user.
     Nothing,
-    /// The user as it is to be.
+    /// The same user.
     Same,
     /// Another user.
     Other,
 }
 
 impl User {
-    /// Whether the kubeconfig has this user.
+    /// True if the kubeconfig has this user.
     pub fn is_there(&self) -> Result<bool, Error> {
         if !self.file.exists() {
             return Ok(false);
@@ -45,7 +45,7 @@ impl User {
         Ok(user(&config, &self.name).is_some_and(|found| self.is(&found)))
     }
 
-    /// What kubectl finds under this name, in all the files that it reads.
+    /// Looks up the name in all files that kubectl reads.
     pub fn found(&self) -> Result<Found, Error> {
         Ok(match user(&config(&[])?, &self.name) {
             None => Found::Nothing,
@@ -54,7 +54,7 @@ impl User {
         })
     }
 
-    /// Stages the user, whatever stands under that name in the kubeconfig.
+    /// Stages the user. It replaces another user of that name in the kubeconfig.
     pub fn stage(&self, plan: &mut Plan) {
         let words = [&self.option(), "config", "set-credentials", &self.name].map(str::to_owned);
         let mut words = Vec::from(words);
@@ -65,7 +65,7 @@ impl User {
         plan.commands.push(kubectl(words));
     }
 
-    /// Stages the user's removal, and names the contexts that lose it.
+    /// Stages the user's removal, with a note about the contexts that use it.
     pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
         if !self.is_there()? {
             return Ok(false);
@@ -88,7 +88,7 @@ impl User {
         format!("client.authentication.k8s.io/{}", self.api_version)
     }
 
-    /// Whether a user is this one, and nothing was added to it.
+    /// True if a user is exactly this one.
     fn is(&self, user: &Value) -> bool {
         let wanted = json!({"exec": {
             "apiVersion": self.full_version(),
@@ -98,19 +98,19 @@ impl User {
         }});
         let mut user = user.clone();
         if let Some(exec) = user.get_mut("exec").and_then(Value::as_object_mut) {
-            // kubectl writes defaults: `env: null`, `provideClusterInfo: false`.
+            // kubectl writes defaults (`env: null`, `provideClusterInfo: false`); they are ignored.
             exec.retain(|_, value| !value.is_null() && *value != Value::Bool(false));
         }
         user == wanted
     }
 }
 
-/// The contexts that name a user, in all the files that kubectl reads.
+/// The contexts that use a user, in all files that kubectl reads.
 pub fn contexts_of(name: &str) -> Result<Vec<String>, Error> {
     Ok(contexts(&config(&[])?, name))
 }
 
-/// The configuration as kubectl prints it, with its secrets left out.
+/// The configuration as kubectl prints it, without secrets.
 fn config(options: &[String]) -> Result<Map<String, Value>, Error> {
     let words = ["config", "view", "-o", "json"].map(str::to_owned);
     let printed = plan::run(&kubectl(options.iter().cloned().chain(words)), &[], &[0])?;
@@ -134,7 +134,7 @@ fn kubectl(words: impl IntoIterator<Item = String>) -> Vec<String> {
     ["kubectl".to_owned()].into_iter().chain(words).collect()
 }
 
-/// kubectl reads an argument as a line of CSV.
+/// Quotes an argument for kubectl, which reads it as a line of CSV.
 fn field(word: &str) -> String {
     match word.contains([',', '"']) {
         true => format!("\"{}\"", word.replace('"', "\"\"")),
