@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Escaped, Malformed, json_defect};
+use crate::error::{Error, Malformed, json_defect};
 use crate::message::LONG_WAIT;
-use crate::shown;
+use crate::shown::{self, Escaped};
 use crate::token::{self, Secret};
 
 /// The content of an account file.
@@ -76,7 +76,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
             let fix = "astra-credential setup account".to_owned();
             Error::AccountMissing { path: path.to_owned(), fix }
         }
-        _ => Error::AccountUnreadable { path: path.to_owned(), why: why.to_string() },
+        _ => Error::AccountUnreadable { path: path.to_owned(), why },
     };
     let malformed = |defect| Error::AccountMalformed { path: path.to_owned(), defect };
     #[cfg(not(target_os = "linux"))]

@@ -544,6 +544,18 @@ mod tests {
         ExchangeError { kind, api: API.to_owned(), detail: String::new(), proxy: None, retry_after }
     }
 
+    /// A demand without requirements.
+    fn demand() -> Demand<'static> {
+        let route = Box::leak(Box::new(Secret::new(String::new())));
+        let deadline = Instant::now();
+        Demand { refresh: false, min_valid: None, deadline, host: None, api: API, route }
+    }
+
+    /// A call with nine seconds left.
+    fn call(demand: Demand<'static>, began: Moment) -> Call<'static> {
+        Call { demand, began, left: &|| Duration::from_secs(9), route: &String::new }
+    }
+
     /// A token whose `exp` is `life` seconds away, issued at `now`.
     fn issue(life: i64, now: i64, number: u32) -> Token {
         use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
@@ -571,10 +583,7 @@ mod tests {
             error: exchange_error(kind, None),
             has_timed_out: kind == ExchangeErrorKind::TimedOut,
         });
-        let (route, deadline) = (&Secret::new(String::new()), Instant::now());
-        let demand = Demand { refresh, min_valid: None, deadline, host: None, api: API, route };
-        let (left, digest) = (|| Duration::from_secs(9), String::new);
-        let call = Call { demand, began: at, left: &left, route: &digest };
+        let call = call(Demand { refresh, ..demand() }, at);
         let (new, answer) = call.conclude(found, &asked, &outcome, Timestamp::from_unix(110));
         let new = new.as_ref().map_or_else(|| "left".to_owned(), shown);
         let number = |token: &Token| token.bearer.expose()[..1].to_owned();
@@ -815,11 +824,7 @@ mod tests {
         let (unreadable, now) = (Entry::default(), Timestamp::from_unix(110));
         let at = Timestamp::from_unix(100).into();
         let asked = Asked { entry: Entry::default(), at, left: Duration::from_secs(9) };
-        let (route, deadline) = (&Secret::new(String::new()), Instant::now());
-        let demand =
-            Demand { refresh: false, min_valid: None, deadline, host: None, api: API, route };
-        let (left, digest) = (|| Duration::from_secs(9), String::new);
-        let call = Call { demand, began: at, left: &left, route: &digest };
+        let call = call(demand(), at);
         let token = Ok(issue(3600, 100, 2));
         assert!(call.conclude(&unreadable, &asked, &token, now).0.is_some());
         let error = exchange_error(ExchangeErrorKind::Rejected(401), None);
@@ -830,12 +835,8 @@ mod tests {
     #[test]
     fn a_refresh_takes_only_a_result_whose_exchange_began_after_it() {
         let answer = |entry: &Entry, began: i64, now: i64| {
-            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
-            let demand =
-                Demand { refresh: true, min_valid: None, deadline, host: None, api: API, route };
-            let (left, digest) = (|| Duration::from_secs(9), String::new);
-            let began = Timestamp::from_unix(began).into();
-            let call = Call { demand, began, left: &left, route: &digest };
+            let call =
+                call(Demand { refresh: true, ..demand() }, Timestamp::from_unix(began).into());
             call.answer(entry, Timestamp::from_unix(now))
         };
         let token = Entry { token: Some(cached(1, 100)), ..Entry::default() };
@@ -866,12 +867,7 @@ mod tests {
         let answer = |until: Option<i64>, host, now| {
             let refusals = vec![refusal(until.map(Timestamp::from_unix))];
             let entry = Entry { token: Some(cached(1, 90)), refusals, ..Entry::default() };
-            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
-            let demand =
-                Demand { refresh: false, min_valid: None, deadline, host, api: API, route };
-            let (left, digest) = (|| Duration::from_secs(9), String::new);
-            let began = Timestamp::from_unix(now).into();
-            let call = Call { demand, began, left: &left, route: &digest };
+            let call = call(Demand { host, ..demand() }, Timestamp::from_unix(now).into());
             match call.answer(&entry, Timestamp::from_unix(now)) {
                 Some(Answer::Refused(host, wait)) => format!("{host} {wait}"),
                 other => format!("{}", matches!(other, Some(Answer::Token(_)))),
@@ -888,12 +884,7 @@ mod tests {
     #[test]
     fn a_token_that_is_valid_for_less_than_demanded_has_a_shortfall() {
         let (token, now) = (issue(3600, 100, 1), Timestamp::from_unix(110));
-        let shortfall = |min_valid| {
-            let (route, deadline) = (&Secret::new(String::new()), Instant::now());
-            let demand =
-                Demand { refresh: false, min_valid, deadline, host: None, api: API, route };
-            demand.shortfall(&token, now)
-        };
+        let shortfall = |min_valid| Demand { min_valid, ..demand() }.shortfall(&token, now);
         assert_eq!(shortfall(None), None);
         assert_eq!(shortfall(Some(3590)), None);
         assert_eq!(shortfall(Some(3591)), Some((3590, 3591)));
@@ -977,8 +968,7 @@ mod tests {
             astra: Astra,
         ) -> Result<(), TestCaseError> {
             let deadline = Instant::now() + Duration::from_secs(1);
-            let route = &Secret::new(String::new());
-            let demand = Demand { refresh, min_valid, deadline, host: None, api: API, route };
+            let demand = Demand { refresh, min_valid, deadline, ..demand() };
             let (cache, now) = (self.cache(), self.now);
             let answered = self.exchange(astra);
             let has_asked = Cell::new(false);

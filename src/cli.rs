@@ -606,7 +606,9 @@ static NAMES: [Name; 16] = [
         command.arg(page.value_parser(PossibleValuesParser::new(names))).after_help(MAN)
     }),
     Name::new("help", "Print this help, or that of a command", |command| {
-        let subject = Arg::new("subject").value_name("COMMAND").help("The command");
+        // A tool after `setup` or a verb after a protocol has no help of its own.
+        let subject = Arg::new("subject").value_name("COMMAND").num_args(0..=2);
+        let subject = subject.help("The command");
         command.arg(subject).after_help(HELP)
     }),
 ];

@@ -218,7 +218,7 @@ pub fn no_environment(shell: Dialect) -> String {
 /// exit code, signals and terminal are its own. Returns only if the command cannot be started.
 pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     let Some((program, arguments)) = command.split_first() else {
-        return not_started("", &std::io::ErrorKind::NotFound.into());
+        return not_started("", std::io::ErrorKind::NotFound.into());
     };
     let mut child = Command::new(program);
     child.args(arguments).env(TOKEN, credential.bearer.expose());
@@ -228,7 +228,7 @@ pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     };
     #[cfg(all(unix, not(test)))]
     crate::start::restore_signals(&mut child);
-    not_started(&program.to_string_lossy(), &replace_process(child))
+    not_started(&program.to_string_lossy(), replace_process(child))
 }
 
 #[cfg(unix)]
@@ -248,12 +248,8 @@ fn replace_process(mut command: Command) -> std::io::Error {
     }
 }
 
-fn not_started(program: &str, error: &std::io::Error) -> Error {
-    Error::Command {
-        program: program.to_owned(),
-        why: error.to_string(),
-        is_missing: error.kind() == std::io::ErrorKind::NotFound,
-    }
+fn not_started(program: &str, error: std::io::Error) -> Error {
+    Error::Command { program: program.to_owned(), why: error }
 }
 
 fn accepted_until(credential: &Credential) -> Option<String> {

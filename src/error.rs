@@ -5,12 +5,12 @@
 //! command, file or variable.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::shown::Escaped;
-use crate::shown::{self, NOT_SHOWN};
+use crate::shown::{self, Escaped, NOT_SHOWN};
 
 /// The errors that end a call.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ pub enum Error {
     AccountUnreadable {
         /// The account file.
         path: PathBuf,
-        /// The system's reason.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The account file is a folder.
     AccountFolder {
@@ -128,8 +128,8 @@ pub enum Error {
     Forget {
         /// The cache's folder.
         dir: PathBuf,
-        /// Why not.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The caller's request does not follow its protocol.
     Request {
@@ -170,13 +170,11 @@ pub enum Error {
     Command {
         /// Its name.
         program: String,
-        /// Why not.
-        why: String,
-        /// True if the command was not found.
-        is_missing: bool,
+        /// The cause.
+        why: io::Error,
     },
     /// The answer could not be written to standard output.
-    Output(String),
+    Output(io::Error),
     /// `setup` for a tool was called without a host.
     HostUnnamed {
         /// The tool.
@@ -246,8 +244,8 @@ pub enum Error {
     NotWritten {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        why: String,
+        /// The cause.
+        why: io::Error,
     },
     /// The place for a new account file has the file of another account.
     AccountKept {
@@ -263,8 +261,8 @@ pub enum Error {
 pub enum Defect {
     /// The named file does not exist.
     Missing,
-    /// It cannot be read, for the system's reason.
-    Unreadable(String),
+    /// It cannot be read.
+    Unreadable(io::Error),
     /// It is a folder, a pipe or a device.
     NotRegular,
     /// Other users may change it.
@@ -525,7 +523,7 @@ impl fmt::Display for Error {
                 Escaped(server)
             ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
-            Self::Command { program, why, is_missing: _ } => {
+            Self::Command { program, why } => {
                 write!(f, "cannot run {}: {why}", shown::command(program))
             }
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
@@ -562,6 +560,24 @@ impl fmt::Display for Error {
         }
     }
 }
+
+/// The cause is also part of the message.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::AccountUnreadable { why, .. }
+            | Self::Forget { why, .. }
+            | Self::Command { why, .. }
+            | Self::NotWritten { why, .. }
+            | Self::Output(why)
+            | Self::Config { defect: Defect::Unreadable(why), .. } => Some(why),
+            Self::Exchange { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for ExchangeError {}
 
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -831,8 +847,8 @@ impl Error {
             | Self::Bound { .. }
             | Self::HostUnnamed { .. } => 2,
             // The exit codes of a shell.
-            Self::Command { is_missing: true, .. } => 127,
-            Self::Command { is_missing: false, .. } => 126,
+            Self::Command { why, .. } if why.kind() == io::ErrorKind::NotFound => 127,
+            Self::Command { .. } => 126,
             Self::AccountUnnamed
             | Self::AccountInline
             | Self::AccountMissing { .. }
@@ -1021,7 +1037,7 @@ mod tests {
                 wanted: "seconds, such as `30`",
             },
             config(Defect::Missing),
-            config(Defect::Unreadable("permission denied".to_owned())),
+            config(Defect::Unreadable(io::Error::other("permission denied"))),
             config(Defect::NotRegular),
             config(Defect::Exposed {
                 exposure: "may be changed by everybody (mode 0666)".to_owned(),
@@ -1087,7 +1103,7 @@ mod tests {
                 path: path(),
                 fix: "astra-credential setup account --account prod".to_owned(),
             },
-            Error::AccountUnreadable { path: path(), why: "permission denied".to_owned() },
+            Error::AccountUnreadable { path: path(), why: io::Error::other("permission denied") },
             Error::AccountExposed {
                 path: path(),
                 exposure: "may be read by everybody (mode 0644)".to_owned(),
@@ -1152,7 +1168,7 @@ mod tests {
                 wait: 29,
                 forget: "astra-credential forget --account prod".to_owned(),
             },
-            Error::Forget { dir: "/cache".into(), why: "permission denied".to_owned() },
+            Error::Forget { dir: "/cache".into(), why: io::Error::other("permission denied") },
             Error::Request { protocol: "git", problem: "`host` is missing".to_owned() },
             Error::EmptyRequest { protocol: "docker" },
             Error::NotOurs { protocol: "bazel", host: Some("cache.example.com".to_owned()) },
@@ -1168,10 +1184,9 @@ mod tests {
             },
             Error::Command {
                 program: "tofu".to_owned(),
-                why: "no such file".to_owned(),
-                is_missing: true,
+                why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
             },
-            Error::Output("no space left on device".to_owned()),
+            Error::Output(io::Error::other("no space left on device")),
             Error::HostUnnamed { tool: "git" },
             Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
             Error::Taken {
@@ -1200,7 +1215,10 @@ mod tests {
                 command: "git config --global --list".to_owned(),
                 why: "no such file".to_owned(),
             },
-            Error::NotWritten { path: "/.bazelrc".into(), why: "permission denied".to_owned() },
+            Error::NotWritten {
+                path: "/.bazelrc".into(),
+                why: io::Error::other("permission denied"),
+            },
             Error::AccountKept {
                 path: path(),
                 fix: "mv /account.json /account.json.old".to_owned(),

@@ -25,13 +25,14 @@ use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use crate::account::ServiceAccount;
-use crate::error::{Escaped, ExchangeError, ExchangeErrorKind};
+use crate::error::{ExchangeError, ExchangeErrorKind};
 use crate::exchange::connection::{Dialer, NoResolver};
 use crate::exchange::failure::Failure;
 use crate::exchange::tls::Tls;
 use crate::exchange::trust::Trust;
 use crate::proxy::Proxy;
 use crate::seal;
+use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 

@@ -382,9 +382,9 @@ fn default_folders() -> Folders {
 fn write(answer: &[u8]) -> Result<(), Error> {
     #[cfg(all(target_os = "linux", not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
-        return Err(Error::Output("it is closed".to_owned()));
+        return Err(Error::Output(io::Error::other("it is closed")));
     }
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(answer).and_then(|()| stdout.flush());
-    written.map_err(|error| Error::Output(error.to_string()))
+    written.map_err(Error::Output)
 }

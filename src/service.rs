@@ -96,7 +96,7 @@ pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) ->
         cache.remove_failure();
         settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
     }
-    forgotten.map_err(|why| not_forgotten(settings, &why))
+    forgotten.map_err(|why| not_forgotten(settings, why))
 }
 
 /// Deletes the cached tokens and failures of every account.
@@ -107,14 +107,11 @@ pub fn forget_all(settings: &Settings) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
     let dir = settings.cache_dir.as_deref();
     let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
-    forgotten.map_err(|why| not_forgotten(settings, &why))
+    forgotten.map_err(|why| not_forgotten(settings, why))
 }
 
-fn not_forgotten(settings: &Settings, why: &io::Error) -> Error {
-    Error::Forget {
-        dir: settings.cache_dir.value.clone().unwrap_or_default(),
-        why: why.to_string(),
-    }
+fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
+    Error::Forget { dir: settings.cache_dir.value.clone().unwrap_or_default(), why }
 }
 
 /// Reads the account file, and returns its path and its content.

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::file::Entry;
-pub use self::file::File;
+pub use self::file::{File, JSONC};
 pub use self::flags::Flags;
 use self::proxy::proxy_for;
 pub use self::sourced::{Source, Sourced};

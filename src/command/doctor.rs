@@ -158,12 +158,12 @@ impl Context<'_> {
         if *settings.no_cache {
             return vec![Finding::warning(
                 CHECK,
-                "it is switched off: each call costs an exchange",
+                "it is switched off: each call does an exchange",
                 "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant",
             )];
         }
         let Some(dir) = settings.cache_dir.as_deref() else {
-            let detail = "there is none without an absolute `HOME`: each call costs an exchange";
+            let detail = "there is none without an absolute `HOME`: each call does an exchange";
             return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
         };
         let shown = shown::path(dir);
@@ -195,10 +195,10 @@ impl Context<'_> {
             Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
         }));
         findings.push(match tried.lock {
-            Ok(()) => Finding::ok("lock", "can be taken and is given back"),
+            Ok(()) => Finding::ok("lock", "can be taken and released"),
             Err(error) => Finding::warning(
                 "lock",
-                format!("cannot be taken ({error}): calls at the same time cost an exchange each"),
+                format!("cannot be taken ({error}): calls at the same time do an exchange each"),
                 "name a folder on a local disk with `--cache-dir DIR`",
             ),
         });
@@ -308,7 +308,7 @@ impl Subject {
                         Finding::warning(
                             "clock",
                             format!("this machine's is {by} {way} the server's"),
-                            "set this machine's clock; tokens do not mind, certificates do",
+                            "set this machine's clock: certificates are checked against it",
                         )
                     }
                 });
@@ -429,7 +429,7 @@ impl Subject {
             (Ok(Account::Application(_)), _) => {
                 return ok("not needed: an application token is served as it is");
             }
-            (Ok(_), None) => return ok("not tried: `--online` tries, and costs one"),
+            (Ok(_), None) => return ok("not tried: `--online` does an exchange"),
             (Ok(_), Some(time)) => time,
         };
         let timeout = Sourced::new(time, self.settings.timeout.source.clone());
@@ -437,7 +437,7 @@ impl Subject {
         match service::serve(&anew, None, None) {
             Ok(credential) => {
                 let until = credential.expires.map(|instant| format!(" until {instant}"));
-                ok(&format!("brought a token that serves{}", until.unwrap_or_default()))
+                ok(&format!("brought a token that is valid{}", until.unwrap_or_default()))
             }
             Err(error) => Finding::failure(CHECK, format!("{prefix}{error}"), error.hint()),
         }

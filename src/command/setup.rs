@@ -309,7 +309,7 @@ impl Job<'_> {
                 Ok(report) => return Ok(report),
             }
         }
-        let why = "another program changes it again and again".to_owned();
+        let why = std::io::Error::other("another program changes it again and again");
         Err(Error::NotWritten { path: changed, why })
     }
 

@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use crate::error::{Escaped, ExchangeErrorKind};
+use crate::error::ExchangeErrorKind;
 use crate::exchange::failure::Failure;
 use crate::proxy::{Login, Protocol, Proxy};
+use crate::shown::Escaped;
 
 /// The host that the proxy is to connect to.
 #[derive(Clone, Copy, Debug)]

@@ -14,10 +14,11 @@ use rustls::{
     Error, InvalidMessage, PeerIncompatible, SignatureScheme, StreamOwned,
 };
 
-use crate::error::{Escaped, ExchangeErrorKind as Kind};
+use crate::error::ExchangeErrorKind as Kind;
 use crate::exchange::certificate::{Certificate, rsa_bits};
 use crate::exchange::failure::Failure;
 use crate::exchange::trust::Trust;
+use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 
 /// The configuration of TLS, and the certificates and requests of the last handshake.

@@ -99,12 +99,14 @@ fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
 }
 
 fn read_file(file: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(file)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is too large for a file of certificates"));
+    let too_large = || io::Error::other("it is too large for a file of certificates");
+    let file = File::open(file)?;
+    if file.metadata()?.len() > LARGEST_FILE {
+        return Err(too_large());
     }
-    Ok(content)
+    let mut content = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_FILE { Err(too_large()) } else { Ok(content) }
 }
 
 /// Adds the certificates of a file that the user has named. Warns about each that cannot be used.
@@ -169,7 +171,7 @@ fn add_folder(roots: &mut RootCertStore, folder: &Path) -> std::io::Result<usize
     for item in std::fs::read_dir(folder)? {
         let path = item?.path();
         if path.is_file()
-            && let Ok(pem) = std::fs::read(&path)
+            && let Ok(pem) = read_file(&path)
         {
             ders.extend(read(&pem).certificates.into_iter().map(|(_, der)| der));
         }

@@ -66,8 +66,22 @@ const ENTRY: [&str; 5] = ["file", "hosts", "api_url", "ca_file", "min_valid"];
 /// The largest configuration file that is read, in bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// The most hosts in one file. Every call reads them all.
+/// The largest number of hosts in one file. Every call reads all of them.
 const MOST_HOSTS: usize = 1_000;
+
+/// The syntax of the configuration file: JSON with comments and trailing commas.
+pub const JSONC: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
 
 /// Reads the file at `path`; `None` if there is none. A leading `~/` in it stands for `home`.
 ///
@@ -75,7 +89,7 @@ const MOST_HOSTS: usize = 1_000;
 /// [`Error::Config`]: the file cannot be read, others may change it, or it has a defect.
 pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
     let defect = |defect| Error::Config { path: path.to_owned(), at: None, defect };
-    let unreadable = |why: io::Error| defect(Defect::Unreadable(why.to_string()));
+    let unreadable = |why: io::Error| defect(Defect::Unreadable(why));
     let mut file = match account::open(path) {
         Ok(file) => file,
         Err(why)
@@ -177,19 +191,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn file(&self, text: &str) -> Result<File, Located> {
-        let options = ParseOptions {
-            allow_comments: true,
-            allow_trailing_commas: true,
-            allow_loose_object_property_names: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
-        let parsed = parse_to_ast(text, &CollectOptions::default(), &options)
+        let parsed = parse_to_ast(text, &CollectOptions::default(), &JSONC)
             .map_err(|error| located(error.range().start, Defect::NotJson))?;
         let root = parsed.value.ok_or_else(|| located(0, Defect::Empty))?;
         // Not dropped on purpose: the process is about to end, and dropping a tree takes time.

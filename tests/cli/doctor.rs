@@ -135,9 +135,9 @@ fn a_cache_that_cannot_be_used_is_a_failure_and_one_switched_off_a_warning() {
     transcript!(finding(&unusable, "cache"), finding(&off, "cache"), finding(&homeless, "cache"), @"
     > failure  cache         `~/.cache/astra-credential` cannot be used: Not a directory (os error 20)
     >                        hint: name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`
-    > warning  cache         it is switched off: each call costs an exchange
+    > warning  cache         it is switched off: each call does an exchange
     >                        hint: unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant
-    > failure  cache         there is none without an absolute `HOME`: each call costs an exchange
+    > failure  cache         there is none without an absolute `HOME`: each call does an exchange
     >                        hint: name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`
     ");
 }
@@ -670,7 +670,7 @@ fn a_cache_on_another_machine_is_named() {
     transcript!(finding(&nfs, "cache"), finding(&lockless, "lock"), @"
     > warning  cache         `~/.cache/astra-credential` is on NFS, where locks are slow and may not hold
     >                        hint: name a folder on a local disk with `--cache-dir DIR`
-    > warning  lock          cannot be taken (No locks available (os error 37)): calls at the same time cost an exchange each
+    > warning  lock          cannot be taken (No locks available (os error 37)): calls at the same time do an exchange each
     >                        hint: name a folder on a local disk with `--cache-dir DIR`
     ");
 }

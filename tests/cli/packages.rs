@@ -106,6 +106,11 @@ fn help_of_a_command_is_what_the_command_says_of_itself() {
         world.call("help exec-credential").run().quiet(),
         world.call("help kubernetes").run().quiet()
     );
+    // A tool after `setup`, and a verb, have their command's help.
+    for (words, command) in [("setup git", "setup"), ("docker get", "docker")] {
+        let help = world.call(&format!("help {words}")).run().quiet();
+        assert_eq!(help, world.call(&format!("help {command}")).run().quiet());
+    }
     let said = world.call("help forgot").run().failure(2);
     assert!(said.contains("close to it is `forget`"), "{said}");
     assert!(said.contains("`astra-credential --help`"), "{said}");

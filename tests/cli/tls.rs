@@ -275,6 +275,15 @@ fn a_ca_file_without_end_is_given_up() {
     let done = world.call("token --ca-file /dev/zero").run();
     assert!(done.failure(1).contains("too large"), "{done}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    // Beside certificates, a large file is not read.
+    let folder = world.path("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(world.path("ca.pem"), folder.join("ca.pem")).unwrap();
+    fs::File::create(folder.join("image")).unwrap().set_len(1 << 30).unwrap();
+    let start = Instant::now();
+    let call = world.call("token --no-cache").without("SSL_CERT_FILE");
+    call.env("SSL_CERT_DIR", &folder).run().quiet();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::account::{self, quoted};
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME};
 use crate::shown::{self, Escaped, redacted};
 
 /// The time-out of another program, and the largest output that is read, in bytes.
@@ -455,7 +455,6 @@ impl Tools<'_> {
     }
 
     fn home(&self, name: &str) -> Option<PathBuf> {
-        const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
         let home = (self.env)(HOME).filter(|value| !value.is_empty())?;
         Some(PathBuf::from(home).join(name))
     }

@@ -40,8 +40,7 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
     account::forbid_core_dump();
     let source = || PathBuf::from("/dev/stdin");
     let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
-    let given =
-        given.map_err(|why| Error::AccountUnreadable { path: source(), why: why.to_string() })?;
+    let given = given.map_err(|why| Error::AccountUnreadable { path: source(), why })?;
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
     let _lock = Lock::take(folder, context.deadline)?;
@@ -49,10 +48,10 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
     if let Ok(metadata) = fs::metadata(path) {
         // Reading a pipe could block, and a pipe or device should not be moved away.
         if !metadata.is_file() {
-            return Err(file::not_written(path, &io::Error::other("it is not a regular file")));
+            return Err(file::not_written(path, io::Error::other("it is not a regular file")));
         }
         let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
-        if !account::parse(&kept).is_ok_and(|old| identity(&old) == identity(&new)) {
+        if !account::parse(&kept).is_ok_and(|old| old.client_id() == new.client_id()) {
             let quoted = account::quoted(&path.to_string_lossy());
             let fix = format!("mv {quoted} {quoted}.old");
             return Err(Error::AccountKept { path: path.to_owned(), fix });
@@ -72,22 +71,13 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
             Ok(())
         }
     });
-    written.map_err(|why| file::not_written(path, &why))?;
+    written.map_err(|why| file::not_written(path, why))?;
     Ok(format!("wrote {}\n", Escaped(&path.to_string_lossy())))
 }
 
 fn line(verb: &str, account: &Account, place: &str, path: &Path) -> String {
     let (kind, id) = (account.kind(), Escaped(account.client_id()).to_string());
     format!("{verb} {kind} {id} {place} {}\n", Escaped(&path.to_string_lossy()))
-}
-
-/// The part of an account that stays when its secret is rotated.
-fn identity(account: &Account) -> &str {
-    match account {
-        Account::Service(account) => &account.client_id,
-        // `AstraCS:ID:SECRET`.
-        Account::Application(token) => token.expose().split(':').nth(1).unwrap_or_default(),
-    }
 }
 
 fn read_input() -> io::Result<Zeroizing<Vec<u8>>> {

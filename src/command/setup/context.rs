@@ -8,7 +8,7 @@ use super::file;
 use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{
-    self, Configuration, Environment, Flags, Folders, NamedAccount, Source, Sourced,
+    self, Configuration, Environment, Flags, Folders, HOME, NamedAccount, Source, Sourced,
 };
 use crate::shown::{self, Escaped};
 
@@ -124,7 +124,6 @@ impl Context<'_> {
 
     /// The user's home.
     pub fn home(&self) -> Result<PathBuf, Error> {
-        const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
         self.folder(HOME).ok_or_else(|| Error::Setting {
             name: HOME,
             value: (self.env)(HOME).unwrap_or_default().to_string_lossy().into_owned(),

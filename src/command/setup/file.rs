@@ -55,8 +55,8 @@ pub fn unusable(path: &Path, defect: &str) -> Error {
 }
 
 /// The error for a file that cannot be written.
-pub fn not_written(path: &Path, why: &io::Error) -> Error {
-    Error::NotWritten { path: path.to_owned(), why: why.to_string() }
+pub fn not_written(path: &Path, why: io::Error) -> Error {
+    Error::NotWritten { path: path.to_owned(), why }
 }
 
 /// Replaces a file whose content still is `before`; `None` stands for no file.
@@ -165,7 +165,7 @@ impl Lock {
                 }
                 // Another process has ended and removed the empty folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(not_written(&path, &error)),
+                Err(error) => return Err(not_written(&path, error)),
             }
             if Instant::now() >= deadline {
                 message::wipe();

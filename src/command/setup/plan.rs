@@ -169,7 +169,7 @@ impl Plan {
                 Some(to) => file::link(at, to),
                 None => Ok(()),
             });
-            linked.map_err(|why| file::not_written(at, &why))?;
+            linked.map_err(|why| file::not_written(at, why))?;
             let _ = match to {
                 Some(to) => writeln!(done, "linked {} to {}", path(at), path(to)),
                 None => writeln!(done, "removed {}", path(at)),
@@ -179,7 +179,7 @@ impl Plan {
             file::replace(at, before.as_deref(), after.as_deref()).map_err(
                 |failure| match failure {
                     Failure::Changed => Stop::Changed(at.clone()),
-                    Failure::Io(why) => file::not_written(at, &why).into(),
+                    Failure::Io(why) => file::not_written(at, why).into(),
                 },
             )?;
             let verb = if after.is_some() { "wrote" } else { "removed" };
@@ -190,7 +190,7 @@ impl Plan {
             let _ = writeln!(done, "ran {}", line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
-            file::remove(swept).map_err(|why| file::not_written(swept, &why))?;
+            file::remove(swept).map_err(|why| file::not_written(swept, why))?;
             let _ = writeln!(done, "removed {}", path(swept));
         }
         Ok(done)

@@ -166,7 +166,7 @@ impl Record {
         let folders = folders.collect();
         // The record is written last, so that a killed undo can be repeated.
         match self.done.is_empty() {
-            true => file::remove(path).map_err(|why| file::not_written(path, &why))?,
+            true => file::remove(path).map_err(|why| file::not_written(path, why))?,
             false => self.save(path)?,
         }
         Ok(folders)
@@ -196,7 +196,7 @@ impl Record {
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::from);
         let saved = text.and_then(|text| file::write(path, (text + "\n").as_bytes(), None));
-        saved.map_err(|why| file::not_written(path, &why))
+        saved.map_err(|why| file::not_written(path, why))
     }
 
     /// The places of the edits under a name.

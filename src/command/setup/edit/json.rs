@@ -9,6 +9,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::{Deserialize, Serialize};
 
 use crate::error::json_defect;
+use crate::settings::JSONC;
 
 /// The syntax that the program accepts which reads the file.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -188,18 +189,8 @@ impl Node {
             let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
             read.map_err(|error| format!("is {}", json_defect(&error)))?;
         }
-        let options = ParseOptions {
-            allow_comments: is_loose,
-            allow_trailing_commas: is_loose,
-            allow_loose_object_property_names: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
+        let options =
+            ParseOptions { allow_comments: is_loose, allow_trailing_commas: is_loose, ..JSONC };
         let parsed = parse_to_ast(text, &CollectOptions::default(), &options);
         let parsed = parsed.map_err(|error| {
             let (line, column) = (error.line_display(), error.column_display());
