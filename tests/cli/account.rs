@@ -260,3 +260,14 @@ fn a_tilde_that_stands_for_no_known_home_is_an_error() {
     }
     transcript!(somebodys, cache, authorities, homeless);
 }
+
+#[test]
+fn the_hint_for_a_missing_file_fits_what_was_named() {
+    let world = World::new();
+    std::fs::remove_file(world.account_file()).unwrap();
+    let default = world.call("token").run().failure(3);
+    assert!(default.contains("run `astra-credential setup account` and paste"), "{default}");
+    // Storing the account elsewhere would not help.
+    let named = world.call("token --service-account /none/account.json").run().failure(3);
+    assert!(named.contains("name a file that exists, or leave"), "{named}");
+}
