@@ -717,7 +717,8 @@ fn it_is_coloured_on_a_terminal_that_has_colours_and_nowhere_else() {
     needs!("script");
     let world = World::new();
     let on_a_terminal = |setting: &str| {
-        let line = format!("{setting} exec '{BINARY}' doctor");
+        let binary = world.link("astra-credential");
+        let line = format!("{setting} exec {} doctor", binary.display());
         let shown = world.call_as("script", "-qec").arg(line).arg("/dev/null").run();
         let plain = shown.stdout().replace("\x1b[32mok      \x1b[0m ", "ok       ");
         assert!(plain.contains("ok       cache ") && !plain.contains('\x1b'), "{shown}");

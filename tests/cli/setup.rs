@@ -149,7 +149,10 @@ fn a_helper_of_this_program_that_the_user_has_changed_stays() {
     assert!(undone.quiet().contains("changed since"), "{undone}");
     assert!(fs::read_to_string(&config).unwrap().contains(" -v git"), "{undone}");
     let other = at(&world, &config, "setup git --host a.example.com");
-    assert!(other.failure(1).contains(" -v git` for `credential.https://a.example.com"), "{other}");
+    assert!(
+        other.failure(1).contains("has another command of this program for `credential"),
+        "{other}"
+    );
 }
 
 /// As root, git would put a file in the place of `/dev/null`.
@@ -628,7 +631,7 @@ fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
         for when in 1..7 {
             let inject = format!("-qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
             for line in [setup, undo] {
-                let done = world.call_as("strace", &format!("{inject} {BINARY} {line}")).run();
+                let done = world.call_as("strace", &inject).arg(BINARY).args(line).run();
                 killed += usize::from(done.output.status.code().is_none());
                 // Whatever was left, it is taken back, and the next one gets through.
                 world.call(undo).run().quiet();
@@ -887,7 +890,9 @@ fn another_account_and_what_is_no_account_are_refused() {
 /// modes and what is left to be read from it included.
 fn typed(world: &World, keys: &str) -> (i32, String) {
     let rest = "code=$?; stty -a; timeout --foreground 0.3 head -n 1; exit $code";
-    let script = format!("stty echo icanon isig iexten; {BINARY} setup account; {rest}");
+    let binary = world.link("astra-credential");
+    let script =
+        format!("stty echo icanon isig iexten; {} setup account; {rest}", binary.display());
     let call = world.call_as("timeout", "30 script -qec").arg(script).arg("/dev/null");
     let mut child = call.command().stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
