@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Escaped, Malformed, json_defect};
+use crate::error::{Error, Malformed, json_defect};
 use crate::message::LONG_WAIT;
-use crate::shown;
+use crate::shown::{self, Escaped};
 use crate::token::{self, Secret};
 
 /// The content of an account file.

@@ -58,7 +58,7 @@ const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 32 * 1024;
 const PAUSE: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_millis(50);
 
 impl Cache {
-    /// The cache of the identity behind `seal`, in `dir`.
+    /// The cache of the identity of `seal`, in `dir`.
     pub fn new(dir: PathBuf, seal: Seal) -> Self {
         Self { place: Some(Place { dir, seal }), has_warned: Cell::new(false) }
     }
@@ -81,7 +81,7 @@ impl Cache {
         self.place.as_ref().map_or_else(|| Ok(Entry::default()), Place::read)
     }
 
-    /// Replaces the entry by what `rule` makes of it, and returns the rule's answer.
+    /// Applies `rule` to the entry, replaces the entry by the result, and returns the rule's answer.
     ///
     /// The rule gets the entry as it is at that moment, with `epoch: None` if it cannot be read. It
     /// returns the new entry, or `None` to leave the entry as it is, and the answer. It is called again
@@ -238,7 +238,7 @@ pub fn random() -> u64 {
 /// The new content of an entry.
 struct New {
     content: Vec<u8>,
-    /// Whether it stands for nothing but that the token was dropped.
+    /// True if the new entry only records that the token was deleted.
     drops: bool,
 }
 

@@ -10,8 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::shown::Escaped;
-use crate::shown::{self, NOT_SHOWN};
+use crate::shown::{self, Escaped, NOT_SHOWN};
 
 /// The errors that end a call.
 #[derive(Debug)]

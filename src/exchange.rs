@@ -1,8 +1,8 @@
 //! Posts the service account to `/v2/authenticateServiceAccount` and reads the token from the answer.
 //! This module and those below it are the only code that uses the network.
 //!
-//! The secret goes to the API base alone: `https` only, the certificate verified, no redirect
-//! followed, ever. The whole exchange has one deadline, and bodies are read up to 1 MiB.
+//! The secret is sent only to the API base: over `https`, after the certificate has been verified.
+//! Redirects are never followed. The whole exchange has one deadline, and bodies are read up to 1 MiB.
 
 mod certificate;
 mod connection;
@@ -25,13 +25,14 @@ use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 use crate::account::ServiceAccount;
-use crate::error::{Escaped, ExchangeError, ExchangeErrorKind};
+use crate::error::{ExchangeError, ExchangeErrorKind};
 use crate::exchange::connection::{Dialer, NoResolver};
 use crate::exchange::failure::Failure;
 use crate::exchange::tls::Tls;
 use crate::exchange::trust::Trust;
 use crate::proxy::Proxy;
 use crate::seal;
+use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
 
@@ -69,7 +70,7 @@ const ATTEMPTS: u32 = 3;
 /// Pause before the second attempt; doubled before the third, each with jitter.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A longer `Retry-After` is not waited for: the failure is cached instead.
+/// The longest `Retry-After` that an exchange waits for. With a longer one, the failure is cached.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The largest number of messages that are read from one failure.
@@ -87,7 +88,7 @@ struct Request<'a> {
     client_secret: &'a str,
 }
 
-/// The answer; `token` is documented and not marked as required.
+/// The answer. `token` is documented, but not marked as required.
 #[derive(Deserialize)]
 struct Answer {
     token: Secret,
@@ -278,7 +279,7 @@ impl Exchange<'_> {
 /// # Errors
 /// The system's reason.
 pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
-    // A lookup needs some port.
+    // A lookup requires a port; any will do.
     let found = connection::addresses(host, 443, deadline).map_err(|failure| failure.detail)?;
     let mut addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
     addresses.dedup();

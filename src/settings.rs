@@ -60,7 +60,7 @@ pub struct Configuration<'a> {
     flags: &'a Flags,
     env: &'a Environment<'a>,
     folders: Folders,
-    /// The files that were read; the first counts most.
+    /// The files that were read; the first takes precedence.
     files: Vec<File>,
     /// True if a file exists.
     exists: &'a dyn Fn(&Path) -> bool,
@@ -90,7 +90,7 @@ pub enum ChosenAccount {
 /// The settings of one account.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The account, and what chose it.
+    /// The account, with the source of the choice.
     pub account: Sourced<ChosenAccount>,
     /// The account file; `None` without a home.
     pub service_account: Sourced<Option<PathBuf>>,
@@ -135,7 +135,7 @@ const ALLOW_EXPOSED: &str = "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE";
 /// The folders of certificate authorities to trust, if no file is named.
 const CA_FOLDER: &str = "SSL_CERT_DIR";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Names the home directory.
+/// The variable with the home directory.
 pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 static ACCOUNT: Setting =
@@ -284,7 +284,7 @@ fn switch(env: &Environment<'_>, name: &'static str) -> Result<Sourced<bool>, Er
 }
 
 /// Reads the configuration files: the one that `--config` or `ASTRA_CREDENTIAL_CONFIG` names, or else
-/// the user's and the machine's as far as they exist. The first counts most.
+/// the user's and the machine's, if they exist. The first takes precedence.
 ///
 /// # Errors
 /// [`Error::Config`]: a file cannot be read, is not to be trusted, or has a defect.
@@ -309,7 +309,7 @@ fn usual_files(env: &Environment<'_>, folders: &Folders) -> impl Iterator<Item =
     user.into_iter().chain(machine_file(env))
 }
 
-/// Checks what is to be written into the configuration file at `path`.
+/// Checks a new content for the configuration file at `path`.
 ///
 /// # Errors
 /// [`Error::Config`]: the content has a defect.

@@ -56,8 +56,8 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Replaces the entry by `content`; `false` if another process has claimed the entry since. Where
-    /// there is no room for `content`, an empty file replaces the entry if that `drops` the token: it
+    /// Replaces the entry by `content`. Returns `false` if another process has claimed the entry since. If
+    /// `content` cannot be written and the new entry `drops` the token, an empty file replaces the entry: it
     /// opens under no seal.
     ///
     /// The file is not synced to disk: an entry that a power cut damages does not open under the seal, and
@@ -89,7 +89,7 @@ impl Claim {
         }
     }
 
-    /// Moves a folder that stands in the entry's place onto an empty folder. A rename onto a folder
+    /// Moves a folder at the entry's place onto an empty folder. A rename onto a folder
     /// fails if the source is a file, so an entry that has been written there since stays.
     fn move_folder_away(&self) {
         let aside = self.path.with_extension("folder.tmp");

@@ -114,8 +114,8 @@ impl Entry {
     }
 
     /// The entry in place of a file that does not open under the seal. The first bytes of the file
-    /// are its epoch, because `forget --all` overwrites entries to which it has no key. A shorter file
-    /// is one for which there was no room.
+    /// are its epoch, because `forget --all` overwrites entries to which it has no key. An empty file
+    /// is the entry of a full disk.
     pub fn foreign(content: &[u8]) -> Self {
         const SHORT: u64 = FIRST_EPOCH.wrapping_add(1);
         let epoch = content.first_chunk().map_or(SHORT, |bytes| u64::from_le_bytes(*bytes));

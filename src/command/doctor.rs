@@ -1,7 +1,7 @@
 //! `doctor`: checks everything that can be wrong, prints a line for each check, and a hint for each failure.
 //!
-//! It is to be run in the environment in which a tool fails. It sends no secret, except in the exchange
-//! that `--online` asks for. All of the network ends within `--timeout`, each look within five seconds.
+//! Run it in the environment in which a tool fails. It sends no secret, except in the exchange of
+//! `--online`. All checks of the network together end within `--timeout`, each within five seconds.
 
 mod finding;
 mod tools;
@@ -42,26 +42,26 @@ pub struct Subject {
     cache: Cache,
 }
 
-/// The time for all looks at the network together. The looks to come share what is left of it, so that
-/// one server that stays silent does not take the others' time.
+/// The time for all checks of the network together. The remaining checks share the rest of it, so that a
+/// server that does not answer does not use up the time of the others.
 struct Budget {
     deadline: Instant,
-    /// The number of looks to come.
-    looks: u32,
+    /// The number of remaining checks.
+    checks: u32,
 }
 
 impl Budget {
-    /// The time for the next look.
+    /// The time for the next check.
     fn next(&mut self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let share = left / self.looks.max(1);
-        self.looks = self.looks.saturating_sub(1);
+        let share = left / self.checks.max(1);
+        self.checks = self.checks.saturating_sub(1);
         share
     }
 }
 
 /// The time-out of one check of the network.
-const LONGEST_LOOK: Duration = Duration::from_secs(5);
+const LONGEST_CHECK: Duration = Duration::from_secs(5);
 
 /// Seconds by which the clocks may differ. A `Date` has whole seconds, and takes time to arrive.
 const CLOCK_TOLERANCE: i64 = 30;
@@ -100,7 +100,7 @@ pub fn run(
         let accounts = settings.into_iter().map(subject).collect::<Vec<_>>();
         let tools = Tools { configuration, env, paths, binary };
         let context = Context { configuration, accounts };
-        // First, so that the cache is shown as the exchanges leave it.
+        // The network comes first, so that the cache is shown as it is after the exchanges.
         let network = context.network(is_online);
         let mut findings = context.configuration();
         findings.extend(context.accounts.iter().flat_map(Subject::account_file));
@@ -169,12 +169,12 @@ impl Context<'_> {
         if *settings.no_cache {
             return vec![Finding::warning(
                 CHECK,
-                "it is switched off: each call costs an exchange",
+                "it is switched off: each call does an exchange",
                 "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant",
             )];
         }
         let Some(dir) = settings.cache_dir.as_deref() else {
-            let detail = "there is none without an absolute `HOME`: each call costs an exchange";
+            let detail = "there is none without an absolute `HOME`: each call does an exchange";
             return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
         };
         let shown = shown::path(dir);
@@ -206,10 +206,10 @@ impl Context<'_> {
             Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
         }));
         findings.push(match tried.lock {
-            Ok(()) => Finding::ok("lock", "can be taken and is given back"),
+            Ok(()) => Finding::ok("lock", "can be taken and released"),
             Err(error) => Finding::warning(
                 "lock",
-                format!("cannot be taken ({error}): calls at the same time cost an exchange each"),
+                format!("cannot be taken ({error}): calls at the same time do an exchange each"),
                 "name a folder on a local disk with `--cache-dir DIR`",
             ),
         });
@@ -233,7 +233,7 @@ impl Context<'_> {
         let exchanges = if is_online { self.accounts.len() } else { 0 };
         let mut budget = Budget {
             deadline: Instant::now() + timeout.unwrap_or_default(),
-            looks: u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX),
+            checks: u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX),
         };
         let mut findings = Vec::new();
         for route in routes {
@@ -250,7 +250,7 @@ impl Context<'_> {
 impl Subject {
     fn network(&self, time: Duration) -> Vec<Finding> {
         let Settings { api, proxy, ca_file, ca_folders, .. } = &self.settings;
-        let deadline = Instant::now() + LONGEST_LOOK.min(time);
+        let deadline = Instant::now() + LONGEST_CHECK.min(time);
         let exchange = Exchange {
             api: &api.base,
             ca_file: ca_file.as_deref(),
@@ -319,7 +319,7 @@ impl Subject {
                         Finding::warning(
                             "clock",
                             format!("this machine's is {by} {way} the server's"),
-                            "set this machine's clock; tokens do not mind, certificates do",
+                            "set this machine's clock: certificates are checked against it",
                         )
                     }
                 });
@@ -440,7 +440,7 @@ impl Subject {
             (Ok(Account::Application(_)), _) => {
                 return ok("not needed: an application token is served as it is");
             }
-            (Ok(_), None) => return ok("not tried: `--online` tries, and costs one"),
+            (Ok(_), None) => return ok("not tried: `--online` does an exchange"),
             (Ok(_), Some(time)) => time,
         };
         let timeout = Sourced::new(time, self.settings.timeout.source.clone());
@@ -448,7 +448,7 @@ impl Subject {
         match service::serve(&anew, None, None) {
             Ok(credential) => {
                 let until = credential.expires.map(|instant| format!(" until {instant}"));
-                ok(&format!("brought a token that serves{}", until.unwrap_or_default()))
+                ok(&format!("brought a token that is valid{}", until.unwrap_or_default()))
             }
             Err(error) => Finding::failure(CHECK, format!("{prefix}{error}"), error.hint()),
         }

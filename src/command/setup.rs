@@ -4,7 +4,7 @@
 //! errors are found before the first change. Then the plan is shown or carried out. The [`Record`] stores the
 //! edits that were done: without it, a value that setup wrote looks the same as one that was there before.
 //!
-//! Imports, bottom up: `file` ← `plan` ← `edit` ← {`record`, `context` ← one file for each tool} ← here.
+//! Imports, bottom up: `file` ← `plan` ← `edit` ← `record`, `context` ← one file for each tool ← this file.
 
 mod account;
 pub mod bazel;
@@ -241,7 +241,7 @@ impl Job<'_> {
                 new.renew(self.name, edit, &mut plan)?;
             }
             new.tidy(&mut plan)?;
-            // What setup writes must not end every later call.
+            // A defect in the configuration file would end every later call, so the new content is checked.
             if let Some(config) = plan.changed(self.config) {
                 settings::check_file(config, self.config, self.env)?;
             }

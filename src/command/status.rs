@@ -263,9 +263,9 @@ impl Report {
         };
         let (names, tokens) = (width(|line| &line.name), width(|line| &line.token));
         let mut text = String::new();
-        for Line { verdict, name, token, hosts } in &lines {
-            let verdict = colour.paint(verdict, &format!("{:8}", verdict.word()));
-            let line = format!("{verdict} {name:names$}  {token:tokens$}  {hosts}");
+        for Line { state, name, token, hosts } in &lines {
+            let state = colour.paint(state, &format!("{:8}", state.word()));
+            let line = format!("{state} {name:names$}  {token:tokens$}  {hosts}");
             let _ = writeln!(text, "{}", line.trim_end());
         }
         text.push('\n');
@@ -311,7 +311,7 @@ impl Report {
 
 /// An account's line in the table.
 struct Line {
-    verdict: State,
+    state: State,
     name: String,
     token: String,
     hosts: String,
@@ -329,7 +329,7 @@ impl AccountReport {
     }
 
     fn line(&self) -> Line {
-        let verdict = match &self.account {
+        let state = match &self.account {
             _ if self.problem().is_some() => State::Failure,
             _ if self.is_valid() => State::Ok,
             _ => State::Warning,
@@ -341,14 +341,14 @@ impl AccountReport {
         };
         let hosts = self.listed.iter().filter(|listed| listed.name == "hosts");
         let hosts: Vec<_> = hosts.map(|host| host.value.as_str()).collect();
-        Line { verdict, name: self.name(), token, hosts: hosts.join(", ") }
+        Line { state, name: self.name(), token, hosts: hosts.join(", ") }
     }
 
     /// The rows about the account and its token.
     fn rows(&self, now: Timestamp, colour: Colour) -> Vec<(String, String)> {
         let mut rows = Vec::new();
         let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
-        let verdict = self.line().verdict;
+        let state = self.line().state;
         match &self.account {
             Ok(account) => {
                 let (kind, id) = (account.kind(), account.client_id());
@@ -357,7 +357,7 @@ impl AccountReport {
             Err(error) => {
                 row(
                     "account",
-                    format!("{}: {}", self.name(), colour.paint(&verdict, &error.to_string())),
+                    format!("{}: {}", self.name(), colour.paint(&state, &error.to_string())),
                 );
                 row("", format!("hint: {}", error.hint()));
             }
@@ -366,7 +366,7 @@ impl AccountReport {
             row(
                 "token",
                 colour.paint(
-                    &verdict,
+                    &state,
                     &token_line(self.state, self.life, |instant| when(instant, now)),
                 ),
             );

@@ -27,7 +27,7 @@ const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ORGANISATION: &[u8] = &[0x55, 4, 10];
 
 impl<'a> Certificate<'a> {
-    /// Reads the DER of a certificate; `None` if that is not what it is.
+    /// Reads a certificate in DER; `None` for any other content.
     pub fn read(der: &'a [u8]) -> Option<Self> {
         let (whole, _) = expect(SEQUENCE, der)?;
         let (fields, _) = expect(SEQUENCE, whole)?;
@@ -97,8 +97,8 @@ pub fn first_element(der: &[u8]) -> Option<&[u8]> {
     der.get(..der.len() - rest.len())
 }
 
-/// True if the purposes behind a `TRUSTED CERTIFICATE` allow the authentication of servers, by OpenSSL's
-/// rules: those that are refused count first, and those that are trusted exclude the others.
+/// True if the purposes in a `TRUSTED CERTIFICATE` allow the authentication of servers. OpenSSL's rules:
+/// rejected purposes take precedence, and a list of trusted purposes excludes all others.
 pub fn is_for_servers(purposes: &[u8]) -> bool {
     // `serverAuth` and `anyExtendedKeyUsage`.
     const OURS: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 1], &[0x55, 0x1d, 0x25, 0]];
@@ -125,7 +125,7 @@ pub fn is_for_servers(purposes: &[u8]) -> bool {
     is_trusted
 }
 
-/// The tag and the content of the first element, and what follows it.
+/// The tag and the content of the first element, and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (short, rest) = rest.split_first()?;

@@ -26,14 +26,14 @@ use crate::proxy::{Protocol, Proxy};
 /// Time for a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pause before the next address is tried beside the last one (RFC 8305, section 5).
+/// The pause before the next address is tried in parallel (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// ureq clears the default of 128 KiB at each connection. A header of more than the 64 KiB that it
-/// accepts has to fit in to be reported as too long.
+/// The size of ureq's input buffer. ureq clears the default of 128 KiB at each connection. The buffer must
+/// be larger than the longest accepted header, 64 KiB, so that a longer one is reported as too long.
 const INPUT_BUFFER: usize = 80 * 1024;
 
-/// The largest request is an account.
+/// The size of ureq's output buffer. The largest request is an account.
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
 /// Makes connections for ureq.
@@ -75,7 +75,7 @@ impl Connector for Dialer {
         let host = details.uri.host().unwrap_or_default();
         let port = details.uri.port_u16().unwrap_or(443);
         let stream = self.open(host, port).map_err(|failure| {
-            // The end of the call's own time is not a fault of the connection.
+            // The call's own deadline has passed, which is not an error of the connection.
             if failure.may_pass && self.deadline <= Instant::now() {
                 ureq::Error::Timeout(ureq::Timeout::Global)
             } else {
@@ -141,7 +141,7 @@ impl Dialer {
     }
 }
 
-/// A failure of TLS with the proxy itself, which is not one of the API base's.
+/// Marks a failure of TLS with the proxy, and not with the API base.
 fn of_proxy(failure: Failure) -> Failure {
     let Failure { kind, detail, may_pass } = failure;
     let detail = match kind {
@@ -154,7 +154,7 @@ fn of_proxy(failure: Failure) -> Failure {
     Failure { kind: ExchangeErrorKind::Unreachable, detail, may_pass }
 }
 
-/// TLS over the way to the API base, as ureq reads and writes it.
+/// TLS with the API base, in the form that ureq uses.
 pub struct Connection {
     stream: StreamOwned<ClientConnection, Way>,
     buffers: LazyBuffers,
@@ -206,7 +206,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A socket whose reads and writes end at one instant, however many there are.
+/// A socket with one deadline for all reads and writes together.
 #[derive(Debug)]
 pub struct Line {
     socket: TcpStream,

@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use crate::error::{Escaped, ExchangeErrorKind};
+use crate::error::ExchangeErrorKind;
 use crate::exchange::failure::Failure;
 use crate::proxy::{Login, Protocol, Proxy};
+use crate::shown::Escaped;
 
 /// The host that the proxy is to connect to.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ pub enum Target<'a> {
     Address(IpAddr, u16),
 }
 
-/// Bytes of a proxy's answer to CONNECT that are read.
+/// The largest answer of a proxy to CONNECT that is read, in bytes.
 const LARGEST_HEAD: usize = 16 * 1024;
 
 /// Asks `proxy` for a connection to `target`. When this returns, all bytes go to and come from the target.
@@ -229,7 +230,7 @@ fn socks5(
         3..=6 => return Err(Failure::unreachable("the proxy cannot reach it")),
         _ => return Err(refusal("the proxy refuses to connect to it")),
     }
-    // The address from which the proxy connects, of no use here.
+    // The address from which the proxy connects, which is not used.
     let length = match kind {
         1 => 4,
         4 => 16,

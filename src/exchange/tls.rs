@@ -14,10 +14,11 @@ use rustls::{
     Error, InvalidMessage, PeerIncompatible, SignatureScheme, StreamOwned,
 };
 
-use crate::error::{Escaped, ExchangeErrorKind as Kind};
+use crate::error::ExchangeErrorKind as Kind;
 use crate::exchange::certificate::{Certificate, rsa_bits};
 use crate::exchange::failure::Failure;
 use crate::exchange::trust::Trust;
+use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 
 /// The configuration of TLS, and the certificates and requests of the last handshake.
@@ -42,7 +43,7 @@ struct CertificateRequest(AtomicBool);
 /// The smallest RSA key that is accepted.
 const SMALLEST_RSA: usize = 2048;
 
-/// Names of a certificate that are shown.
+/// The largest number of names of a certificate that are shown.
 const MOST_NAMES: usize = 4;
 
 impl Tls {
@@ -206,7 +207,8 @@ impl Tls {
             C::UnhandledCriticalExtension => {
                 lasting(Kind::UnfitCertificate, "it has a critical extension that is not supported")
             }
-            // The type of these errors is webpki's, which is not a dependency: their text is their name.
+            // These errors have a type of webpki, which is not a dependency, so they are recognised by
+            // their text.
             C::Other(other) => lasting(
                 Kind::UnfitCertificate,
                 match other.to_string().as_str() {

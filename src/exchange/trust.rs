@@ -24,10 +24,10 @@ use rustls::pki_types::CertificateDer;
 use crate::exchange::certificate::{first_element, is_for_servers};
 use crate::shown;
 
-/// The largest file of certificates; those of systems have half a MiB.
+/// The largest file of certificates that is read, in bytes. Systems' own files have half a MiB.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// More defects of one file are counted and not listed.
+/// The largest number of defects of one file that are listed. The others are only counted.
 const MOST_DEFECTS: usize = 4;
 
 /// The trusted authorities.
@@ -48,7 +48,7 @@ struct Found {
     certificates: Vec<(usize, Vec<u8>)>,
     /// The line at which each block begins that cannot be read.
     unreadable: Vec<usize>,
-    /// The line at which each `TRUSTED CERTIFICATE` begins that its purposes keep from servers.
+    /// The line of each `TRUSTED CERTIFICATE` whose purposes exclude servers.
     refused: Vec<usize>,
 }
 
@@ -164,8 +164,8 @@ fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String,
     Ok(folders.iter().map(|folder| shown::path(folder)).collect::<Vec<_>>().join(", "))
 }
 
-/// Adds the certificates in the files of a folder; gives how many there were. Files of other kinds are
-/// usual there.
+/// Adds the certificates in the files of a folder, and returns their number. Other files are ignored, since
+/// such folders usually have some.
 fn add_folder(roots: &mut RootCertStore, folder: &Path) -> std::io::Result<usize> {
     let mut ders = Vec::new();
     for item in std::fs::read_dir(folder)? {

@@ -194,7 +194,9 @@ impl Fields {
     fn into_request(self) -> Result<Request, String> {
         let host = match (self.protocol, self.host, self.url) {
             (None, None, Some(url)) => Host::of_url(&url, &["https"]).ok(),
-            (_, _, Some(_)) => return Err("`url` stands beside `protocol` or `host`".to_owned()),
+            (_, _, Some(_)) => {
+                return Err("`url` is given together with `protocol` or `host`".to_owned());
+            }
             (None, _, None) => return Err("`protocol` is missing".to_owned()),
             (Some(protocol), host, None) => match (protocol.as_str(), host) {
                 ("", _) => return Err("`protocol` is empty".to_owned()),
@@ -443,7 +445,7 @@ mod tests {
         [git: a line holds a carriage return or a NUL]
         [git: a line has no `=`]
         [git: a line is not UTF-8]
-        [git: `url` stands beside `protocol` or `host`]
+        [git: `url` is given together with `protocol` or `host`]
         ");
     }
 

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Host;
-use crate::error::{Error, Escaped};
+use crate::error::Error;
+use crate::shown::Escaped;
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
@@ -120,7 +121,7 @@ fn read(
     };
     if let Some(stated) = stated.filter(|stated| *stated != asked) {
         return Err(format!(
-            "the client asks for `{asked}`, and `--api-version` says `{stated}`; leave it out, or write \
+            "the client asks for `{asked}`, and `--api-version` is `{stated}`; leave it out, or write \
              the same into the kubeconfig"
         ));
     }
@@ -174,8 +175,8 @@ mod tests {
         });
         assert!(table[0][0].contains("a.b.c") && table[1][1].contains("a.b.c"));
         insta::assert_snapshot!([table[0][1].as_str(), &table[1][0]].join("\n"), @"
-        kubernetes: the client asks for `client.authentication.k8s.io/v1beta1`, and `--api-version` says `client.authentication.k8s.io/v1`; leave it out, or write the same into the kubeconfig
-        kubernetes: the client asks for `client.authentication.k8s.io/v1`, and `--api-version` says `client.authentication.k8s.io/v1beta1`; leave it out, or write the same into the kubeconfig
+        kubernetes: the client asks for `client.authentication.k8s.io/v1beta1`, and `--api-version` is `client.authentication.k8s.io/v1`; leave it out, or write the same into the kubeconfig
+        kubernetes: the client asks for `client.authentication.k8s.io/v1`, and `--api-version` is `client.authentication.k8s.io/v1beta1`; leave it out, or write the same into the kubeconfig
         ");
     }
 

@@ -10,7 +10,7 @@ pub const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_
 pub const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// The proxy for `https` to `host` with the variable that decided; the proxy is `None` if
-/// `NO_PROXY` exempts the host. `text` looks a variable up.
+/// `NO_PROXY` exempts the host. `text` looks up a variable.
 pub fn proxy_for(
     host: &Host,
     text: impl Fn(&str) -> Option<String>,

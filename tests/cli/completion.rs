@@ -204,7 +204,7 @@ fn accounts_are_offered() {
     each_offers(
         &world,
         "astra-credential token --account ",
-        &["default", "prod", "stored", "test"],
+        &["default", "prod", "test", "stored"],
     );
     // A defect costs the candidates, and no error disturbs the line.
     world.write(".config/astra-credential/config.json", "{");

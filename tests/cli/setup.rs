@@ -137,7 +137,10 @@ fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
     assert!(undone.quiet().contains("changed since"), "{undone}");
     assert!(fs::read_to_string(&config).unwrap().contains(" -v git"), "{undone}");
     let other = at("setup git --host a.example.com");
-    assert!(other.failure(1).contains(" -v git` for `credential.https://a.example.com"), "{other}");
+    assert!(
+        other.failure(1).contains("another command of this program for `credential.https://a."),
+        "{other}"
+    );
     // As root, git would put a file in the place of `/dev/null`.
     let null = world.call("setup git --host b.example.com --dry-run");
     let null = null.env("GIT_CONFIG_GLOBAL", "/dev/null").run();
@@ -877,6 +880,35 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
             assert!(told.contains(&format!("`{variable}`")), "{told}");
             assert!(!told.contains("clientSecret"), "{told}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
+        }
+    }
+}
+
+/// What is in the way may be the account itself.
+#[test]
+fn setup_does_not_show_an_account_that_stands_in_a_tools_configuration() {
+    let world = World::new();
+    for (spelling, value) in crate::spellings::spellings() {
+        let word = value.replace(['\\', '"', '\n', '\r', '\'', '#', ' ', '\t'], "");
+        let value = serde_json::to_string(&value).unwrap();
+        world.write(
+            ".gitconfig",
+            format!(
+                "[credential \"https://h.example.com\"]\n\thelper = \"{BINARY} git --account {word}\"\n"
+            ),
+        );
+        world.write(".bazelrc", format!("common --credential_helper=h.example.com={word}\n"));
+        fs::create_dir_all(world.path(".docker")).unwrap();
+        world.write(
+            ".docker/config.json",
+            format!(r#"{{"credHelpers":{{"h.example.com":{value}}}}}"#),
+        );
+        for tool in ["git", "bazel", "docker"] {
+            let done = world.call(&format!("setup {tool} --host h.example.com")).run();
+            assert_ne!(done.code(), 0, "{tool}: {done}");
+            let piece = &word.as_bytes()[word.len() / 2..][..8];
+            let piece = String::from_utf8_lossy(piece);
+            assert!(!done.stderr().contains(&*piece), "{spelling} in {tool}: {done}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The checks of the tools. For each host that a tool is configured for: does the tool find this binary,
 //! which account answers, and can that account be used?
 //!
-//! kubectl and git print their configuration. That of the other tools is searched as text. A file that
+//! kubectl and git print their configuration. The files of the other tools are searched as text. A file that
 //! cannot be read is skipped.
 
 use std::fs;
@@ -276,7 +276,7 @@ impl Tools<'_> {
         for file in &files {
             let Some(text) = text(file) else { continue };
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-            // Other programs read a kubeconfig too, on machines without kubectl.
+            // Without kubectl on this machine, other programs may use the kubeconfig.
             let commands = kubectl
                 .as_deref()
                 .and_then(|kubectl| commands_by_kubectl(kubectl, &file))
@@ -486,7 +486,8 @@ fn commands_by_kubectl(kubectl: &Path, file: &Path) -> Option<Vec<(String, Vec<S
     Some(users.iter().filter_map(of_user).collect())
 }
 
-/// The same, searched for in the text of a kubeconfig. kubectl writes a command after its arguments.
+/// Searches the text of a kubeconfig for the same, for machines without kubectl. kubectl writes a command
+/// after its arguments.
 fn commands_in(config: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let mut words = Vec::new();

@@ -7,6 +7,7 @@ use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
 use crate::error::Error;
+use crate::shown;
 
 const FLAG: &str = "--credential_helper";
 
@@ -31,7 +32,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
             }),
             Ok(Some(other)) if other == helper => {}
             Ok(Some(other)) => {
-                let problem = format!("names `{other}` for `{name}`");
+                let problem = format!("names {} for `{name}`", shown::command(&other));
                 return Err(Error::Taken { path: rc, problem });
             }
             Err(defect) => return Err(file::unusable(&rc, defect)),

@@ -14,9 +14,9 @@ use crate::shown::{self, Escaped};
 
 /// The environment of the process.
 pub struct World<'a> {
-    /// Looks a variable up.
+    /// Looks up a variable.
     pub env: &'a Environment<'a>,
-    /// Looks a list of paths up.
+    /// Looks up a variable that lists paths.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub program: PathBuf,
@@ -26,9 +26,9 @@ pub struct World<'a> {
 
 /// The inputs of a tool's edits.
 pub struct Context<'a> {
-    /// Looks a variable up.
+    /// Looks up a variable.
     pub env: &'a Environment<'a>,
-    /// Looks a list of paths up.
+    /// Looks up a variable that lists paths.
     pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file, as `PATH` finds it.
     pub program: PathBuf,

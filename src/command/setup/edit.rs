@@ -14,7 +14,7 @@ use self::user::{Found, User};
 use super::file;
 use super::plan::Plan;
 use crate::error::Error;
-use crate::shown::Escaped;
+use crate::shown::{Escaped, NOT_SHOWN, quoted};
 
 /// One change that setup makes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -173,12 +173,10 @@ impl Edit {
                     Added::New { made_from } => made_from,
                     Added::Same => return Ok(Applied::Same),
                     Added::Other(other) => {
-                        let (other, name) =
-                            (Escaped(&other), item.key.as_deref().unwrap_or_default());
-                        return Ok(Applied::Taken(format!(
-                            "names {other} for `{}`",
-                            Escaped(name)
-                        )));
+                        let other = serde_json::from_str::<String>(&other).ok();
+                        let other = other.map_or(NOT_SHOWN.to_owned(), |other| quoted(&other));
+                        let name = Escaped(item.key.as_deref().unwrap_or_default());
+                        return Ok(Applied::Taken(format!("names {other} for `{name}`")));
                     }
                 };
                 *plan.file(file)? = Some(text.into_bytes());

@@ -30,8 +30,9 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         if found.contains(&helper) {
             continue;
         }
-        if let Some(other) = found.iter().find(|found| runs_us(found)) {
-            let problem = format!("has `{other}` for `{key}`");
+        if found.iter().any(|found| runs_us(found)) {
+            // Not shown: an account may have been written in place of its path.
+            let problem = format!("has another command of this program for `{key}`");
             return Err(Error::Taken { path: file, problem });
         }
         // The empty helper removes the helpers before it: git would call them first, and `store` would

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::json_defect;
 use crate::settings::JSONC;
 
-/// The syntax that the program accepts which reads the file.
+/// The syntax of the file, as the program that uses the file reads it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Syntax {
@@ -37,12 +37,12 @@ pub struct Item {
 pub enum Added {
     /// It was added, with the objects around it from this depth on. 0 is the document.
     New {
-        /// The depth of the first of them; past the path's length if there was nothing to add.
+        /// The depth of the first of them; larger than the path's length if none was added.
         made_from: usize,
     },
     /// It was there already.
     Same,
-    /// Its key has another value, as it stands in the text.
+    /// Its key has another value, in the spelling of the text.
     Other(String),
 }
 
