@@ -73,7 +73,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     let unreadable = |why: io::Error| match why.kind() {
         _ if !shown::is_path(path) => Error::AccountInline,
         io::ErrorKind::NotFound => {
-            let fix = "astra-credential setup account".to_owned();
+            let fix = Some("astra-credential setup account".to_owned());
             Error::AccountMissing { path: path.to_owned(), fix }
         }
         _ => Error::AccountUnreadable { path: path.to_owned(), why },

@@ -71,8 +71,8 @@ pub enum Error {
     AccountMissing {
         /// The account file.
         path: PathBuf,
-        /// The command that stores one there.
-        fix: String,
+        /// The command that stores one there; `None` if the file was named, not the account.
+        fix: Option<String>,
     },
     /// The account file cannot be read.
     AccountUnreadable {
@@ -734,10 +734,15 @@ impl Error {
                  `/dev/stdin` and pipe it in"
                     .to_owned()
             }
-            Self::AccountMissing { fix, .. } => format!(
+            Self::AccountMissing { fix: Some(fix), .. } => format!(
                 "run `{fix}` and paste the service account copied from Astra's dashboard, or name \
                  another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
             ),
+            Self::AccountMissing { fix: None, .. } => {
+                "name a file that exists, or leave `--service-account` and `ASTRA_SERVICE_ACCOUNT` \
+                 out and run `astra-credential setup account`"
+                    .to_owned()
+            }
             Self::AccountUnreadable { .. } => {
                 "make it a file that this user can read, or name another with `--service-account \
                  FILE` or `ASTRA_SERVICE_ACCOUNT`"
@@ -1101,8 +1106,9 @@ mod tests {
             Error::AccountInline,
             Error::AccountMissing {
                 path: path(),
-                fix: "astra-credential setup account --account prod".to_owned(),
+                fix: Some("astra-credential setup account --account prod".to_owned()),
             },
+            Error::AccountMissing { path: path(), fix: None },
             Error::AccountUnreadable { path: path(), why: io::Error::other("permission denied") },
             Error::AccountExposed {
                 path: path(),
@@ -1311,6 +1317,9 @@ mod tests {
           exit code 3
         no account file: `/account.json` does not exist
           hint: run `astra-credential setup account --account prod` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+          exit code 3
+        no account file: `/account.json` does not exist
+          hint: name a file that exists, or leave `--service-account` and `ASTRA_SERVICE_ACCOUNT` out and run `astra-credential setup account`
           exit code 3
         cannot read the account file `/account.json`: permission denied
           hint: make it a file that this user can read, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`

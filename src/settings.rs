@@ -728,15 +728,13 @@ fn further_hosts(flags: &[OsString], env: &Environment<'_>) -> Result<Sourced<Ve
 }
 
 impl Settings {
-    /// Adds `--account NAME` to the command in the hint of a missing account file.
+    /// Puts the command for this account into the hint of a missing account file.
     pub fn of_account(&self, error: Error) -> Error {
-        match (error, &self.account.value) {
-            (Error::AccountMissing { path, fix }, ChosenAccount::Named(name))
-                if name != DEFAULT_ACCOUNT =>
-            {
-                Error::AccountMissing { path, fix: format!("{fix} --account {name}") }
+        match error {
+            Error::AccountMissing { path, fix: _ } => {
+                Error::AccountMissing { path, fix: self.store_command() }
             }
-            (error, _) => error,
+            error => error,
         }
     }
 

@@ -24,7 +24,7 @@ pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Er
     }
     if !file.exists() {
         // The usual hint names this very command, so another one is given.
-        return Err(Error::AccountMissing { path: file.to_owned(), fix: fix.to_owned() });
+        return Err(Error::AccountMissing { path: file.to_owned(), fix: Some(fix.to_owned()) });
     }
     let account = account::read(file, context.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
