@@ -21,7 +21,13 @@ fn an_application_token_is_served_with_no_network_no_cache_and_no_expiry() {
     assert_eq!(world.astra.connections(), 0);
     assert!(!world.cache_dir().exists());
     let [token, kubernetes, ..] = &parts[..] else { unreachable!() };
-    transcript!(token, kubernetes);
+    transcript!(token, kubernetes, @r#"
+    $ astra-credential token
+    > AstraCS:i:0f0f
+
+    $ astra-credential kubernetes
+    > {"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"AstraCS:i:0f0f"}}
+    "#);
 }
 
 fn with_content<'a>(world: &'a World, content: &str) -> Done<'a> {
@@ -123,7 +129,17 @@ fn a_field_with_blanks_at_its_ends_is_told_of_when_the_account_is_rejected() {
     world.write_account(&account.replace("secret000000", "secret111111"));
     let rotated = world.call("token").run();
     assert!(rotated.failure(4).contains("`astra-credential setup account`"), "{rotated}");
-    transcript!(rejected, rotated);
+    transcript!(rejected, rotated, @"
+    $ astra-credential token
+    ! astra-credential: `https://localhost:<port>` rejected the service account (401): invalid service account credentials
+    ! hint: take the blanks or line ends off the ends of `clientSecret` in `~/.config/astra-credential/service-account.json`, unless they belong to it
+    [exit status: 4]
+
+    $ astra-credential token
+    ! astra-credential: `https://localhost:<port>` rejected the service account (401): invalid service account credentials
+    ! hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/service-account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+    [exit status: 4]
+    ");
 }
 
 #[test]
@@ -158,7 +174,12 @@ fn another_users_file_is_refused_and_roots_own_volume_is_not() {
     chown(world.account_file(), Some(12345), None).unwrap();
     let strangers = world.call("token").run();
     strangers.failure(3);
-    transcript!(strangers);
+    transcript!(strangers, @"
+    $ astra-credential token
+    ! astra-credential: the account file `~/.config/astra-credential/service-account.json` belongs to another user (uid 12345)
+    ! hint: run this without `sudo`, as the owner of the file, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
+    [exit status: 3]
+    ");
     // As a Kubernetes secret volume mounts it, behind a link.
     chown(world.account_file(), Some(0), Some(12345)).unwrap();
     set_mode(&world.account_file(), 0o440);
@@ -188,7 +209,12 @@ fn a_pipe_that_stays_silent_is_not_waited_for_past_the_deadline() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let done = world.call("token --timeout 0.3 --service-account").arg(&pipe).run();
     done.failure(3);
-    transcript!(done);
+    transcript!(done, @"
+    $ astra-credential token --timeout 0.3 --service-account ~/pipe
+    ! astra-credential: cannot read the account file `~/pipe`: nothing came out of it in time
+    ! hint: make it a file that this user can read, or name another with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+    [exit status: 3]
+    ");
 }
 
 /// As a kubeconfig, a unit or an `.env` file hands it over: no shell has read it.

@@ -116,7 +116,19 @@ fn a_cache_that_cannot_be_used_costs_a_line_and_not_the_token() {
         costs_a_line(|world| symlink(world.path("nowhere/at/all"), world.path(".cache")).unwrap());
     let a_link_to_itself =
         costs_a_line(|world| symlink(world.path(".cache"), world.path(".cache")).unwrap());
-    transcript!(a_file, a_dangling_link, a_link_to_itself);
+    transcript!(a_file, a_dangling_link, a_link_to_itself, @"
+    $ astra-credential token
+    > <token>
+    ! astra-credential: warning: cannot use the cache `~/.cache/astra-credential` (Not a directory (os error 20)); going on without it
+
+    $ astra-credential token
+    > <token>
+    ! astra-credential: warning: cannot use the cache `~/.cache/astra-credential` (File exists (os error 17)); going on without it
+
+    $ astra-credential token
+    > <token>
+    ! astra-credential: warning: cannot use the cache `~/.cache/astra-credential` (Too many levels of symbolic links (os error 40)); going on without it
+    ");
 }
 
 #[test]
@@ -132,7 +144,15 @@ fn without_a_home_there_is_no_cache_and_a_line_says_so() {
     let named = world.call("token --service-account").arg(&account).without("HOME");
     named.env("XDG_CACHE_HOME", world.path("xdg")).run().quiet();
     assert!(world.path("xdg/astra-credential").is_dir());
-    transcript!(without, relative);
+    transcript!(without, relative, @"
+    $ astra-credential token --service-account ~/.config/astra-credential/service-account.json
+    > <token>
+    ! astra-credential: warning: no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`
+
+    $ HOME=here astra-credential token --service-account ~/.config/astra-credential/service-account.json
+    > <token>
+    ! astra-credential: warning: no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`
+    ");
 }
 
 #[test]

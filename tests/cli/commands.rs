@@ -13,7 +13,16 @@ fn token_prints_json_when_asked() {
     world.write_account("AstraCS:i:0f0f");
     let endless = world.call("token --format json").run();
     assert_eq!(endless.quiet(), "{\"token\":\"AstraCS:i:0f0f\"}\n");
-    transcript!(json, endless, world.call("header").run());
+    transcript!(json, endless, world.call("header").run(), @r#"
+    $ astra-credential token --format json
+    > {"token":"<token>","expires":"<time>"}
+
+    $ astra-credential token --format json
+    > {"token":"AstraCS:i:0f0f"}
+
+    $ astra-credential header
+    > Authorization: Bearer AstraCS:i:0f0f
+    "#);
 }
 
 #[test]
@@ -46,7 +55,15 @@ fn env_for_an_unknown_shell_is_an_error() {
         done
     });
     let [nu, ..] = parts;
-    transcript!(nu);
+    transcript!(nu, @"
+    $ astra-credential env --shell nu
+    > unset ASTRA_API_TOKEN;
+    > unset ASTRA_API_TOKEN_EXPIRES_AT;
+    > false;
+    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `elvish`, `xonsh`, `json`
+    ! hint: compare the command line, or the tool's configuration, with `astra-credential env --help`
+    [exit status: 2]
+    ");
 }
 
 #[test]

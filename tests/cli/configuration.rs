@@ -236,7 +236,17 @@ fn paths_are_relative_to_the_file_that_names_them() {
     for done in [&relative, &missing] {
         done.failure(2);
     }
-    transcript!(relative, missing);
+    transcript!(relative, missing, @"
+    $ ASTRA_CREDENTIAL_CONFIG=config.json astra-credential token
+    ! astra-credential: `ASTRA_CREDENTIAL_CONFIG` is `config.json`, which is not absolute
+    ! hint: set `ASTRA_CREDENTIAL_CONFIG` to the absolute path of a file
+    [exit status: 2]
+
+    $ astra-credential token --config ~/nowhere.json
+    ! astra-credential: the configuration file `~/nowhere.json` does not exist
+    ! hint: name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`
+    [exit status: 2]
+    ");
 }
 
 #[test]
@@ -257,7 +267,17 @@ fn a_file_that_others_may_change_is_refused() {
         world.call("token").run().quiet();
     }
     let [everybody, group, _] = &refused[..] else { unreachable!() };
-    transcript!(everybody, group);
+    transcript!(everybody, group, @"
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` may be changed by everybody (mode 0666)
+    ! hint: run `chmod go-w ~/.config/astra-credential/config.json`
+    [exit status: 2]
+
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` may be changed by its group (mode 0620)
+    ! hint: run `chmod go-w ~/.config/astra-credential/config.json`
+    [exit status: 2]
+    ");
 }
 
 #[test]
@@ -275,7 +295,12 @@ fn another_users_file_is_refused_and_a_link_to_one() {
     assert!(world.call("token").run().failure(2).contains("belongs to another user"));
     chown(&moved, Some(0), None).unwrap();
     world.call("token").run().quiet();
-    transcript!(strangers);
+    transcript!(strangers, @"
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` belongs to another user (uid 12345)
+    ! hint: run this without `sudo`, as the owner of the file
+    [exit status: 2]
+    ");
 }
 
 #[test]

@@ -132,7 +132,14 @@ fn a_cache_that_cannot_be_used_is_a_failure_and_one_switched_off_a_warning() {
     assert_eq!(off.code(), 0);
     let homeless = doctor(&world, "").without("HOME").run();
     assert_eq!(homeless.code(), 1);
-    transcript!(finding(&unusable, "cache"), finding(&off, "cache"), finding(&homeless, "cache"));
+    transcript!(finding(&unusable, "cache"), finding(&off, "cache"), finding(&homeless, "cache"), @"
+    > failure  cache         `~/.cache/astra-credential` cannot be used: Not a directory (os error 20)
+    >                        hint: name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`
+    > warning  cache         it is switched off: each call does an exchange
+    >                        hint: unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant
+    > failure  cache         there is none without an absolute `HOME`: each call does an exchange
+    >                        hint: name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`
+    ");
 }
 
 #[test]
@@ -181,6 +188,15 @@ fn a_server_that_is_not_there_or_not_trusted_is_a_failure() {
         finding(&untrusted, "server"),
         finding(&proxy, "proxy"),
         finding(&proxy, "server"),
+        @"
+    > failure  server        `https://127.0.0.1:<port>` cannot be reached: Connection refused (os error 111)
+    >                        hint: check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`
+    > failure  server        the certificate of `https://127.0.0.1:<port>` is not trusted: no trusted certificate authority has signed it: the one that has is called `throw-away test authority` like one that is trusted, but has another key; trusted are those in `~/ca.pem`
+    >                        hint: put the certificate of the authority that issued it into a PEM file and name that with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the authority is your company's
+    > ok       proxy         `127.0.0.1:<port>`
+    > failure  server        `https://127.0.0.1:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: Connection refused (os error 111)
+    >                        hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
+    "
     );
     assert!(finding(&unknown, "name").starts_with("> failure"), "{unknown}");
 }
@@ -341,7 +357,17 @@ fn a_host_whose_account_cannot_be_used_is_a_failure() {
     world.write(".gitconfig", section("prod.example.com") + &section("open.example.com"));
     let done = doctor(&world, "").run();
     assert_eq!(done.code(), 1);
-    transcript!(tools(&done));
+    transcript!(tools(&done), @"
+    > ok       kubectl       not configured
+    > failure  git           configured in `credential.https://prod.example.com.helper` for `prod.example.com`, which gets no token: no account file: `~/.config/astra-credential/prod.json` does not exist
+    >                        hint: run `astra-credential setup account --account prod` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+    > failure  git           configured in `credential.https://open.example.com.helper` for `open.example.com`, which gets no token: the account file `~/.config/astra-credential/open.json` may be read by everybody (mode 0644)
+    >                        hint: run `chmod 600 ~/.config/astra-credential/open.json`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it on another file system, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
+    > ok       bazel         not configured
+    > ok       docker        not configured
+    > ok       terraform     not configured
+    [exit status: 1]
+    ");
 }
 
 #[test]
@@ -375,7 +401,10 @@ fn a_helper_that_is_asked_before_ours_is_named() {
     world.write(".gitconfig", format!("{ours}{global}"));
     let behind = doctor(&world, "").run();
     assert!(!behind.stdout().contains("asked before"), "{behind}");
-    transcript!(shown);
+    transcript!(shown, @"
+    > warning  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but `store` of `credential.helper` is asked before
+    >                        hint: run `git config --global --replace-all credential.https://git.example.com.helper ''`, then `git config --global --add credential.https://git.example.com.helper '~/bin/astra-credential git'`: the empty helper keeps out those before it
+    ");
 }
 
 /// The lines of the tools.
@@ -495,6 +524,17 @@ fn a_kubeconfig_is_understood_in_every_form_and_with_the_account_of_its_user() {
 }
 
 #[test]
+fn a_configuration_file_that_is_a_link_to_nothing_is_a_failure() {
+    let world = World::new();
+    let config = world.path(".config/astra-credential/config.json");
+    std::os::unix::fs::symlink("/nowhere/config.json", config).unwrap();
+    let done = doctor(&world, "").run();
+    let found = finding(&done, "config");
+    assert!(found.contains("failure") && found.contains("leads nowhere"), "{done}");
+    assert_eq!(done.code(), 1);
+}
+
+#[test]
 fn a_configuration_is_looked_for_where_the_tool_looks() {
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
@@ -547,7 +587,13 @@ fn a_link_that_leads_nowhere_is_named_and_the_hint_mends_it() {
     let line = rest.split_once('`').unwrap().0.replace('~', world.home.path().to_str().unwrap());
     world.call_as("sh", "-c").arg(line).run().quiet();
     let mended = finding(&doctor(&world, "").run(), "git");
-    transcript!(dangling, shown, mended);
+    transcript!(dangling, shown, mended, @"
+    > failure  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but there is no `git-credential-astra` on `PATH`
+    >                        hint: run `ln -sf ~/bin/astra-credential ~/bin/git-credential-astra`
+    > failure  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but there is no `git-credential-astra` on `PATH`
+    >                        hint: run `ln -sf ~/bin/astra-credential ~/bin/git-credential-astra`
+    > ok       git           configured in `credential.https://git.example.com.helper` for `git.example.com`, and finds this binary
+    ");
 }
 
 #[test]
@@ -569,7 +615,12 @@ fn what_a_call_as_root_left_behind_is_named() {
     let closed = closed.to_string().replace(name, "<identity>");
     let at = closed.find("failure  lock").unwrap();
     let closed: Vec<_> = closed[at..].lines().take(2).collect();
-    transcript!(closed.join("\n"), finding(&owned, "cache"));
+    transcript!(closed.join("\n"), finding(&owned, "cache"), @"
+    failure  lock          `~/.cache/astra-credential/<identity>.lock` cannot be opened (Is a directory (os error 21)): calls go on without the cache
+    >                        hint: remove `~/.cache/astra-credential/<identity>.lock`, which a call under `sudo` may have left
+    > failure  cache         `~/.cache/astra-credential` cannot be used: it belongs to another user (uid 12345); run this without `sudo`
+    >                        hint: name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`
+    ");
 }
 
 #[test]
@@ -627,7 +678,12 @@ fn a_cache_on_another_machine_is_named() {
     let nfs = traced("statfs:poke_exit=@arg2=6969000000000000");
     let lockless = traced("flock:error=ENOLCK");
     assert_eq!((nfs.code(), lockless.code()), (0, 0));
-    transcript!(finding(&nfs, "cache"), finding(&lockless, "lock"));
+    transcript!(finding(&nfs, "cache"), finding(&lockless, "lock"), @"
+    > warning  cache         `~/.cache/astra-credential` is on NFS, where locks are slow and may not hold
+    >                        hint: name a folder on a local disk with `--cache-dir DIR`
+    > warning  lock          cannot be taken (No locks available (os error 37)): calls at the same time do an exchange each
+    >                        hint: name a folder on a local disk with `--cache-dir DIR`
+    ");
 }
 
 #[test]

@@ -142,7 +142,12 @@ fn no_redirect_is_followed() {
     assert_eq!(world.astra.connections(), 28);
     let shown =
         fails(&world, 1, || Reply::text(307, "").with_header("Location", "https://evil.example/"));
-    transcript!(shown);
+    transcript!(shown, @"
+    $ astra-credential token --no-cache
+    ! astra-credential: `https://localhost:<port>` answered with a redirect (307), which is never followed
+    ! hint: check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or gateway answers in its place
+    [exit status: 1]
+    ");
 }
 
 #[test]
@@ -186,7 +191,17 @@ fn retry_after_is_waited_for_when_short_and_remembered_when_long() {
     );
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(world.astra.exchanges(), 1);
-    transcript!(first, second);
+    transcript!(first, second, @"
+    $ astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot answer now (429): later
+    ! hint: try again later
+    [exit status: 5]
+
+    $ astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot answer now (429): later (<n> s ago; not asked again for another <n> s)
+    ! hint: try again later
+    [exit status: 5]
+    ");
 }
 
 #[test]
@@ -291,7 +306,12 @@ fn a_server_that_never_answers_is_given_up_at_the_deadline() {
     let done = world.call("token --timeout 1").run();
     done.failure(5);
     assert!((Duration::from_millis(900)..Duration::from_secs(2)).contains(&start.elapsed()));
-    transcript!(done);
+    transcript!(done, @"
+    $ astra-credential token --timeout 1
+    ! astra-credential: `https://localhost:<port>` did not answer in time
+    ! hint: try again later, or give it longer with `--timeout SECONDS`
+    [exit status: 5]
+    ");
 }
 
 #[test]
@@ -407,7 +427,17 @@ fn a_ca_file_that_cannot_be_used_is_named_and_counts_again_once_mended() {
     }
     assert_eq!(world.astra.connections(), 0);
     world.token();
-    transcript!(missing, empty);
+    transcript!(missing, empty, @"
+    $ astra-credential token --ca-file ~/none.pem
+    ! astra-credential: the certificate authorities for `https://localhost:<port>` cannot be used: `~/none.pem`: No such file or directory (os error 2)
+    ! hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
+    [exit status: 1]
+
+    $ SSL_CERT_FILE=~/empty.pem astra-credential token
+    ! astra-credential: the certificate authorities for `https://localhost:<port>` cannot be used: `~/empty.pem`: it holds no PEM certificate
+    ! hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
+    [exit status: 1]
+    ");
 }
 
 #[test]
@@ -417,7 +447,12 @@ fn nobody_there_is_unreachable() {
     let refused =
         world.call("token").env("ASTRA_API_URL", format!("https://localhost:{port}")).run();
     refused.failure(5);
-    transcript!(refused);
+    transcript!(refused, @"
+    $ ASTRA_API_URL=https://localhost:<port> astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot be reached: Connection refused (os error 111)
+    ! hint: check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`
+    [exit status: 5]
+    ");
 }
 
 /// A proxy that knows CONNECT; gives its port and counts connections.
@@ -494,7 +529,18 @@ fn a_bad_proxy_is_named_without_its_password() {
     world.token();
     transcript!(
         dead.to_string().replace("me:hush@", ""),
-        refusing.to_string().replace("me:hush@", "")
+        refusing.to_string().replace("me:hush@", ""),
+        @"
+    $ HTTPS_PROXY=http://127.0.0.1:<port> astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: Connection refused (os error 111)
+    ! hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
+    [exit status: 5]
+
+    $ HTTPS_PROXY=http://127.0.0.1:<port> astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy refuses the user name and password in its URL (407)
+    ! hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+    [exit status: 5]
+    "
     );
 }
 
@@ -508,14 +554,24 @@ fn an_echoed_secret_is_not_shown() {
     for done in [&json, &text] {
         assert!(!done.failure(4).contains("secret0000"), "{done}");
     }
-    transcript!(json);
+    transcript!(json, @r#"
+    $ astra-credential token --refresh
+    ! astra-credential: `https://localhost:<port>` rejected the service account (401): {"clientName":"robot@example.test","clientId":"[redacted]clien[redacted]","client[redacted]":"[redacted]"}
+    ! hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/service-account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+    [exit status: 4]
+    "#);
 }
 
 #[test]
 fn control_characters_of_a_server_are_escaped() {
     let world = World::new();
     let shown = fails(&world, 4, || Reply::error(401, "\u{1b}[2Jgone\r\n\u{7}\u{202e}"));
-    transcript!(shown);
+    transcript!(shown, @r#"
+    $ astra-credential token --no-cache
+    ! astra-credential: `https://localhost:<port>` rejected the service account (401): \u{1b}[2Jgone \u{7}\u{202e}
+    ! hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/service-account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+    [exit status: 4]
+    "#);
 }
 
 #[test]

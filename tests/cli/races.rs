@@ -442,7 +442,9 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     }
     assert_eq!(world.astra.exchanges(), 2);
     let status = world.call("status").run().stdout();
-    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"));
+    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"
+    refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)
+    ");
     // Another host, and a caller that names none, have nothing to do with it.
     assert_eq!(git(&world, "get", "other.example", "").0, 0);
     assert_eq!(world.astra.exchanges(), 3);

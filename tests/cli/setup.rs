@@ -206,7 +206,12 @@ fn kubectls_contexts_that_lose_their_user_are_told() {
         tool(&world, &format!("kubectl config set-context {context}")).run().quiet();
     }
     let undone = world.call("setup kubectl --undo").run();
-    transcript!(undone);
+    transcript!(undone, @"
+    $ astra-credential setup kubectl --undo
+    > ran kubectl --kubeconfig=~/.kube/config config unset users.astra
+    > remains: the context `one` names the user `astra`, which is gone
+    > remains: the context `two` names the user `astra`, which is gone
+    ");
 }
 
 #[test]
@@ -297,7 +302,11 @@ fn opentofus_own_file_is_told_of() {
     assert_eq!(world.call(line).run().quiet(), "nothing to do\n");
     world.call("setup terraform --undo").run().quiet();
     assert_eq!(fs::read_to_string(&before).unwrap(), "");
-    transcript!(told);
+    transcript!(told, @"
+    $ astra-credential setup terraform --host a.example.com
+    > nothing to do
+    > remains: for OpenTofu, the same with `TF_CLI_CONFIG_FILE=~/.tofurc` before it
+    ");
 }
 
 #[test]
@@ -548,7 +557,17 @@ fn what_was_there_before_and_what_was_changed_since_stays() {
     fs::remove_file(world.path(".bazelrc")).unwrap();
     fs::remove_dir_all(world.path(".local/bin")).unwrap();
     assert_eq!(world.call("setup bazel --undo").run().quiet(), "nothing to do\n");
-    transcript!(taken, undone);
+    transcript!(taken, undone, @"
+    $ astra-credential setup bazel --host a.example.com
+    ! astra-credential: `~/.local/bin/bazel-credential-astra` is there and leads elsewhere
+    ! hint: `setup` replaces only its own entries: remove this one by hand, and try again
+    [exit status: 1]
+
+    $ astra-credential setup bazel --undo
+    > nothing to do
+    > left ~/.bazelrc as it is: it was changed since
+    > left ~/.local/bin/bazel-credential-astra as it is: it was changed since
+    ");
 }
 
 #[test]
@@ -619,7 +638,12 @@ fn links_go_beside_the_program_if_that_is_on_path() {
     let path = format!("{}:/usr/bin:/bin", world.path(".local/bin").display());
     let on_path = world.call("setup docker --dry-run --host a.example.com").env("PATH", path).run();
     assert!(!on_path.quiet().contains("$PATH"), "{on_path}");
-    transcript!(not_on_path);
+    transcript!(not_on_path, @"
+    $ astra-credential setup bazel --host a.example.com
+    > linked ~/.local/bin/bazel-credential-astra to <binary>
+    > wrote ~/.config/astra-credential/config.json
+    > wrote ~/.bazelrc
+    ");
 }
 
 #[test]

@@ -63,7 +63,18 @@ fn an_application_token_is_always_valid_and_not_shown() {
     world.write_account("AstraCS:its-id:0f0f0f0f");
     let done = world.call("status").run();
     assert!(!done.quiet().contains("0f0f"));
-    transcript!(done, world.call("status --json").run());
+    transcript!(done, world.call("status --json").run(), @r#"
+    $ astra-credential status
+    > account  default: application token, client id its-id
+    > token    the application token itself, which does not expire
+    > file     ~/.config/astra-credential/service-account.json (default)
+    > hosts    localhost:<port> (ASTRA_API_URL)
+    > api_url  https://localhost:<port> (ASTRA_API_URL)
+    > ca_file  ~/ca.pem (SSL_CERT_FILE)
+
+    $ astra-credential status --json
+    > {"name":"default","account":{"kind":"application token","client_id":"its-id","problem":null},"settings":{"api_url":{"value":"https://localhost:<port>","source":"ASTRA_API_URL"},"ca_file":{"value":"~/ca.pem","source":"SSL_CERT_FILE"},"cache_dir":{"value":"~/.cache/astra-credential","source":"default"},"exposed_file":{"value":"refused","source":"default"},"file":{"value":"~/.config/astra-credential/service-account.json","source":"default"},"min_valid":{"value":"the leeway","source":"default"},"proxy":{"value":"none","source":"default"},"timeout":{"value":"30s","source":"default"}},"hosts":[{"value":"localhost:<port>","source":"ASTRA_API_URL"}],"token":{"state":"endless","renewed_at":null,"expires_at":null},"verdict":null,"refusals":[],"last_failure":null,"accounts":[{"name":"default","account":{"kind":"application token","client_id":"its-id","problem":null},"settings":{"api_url":{"value":"https://localhost:<port>","source":"ASTRA_API_URL"},"ca_file":{"value":"~/ca.pem","source":"SSL_CERT_FILE"},"cache_dir":{"value":"~/.cache/astra-credential","source":"default"},"exposed_file":{"value":"refused","source":"default"},"file":{"value":"~/.config/astra-credential/service-account.json","source":"default"},"min_valid":{"value":"the leeway","source":"default"},"proxy":{"value":"none","source":"default"},"timeout":{"value":"30s","source":"default"}},"hosts":[{"value":"localhost:<port>","source":"ASTRA_API_URL"}],"token":{"state":"endless","renewed_at":null,"expires_at":null},"verdict":null,"refusals":[],"last_failure":null}],"files":[]}
+    "#);
 }
 
 #[test]
@@ -134,7 +145,10 @@ fn the_json_says_the_same() {
     assert_eq!(parsed["token"]["state"], "fresh");
     assert_eq!(parsed["last_failure"], serde_json::Value::Null);
     assert_eq!(parsed["settings"]["cache_dir"]["source"], "default");
-    transcript!(done);
+    transcript!(done, @r#"
+    $ astra-credential status --json
+    > {"name":"default","account":{"kind":"service account","client_id":"00000000-fake-4000-8000-client000000","problem":null},"settings":{"api_url":{"value":"https://localhost:<port>","source":"ASTRA_API_URL"},"ca_file":{"value":"~/ca.pem","source":"SSL_CERT_FILE"},"cache_dir":{"value":"~/.cache/astra-credential","source":"default"},"exposed_file":{"value":"refused","source":"default"},"file":{"value":"~/.config/astra-credential/service-account.json","source":"default"},"min_valid":{"value":"the leeway","source":"default"},"proxy":{"value":"none","source":"default"},"timeout":{"value":"30s","source":"default"}},"hosts":[{"value":"localhost:<port>","source":"ASTRA_API_URL"}],"token":{"state":"fresh","renewed_at":"<time>","expires_at":"<time>"},"verdict":null,"refusals":[],"last_failure":null,"accounts":[{"name":"default","account":{"kind":"service account","client_id":"00000000-fake-4000-8000-client000000","problem":null},"settings":{"api_url":{"value":"https://localhost:<port>","source":"ASTRA_API_URL"},"ca_file":{"value":"~/ca.pem","source":"SSL_CERT_FILE"},"cache_dir":{"value":"~/.cache/astra-credential","source":"default"},"exposed_file":{"value":"refused","source":"default"},"file":{"value":"~/.config/astra-credential/service-account.json","source":"default"},"min_valid":{"value":"the leeway","source":"default"},"proxy":{"value":"none","source":"default"},"timeout":{"value":"30s","source":"default"}},"hosts":[{"value":"localhost:<port>","source":"ASTRA_API_URL"}],"token":{"state":"fresh","renewed_at":"<time>","expires_at":"<time>"},"verdict":null,"refusals":[],"last_failure":null}],"files":[]}
+    "#);
 }
 
 #[test]

@@ -64,7 +64,17 @@ fn a_rejection_is_shared_and_a_corrected_file_works_at_once() {
     let forced = world.call("token --refresh").run();
     forced.failure(4);
     assert_eq!(world.astra.exchanges(), 2);
-    transcript!(remembered, forced);
+    transcript!(remembered, forced, @"
+    $ astra-credential token
+    ! astra-credential: `https://localhost:<port>` rejected the service account (401): invalid service account credentials (<n> s ago; not asked again for another <n> s)
+    ! hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/service-account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+    [exit status: 4]
+
+    $ astra-credential token --refresh
+    ! astra-credential: `https://localhost:<port>` rejected the service account (401): invalid service account credentials
+    ! hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/service-account.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account`
+    [exit status: 4]
+    ");
     world.write_account(&right);
     world.token();
 }
@@ -100,7 +110,16 @@ fn a_valid_token_outlives_an_outage_and_an_expired_one_does_not() {
     thread::sleep(Duration::from_millis(3500));
     let expired = world.call("token").run();
     expired.failure(5);
-    transcript!(served, expired);
+    transcript!(served, expired, @"
+    $ astra-credential token
+    > <token>
+    ! astra-credential: warning: `https://localhost:<port>` cannot answer now (500): down; the cached token serves until <time>
+
+    $ astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot answer now (500): down (<n> s ago; not asked again for another <n> s)
+    ! hint: try again later
+    [exit status: 5]
+    ");
 }
 
 #[test]
@@ -164,7 +183,12 @@ fn a_waiter_keeps_its_own_deadline() {
     assert_eq!(world.astra.exchanges(), 1);
     signal(&holder, "-KILL");
     holder.wait().unwrap();
-    transcript!(waiter);
+    transcript!(waiter, @"
+    $ astra-credential token --timeout 0.5
+    ! astra-credential: another process is still waiting for `https://localhost:<port>`
+    ! hint: try again, or give it longer with `--timeout SECONDS`
+    [exit status: 5]
+    ");
 }
 
 #[test]

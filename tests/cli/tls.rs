@@ -305,7 +305,19 @@ fn what_is_skipped_in_a_ca_file_is_said() {
     world.write("ca.crt", damaged.repeat(9));
     let many = world.call("token --no-cache --ca-file").arg(&file).run();
     assert!(many.failure(1).contains("is damaged, and 5 more"), "{many}");
-    transcript!(part.stderr().replace(&*world.home.path().to_string_lossy(), "~"), none, der);
+    transcript!(part.stderr().replace(&*world.home.path().to_string_lossy(), "~"), none, der, @"
+    astra-credential: warning: `~/ca.crt` is trusted in part: the block at line 1 is damaged, the block at line 23 holds no X.509 certificate
+
+    $ astra-credential token --no-cache --ca-file ~/ca.crt
+    ! astra-credential: the certificate authorities for `https://localhost:<port>` cannot be used: `~/ca.crt`: the block at line 1 is damaged
+    ! hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
+    [exit status: 1]
+
+    $ astra-credential token --no-cache --ca-file ~/ca.crt
+    ! astra-credential: the certificate authorities for `https://localhost:<port>` cannot be used: `~/ca.crt`: it is DER, not PEM; `openssl x509 -inform DER -in FILE` converts it
+    ! hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
+    [exit status: 1]
+    ");
 }
 
 #[test]

@@ -13,7 +13,13 @@ fn the_first_call_exchanges_and_the_second_does_not() {
     assert_eq!(first.quiet(), second.quiet());
     assert_eq!(first.quiet(), format!("{}\n", world.astra.last_token().unwrap()));
     assert_eq!(world.astra.exchanges(), 1);
-    transcript!(first, second);
+    transcript!(first, second, @"
+    $ astra-credential token
+    > <token>
+
+    $ astra-credential token
+    > <token>
+    ");
 }
 
 #[test]
@@ -43,7 +49,15 @@ fn verbose_says_what_happens_and_shows_neither_secret_nor_token() {
         assert!(!done.stderr().is_empty());
         assert!(!done.stderr().contains("secret0000") && !done.stderr().contains("eyJ"), "{done}");
     }
-    transcript!(cold, warm);
+    transcript!(cold, warm, @"
+    $ astra-credential token -v
+    > <token>
+    ! astra-credential: asking `https://localhost:<port>` for a token
+
+    $ ASTRA_CREDENTIAL_LOG=1 astra-credential token
+    > <token>
+    ! astra-credential: a cached token serves, valid until <time>
+    ");
 }
 
 #[test]
@@ -86,7 +100,15 @@ fn a_wish_that_no_token_can_meet_is_served_with_a_warning_and_does_not_loop() {
     assert_eq!((first.code(), first.stdout()), (0, second.stdout()));
     assert_eq!(first.stderr().lines().count(), 1);
     assert_eq!(world.astra.exchanges(), 1);
-    transcript!(first, second);
+    transcript!(first, second, @"
+    $ astra-credential token --min-valid 20h
+    > <token>
+    ! astra-credential: warning: the token is valid for <n> s, less than the 72000 s asked for
+
+    $ astra-credential token --min-valid 20h
+    > <token>
+    ! astra-credential: warning: the token is valid for <n> s, less than the 72000 s asked for
+    ");
 }
 
 #[test]

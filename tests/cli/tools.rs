@@ -430,7 +430,12 @@ fn a_lock_is_waited_for_until_the_deadline_and_one_on_the_home_does_not_matter()
     home.lock().unwrap();
     world.call("setup bazel --host a.example.com --timeout 10").run().quiet();
     assert!(!lock.exists());
-    transcript!(refused);
+    transcript!(refused, @"
+    $ astra-credential setup bazel --host a.example.com --timeout 0.3
+    ! astra-credential: another `astra-credential setup` holds `~/.config/astra-credential/setup.lock`
+    ! hint: try again when it has ended, or give it longer with `--timeout SECONDS`
+    [exit status: 1]
+    ");
 }
 
 #[test]

@@ -342,7 +342,12 @@ fn a_proxy_over_tls_is_verified_and_used() {
     });
     let plain = world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run();
     assert!(plain.failure(5).contains("does not speak TLS"), "{plain}");
-    transcript!(expired);
+    transcript!(expired, @"
+    $ HTTPS_PROXY=https://localhost:<port> astra-credential token
+    ! astra-credential: `https://localhost:<port>` cannot be reached through the proxy `localhost:<port>`: the certificate of the proxy is not trusted: it expired on <time>, and this machine's clock shows <time>; it is for `stand-in`, issued by `throw-away test authority`
+    ! hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
+    [exit status: 5]
+    ");
 }
 
 #[test]
@@ -408,7 +413,18 @@ fn a_proxy_that_wants_a_login_says_where_it_goes() {
         .env("HTTPS_PROXY", format!("http://me:hushhush@127.0.0.1:{port}"))
         .run();
     shown.push(done.failure(5));
-    transcript!(shown.concat());
+    transcript!(shown.concat(), @"
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy wants a user name and a password (407)
+    hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy refuses the user name and password in its URL (407)
+    hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy wants a user name and a password
+    hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy refuses the user name and password in its URL
+    hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy wants a login by Negotiate or NTLM, and this program knows only Basic (407)
+    hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
+    ");
 }
 
 #[test]

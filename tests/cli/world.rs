@@ -280,35 +280,42 @@ impl fmt::Display for Done<'_> {
     }
 }
 
-/// Compares a transcript with the one in the top-level `snapshots/`. What differs from run to run is
-/// filtered, ports, times and tokens, and nothing else.
+/// The parts of a transcript that differ from run to run: ports, times and tokens, and nothing else.
+pub const FILTERS: &[(&str, &str)] = &[
+    (r"qyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
+    (r"(localhost\.?|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
+    (r"credential=dG9rZW46[\w+/]+=*", "credential=<token:token in base64>"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
+    (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
+    (r"(astra-credential \d+\.\d+\.\d+) \([^)]*\)", "$1 (<commit>, <target>)"),
+    (r"\b\d+ s (ago|less)\b", "<n> s $1"),
+    (r"another \d+ s\b", "another <n> s"),
+    (r"(again|answered) in \d+ ms", "$1 in <n> ms"),
+    // Each C library has words of its own.
+    (r"(failed to lookup address information): .*", "$1: <reason>"),
+    // musl's wording of ELOOP.
+    (r"Symbolic link loop", "Too many levels of symbolic links"),
+    (r"valid for \d+ s", "valid for <n> s"),
+    (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
+];
+
+/// Compares a transcript with the one at the end of the call, or else with the one in the top-level
+/// `snapshots/`, which is for those of more than twelve lines.
 macro_rules! transcript {
-    ($($done:expr),+ $(,)?) => {{
-        let parts = [$($done.to_string()),+];
+    ($($done:expr),+, @$expected:literal) => {
+        insta::with_settings!({filters => crate::world::FILTERS.iter().copied()}, {
+            insta::assert_snapshot!([$($done.to_string()),+].join("\n"), @$expected);
+        })
+    };
+    ($($done:expr),+ $(,)?) => {
         insta::with_settings!({
             snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
             omit_expression => true,
-            filters => vec![
-                (r"qyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
-                (r"(localhost\.?|127\.0\.0\.1):\d{2,5}", "$1:<port>"),
-                (r"credential=dG9rZW46[\w+/]+=*", "credential=<token:token in base64>"),
-                (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
-                (r"password_expiry_utc=\d+", "password_expiry_utc=<time>"),
-                (r"(astra-credential \d+\.\d+\.\d+) \([^)]*\)", "$1 (<commit>, <target>)"),
-                (r"\b\d+ s (ago|less)\b", "<n> s $1"),
-                (r"another \d+ s\b", "another <n> s"),
-                (r"(again|answered) in \d+ ms", "$1 in <n> ms"),
-                // Each C library has words of its own.
-                (r"(failed to lookup address information): .*", "$1: <reason>"),
-                // musl's wording of ELOOP.
-                (r"Symbolic link loop", "Too many levels of symbolic links"),
-                (r"valid for \d+ s", "valid for <n> s"),
-                (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
-            ],
+            filters => crate::world::FILTERS.iter().copied(),
         }, {
-            insta::assert_snapshot!(parts.join("\n"));
-        });
-    }};
+            insta::assert_snapshot!([$($done.to_string()),+].join("\n"));
+        })
+    };
 }
 pub(crate) use transcript;
 
