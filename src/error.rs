@@ -71,7 +71,7 @@ pub enum Error {
     AccountMissing {
         /// The account file.
         path: PathBuf,
-        /// The command that stores one there; `None` if the file was named, not the account.
+        /// The command that stores one there; `None` if the file was named and not the account.
         fix: Option<String>,
     },
     /// The account file cannot be read.

@@ -790,7 +790,7 @@ impl Configuration<'_> {
         self.files.iter().map(|file| &*file.path)
     }
 
-    /// The places of the configuration files, whether there are files or not.
+    /// The paths of the configuration files, also of those that do not exist.
     pub fn places(&self) -> Result<Vec<PathBuf>, Error> {
         let named = named_file(self.flags, self.env)?;
         Ok(match named {
