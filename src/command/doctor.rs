@@ -137,7 +137,7 @@ impl Context<'_> {
         if !files.is_empty() {
             findings.push(Finding::ok(CHECK, files.join(", then ")));
         }
-        // Other calls do not tell such a link from no file: that would cost each a system call.
+        // Other calls treat a dangling link as a missing file, which saves a system call.
         let places = self.configuration.places().unwrap_or_default();
         let is_dangling = |place: &&PathBuf| place.is_symlink() && !place.exists();
         findings.extend(places.iter().filter(is_dangling).map(|place| {
