@@ -71,7 +71,7 @@ pub enum Error {
     AccountMissing {
         /// The account file.
         path: PathBuf,
-        /// The command that stores one there; `None` if the file was named, not the account.
+        /// The command that stores one there; `None` if the file was named and not the account.
         fix: Option<String>,
     },
     /// The account file cannot be read.
@@ -617,7 +617,7 @@ impl Defect {
                 "name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`"
                     .to_owned()
             }
-            Self::Unreadable(_) => "let this user read it".to_owned(),
+            Self::Unreadable(_) => "put a file in its place that this user may read".to_owned(),
             Self::NotRegular => "put a regular file in its place".to_owned(),
             Self::Exposed { exposure: _, fix } => fix.clone(),
             Self::TooLarge => "remove everything from it that is not configuration".to_owned(),
@@ -1244,7 +1244,7 @@ mod tests {
           hint: name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`
           exit code 2
         the configuration file `/config.json` cannot be read: permission denied
-          hint: let this user read it
+          hint: put a file in its place that this user may read
           exit code 2
         the configuration file `/config.json` is not a regular file
           hint: put a regular file in its place

@@ -85,7 +85,7 @@ use crate::completion::Configured;
 use crate::error::{Defect, Error};
 use crate::message::print_line;
 use crate::protocol::{Failed, Host};
-use crate::settings::{Configuration, Flags, Folders, Sourced};
+use crate::settings::{ChosenAccount, Configuration, Flags, Folders, Sourced};
 #[cfg(all(target_os = "linux", not(test)))]
 use crate::start::arguments;
 use crate::token::Secret;
@@ -320,7 +320,12 @@ fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     let known = settings::read_files(flags, &env, &folders).and_then(|files| {
         let configuration = Configuration::new(flags, &env, folders, files, &exists)?;
         let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
-        Ok(Configured { hosts, accounts: configuration.names().map(str::to_owned).collect() })
+        let accounts = configuration.every_account(&stored_accounts())?.into_iter();
+        let accounts = accounts.filter_map(|settings| match settings.account.value {
+            ChosenAccount::Named(name) => Some(name),
+            ChosenAccount::File(_) => None,
+        });
+        Ok(Configured { hosts, accounts: accounts.collect() })
     });
     completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }

@@ -299,9 +299,14 @@ pub fn read_files(
         let missing = || Error::Config { path: named.value, at: None, defect: Defect::Missing };
         return Ok(vec![file.ok_or_else(missing)?]);
     }
-    let user = folders.config.as_ref().map(|folder| folder.join("config.json"));
-    let files = user.into_iter().chain(machine_file(env));
+    let files = usual_files(env, folders);
     files.filter_map(|path| file::read(&path, home.as_deref()).transpose()).collect()
+}
+
+/// The user's configuration file and the machine's.
+fn usual_files(env: &Environment<'_>, folders: &Folders) -> impl Iterator<Item = PathBuf> {
+    let user = folders.config.as_ref().map(|folder| folder.join("config.json"));
+    user.into_iter().chain(machine_file(env))
 }
 
 /// Checks a new content for the configuration file at `path`.
@@ -474,7 +479,7 @@ impl<'a> Configuration<'a> {
     }
 
     /// The names of the accounts: `default`, and those that have an entry.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    fn names(&self) -> impl Iterator<Item = &str> {
         let others = self.entries().map(|entry| entry.name.as_str());
         [DEFAULT_ACCOUNT].into_iter().chain(others.filter(|name| *name != DEFAULT_ACCOUNT))
     }
@@ -783,6 +788,15 @@ impl Configuration<'_> {
     /// The configuration files that were read; the first counts most.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| &*file.path)
+    }
+
+    /// The paths of the configuration files, also of those that do not exist.
+    pub fn places(&self) -> Result<Vec<PathBuf>, Error> {
+        let named = named_file(self.flags, self.env)?;
+        Ok(match named {
+            Some(named) => vec![named.value],
+            None => usual_files(self.env, &self.folders).collect(),
+        })
     }
 
     /// The settings of every account, the chosen one first; if a flag names an account, only that one.

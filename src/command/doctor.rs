@@ -137,6 +137,17 @@ impl Context<'_> {
         if !files.is_empty() {
             findings.push(Finding::ok(CHECK, files.join(", then ")));
         }
+        // Other calls treat a dangling link as a missing file, which saves a system call.
+        let places = self.configuration.places().unwrap_or_default();
+        let is_dangling = |place: &&PathBuf| place.is_symlink() && !place.exists();
+        findings.extend(places.iter().filter(is_dangling).map(|place| {
+            let detail = format!("{} is a link that leads nowhere", shown::path(place));
+            Finding::failure(
+                CHECK,
+                detail,
+                "restore the file to which it leads, or remove the link",
+            )
+        }));
         match self.configuration.contradictions() {
             Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
                 let hint = format!("unset `{variable}` where the tools are started from");

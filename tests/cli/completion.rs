@@ -199,6 +199,13 @@ fn accounts_are_offered() {
     world.write(".config/astra-credential/config.json", config);
     each_offers(&world, "astra-credential token --account ", &["default", "prod", "test"]);
     each_offers(&world, "astra-credential git --host git.p", &["git.prod.example"]);
+    // An account may be stored without an entry.
+    world.write(".config/astra-credential/stored.json", "{}");
+    each_offers(
+        &world,
+        "astra-credential token --account ",
+        &["default", "prod", "test", "stored"],
+    );
     // A defect costs the candidates, and no error disturbs the line.
     world.write(".config/astra-credential/config.json", "{");
     each_offers(&world, "astra-credential token --account ", &[]);

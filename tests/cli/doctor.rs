@@ -533,6 +533,17 @@ fn a_kubeconfig_is_understood_in_every_form_and_with_the_account_of_its_user() {
 }
 
 #[test]
+fn a_configuration_file_that_is_a_link_to_nothing_is_a_failure() {
+    let world = World::new();
+    let config = world.path(".config/astra-credential/config.json");
+    std::os::unix::fs::symlink("/nowhere/config.json", config).unwrap();
+    let done = doctor(&world, "").run();
+    let found = finding(&done, "config");
+    assert!(found.contains("failure") && found.contains("leads nowhere"), "{done}");
+    assert_eq!(done.code(), 1);
+}
+
+#[test]
 fn a_configuration_is_looked_for_where_the_tool_looks() {
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
