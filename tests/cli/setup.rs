@@ -968,13 +968,15 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
 #[test]
 fn setup_does_not_show_an_account_that_stands_in_a_tools_configuration() {
     let world = World::new();
+    let binary = world.link("astra-credential");
     for (spelling, value) in crate::spellings::spellings() {
         let word = value.replace(['\\', '"', '\n', '\r', '\'', '#', ' ', '\t'], "");
         let value = serde_json::to_string(&value).unwrap();
         world.write(
             ".gitconfig",
             format!(
-                "[credential \"https://h.example.com\"]\n\thelper = \"{BINARY} git --account {word}\"\n"
+                "[credential \"https://h.example.com\"]\n\thelper = \"{} git --account {word}\"\n",
+                binary.display()
             ),
         );
         world.write(".bazelrc", format!("common --credential_helper=h.example.com={word}\n"));

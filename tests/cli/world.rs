@@ -255,8 +255,15 @@ impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Call { world, program, arguments, environment, input } = &self.call;
         let home = world.home.path().to_string_lossy().into_owned();
+        // The path of an odd checkout is quoted for a shell, and by git once more.
+        let for_shell = BINARY.replace('\'', r"'\''");
+        let for_git = format!("\"!'{}' git\"", for_shell.replace('\\', r"\\"));
         let shown = |text: &[u8]| {
-            String::from_utf8_lossy(text).replace(&home, "~").replace(BINARY, "<binary>")
+            String::from_utf8_lossy(text)
+                .replace(&home, "~")
+                .replace(&for_git, "<binary> git")
+                .replace(&format!("'--exec-command={for_shell}'"), "--exec-command=<binary>")
+                .replace(BINARY, "<binary>")
         };
         write!(f, "$")?;
         let usual = world.call("").environment;
