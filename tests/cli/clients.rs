@@ -225,13 +225,14 @@ fn podman_fails_until_forget() {
 fn rclone_with_a_bearer_token_command_fails_until_forget() {
     needs!("rclone");
     let world = World::new();
+    let binary = world.link("astra-credential");
     let server = webdav(&world.authority, &world.astra);
     fails_until_forget(&world, &server, "401 Unauthorized", || {
         world
             .call_as("timeout", "60 rclone --config /dev/null lsf :webdav: --ca-cert")
             .arg(world.path("ca.pem"))
             .arg(format!("--webdav-url={}", server.url()))
-            .arg(format!("--webdav-bearer-token-command={BINARY} token"))
+            .arg(format!("--webdav-bearer-token-command={} token", binary.display()))
             .run()
     });
 }

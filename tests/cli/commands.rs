@@ -149,7 +149,10 @@ fn evaluated(world: &World, shell: (&str, &str, &str), flags: &str) -> String {
     let (program, arguments, script) = shell;
     let call = world.call_as("/usr/bin/env", program);
     let call = arguments.split(' ').fold(call, |call, word| call.arg(word)).arg(script);
-    let call = call.env("BIN", crate::world::BINARY).env("FLAGS", flags).env("LC_ALL", "C.UTF-8");
+    let call = call
+        .env("BIN", world.link("astra-credential"))
+        .env("FLAGS", flags)
+        .env("LC_ALL", "C.UTF-8");
     let call = call.env("ASTRA_API_TOKEN", "old").env("ASTRA_API_TOKEN_EXPIRES_AT", "old");
     call.run().stdout().trim_end().to_owned()
 }
@@ -183,7 +186,11 @@ fn a_script_that_stops_at_errors_stops_where_env_fails() {
         if is_installed(shell) {
             let script = "set -e; eval \"$($BIN env)\"; echo went on";
             let call = world.call_as("/usr/bin/env", shell).arg("-c").arg(script);
-            assert_ne!(call.env("BIN", crate::world::BINARY).run().failure(1), "", "{shell}");
+            assert_ne!(
+                call.env("BIN", world.link("astra-credential")).run().failure(1),
+                "",
+                "{shell}"
+            );
         }
     }
 }
@@ -255,7 +262,8 @@ fn the_child_of_exec_inherits_no_descriptor_and_can_dump_core() {
 fn broken_pipes_end_the_child_of_exec_as_usual() {
     let world = World::new();
     let script = "\"$BIN\" exec -- sh -c 'yes; echo $? >&2' | head -n 1; exit ${PIPESTATUS[0]}";
-    let done = world.call_as("bash", "-c").arg(script).env("BIN", crate::world::BINARY).run();
+    let done =
+        world.call_as("bash", "-c").arg(script).env("BIN", world.link("astra-credential")).run();
     // `yes` dies of SIGPIPE instead of complaining of it.
     assert!(!done.stderr().contains("Broken pipe"), "{done}");
 }
@@ -343,7 +351,7 @@ fn the_child_of_exec_ignores_the_signals_that_its_caller_ignored() {
         let shown = |program: &str| {
             let script = format!("{trap}exec {program} grep SigIgn /proc/self/status");
             let call = world.call_as("/bin/bash", "-c").arg(script);
-            let told = call.env("BIN", crate::world::BINARY).run().quiet();
+            let told = call.env("BIN", world.link("astra-credential")).run().quiet();
             let ignored = u64::from_str_radix(told.split_whitespace().last().unwrap(), 16).unwrap();
             ignored & (1 << 12 | 1 << 24)
         };

@@ -333,12 +333,14 @@ fn a_script_names_the_program_as_it_was_called() {
     let world = world();
     for name in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let arguments = format!("completions {name}");
-        let by_path = world.call(&arguments).run().quiet();
-        assert!(by_path.contains(crate::world::BINARY), "{name}: {by_path}");
+        let path = world.link("astra-credential");
+        let by_path = world.call_as(&path, &arguments).run().quiet();
+        let path = path.to_str().unwrap();
+        assert!(by_path.contains(path), "{name}: {by_path}");
         let call = shell(&world, "astra-credential").arg("completions").arg(name);
         let by_name = call.run().quiet();
         assert!(by_name.contains("'astra-credential'"), "{name}: {by_name}");
-        assert!(!by_name.contains(crate::world::BINARY) && !by_name.contains("PROGRAM"));
+        assert!(!by_name.contains(path) && !by_name.contains("PROGRAM"));
         let without_argument = by_name.replace(" completions", "");
         assert!(LINKS.iter().all(|link| without_argument.contains(link)), "{name}: {by_name}");
     }

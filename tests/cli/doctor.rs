@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -100,26 +99,36 @@ fn folders_that_others_may_change_are_named() {
     set_mode(&world.cache_dir(), 0o755);
     let done = doctor(&world, "").run();
     assert_eq!(done.code(), 0, "{done}");
-    // A folder in which only its owner may replace a file is as good as closed.
+    transcript!(done);
+}
+
+#[test]
+fn a_folder_in_which_only_owners_replace_files_is_well() {
+    let world = World::new();
     set_mode(&world.path(".config"), 0o1777);
     let sticky = doctor(&world, "").run();
     assert!(finding(&sticky, "account").contains(" ok "), "{sticky}");
-    // Nor is the group of a user's own anybody else.
+}
+
+#[test]
+fn a_group_counts_as_others_unless_it_is_the_users_own() {
+    needs!(root);
+    let world = World::new();
     set_mode(&world.path(".config"), 0o775);
     let own = doctor(&world, "").run();
-    let metadata = fs::metadata(world.path(".config")).unwrap();
-    if metadata.uid() == metadata.gid() {
-        assert!(finding(&own, "account").contains(" ok "), "{own}");
-    }
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::chown(world.path(".config"), None, Some(12345)).unwrap();
-        let others = doctor(&world, "").run();
-        assert!(finding(&others, "account").contains("changed by others (mode 0775)"), "{others}");
-        std::os::unix::fs::chown(world.path(".config"), Some(12345), None).unwrap();
-        let foreign = doctor(&world, "").run();
-        assert!(finding(&foreign, "account").contains("belongs to another user (uid 12345)"));
-    }
-    transcript!(done);
+    assert!(finding(&own, "account").contains(" ok "), "{own}");
+    std::os::unix::fs::chown(world.path(".config"), None, Some(12345)).unwrap();
+    let others = doctor(&world, "").run();
+    assert!(finding(&others, "account").contains("changed by others (mode 0775)"), "{others}");
+}
+
+#[test]
+fn a_folder_of_another_user_is_named() {
+    needs!(root);
+    let world = World::new();
+    std::os::unix::fs::chown(world.path(".config"), Some(12345), None).unwrap();
+    let foreign = doctor(&world, "").run();
+    assert!(finding(&foreign, "account").contains("belongs to another user (uid 12345)"));
 }
 
 #[test]
@@ -719,7 +728,8 @@ fn it_is_coloured_on_a_terminal_that_has_colours_and_nowhere_else() {
     needs!("script");
     let world = World::new();
     let on_a_terminal = |setting: &str| {
-        let line = format!("{setting} exec '{BINARY}' doctor");
+        let binary = world.link("astra-credential");
+        let line = format!("{setting} exec {} doctor", binary.display());
         let shown = world.call_as("script", "-qec").arg(line).arg("/dev/null").run();
         let plain = shown.stdout().replace("\x1b[32mok      \x1b[0m ", "ok       ");
         assert!(plain.contains("ok       cache ") && !plain.contains('\x1b'), "{shown}");

@@ -60,7 +60,8 @@ fn both_versions_of_the_protocol_work_and_share_one_exchange() {
 /// What `kubectl get pods` says, and how often it ran the plugin.
 fn counted(world: &World, cluster: &Resource) -> (String, usize) {
     let runs = world.path("runs");
-    let plugin = format!("echo run >> '{}'; exec '{BINARY}' kubernetes", runs.display());
+    let binary = world.link("astra-credential");
+    let plugin = format!("echo run >> {}; exec {} kubernetes", runs.display(), binary.display());
     let done = get_pods(world, cluster, V1, &["sh", "-c", &plugin]).run();
     (done.stdout() + &done.stderr(), fs::read_to_string(runs).unwrap().lines().count())
 }

@@ -121,38 +121,67 @@ fn git_keeps_the_rest_of_its_file() {
     }
 }
 
+/// `setup` with git's own configuration in another file.
+fn at<'a>(world: &'a World, config: &Path, line: &str) -> Done<'a> {
+    world.call(line).env("GIT_CONFIG_GLOBAL", config).run()
+}
+
 #[test]
-fn gits_other_places_are_heard_and_what_the_user_changed_stays() {
+fn gits_variable_names_the_file_that_is_written() {
     needs!("git");
     let world = World::new();
     let config = world.write("my gitconfig", "# mine\n");
-    let at = |line: &str| world.call(line).env("GIT_CONFIG_GLOBAL", &config).run();
-    at("setup git --host a.example.com").quiet();
+    at(&world, &config, "setup git --host a.example.com").quiet();
     assert!(!world.path(".gitconfig").exists());
     let text = fs::read_to_string(&config).unwrap();
     assert!(text.starts_with("# mine\n[credential"), "{text}");
-    // A helper that somebody else has set up for this program is kept.
+}
+
+#[test]
+fn a_helper_of_this_program_that_the_user_has_changed_stays() {
+    needs!("git");
+    let world = World::new();
+    let config = world.write("my gitconfig", "");
+    at(&world, &config, "setup git --host a.example.com").quiet();
+    let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace(" git\n", " -v git\n")).unwrap();
-    let undone = at("setup git --undo");
+    let undone = at(&world, &config, "setup git --undo");
     assert!(undone.quiet().contains("changed since"), "{undone}");
     assert!(fs::read_to_string(&config).unwrap().contains(" -v git"), "{undone}");
-    let other = at("setup git --host a.example.com");
+    let other = at(&world, &config, "setup git --host a.example.com");
     assert!(
-        other.failure(1).contains("another command of this program for `credential.https://a."),
+        other.failure(1).contains("has another command of this program for `credential"),
         "{other}"
     );
-    // As root, git would put a file in the place of `/dev/null`.
-    let null = world.call("setup git --host b.example.com --dry-run");
-    let null = null.env("GIT_CONFIG_GLOBAL", "/dev/null").run();
+}
+
+/// As root, git would put a file in the place of `/dev/null`.
+#[test]
+fn a_git_configuration_that_is_not_a_file_is_refused() {
+    needs!("git");
+    let world = World::new();
+    let null = at(&world, Path::new("/dev/null"), "setup git --host b.example.com --dry-run");
     assert!(null.failure(1).contains("`/dev/null` is not a regular file"), "{null}");
-    // A section behind a line that goes on would be a part of it.
-    fs::write(&config, "[user]\n\tname = x\\\n").unwrap();
-    let open = at("setup git --host b.example.com");
+}
+
+/// A section behind a line that goes on would be a part of that line.
+#[test]
+fn a_git_configuration_that_ends_in_the_middle_of_a_line_is_refused() {
+    needs!("git");
+    let world = World::new();
+    let config = world.write("my gitconfig", "[user]\n\tname = x\\\n");
+    let open = at(&world, &config, "setup git --host b.example.com");
     assert!(open.failure(1).contains("ends in the middle of a line"), "{open}");
-    // In a file that git cannot read, nothing is done.
-    fs::write(&config, "[user\n").unwrap();
+}
+
+#[test]
+fn a_git_configuration_that_git_cannot_read_is_left_alone() {
+    needs!("git");
+    let world = World::new();
+    let config = world.write("my gitconfig", "[user\n");
     let before = tree(&world);
-    assert!(at("setup git --host b.example.com").failure(1).contains("git config"));
+    let refused = at(&world, &config, "setup git --host b.example.com");
+    assert!(refused.failure(1).contains("git config"), "{refused}");
     assert_eq!(tree(&world), before);
 }
 
@@ -602,7 +631,7 @@ fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
         for when in 1..7 {
             let inject = format!("-qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
             for line in [setup, undo] {
-                let done = world.call_as("strace", &format!("{inject} {BINARY} {line}")).run();
+                let done = world.call_as("strace", &inject).arg(BINARY).args(line).run();
                 killed += usize::from(done.output.status.code().is_none());
                 // Whatever was left, it is taken back, and the next one gets through.
                 world.call(undo).run().quiet();
@@ -773,54 +802,79 @@ fn an_account_that_is_not_there_yet_remains_to_be_stored() {
     assert!(shown.ends_with("remains: `astra-credential setup account`\n"), "{shown}");
 }
 
+/// `setup account` with that input.
+fn store<'a>(world: &'a World, account: &str) -> Done<'a> {
+    world.call("setup account").input(account).run()
+}
+
 #[test]
-fn the_account_is_checked_and_stored_privately() {
+fn the_account_is_stored_privately() {
     let world = World::new();
     let account = world.astra.account_json();
     fs::remove_dir_all(world.path(".config")).unwrap();
-    let setup = || world.call("setup account");
-    let bad = setup().input("{\"clientId\":\"i\",\"clientSecret\":\"hunter2\"}").run();
-    assert!(!world.path(".config").exists());
-    let stored = setup().input(format!("\n{account}")).run();
+    let stored = store(&world, &format!("\n{account}"));
     assert_eq!(stored.code(), 0, "{stored}");
     assert_eq!(fs::read_to_string(world.account_file()).unwrap(), format!("{}\n", account.trim()));
     assert_eq!(mode(&world.account_file()), 0o600);
     assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
     assert!(!world.token().is_empty());
-    // What a call left that was killed in the middle goes, since it may hold the secret.
-    let left = world.path(".config/astra-credential/.service-account.json.astra-1");
-    fs::write(&left, &account).unwrap();
-    let again = setup().input(account.clone()).run();
+}
+
+#[test]
+fn an_account_that_is_stored_already_is_found() {
+    let world = World::new();
+    let account = world.astra.account_json();
+    store(&world, &account).quiet();
+    let again = store(&world, &account);
     let found = again.quiet();
     assert!(found.starts_with("found service account 00000000-fake-"), "{again}");
     assert!(found.contains(&format!("stored in {}", world.account_file().display())), "{again}");
-    assert!(!left.exists());
     set_mode(&world.account_file(), 0o640);
-    assert!(setup().input(account.clone()).run().quiet().starts_with("wrote "));
+    assert!(store(&world, &account).quiet().starts_with("wrote "));
     assert_eq!(mode(&world.account_file()), 0o600);
-    // A new secret for the same account is a rotation; another account is another matter.
+}
+
+/// It may hold the secret.
+#[test]
+fn the_temporary_file_of_a_killed_call_is_removed() {
+    let world = World::new();
+    let account = world.astra.account_json();
+    let left = world.path(".config/astra-credential/.service-account.json.astra-1");
+    fs::write(&left, &account).unwrap();
+    store(&world, &account).quiet();
+    assert!(!left.exists());
+}
+
+#[test]
+fn a_new_secret_of_the_same_account_takes_the_place_of_the_old_one() {
+    let world = World::new();
+    let account = world.astra.account_json();
     set_mode(&world.account_file(), 0o644);
     set_mode(world.account_file().parent().unwrap(), 0o755);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
     let rotated = world.astra.account_json();
     assert_ne!(rotated, account);
-    assert!(setup().input(rotated.clone()).run().quiet().starts_with("wrote "));
+    assert!(store(&world, &rotated).quiet().starts_with("wrote "));
     assert_eq!(mode(&world.account_file()), 0o600);
     assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
     assert!(!world.token().is_empty());
-    let mut other: serde_json::Value = serde_json::from_str(&rotated).unwrap();
-    other["clientId"] = "another".into();
-    let other = setup().input(other.to_string()).run();
-    assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
-    let empty = setup().run();
-    let bad_and_other = [bad, other, empty];
-    for done in &bad_and_other {
+}
+
+#[test]
+fn another_account_and_what_is_no_account_are_refused() {
+    let world = World::new();
+    let account = fs::read_to_string(world.account_file()).unwrap();
+    let bad = store(&world, "{\"clientId\":\"i\",\"clientSecret\":\"hunter2\"}");
+    let other = store(&world, &account.replace("client000000", "another00000"));
+    let empty = store(&world, "");
+    for done in [&bad, &other, &empty] {
         assert!(!done.stderr().contains("hunter2") && done.code() == 3, "{done}");
-        assert!(!done.stderr().contains("rotated"), "{done}");
+        assert!(!done.stderr().contains("secret000"), "{done}");
     }
-    let said: Vec<_> = bad_and_other.iter().map(Done::stderr).collect();
+    assert_eq!(fs::read_to_string(world.account_file()).unwrap(), account);
+    let said = [bad, other, empty].map(|done| done.stderr()).join("\n");
     let home = world.home.path().to_string_lossy().into_owned();
-    insta::assert_snapshot!(said.join("\n").replace(&home, "~"), @"
+    insta::assert_snapshot!(said.replace(&home, "~"), @"
     astra-credential: the account file `/dev/stdin` has no `clientName`
     hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
 
@@ -836,7 +890,9 @@ fn the_account_is_checked_and_stored_privately() {
 /// modes and what is left to be read from it included.
 fn typed(world: &World, keys: &str) -> (i32, String) {
     let rest = "code=$?; stty -a; timeout --foreground 0.3 head -n 1; exit $code";
-    let script = format!("stty echo icanon isig iexten; {BINARY} setup account; {rest}");
+    let binary = world.link("astra-credential");
+    let script =
+        format!("stty echo icanon isig iexten; {} setup account; {rest}", binary.display());
     let call = world.call_as("timeout", "30 script -qec").arg(script).arg("/dev/null");
     let mut child = call.command().stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

@@ -148,7 +148,7 @@ fn exec_gives_terraform_the_variable_that_its_provider_reads() {
     );
     world.write("work/main.tf", resource);
     terraform(&world, "", "init -input=false").run().quiet();
-    let exec = format!("{BINARY} exec --min-valid 1h --");
+    let exec = format!("{} exec --min-valid 1h --", world.link("astra-credential").display());
     let apply = "apply -no-color -input=false -auto-approve";
     terraform(&world, &exec, apply).run().quiet();
     let seen = fs::read_to_string(world.path("seen")).unwrap();

@@ -445,8 +445,7 @@ fn a_login_between_reading_and_writing_is_not_lost() {
     fs::create_dir(world.path(".docker")).unwrap();
     let config = world.write(".docker/config.json", "{}\n");
     let line = "-qq -o /dev/null -e inject=fsync:delay_enter=700000";
-    let call =
-        world.call_as("strace", &format!("{line} {BINARY} setup docker --host a.example.com"));
+    let call = world.call_as("strace", line).arg(BINARY).args("setup docker --host a.example.com");
     let child = call.start();
     // The temporary file stands beside the configuration while fsync is held back.
     let is_writing = || {
@@ -555,12 +554,10 @@ fn what_version_0_1_has_set_up_is_taken_back_and_brought_up_to_date() {
 fn root_links_docker_where_every_path_finds_it() {
     needs!(root, "unshare");
     let world = World::new();
-    let script = format!(
-        "mount -t tmpfs tmpfs /usr/local/bin && {BINARY} setup docker --host a.example.com && \
-         readlink /usr/local/bin/docker-credential-astra && {BINARY} setup docker --undo && \
-         ls -A /usr/local/bin"
-    );
-    let call = world.call_as("unshare", "-m sh -c").arg(script);
+    let script = "mount -t tmpfs tmpfs /usr/local/bin && \"$0\" setup docker --host a.example.com && \
+        readlink /usr/local/bin/docker-credential-astra && \"$0\" setup docker --undo && \
+        ls -A /usr/local/bin";
+    let call = world.call_as("unshare", "-m sh -c").arg(script).arg(BINARY);
     let done = call.env("PATH", "/usr/local/bin:/usr/bin:/bin").run();
     let shown = done.quiet();
     assert!(

@@ -10,7 +10,8 @@ const WIPE: &str = "\r\u{1b}[K";
 
 /// What a terminal of `columns` shows while the binary runs there, its answer apart.
 fn on_a_terminal(world: &World, columns: u32, line: &str) -> String {
-    let script = format!("stty cols {columns}; exec '{BINARY}' {line} > answer");
+    let binary = world.link("astra-credential");
+    let script = format!("stty cols {columns}; exec {} {line} > answer", binary.display());
     let call = world.call_as("script", "-qec").arg(script).arg("/dev/null");
     let output = call.command().current_dir(world.home.path()).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
@@ -49,7 +50,7 @@ fn a_wait_for_the_lock_names_who_holds_it() {
     needs!("script");
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
-    let mut holder = world.call_as("sh", "-c").arg(format!("'{BINARY}' token & echo $!; wait"));
+    let mut holder = world.call_as("sh", "-c").arg("\"$0\" token & echo $!; wait").arg(BINARY);
     holder = holder.env("PS1", "");
     let mut holder = holder.start();
     let mut id = String::new();
