@@ -311,7 +311,7 @@ fn keep(command: &str, flags: &Flags, error: &Error) {
 #[inline(never)]
 fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     if words.is_empty() {
-        let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        let called = arguments().next().map(PathBuf::from).unwrap_or_default();
         return completion::script(shell, &called);
     }
     let env = |name: &str| env::var_os(name);

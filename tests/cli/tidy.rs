@@ -256,6 +256,14 @@ fn the_finder_of_circles_reads_every_form_of_an_import() {
     assert_eq!(found("use std::fs; fn f() { serde_json::to_vec() }"), [""; 0]);
 }
 
+/// With musl and an entry point of its own, `std::env::args` is empty.
+#[test]
+fn the_arguments_come_from_one_function() {
+    let source = page("src/main.rs");
+    assert_eq!(source.matches("args_os()").count(), 1, "all others call `arguments`");
+    assert_eq!(who_says("env::args()"), [""; 0]);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     for word in ["todo!", "unimplemented!", "dbg!", "FIXME"] {
