@@ -369,7 +369,7 @@ pub fn lacks(what: &str) -> bool {
 }
 
 /// Announces a test, or a part of one, that does not run here: by a line on the real standard error, past
-/// the capture of the test's output, and by a line in `target/tmp/skipped`, which `.ci/run` counts. The
+/// the capture of the test's output, and by a line in `skipped` in cargo's folder for temporary files, which `.ci/run` counts. The
 /// number of the last line is the number of skips of this run.
 pub fn skip(why: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(1);
