@@ -1,15 +1,19 @@
 //! A static binary finds names by itself: no module of the system's C library is opened, whatever
 //! nsswitch.conf names.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::thread;
 
 use crate::stand_in::Astra;
 use crate::world::{BINARY, World, is_installed, lacks, skip};
 
-/// The address of the stand-in for a name server, which has the port of all name servers.
-const NAME_SERVER: &str = "127.53.53.53";
+/// The address of the stand-in for a name server, which has the port of all name servers: one that no
+/// other run of the tests has.
+fn name_server() -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 53, high, low)
+}
 
 /// The names that resolve: one in the file, and one by way of the name server.
 const IN_THE_FILE: &str = "file.astra.test";
@@ -63,7 +67,8 @@ fn names_come_from_the_hosts_file_and_dns_and_no_module_is_opened() {
     if !can_mount() {
         return;
     }
-    let server = UdpSocket::bind((NAME_SERVER, 53)).expect("port 53 of an address of loopback");
+    let name_server = name_server();
+    let server = UdpSocket::bind((name_server, 53)).expect("port 53 of an address of loopback");
     thread::spawn(move || {
         let mut question = [0; 512];
         while let Ok((length, from)) = server.recv_from(&mut question) {
@@ -76,7 +81,7 @@ fn names_come_from_the_hosts_file_and_dns_and_no_module_is_opened() {
     world.astra = Astra::start_with(world.authority.leaf_for(&[IN_THE_FILE, BY_DNS]));
     world.write_account(&world.astra.account_json());
     world.write("hosts", format!("127.0.0.1 localhost {IN_THE_FILE}\n"));
-    world.write("resolv.conf", format!("nameserver {NAME_SERVER}\noptions timeout:1 attempts:2\n"));
+    world.write("resolv.conf", format!("nameserver {name_server}\noptions timeout:1 attempts:2\n"));
     let script = "for file in hosts resolv.conf nsswitch.conf; do
             touch /etc/$file && mount --bind \"$HOME/$file\" /etc/$file || exit 99
         done

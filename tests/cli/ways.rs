@@ -527,14 +527,14 @@ fn is_inside(test: &str, script: &str) -> bool {
     false
 }
 
-/// A port of fd00::4 that answers nothing: a queue of connections that is full.
+/// A port of 2001:db8::4 that answers nothing: a queue of connections that is full.
 struct Silent(#[expect(dead_code, reason = "held open")] TcpListener, Vec<TcpStream>);
 
 impl Silent {
     fn new(port: u16) -> Self {
         // This namespace's own.
         std::fs::write("/proc/sys/net/core/somaxconn", "1").unwrap();
-        let listener = TcpListener::bind(("fd00::4", port)).unwrap();
+        let listener = TcpListener::bind(("2001:db8::4", port)).unwrap();
         let address = listener.local_addr().unwrap();
         let mut silent = Self(listener, Vec::new());
         while let Ok(client) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
@@ -546,16 +546,17 @@ impl Silent {
 
 #[test]
 fn every_address_is_tried_whatever_the_first_ones_do() {
-    const SETUP: &str = "ip -6 addr add fd00::f/64 dev lo nodad; \
-         ip -6 rule add to fd00::1 ipproto tcp prohibit; \
-         ip -6 rule add to fd00::2 ipproto tcp blackhole; \
-         ip -6 rule add to fd00::3 ipproto tcp unreachable; \
-         ip -6 addr add fd00::4/64 dev lo nodad; \
-         ip -6 addr add fd00::5/64 dev lo nodad; \
+    // Addresses for documentation, in a namespace without a way out. musl's resolver puts IPv4 before private IPv6 addresses.
+    const SETUP: &str = "ip -6 addr add 2001:db8::f/64 dev lo nodad; \
+         ip -6 rule add to 2001:db8::1 ipproto tcp prohibit; \
+         ip -6 rule add to 2001:db8::2 ipproto tcp blackhole; \
+         ip -6 rule add to 2001:db8::3 ipproto tcp unreachable; \
+         ip -6 addr add 2001:db8::4/64 dev lo nodad; \
+         ip -6 addr add 2001:db8::5/64 dev lo nodad; \
          hosts=$(mktemp); chmod 644 $hosts; \
          for at in 1:prohibited 2:dropped 3:unreachable 4:silent 5:refused; do \
-           echo \"fd00::${at%:*} ${at#*:}.test\"; echo \"127.0.0.1 ${at#*:}.test\"; done >$hosts; \
-         for at in 1 2 3 5; do echo \"fd00::$at all.test\"; done >>$hosts; \
+           echo \"2001:db8::${at%:*} ${at#*:}.test\"; echo \"127.0.0.1 ${at#*:}.test\"; done >$hosts; \
+         for at in 1 2 3 5; do echo \"2001:db8::$at all.test\"; done >>$hosts; \
          echo '127.0.0.1 all.test' >>$hosts; mount --bind $hosts /etc/hosts; rm $hosts";
     if !is_inside("ways::every_address_is_tried_whatever_the_first_ones_do", SETUP) {
         return;
