@@ -227,6 +227,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// root called `setup` with the home of another user.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "there is no root"))]
     ForeignHome {
         /// The home.
         home: PathBuf,
