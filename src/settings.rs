@@ -1072,6 +1072,7 @@ mod tests {
     use proptest::prelude::*;
 
     const USER: &str = "/home/x/.config/astra-credential/config.json";
+    #[cfg(unix)]
     const MACHINE: &str = "/etc/astra-credential/config.json";
 
     fn folders() -> Folders {
