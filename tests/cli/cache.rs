@@ -1,4 +1,4 @@
-//! What is on disk is not believed, and trouble with the cache never costs the token.
+//! Content on disk is not trusted, and an error of the cache never costs the token.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink};

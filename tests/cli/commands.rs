@@ -1,4 +1,4 @@
-//! What people and scripts type: JSON, headers, variables, `exec` and `forget`.
+//! Commands for people and scripts: JSON, headers, variables, `exec` and `forget`.
 
 use std::process::Stdio;
 

@@ -31,7 +31,7 @@ fn world() -> World {
     world
 }
 
-/// Whether a file is here, in the manner of [`is_installed`].
+/// True if a file is here, in the manner of [`is_installed`].
 fn is_there(path: &str) -> bool {
     fs::exists(path).unwrap_or_default() || lacks(path)
 }
@@ -42,7 +42,7 @@ fn shell<'a>(world: &'a World, shell: &str) -> Call<'a> {
         .env("ASTRA_CREDENTIAL_HOSTS", "git.example.com,registry.example.com:5000")
 }
 
-/// What bash's completion function offers for the last word of a line, which readline has parted.
+/// The candidates of bash's completion function for the last word of a line that readline has split.
 fn in_bash(world: &World, line: &str) -> Vec<String> {
     let complete = r#"source "$HOME/completions.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         function=$(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/')
@@ -97,7 +97,7 @@ fn in_zsh(world: &World, line: &str) -> Vec<String> {
     offered.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// What a shell offers for the last word of a line.
+/// A shell's candidates for the last word of a line.
 type Ask = fn(&World, &str) -> Vec<String>;
 
 /// Asserts that each of the shells offers exactly these for the last word of the line.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::stand_in::Reply;
 use crate::world::{World, contents, finish, mode, transcript};
 
-/// What `status` has kept.
+/// The last failure that `status` shows.
 fn last(world: &World) -> serde_json::Value {
     let done = world.call("status --json").run();
     serde_json::from_str::<serde_json::Value>(&done.stdout()).unwrap()["last_failure"].take()

@@ -20,7 +20,7 @@ use crate::world::{BINARY, Done, World, contents, finish, mode, needs, set_mode,
 /// The call that everything happens to. It takes a token of ten hours, but none of one.
 const CALL: &str = "token --min-valid 2h --timeout 10";
 
-/// What a file system may answer to any call, with Linux's numbers.
+/// Errors that a file system may return from any call, with Linux's numbers.
 const ERRORS: [(&str, i32); 11] = [
     ("ENOSPC", 28),
     ("EROFS", 30),
@@ -38,7 +38,7 @@ const ERRORS: [(&str, i32); 11] = [
 /// No call on loopback takes this long, unless it waits for something that does not come.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// What [`CALL`] finds.
+/// The state of the cache that [`CALL`] finds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     /// Not even a folder.
@@ -603,7 +603,7 @@ fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
     assert_ne!(world.token(), first);
 }
 
-/// What a service manager sets as `LimitFSIZE=`: a write beyond it sends SIGXFSZ, which kills by default.
+/// The limit that a service manager sets as `LimitFSIZE=`. A write beyond it sends SIGXFSZ, which kills by default.
 #[test]
 fn a_limit_on_the_size_of_files_costs_a_line_and_not_the_token() {
     let world = World::new();

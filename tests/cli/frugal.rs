@@ -67,7 +67,7 @@ pub fn warm_world() -> World {
     world
 }
 
-/// What the caller of a warm call writes to it.
+/// The standard input of a warm call.
 pub fn input(world: &World, line: &str) -> String {
     match line.split(' ').next() {
         Some("git") => format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()),
@@ -99,7 +99,7 @@ pub fn instructions(world: &World, program: &str, line: &str) -> u64 {
     total.and_then(|total| total.trim().parse().ok()).expect("a sum in the profile")
 }
 
-/// What a tool writes of a warm call into the file that its last option names.
+/// The output of a tool that watches a warm call, read from the file that the tool's last option names.
 fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
     let file = world.path("watched");
     let mut words: Vec<OsString> = tool.split(' ').map(OsString::from).collect();

@@ -57,7 +57,7 @@ fn both_versions_of_the_protocol_work_and_share_one_exchange() {
     assert_eq!(world.astra.exchanges(), 1);
 }
 
-/// What `kubectl get pods` says, and how often it ran the plugin.
+/// The output of `kubectl get pods`, and the number of times that it ran the plugin.
 fn counted(world: &World, cluster: &Resource) -> (String, usize) {
     let runs = world.path("runs");
     let binary = world.link("astra-credential");

@@ -66,7 +66,7 @@ impl Cluster {
         std::mem::take(&mut self.state().asked)
     }
 
-    /// What a pod that mounts the Secret sees.
+    /// The token that a pod sees if it mounts the Secret.
     fn mounted(&self, key: &str) -> Option<String> {
         let state = self.state();
         let data = &state.objects[&path("secrets", "astra-token")]["data"][key];
@@ -144,7 +144,7 @@ impl State {
         }
     }
 
-    /// Whether a role that is bound to the service account allows it.
+    /// True if a role that is bound to the service account allows it.
     fn may(&self, account: &str, verb: &str, resource: &str, name: &str) -> bool {
         let of_kind =
             |kind: &'static str| self.objects.values().filter(move |object| object["kind"] == kind);

@@ -121,7 +121,7 @@ impl Night {
         self.call(self.world.path(self.program), &line).run().quiet();
     }
 
-    /// Whether the tool got what it wanted, and everything that it showed.
+    /// True if the tool succeeded, and all of its output.
     fn run(&self, tool: Tool) -> (bool, String) {
         let call = match tool {
             Tool::Kubectl => {
@@ -167,7 +167,7 @@ struct Row {
     breakage: &'static str,
     tool: Tool,
     breaks: fn(&mut Night),
-    /// Whether the tool fails.
+    /// True if the tool fails.
     fails: bool,
     needs: Needs,
     /// The words that name the cause and the remedy.

@@ -27,7 +27,7 @@ const CONFIGURATIONS: [&str; 4] = [
     "hosts: nis\n",
 ];
 
-/// Whether a mount namespace can be had, in which /etc is another.
+/// True if the test can have a mount namespace, in which /etc differs.
 fn can_mount() -> bool {
     let mounts = || Command::new("unshare").args(["--mount", "true"]).output();
     is_installed("strace")

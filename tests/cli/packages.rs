@@ -1,4 +1,4 @@
-//! What comes with the binary: completions, manual pages, help, and the documentation.
+//! Everything that comes with the binary: completions, manual pages, help, and the documentation.
 
 use std::fs;
 use std::path::Path;

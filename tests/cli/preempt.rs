@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::stand_in::Reply;
 use crate::world::{BINARY, World, contents, finish, mode, needs};
 
-/// What the API answers while an operation runs.
+/// The answer of the API while an operation runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Api {
     Ok,
@@ -28,7 +28,7 @@ enum Api {
     Rejects,
 }
 
-/// What is in the cache before the first operation.
+/// The content of the cache before the first operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Empty,
@@ -38,7 +38,7 @@ enum State {
     Fresh,
 }
 
-/// What an operation takes out of the cache.
+/// The part of the cache that an operation removes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Drops {
     Nothing,

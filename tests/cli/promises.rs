@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Whether `module::name` is a test, beside the source or in here.
+/// True if `module::name` is a test, beside the source or in this folder.
 fn exists(test: &str) -> bool {
     let Some((module, name)) = test.split_once("::") else {
         return false;

@@ -31,7 +31,7 @@ fn pieces(bytes: &[u8], length: usize) -> HashSet<Vec<u8>> {
     bytes.to_ascii_lowercase().windows(length).map(<[u8]>::to_vec).collect()
 }
 
-/// Whether a piece of the secret is in there, as it is or in an encoding.
+/// True if the text holds a piece of the secret, as it is or in an encoding.
 fn holds_secret(bytes: &[u8]) -> bool {
     let found = pieces(bytes, PIECE);
     let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -172,7 +172,7 @@ fn no_call_that_succeeds_shows_the_secret_or_keeps_the_token() {
 
 type Echo = fn(&Request) -> Reply;
 
-/// What a server may do with what it was sent.
+/// The ways in which a server may misuse a request.
 fn echoes() -> Vec<(&'static str, Echo)> {
     fn body(request: &Request) -> String {
         String::from_utf8_lossy(&request.body).into_owned()

@@ -24,7 +24,7 @@ pub struct Resource {
 /// A request and what became of it.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// What the client sent.
+    /// The client's request.
     pub request: Request,
     /// The status it got.
     pub status: u16,
@@ -87,7 +87,7 @@ impl Resource {
     }
 }
 
-/// Who is let in.
+/// The access rule of a server: the challenge and the refusal that it sends.
 struct Guard {
     challenge: &'static str,
     refusal: Value,

@@ -31,7 +31,7 @@ pub fn account() -> String {
     )
 }
 
-/// What each is, and the value. None holds a NUL, which no argument can hold.
+/// The name and the value of each spelling. No value holds a NUL, which no argument can hold.
 pub fn spellings() -> Vec<(&'static str, String)> {
     let json = account();
     let percent = |text: &str| -> String {

@@ -121,7 +121,7 @@ impl Authority {
     }
 }
 
-/// What a client sent.
+/// A client's request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `GET`, `POST` and so on.
@@ -141,7 +141,7 @@ impl Request {
     }
 }
 
-/// What the server does with a request that it has read.
+/// The server's reaction to a request that it has read.
 pub enum Reply {
     /// An ordinary answer. `Content-Length`, `Connection` and `Date` are added where they are missing;
     /// a `Date` with an empty value is left out.
@@ -636,7 +636,7 @@ impl Astra {
         self.tokens.clone()
     }
 
-    /// Whether the token was issued here and has not been revoked. Its expiry is not looked at.
+    /// True if the token was issued here and has not been revoked. Its expiry is not checked.
     pub fn accepts(&self, token: &str) -> bool {
         self.tokens.accepts(token)
     }
@@ -653,7 +653,7 @@ impl Astra {
 }
 
 impl Tokens {
-    /// Whether the token was issued and has not been revoked. Its expiry is not looked at.
+    /// True if the token was issued and has not been revoked. Its expiry is not checked.
     pub fn accepts(&self, token: &str) -> bool {
         self.state().accepted.contains(token)
     }

@@ -8,7 +8,7 @@ use crate::world::{BINARY, World, needs};
 
 const WIPE: &str = "\r\u{1b}[K";
 
-/// What a terminal of `columns` shows while the binary runs there, its answer apart.
+/// The content of a terminal of `columns` while the binary runs there, without the answer.
 fn on_a_terminal(world: &World, columns: u32, line: &str) -> String {
     let binary = world.link("astra-credential");
     let script = format!("stty cols {columns}; exec {} {line} > answer", binary.display());

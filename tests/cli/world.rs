@@ -218,7 +218,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What a caller can observe of a call, as a transcript.
+/// Everything that a caller can observe of a call, as a transcript.
 pub struct Done<'a> {
     call: Call<'a>,
     pub output: Output,
@@ -346,7 +346,7 @@ macro_rules! needs {
 }
 pub(crate) use needs;
 
-/// Whether a client is installed. A missing one is announced, and fails the test under `CI=true`.
+/// True if a client is installed. A missing one is announced, and fails the test under `CI=true`.
 pub fn is_installed(client: &str) -> bool {
     let is_there = Command::new("sh")
         .args(["-c", "command -v \"$0\"", client])
@@ -356,7 +356,7 @@ pub fn is_installed(client: &str) -> bool {
     is_there || lacks(&format!("`{client}`"))
 }
 
-/// Whether the tests run as root. If not, that is announced, and fails the test under `CI=true`.
+/// True if the tests run as root. If not, that is announced, and fails the test under `CI=true`.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root() || lacks("root")
 }
