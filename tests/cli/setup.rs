@@ -447,13 +447,25 @@ fn what_is_shown_holds_no_secret_of_the_file() {
             let done = world.call(&format!("{line} --dry-run")).run();
             world.call(&line).run().quiet();
             let undone = world.call(&format!("setup {tool} --undo --dry-run")).run();
+            let lines = content.lines().map(|line| format!("> {line}\n"));
+            parts.push(format!("$ cat ~/{file}\n{}", lines.collect::<String>()));
             for shown in [&done, &undone] {
                 assert!(!shown.quiet().contains("hunter2"), "{shown}");
+                parts.push(with_difference_of(shown, file));
             }
-            parts.push(format!("{done}\n{undone}"));
         }
     }
     transcript!(parts.join("\n"));
+}
+
+/// The transcript of a `--dry-run`, with the difference of this file of the home alone.
+fn with_difference_of(done: &Done<'_>, file: &str) -> String {
+    let shown = done.to_string();
+    let (command, rest) = shown.split_once('\n').expect("a command");
+    let (_, difference) = rest.split_once(&format!("> --- ~/{file}\n")).expect("a difference");
+    let is_of_it = |line: &&str| !line.starts_with("> --- ") && !line.starts_with("> remains: ");
+    let lines = difference.lines().take_while(is_of_it).map(|line| format!("{line}\n"));
+    format!("{command}\n> --- ~/{file}\n{}", lines.collect::<String>())
 }
 
 #[test]
