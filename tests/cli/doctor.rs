@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Astra, Authority, Reply};
-use crate::world::{BINARY, Call, Done, World, contents, needs, set_mode, skip, transcript};
+use crate::world::{Call, Done, World, contents, copy_binary, needs, set_mode, skip, transcript};
 
 /// A call of a copy in the home's `bin`, which is on `PATH`.
 fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
@@ -15,8 +15,7 @@ fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
     fs::create_dir_all(&folder).unwrap();
     let binary = folder.join("astra-credential");
     if !binary.exists() {
-        // By another process: what this one has open for writing cannot be started.
-        assert!(Command::new("cp").arg(BINARY).arg(&binary).status().unwrap().success());
+        copy_binary(&binary);
     }
     // By number: which addresses `localhost` has differs from machine to machine.
     let api = world.astra.url().replace("localhost", "127.0.0.1");
@@ -505,15 +504,7 @@ fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
     fs::create_dir_all(world.path("work/src/deep")).unwrap();
     let line = "common --credential_helper %workspace%/tools/bazel-credential-astra # ours\n";
     world.write("work/.bazelrc", line);
-    let call = doctor(&world, "").command();
-    let inside = Command::new(call.get_program())
-        .arg("doctor")
-        .env_clear()
-        .envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(world.path("work/src/deep"))
-        .output()
-        .unwrap();
-    let shown = String::from_utf8(inside.stdout).unwrap();
+    let shown = doctor(&world, "").in_folder(world.path("work/src/deep")).run().stdout();
     let workspace = world.path("work").canonicalize().unwrap().display().to_string();
     let expected = format!(
         "configured in `{workspace}/.bazelrc`, but there is no `{workspace}/tools/bazel-cred"

@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
 
 use crate::servers::{container_registry, git_repository, kubernetes, module_registry};
 use crate::world::{
-    BINARY, Call, Done, World, finish, is_installed, mode, needs, path, set_mode, transcript,
+    BINARY, Call, Done, World, copy_binary, finish, is_installed, mode, needs, path, set_mode,
+    transcript,
 };
 
 /// The tool's own call, once the user has done what remained.
@@ -662,7 +663,7 @@ fn links_go_beside_the_program_if_that_is_on_path() {
     let world = World::new();
     fs::create_dir(world.path("bin")).unwrap();
     let program = world.path("bin/astra-credential");
-    assert!(Command::new("cp").arg(BINARY).arg(&program).status().unwrap().success());
+    copy_binary(&program);
     let line = "setup bazel --host a.example.com";
     let not_on_path = world.call(line).run();
     assert!(world.path(".local/bin/bazel-credential-astra").is_symlink(), "{not_on_path}");
@@ -693,7 +694,7 @@ fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
     fs::create_dir_all(world.path("versions/1")).unwrap();
     fs::create_dir(world.path("bin")).unwrap();
     let [one, two] = ["versions/1/astra-credential", "versions/2/astra-credential"];
-    assert!(Command::new("cp").arg(BINARY).arg(world.path(one)).status().unwrap().success());
+    copy_binary(&world.path(one));
     let program = world.path("bin/astra-credential");
     symlink(world.path(one), &program).unwrap();
     let line = "setup bazel --host a.example.com";
@@ -1013,9 +1014,7 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     ] {
         for value in ["~/x/config", "~x", &account] {
             let call = world.call(&format!("setup {tool}")).env(variable, value);
-            let output = call.command().current_dir(&folder).output().unwrap();
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
+            let told = call.in_folder(&folder).run().failure(2);
             assert!(told.contains(&format!("`{variable}`")), "{told}");
             assert!(!told.contains("clientSecret"), "{told}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
