@@ -35,7 +35,7 @@ use crate::proxy::Proxy;
 use crate::seal;
 use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
-use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
+use crate::token::{self, AlreadyExpired, Secret, Token, Validity};
 
 /// The inputs of an exchange, except the account.
 pub struct Exchange<'a> {
@@ -236,7 +236,7 @@ impl Exchange<'_> {
             requested_at,
             seal::random() as u32,
         )
-        .map_err(|ExpiredAtBirth| unusable("the token it gave had already expired".to_owned()))?;
+        .map_err(|AlreadyExpired| unusable("the token it gave had already expired".to_owned()))?;
         // This process may have been stopped before it read the answer.
         if validity.expires_at <= Timestamp::now() {
             let late = "its token expired before the answer was read".to_owned();

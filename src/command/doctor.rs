@@ -411,7 +411,7 @@ impl Subject {
     /// The lock of this account's entry.
     fn lock(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        findings.extend(self.cache.closed_lock().map(|(lock, why)| {
+        findings.extend(self.cache.unusable_lock().map(|(lock, why)| {
             let lock = shown::path(&lock);
             Finding::failure(
                 "lock",
