@@ -447,13 +447,25 @@ fn what_is_shown_holds_no_secret_of_the_file() {
             let done = world.call(&format!("{line} --dry-run")).run();
             world.call(&line).run().quiet();
             let undone = world.call(&format!("setup {tool} --undo --dry-run")).run();
+            let lines = content.lines().map(|line| format!("> {line}\n"));
+            parts.push(format!("$ cat ~/{file}\n{}", lines.collect::<String>()));
             for shown in [&done, &undone] {
                 assert!(!shown.quiet().contains("hunter2"), "{shown}");
+                parts.push(with_difference_of(shown, file));
             }
-            parts.push(format!("{done}\n{undone}"));
         }
     }
     transcript!(parts.join("\n"));
+}
+
+/// The transcript of a `--dry-run`, with the difference of this file of the home alone.
+fn with_difference_of(done: &Done<'_>, file: &str) -> String {
+    let shown = done.to_string();
+    let (command, rest) = shown.split_once('\n').expect("a command");
+    let (_, difference) = rest.split_once(&format!("> --- ~/{file}\n")).expect("a difference");
+    let is_of_it = |line: &&str| !line.starts_with("> --- ") && !line.starts_with("> remains: ");
+    let lines = difference.lines().take_while(is_of_it).map(|line| format!("{line}\n"));
+    format!("{command}\n> --- ~/{file}\n{}", lines.collect::<String>())
 }
 
 #[test]
@@ -861,6 +873,43 @@ fn a_new_secret_of_the_same_account_takes_the_place_of_the_old_one() {
 }
 
 #[test]
+fn a_setting_of_a_stored_account_changes_without_its_secret() {
+    let world = World::new();
+    let before = fs::read(world.account_file()).unwrap();
+    let done = world.call("setup account --min-valid 1h").run();
+    let shown = done.quiet();
+    assert!(shown.starts_with("found service account 00000000-fake-"), "{done}");
+    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
+    assert_eq!(fs::read(world.account_file()).unwrap(), before);
+    let again = world.call("setup account --min-valid 1h").run().quiet();
+    assert!(again.lines().all(|line| line.starts_with("found ")), "{again}");
+}
+
+#[test]
+fn a_setting_of_a_stored_account_and_its_new_secret_change_together() {
+    let world = World::new();
+    world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
+    let rotated = world.astra.account_json();
+    world.call("setup account --min-valid 1h").input(rotated.as_str()).run().quiet();
+    assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
+    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
+}
+
+#[test]
+fn no_setting_is_written_for_an_account_that_is_not_stored_or_cannot_be_used() {
+    let world = World::new();
+    set_mode(&world.account_file(), 0o644);
+    let before = tree(&world);
+    let exposed = world.call("setup account --min-valid 1h").run();
+    assert!(exposed.failure(3).contains("may be read by everybody"), "{exposed}");
+    let missing = world.call("setup account --account prod --min-valid 1h").run();
+    assert!(missing.failure(3).contains("is empty"), "{missing}");
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
 fn another_account_and_what_is_no_account_are_refused() {
     let world = World::new();
     let account = fs::read_to_string(world.account_file()).unwrap();
@@ -936,6 +985,16 @@ fn a_prompt_shows_nothing_and_leaves_the_terminal_as_it_was() {
         assert!(fs::read_to_string(world.account_file()).unwrap().contains(secret));
         assert_eq!(mode(&world.account_file()), 0o600);
     }
+}
+
+#[test]
+fn a_terminal_is_not_asked_for_a_secret_that_is_stored() {
+    needs!("script");
+    let world = World::new();
+    let line = format!("{} setup account --min-valid 1h", world.link("astra-credential").display());
+    let done = world.call_as("timeout", "30 script -qec").arg(line).arg("/dev/null").run();
+    assert_eq!(done.code(), 0, "{done}");
+    assert!(done.stdout().starts_with("found service account "), "{done}");
 }
 
 /// A `.env` file and a systemd unit hand `~/x` over as it stands, and the tools do not replace it either.

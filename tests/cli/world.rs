@@ -306,25 +306,55 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
 ];
 
-/// Compares a transcript with the one at the end of the call, or else with the one in the top-level
-/// `snapshots/`, which is for those of more than twelve lines.
+/// Compares a transcript with the one at the end of the call, or else with the file in the top-level
+/// `snapshots/`, which holds those of more than some twelve lines.
 macro_rules! transcript {
     ($($done:expr),+, @$expected:literal) => {
         insta::with_settings!({filters => crate::world::FILTERS.iter().copied()}, {
             insta::assert_snapshot!([$($done.to_string()),+].join("\n"), @$expected);
         })
     };
-    ($($done:expr),+ $(,)?) => {
+    ($($done:expr),+ $(,)?) => {{
+        fn here() {}
+        let name = crate::world::transcript_name(std::any::type_name_of_val(&here));
         insta::with_settings!({
             snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
+            prepend_module_to_snapshot => false,
             omit_expression => true,
             filters => crate::world::FILTERS.iter().copied(),
         }, {
-            insta::assert_snapshot!([$($done.to_string()),+].join("\n"));
+            insta::assert_snapshot!(name, [$($done.to_string()),+].join("\n"));
         })
-    };
+    }};
 }
 pub(crate) use transcript;
+
+/// The modules that have transcripts in `snapshots/`, in the order in which a person reads them.
+const TOUR: [&str; 14] = [
+    "token",
+    "account",
+    "commands",
+    "protocols",
+    "setup",
+    "tools",
+    "configuration",
+    "status",
+    "failure",
+    "doctor",
+    "night",
+    "network",
+    "tls",
+    "packages",
+];
+
+/// The file name of a transcript: the number of its module in [`TOUR`], the module and the test. `here` is
+/// the path of an item in the test.
+pub fn transcript_name(here: &str) -> String {
+    let mut names = here.split("::").skip(1);
+    let (module, test) = (names.next().expect("a module"), names.next().expect("a test"));
+    let at = TOUR.iter().position(|name| *name == module).expect("the module is missing in TOUR");
+    format!("{:02}_{module}__{test}", at + 1)
+}
 
 /// Ends a test, and announces that, unless each of these programs is installed, or unless it runs as root.
 /// Under `CI=true` the test fails.
