@@ -22,7 +22,7 @@ use crate::message;
 use crate::proxy::Proxy;
 use crate::service::{self, Inspected};
 use crate::settings::{ChosenAccount, Configuration, Environment, Settings, Sourced};
-use crate::shown;
+use crate::shown::{self, shell_word};
 use crate::timestamp::Timestamp;
 
 /// The inputs of all checks.
@@ -482,7 +482,7 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
-            let fix = format!("`chmod go-w {}`", crate::account::quoted(&folder.to_string_lossy()));
+            let fix = format!("`chmod go-w {}`", shell_word(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
@@ -516,7 +516,7 @@ fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Findi
         return Some(Finding::warning(check, detail, hint));
     }
     let detail = format!("others may look into {shown} (mode {mode:04o})");
-    let hint = format!("run `chmod 700 {}`", crate::account::quoted(&dir.to_string_lossy()));
+    let hint = format!("run `chmod 700 {}`", shell_word(&dir.to_string_lossy()));
     (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 

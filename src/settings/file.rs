@@ -19,7 +19,7 @@ use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::redacted;
+use crate::shown::{redacted, shell_word};
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -145,10 +145,10 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let quoted = || account::quoted(&path.to_string_lossy());
+    let quoted = || shell_word(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
         let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, account::for_its_owner(caller)));
+        return Some((exposure, account::owner_hint(caller)));
     }
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::finding::Finding;
-use crate::account::{self, quoted};
+use crate::account;
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME};
-use crate::shown::{self, Escaped, redacted};
+use crate::shown::{self, Escaped, redacted, shell_word};
 
 /// The time-out of another program, and the largest output that is read, in bytes.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
@@ -174,7 +174,7 @@ impl Tools<'_> {
         let mut finding = Finding::ok(tool, detail(format!("and {finds}{answering}")));
         let folder = found.parent().unwrap_or(Path::new(""));
         if tool == "docker" && !USUAL_FOLDERS.iter().any(|usual| folder == Path::new(usual)) {
-            let link = quoted(&found.to_string_lossy());
+            let link = shell_word(&found.to_string_lossy());
             finding.hint = Some(format!(
                 "started with a shorter `PATH`, as by a service, docker does not find it: as root, \
                  `ln -s {link} /usr/local/bin/`"
@@ -223,7 +223,7 @@ impl Tools<'_> {
                 .into_iter()
                 .find(|folder| self.is_this(&folder.join(executable("astra-credential"))));
             let link = beside.unwrap_or("/usr/local/bin".into()).join(&entry.program);
-            let [own, link] = [own, &link].map(|path| quoted(&path.to_string_lossy()));
+            let [own, link] = [own, &link].map(|path| shell_word(&path.to_string_lossy()));
             return format!("run `ln -sf {own} {link}`");
         }
         let mut setup = format!("astra-credential setup {tool}");
@@ -238,14 +238,14 @@ impl Tools<'_> {
             (None, None) => None,
         };
         if let Some(host) = host {
-            setup += &format!(" --host {}", quoted(&host.to_string()));
+            setup += &format!(" --host {}", shell_word(&host.to_string()));
         }
         if let Some(name) = name.filter(|name| *name != DEFAULT_ACCOUNT) {
-            setup += &format!(" --account {}", quoted(name));
+            setup += &format!(" --account {}", shell_word(name));
         }
         match obstacle {
             Some(path) => {
-                let path = quoted(&path.to_string_lossy());
+                let path = shell_word(&path.to_string_lossy());
                 format!("run `mv {path} {path}.old`, then `{setup}`")
             }
             None => format!("run `{setup}`"),
@@ -348,7 +348,7 @@ impl Tools<'_> {
             let obstacle = first;
             let obstacle = obstacle.map(|(other_key, other)| {
                 let word = first_word(other);
-                let (key, value) = (quoted(key), quoted(value));
+                let (key, value) = (shell_word(key), shell_word(value));
                 let problem = format!(
                     "but `{}` of `{}` is asked before",
                     shown::file(Path::new(&word)),
