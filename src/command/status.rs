@@ -19,17 +19,13 @@ use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::Validity;
 
-/// Returns the answer and the exit code. `stored` is the names of the account files in the configuration folder.
+/// Returns the answer and the exit code.
 ///
 /// # Errors
 /// A setting cannot be used.
-pub fn run(
-    configuration: &Configuration<'_>,
-    stored: &[String],
-    style: Style,
-) -> Result<(Vec<u8>, u8), Error> {
+pub fn run(configuration: &Configuration<'_>, style: Style) -> Result<(Vec<u8>, u8), Error> {
     let now = Timestamp::now();
-    let settings = configuration.every_account(stored)?;
+    let settings = configuration.every_account()?;
     let dir = settings
         .first()
         .and_then(|settings| settings.cache_dir.as_deref().filter(|_| !*settings.no_cache));

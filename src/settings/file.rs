@@ -15,6 +15,7 @@ use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
+use super::sourced::{Source, Sourced};
 use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
@@ -55,6 +56,18 @@ pub struct Entry {
     pub ca_file: Option<PathBuf>,
     /// `min_valid`, in seconds.
     pub min_valid: Option<i64>,
+}
+
+impl Entry {
+    /// The entry, as the source of a value.
+    pub fn source(&self) -> Source {
+        Source::Entry(Arc::clone(&self.place))
+    }
+
+    /// A value of this entry, with its source.
+    pub fn sourced<T>(&self, value: Option<T>) -> Option<Sourced<T>> {
+        Some(Sourced::new(value?, self.source()))
+    }
 }
 
 /// The keys of the top level.

@@ -19,7 +19,7 @@ use crate::account;
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME, paths};
 use crate::shown::{self, Escaped, redacted, shell_word};
 
 /// The time-out of another program, and the largest output that is read, in bytes.
@@ -38,8 +38,6 @@ pub struct Tools<'a> {
     pub configuration: &'a Configuration<'a>,
     /// The environment.
     pub env: &'a Environment<'a>,
-    /// Looks up a variable that lists paths.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
 }
@@ -85,7 +83,7 @@ impl Tools<'_> {
         };
         let mut findings = vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown(own)))];
         let mut others: Vec<PathBuf> = Vec::new();
-        let on_path = (self.paths)("PATH")
+        let on_path = paths(self.env, "PATH")
             .into_iter()
             .map(|folder| folder.join(executable("astra-credential")));
         for path in on_path.filter(|path| path.is_file() && !self.is_this(path)) {
@@ -218,7 +216,7 @@ impl Tools<'_> {
             && !entry.program.is_absolute()
             && let Some(own) = self.binary.as_deref()
         {
-            let folders = (self.paths)("PATH");
+            let folders = paths(self.env, "PATH");
             let beside = folders
                 .into_iter()
                 .find(|folder| self.is_this(&folder.join(executable("astra-credential"))));
@@ -254,20 +252,20 @@ impl Tools<'_> {
 
     /// The file that a tool runs, and a dangling link in its place.
     fn find_program(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
-        let folders = (self.paths)("PATH");
-        let paths: Vec<_> = if program.is_absolute() {
+        let folders = paths(self.env, "PATH");
+        let places: Vec<_> = if program.is_absolute() {
             vec![program.to_owned()]
         } else {
             let name = executable(plain(&program.to_string_lossy()));
             folders.iter().map(|folder| folder.join(&name)).collect()
         };
-        let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
+        let first = |is_it: fn(&Path) -> bool| places.iter().find(|place| is_it(place)).cloned();
         (first(Path::is_file), first(Path::is_symlink))
     }
 
     /// The entries in kubeconfigs. A command is a path relative to the kubeconfig, or a name on `PATH`.
     fn kubectl(&self) -> Vec<Entry> {
-        let mut files = (self.paths)("KUBECONFIG");
+        let mut files = paths(self.env, "KUBECONFIG");
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
