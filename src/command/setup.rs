@@ -21,7 +21,7 @@ pub mod terraform;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use self::context::{Context, World};
+pub use self::context::Context;
 use self::edit::json::{self, Item, Syntax};
 use self::edit::{Edit, Made};
 use self::file::Lock;

@@ -110,7 +110,7 @@ fn each_setting_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_verdict_is_shown_until_it_is_over_and_after() {
+fn a_cached_error_is_shown_until_it_is_over_and_after() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
     world
@@ -125,7 +125,7 @@ fn a_verdict_is_shown_until_it_is_over_and_after() {
     $ astra-credential status
     > account       default: service account, client id 00000000-fake-4000-8000-client000000
     > token         none in the cache
-    > verdict       `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
+    > cached error  `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
     > last failure  <time> (<n> ago), `git`, exit code 5
     >               `https://localhost:<port>` cannot answer now (503): down
     >               hint: try again later
@@ -141,7 +141,7 @@ fn a_verdict_is_shown_until_it_is_over_and_after() {
 }
 
 #[test]
-fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
+fn a_cached_error_of_another_route_to_astra_does_not_apply_to_this_one() {
     let world = World::new();
     let proxied = |line: &str| world.call(line).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     proxied("token").failure(5);
@@ -153,7 +153,7 @@ fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
     assert!(stands(&proxied("status --json")));
     assert!(!stands(&world.call("status --json").run()));
     let other = world.call("status").run();
-    assert!(other.stdout().contains("; does not stand for this proxy"), "{other}");
+    assert!(other.stdout().contains("; does not apply to this proxy"), "{other}");
     // A rejection stands on every way.
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     world.call("token").run().failure(4);
