@@ -10,7 +10,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::command::setup::{Order, Tool};
+use crate::command::setup::Order;
+use crate::command::tool::Tool;
 use crate::command::{DIALECTS, Dialect, Format};
 use crate::error::Error;
 use crate::settings::Flags;

@@ -4,6 +4,7 @@
 pub mod doctor;
 pub mod setup;
 pub mod status;
+pub mod tool;
 
 use std::ffi::OsString;
 use std::process::Command;

@@ -80,6 +80,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
+use crate::command::tool::{World, docker};
 use crate::command::{Colour, Dialect, Style, doctor, setup, status};
 use crate::completion::Configured;
 use crate::error::{Defect, Error};
@@ -213,14 +214,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             false => Style::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
         }
     };
+    let world = || World { env: &env, paths: &paths, folders: default_folders() };
     let context = |may_be_new| {
-        let world = setup::World {
-            env: &env,
-            paths: &paths,
-            program: program()?,
-            folders: default_folders(),
-        };
-        setup::Context::new(world, &line.flags, &configuration, may_be_new)
+        setup::Context::new(world(), program()?, &line.flags, &configuration, may_be_new)
     };
     match &line.task {
         Task::Token(format) => {
@@ -244,10 +240,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Doctor { json, online } => {
-            let world = doctor::World { env: &env, paths: &paths, binary: program().ok() };
-            let stored = stored_accounts();
+            let (stored, binary) = (stored_accounts(), program().ok());
             let (answer, code) =
-                doctor::run(&configuration, &stored, world, *online, style(*json))?;
+                doctor::run(&configuration, &stored, &world(), binary, *online, style(*json))?;
             return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Kubernetes(stated) => {
@@ -264,7 +259,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
             let hosts = || configuration.hosts();
-            let tools = || std::fs::read(docker_configuration()?).ok();
+            let tools = || std::fs::read(docker::file(&world()).ok()?).ok();
             protocol::docker::answer(verb, io::stdin(), hosts, tools, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
@@ -347,19 +342,9 @@ fn paths(name: &str) -> Vec<PathBuf> {
     env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
-/// The configuration file of Docker's command line.
-fn docker_configuration() -> Option<PathBuf> {
-    let folder = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty());
-    let default = || env::var_os(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
-    Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
-}
-
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
-    env::current_exe().map_err(|why| {
-        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
-        Error::ToolFailed { command, why: why.to_string() }
-    })
+    env::current_exe().map_err(|why| Error::ProgramUnknown { why })
 }
 
 /// The platform's default folders. Without an absolute `HOME` there are none: the home directory in

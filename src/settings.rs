@@ -427,6 +427,22 @@ impl<'a> Configuration<'a> {
         self.resolve(Sourced::default_of(ChosenAccount::Named(name.to_owned())))
     }
 
+    /// The settings of a call that names no host, in another environment. Of the flags it has `--account` if
+    /// `account` is given, and this call's `--config`.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting or file cannot be used.
+    pub fn settings_in(
+        &self,
+        env: &Environment<'_>,
+        account: Option<&str>,
+    ) -> Result<Settings, Error> {
+        let config = self.flags.config.clone();
+        let flags = Flags { account: account.map(Into::into), config, ..Flags::default() };
+        let files = read_files(&flags, env, &self.folders)?;
+        Configuration::new(&flags, env, self.folders.clone(), files, self.exists)?.settings()
+    }
+
     /// The account to which a configuration file binds `host`. Flags and variables are ignored.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         self.binding(host).map(|bound| bound.name)

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::finding::Finding;
 use self::tools::Tools;
+use super::tool::World;
 use super::{State, Style};
 use crate::account::Account;
 use crate::cache::{self, Cache, Entry, Refusal};
@@ -21,7 +22,7 @@ use crate::exchange::{self, Exchange};
 use crate::message;
 use crate::proxy::Proxy;
 use crate::service::{self, Inspected};
-use crate::settings::{ChosenAccount, Configuration, Environment, Settings, Sourced};
+use crate::settings::{ChosenAccount, Configuration, Settings, Sourced};
 use crate::shown;
 use crate::timestamp::Timestamp;
 
@@ -66,25 +67,16 @@ const LONGEST_CHECK: Duration = Duration::from_secs(5);
 /// Seconds by which the clocks may differ. A `Date` has whole seconds, and takes time to arrive.
 const CLOCK_TOLERANCE: i64 = 30;
 
-/// The environment of a call.
-pub struct World<'a> {
-    /// The environment.
-    pub env: &'a Environment<'a>,
-    /// Looks up a variable that lists paths.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file.
-    pub binary: Option<PathBuf>,
-}
-
 /// Returns the answer and the exit code. `stored` are the names of the account files in the configuration
-/// folder. `is_online` also does an exchange for each account.
+/// folder, `binary` is this program's own file. `is_online` also does an exchange for each account.
 ///
 /// # Errors
 /// A setting cannot be used.
 pub fn run(
     configuration: &Configuration<'_>,
     stored: &[String],
-    world: World<'_>,
+    world: &World<'_>,
+    binary: Option<PathBuf>,
     is_online: bool,
     style: Style,
 ) -> Result<(Vec<u8>, u8), Error> {
@@ -95,10 +87,9 @@ pub fn run(
         let Inspected { settings, account, cache } = service::inspect(settings);
         Subject { prefix, settings, account, cache }
     };
-    let World { env, paths, binary } = world;
     let examine = || {
         let accounts = settings.into_iter().map(subject).collect::<Vec<_>>();
-        let tools = Tools { configuration, env, paths, binary };
+        let tools = Tools { configuration, world, binary };
         let context = Context { configuration, accounts };
         // The network comes first, so that the cache is shown as it is after the exchanges.
         let network = context.network(is_online);
