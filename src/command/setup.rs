@@ -58,7 +58,7 @@ pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec
     context.refuse_foreign_home()?;
     let name = order.tool.name();
     let (folder, config) = (context.folder.clone(), context.config.clone());
-    let (env, deadline, dry_run) = (context.world.env, context.deadline, order.dry_run);
+    let (env, deadline, dry_run) = (context.env, context.deadline, order.dry_run);
     let job = Job { name, folder: &folder, config: &config, env, deadline, dry_run };
     if order.undo {
         return job.undo();
@@ -143,9 +143,9 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
         None => account::store(context, !entered.is_empty())?,
     };
     if !entered.is_empty() {
-        let Context { world, folder, config, deadline, .. } = context;
+        let Context { env, folder, config, deadline, .. } = context;
         let (name, dry_run) = ("account", false);
-        let job = Job { name, folder, config, env: world.env, deadline: *deadline, dry_run };
+        let job = Job { name, folder, config, env: *env, deadline: *deadline, dry_run };
         let entered = job.perform(|_, view| {
             check_config(context, view)?;
             Ok(entries(context, &entered))

@@ -2,21 +2,21 @@
 //!
 //! `setup` adds such entries, and `doctor` checks them. Both find and read a tool's configuration here.
 //!
-//! Imports, bottom up: `world`, `process` ← `entry` ← one file for each tool ← this file.
+//! Imports, bottom up: `place`, `process` ← `entry` ← one file for each tool ← this file.
 
 pub mod bazel;
 pub mod docker;
 mod entry;
 pub mod git;
 pub mod kubectl;
+pub mod place;
 pub mod process;
 pub mod terraform;
-mod world;
 
 use std::time::Duration;
 
 pub use self::entry::{Entry, Hosts};
-pub use self::world::{World, executable};
+use crate::settings::Environment;
 
 /// A tool that `setup` can configure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,13 +56,13 @@ impl Tool {
 
     /// The entries for this program. A configuration that cannot be read has none, nor has one that the
     /// tool's own program does not print within `longest`.
-    pub fn entries(self, world: &World<'_>, longest: Duration) -> Vec<Entry> {
+    pub fn entries(self, env: &Environment<'_>, longest: Duration) -> Vec<Entry> {
         match self {
-            Self::Kubectl => kubectl::entries(world, longest),
+            Self::Kubectl => kubectl::entries(env, longest),
             Self::Git => git::entries(longest),
-            Self::Bazel => bazel::entries(world),
-            Self::Docker => docker::entries(world),
-            Self::Terraform => terraform::entries(world),
+            Self::Bazel => bazel::entries(env),
+            Self::Docker => docker::entries(env),
+            Self::Terraform => terraform::entries(env),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
-use crate::account::{self, quoted};
-use crate::command::tool::{Entry, Hosts, Tool, World, executable, process};
+use crate::account;
+use crate::command::tool::place::{executable, on_path};
+use crate::command::tool::{Entry, Hosts, Tool, process};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Settings};
-use crate::shown::{self, Escaped, redacted};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, Settings};
+use crate::shown::{self, Escaped, redacted, shell_word};
 
 /// The time-out of another program.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ pub struct Tools<'a> {
     /// The configuration.
     pub configuration: &'a Configuration<'a>,
     /// The environment.
-    pub world: &'a World<'a>,
+    pub env: &'a Environment<'a>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
 }
@@ -45,7 +46,7 @@ enum Named {
 pub fn examine(examined: &Tools<'_>) -> Vec<Finding> {
     let mut findings = examined.binaries();
     for tool in Tool::ALL {
-        let entries = tool.entries(examined.world, LONGEST_ANSWER);
+        let entries = tool.entries(examined.env, LONGEST_ANSWER);
         let entries = examined.to_check(tool, entries);
         if entries.is_empty() {
             findings.push(Finding::ok(tool.name(), "not configured"));
@@ -67,8 +68,8 @@ impl Tools<'_> {
         let mut findings =
             vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown::file(own)))];
         let mut others: Vec<PathBuf> = Vec::new();
-        let on_path = self.world.on_path("astra-credential");
-        for path in on_path.filter(|path| path.is_file() && !self.is_this(path)) {
+        let places = on_path(self.env, "astra-credential");
+        for path in places.filter(|path| path.is_file() && !self.is_this(path)) {
             // Several links to one binary count as one.
             if let Ok(other) = path.canonicalize()
                 && !others.contains(&other)
@@ -188,7 +189,7 @@ impl Tools<'_> {
         let mut finding = Finding::ok(check, detail(format!("and {finds}{answering}")));
         let folder = found.parent().unwrap_or(Path::new(""));
         if tool == Tool::Docker && !USUAL_FOLDERS.iter().any(|usual| folder == Path::new(usual)) {
-            let link = quoted(&found.to_string_lossy());
+            let link = shell_word(&found.to_string_lossy());
             finding.hint = Some(format!(
                 "started with a shorter `PATH`, as by a service, docker does not find it: as root, \
                  `ln -s {link} /usr/local/bin/`"
@@ -228,7 +229,7 @@ impl Tools<'_> {
     fn settings_in(&self, entry: &Entry, account: Option<&str>) -> Result<Settings, Error> {
         let env = |name: &str| match variable(entry, name) {
             Some(value) => Some(value.into()),
-            None => (self.world.env)(name),
+            None => (self.env)(name),
         };
         self.configuration.settings_in(&env, account)
     }
@@ -241,10 +242,10 @@ impl Tools<'_> {
             && !entry.program.is_absolute()
             && let Some(own) = self.binary.as_deref()
         {
-            let beside = self.world.on_path("astra-credential").find(|path| self.is_this(path));
+            let beside = on_path(self.env, "astra-credential").find(|path| self.is_this(path));
             let beside = beside.as_deref().and_then(Path::parent);
             let link = beside.unwrap_or(Path::new("/usr/local/bin")).join(&entry.program);
-            let [own, link] = [own, &link].map(|path| quoted(&path.to_string_lossy()));
+            let [own, link] = [own, &link].map(|path| shell_word(&path.to_string_lossy()));
             return format!("run `ln -sf {own} {link}`");
         }
         let mut setup = format!("astra-credential setup {}", tool.name());
@@ -264,14 +265,14 @@ impl Tools<'_> {
             (Named::Nothing, None) => variable(entry, ACCOUNT).map(str::to_owned),
         };
         if let Some(host) = host {
-            setup += &format!(" --host {}", quoted(&host.to_string()));
+            setup += &format!(" --host {}", shell_word(&host.to_string()));
         }
         if let Some(name) = name.filter(|name| *name != DEFAULT_ACCOUNT) {
-            setup += &format!(" --account {}", quoted(&name));
+            setup += &format!(" --account {}", shell_word(&name));
         }
         match obstacle {
             Some(path) => {
-                let path = quoted(&path.to_string_lossy());
+                let path = shell_word(&path.to_string_lossy());
                 format!("run `mv {path} {path}.old`, then `{setup}`")
             }
             None => format!("run `{setup}`"),
@@ -283,7 +284,7 @@ impl Tools<'_> {
         let paths: Vec<_> = if program.is_absolute() {
             vec![program.to_owned()]
         } else {
-            self.world.on_path(&program.to_string_lossy()).collect()
+            on_path(self.env, &program.to_string_lossy()).collect()
         };
         let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
         (first(Path::is_file), first(Path::is_symlink))

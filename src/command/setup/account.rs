@@ -15,7 +15,7 @@ use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
 use crate::settings::account_command;
-use crate::shown::{self, Escaped};
+use crate::shown::{self, Escaped, shell_word};
 
 /// Checks the account in an existing file, and returns a line for the output.
 ///
@@ -64,7 +64,7 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
         }
         let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
         if !account::parse(&kept).is_ok_and(|old| old.client_id() == new.client_id()) {
-            let quoted = account::quoted(&path.to_string_lossy());
+            let quoted = shell_word(&path.to_string_lossy());
             let fix = format!("mv {quoted} {quoted}.old");
             return Err(Error::AccountKept { path: path.to_owned(), fix });
         }

@@ -12,7 +12,7 @@ use crate::shown;
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let (link, edit) = context.link(LINK, false)?;
     let helper = Context::written(&link)?;
-    let rc = bazel::file(&context.world)?;
+    let rc = bazel::file(context.env)?;
     let text = view.text(&rc)?;
     // A line that is added here would become part of the last line.
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use super::edit::Edit;
 use super::file;
-use crate::command::tool::{World, executable};
+use crate::command::tool::place::{self, executable};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, Configuration, Flags, NamedAccount, Source, Sourced};
+use crate::settings::{Configuration, Environment, NamedAccount, Source, Sourced, paths};
 use crate::shown::Escaped;
 
 /// The inputs of a tool's edits.
 pub struct Context<'a> {
-    /// The environment of the process.
-    pub world: World<'a>,
+    /// Looks up a variable.
+    pub env: &'a Environment<'a>,
     /// This program's own file, as `PATH` finds it.
     pub program: PathBuf,
     /// The folder of the record and of the lock.
@@ -40,37 +40,38 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Collects the inputs. If `may_be_new` is true, the account may be one that does not exist yet.
+    /// Collects the inputs. `program` is this program's own file. If `may_be_new` is true, the account may be
+    /// one that does not exist yet.
     ///
     /// # Errors
     /// There is no such account, or no home.
     pub fn new(
-        world: World<'a>,
         program: PathBuf,
-        flags: &Flags,
         configuration: &'a Configuration<'a>,
         may_be_new: bool,
     ) -> Result<Self, Error> {
-        let named = match &configuration.further_hosts() {
+        let env = configuration.sources.env;
+        let named = match &configuration.further_hosts {
             Sourced { value, source: Source::Flag(_) } => value.clone(),
             _ => Vec::new(),
         };
-        let folder = world.folders.config.clone().map_or_else(|| world.home(), Ok)?;
-        let config = settings::named_file(flags, world.env)?.map(|named| named.value);
+        let folder = configuration.sources.folders.config.clone();
+        let folder = folder.map_or_else(|| place::home(env), Ok)?;
+        let config = configuration.sources.named.as_ref();
         let config = config.and_then(|config| std::path::absolute(config).ok());
         Ok(Self {
-            program: as_found(program, &world),
-            world,
+            env,
+            program: as_found(program, env),
             config: config.unwrap_or_else(|| folder.join("config.json")),
             folder,
             account: configuration.named_account(may_be_new)?,
             configuration,
-            allow_exposed: configuration.allows_exposed(),
+            allow_exposed: *configuration.common.allow_exposed,
             api_version: None,
             hosts: Vec::new(),
             named,
             ours: Vec::new(),
-            deadline: Instant::now() + configuration.timeout(),
+            deadline: Instant::now() + *configuration.common.timeout,
         })
     }
 }
@@ -80,7 +81,7 @@ impl Context<'_> {
     #[cfg(unix)]
     pub fn refuse_foreign_home(&self) -> Result<(), Error> {
         use std::os::unix::fs::MetadataExt as _;
-        let Ok(home) = self.world.home() else { return Ok(()) };
+        let Ok(home) = place::home(self.env) else { return Ok(()) };
         let owner = std::fs::metadata(&home).map(|home| home.uid()).unwrap_or_default();
         match rustix::process::geteuid().is_root() && owner != 0 {
             true => Err(Error::ForeignHome { home, owner }),
@@ -120,7 +121,7 @@ impl Context<'_> {
             _ => None,
         });
         // A tool uses the first link on `PATH`, also one that setup has not created.
-        let first = self.world.on_path(&name).find(|path| path.is_file());
+        let first = place::on_path(self.env, &name).find(|path| path.is_file());
         let others = beside.iter().filter(|_| !is_searched).map(|folder| folder.join(&name));
         let found = first.clone().into_iter().chain(others);
         let mut found = found.filter(|path| file::leads_to(path, &self.program));
@@ -138,7 +139,7 @@ impl Context<'_> {
         let at = match (recorded.filter(is_found), folder) {
             (Some(at), _) => at.clone(),
             (None, Some(folder)) => folder.join(&name),
-            (None, None) => self.world.home()?.join(".local/bin").join(&name),
+            (None, None) => place::home(self.env)?.join(".local/bin").join(&name),
         };
         let foreign = first.filter(|first| is_searched && *first != at);
         // If another program of that name is found first on `PATH`, the tool would start that one: the edit
@@ -149,15 +150,15 @@ impl Context<'_> {
 
     /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
-        let folders = (self.world.paths)("PATH");
+        let folders = paths(self.env, "PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
     }
 }
 
 /// The program's path as found on `PATH`, otherwise its own path. The path on `PATH` may be a link that still
 /// works after an update has moved the program.
-fn as_found(program: PathBuf, world: &World<'_>) -> PathBuf {
-    let mut places = world.on_path("astra-credential");
+fn as_found(program: PathBuf, env: &Environment<'_>) -> PathBuf {
+    let mut places = place::on_path(env, "astra-credential");
     let found = places.find(|place| place.is_absolute() && file::leads_to(place, &program));
     found.unwrap_or(program)
 }

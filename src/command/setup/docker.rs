@@ -15,7 +15,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         view.notes
             .push(format!("remains: docker looks for its helper on `PATH`: add `{folder}` to it"));
     }
-    let file = docker::file(&context.world)?;
+    let file = docker::file(context.env)?;
     let entry = |host: String| Edit::Entry {
         file: file.clone(),
         syntax: Syntax::Json,

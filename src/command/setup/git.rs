@@ -4,14 +4,14 @@ use super::context::Context;
 use super::edit::Edit;
 use super::file;
 use super::plan::{LONGEST_COMMAND, Plan};
-use crate::account::quoted;
 use crate::command::tool::git;
 use crate::error::Error;
 use crate::protocol::Host;
+use crate::shown::shell_word;
 
 /// A helper for each host.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let file = git::file(&context.world)?;
+    let file = git::file(context.env)?;
     let helper = helper(&Context::written(&context.program)?);
     let content = view.file(&file)?.clone().unwrap_or_default();
     // git would read a section that is added here as part of the last line.
@@ -62,7 +62,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
 fn helper(program: &str) -> String {
     // git's shell on Windows requires a path with slashes.
     let program = if cfg!(windows) { program.replace('\\', "/") } else { program.to_owned() };
-    match quoted(&program) {
+    match shell_word(&program) {
         plain if plain == program => format!("{program} git"),
         quoted => format!("!{quoted} git"),
     }

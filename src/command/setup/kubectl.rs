@@ -19,7 +19,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         arguments.extend(["--account".to_owned(), context.account.name.clone()]);
     }
     // kubectl writes a new user into the first file that exists, or else creates the last one.
-    let files = kubectl::files(&context.world)?;
+    let files = kubectl::files(context.env)?;
     let file = files.iter().find(|path| path.exists()).or(files.last());
     let file = file.cloned().unwrap_or_default();
     let known = context.ours.iter().filter_map(|edit| match edit {

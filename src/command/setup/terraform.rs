@@ -7,17 +7,17 @@ use super::context::Context;
 use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
-use crate::account::quoted;
 use crate::command::tool::terraform::{self, BLOCK, Files, NAME};
 use crate::error::Error;
+use crate::shown::shell_word;
 
 /// The edits: the helper's block and the link.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let Files { main, tofu, further, link } = terraform::files(&context.world)?;
+    let Files { main, tofu, further, link } = terraform::files(context.env)?;
     let link = Edit::Link { at: link, to: context.program.clone() };
     let has_helper = |path: &PathBuf| terraform::helper_in(path).is_some();
     if let Some(tofu) = tofu.filter(|tofu| tofu.exists() && !has_helper(tofu)) {
-        let variable = format!("TF_CLI_CONFIG_FILE={}", quoted(&tofu.to_string_lossy()));
+        let variable = format!("TF_CLI_CONFIG_FILE={}", shell_word(&tofu.to_string_lossy()));
         view.notes.push(format!("remains: for OpenTofu, the same with `{variable}` before it"));
     }
     let block = Edit::Block {

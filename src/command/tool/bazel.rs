@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, Hosts, text};
-use super::world::{World, plain};
+use super::place::{self, plain};
 use crate::error::Error;
+use crate::settings::Environment;
 
 /// The flag that names a helper.
 pub const FLAG: &str = "--credential_helper";
@@ -18,16 +19,16 @@ pub const LINK: &str = "bazel-credential-astra";
 ///
 /// # Errors
 /// There is no home.
-pub fn file(world: &World<'_>) -> Result<PathBuf, Error> {
-    Ok(world.home()?.join(".bazelrc"))
+pub fn file(env: &Environment<'_>) -> Result<PathBuf, Error> {
+    Ok(place::home(env)?.join(".bazelrc"))
 }
 
 /// The entries for this program: those of the workspace, which may be a folder above this one, or else those
 /// of the user.
-pub fn entries(world: &World<'_>) -> Vec<Entry> {
+pub fn entries(env: &Environment<'_>) -> Vec<Entry> {
     let here = Path::new(".").canonicalize().unwrap_or_default();
     let above = here.ancestors().map(|folder| folder.join(".bazelrc"));
-    let found = above.chain(file(world).ok()).find_map(|file| {
+    let found = above.chain(file(env).ok()).find_map(|file| {
         let mut helpers = helpers(&text(&file)?);
         helpers.retain(|(_, program)| plain(program).ends_with(LINK));
         (!helpers.is_empty()).then_some((file, helpers))

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::entry::{Entry, Hosts, text};
-use super::world::{World, executable};
+use super::place::{self, executable};
 use crate::error::Error;
+use crate::settings::Environment;
 
 /// The key of the helpers for single hosts.
 pub const HELPERS: &str = "credHelpers";
@@ -21,17 +22,17 @@ pub const LINK: &str = "docker-credential-astra";
 ///
 /// # Errors
 /// A variable is no usable path.
-pub fn file(world: &World<'_>) -> Result<PathBuf, Error> {
-    let folder = match world.path_in("DOCKER_CONFIG")? {
+pub fn file(env: &Environment<'_>) -> Result<PathBuf, Error> {
+    let folder = match place::path_in(env, "DOCKER_CONFIG")? {
         Some(folder) => folder,
-        None => world.home()?.join(".docker"),
+        None => place::home(env)?.join(".docker"),
     };
     Ok(folder.join("config.json"))
 }
 
 /// The entries for this program.
-pub fn entries(world: &World<'_>) -> Vec<Entry> {
-    let file = file(world).ok();
+pub fn entries(env: &Environment<'_>) -> Vec<Entry> {
+    let file = file(env).ok();
     let config = file.as_deref().and_then(text);
     let config = config.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     let (Some(file), Some(config)) = (file, config) else { return Vec::new() };

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::entry::{Entry, Hosts};
+use super::place::{self, plain};
 use super::process;
-use super::world::{World, plain};
-use crate::account::quoted;
 use crate::error::Error;
-use crate::shown::{self, Escaped};
+use crate::settings::Environment;
+use crate::shown::{self, Escaped, shell_word};
 
 /// The names under which git may run this program.
 const NAMES: [&str; 2] = ["astra-credential", LINK];
@@ -31,14 +31,14 @@ pub struct Helper {
 ///
 /// # Errors
 /// A variable is no usable path, or there is no home.
-pub fn file(world: &World<'_>) -> Result<PathBuf, Error> {
-    if let Some(file) = world.path_in("GIT_CONFIG_GLOBAL")? {
+pub fn file(env: &Environment<'_>) -> Result<PathBuf, Error> {
+    if let Some(file) = place::path_in(env, "GIT_CONFIG_GLOBAL")? {
         return Ok(file);
     }
-    let file = world.home()?.join(".gitconfig");
-    let config = match world.folder("XDG_CONFIG_HOME") {
+    let file = place::home(env)?.join(".gitconfig");
+    let config = match place::folder(env, "XDG_CONFIG_HOME") {
         Some(folder) => folder,
-        None => world.home()?.join(".config"),
+        None => place::home(env)?.join(".config"),
     };
     let other = config.join("git/config");
     Ok(if !file.exists() && other.exists() { other } else { file })
@@ -111,7 +111,7 @@ impl Helper {
     /// The problem that `other` is asked before this one, and its hint.
     fn obstacle(&self, other: &Self) -> (String, String) {
         let word = first_word(&other.value);
-        let (key, value) = (quoted(&self.key), quoted(&self.value));
+        let (key, value) = (shell_word(&self.key), shell_word(&self.value));
         let problem = format!(
             "but `{}` of `{}` is asked before",
             shown::file(Path::new(&word)),

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::entry::{Entry, Hosts, text};
+use super::place::{self, plain};
 use super::process;
-use super::world::{World, plain};
 use crate::error::Error;
+use crate::settings::{Environment, paths};
 
 /// A user's command.
 #[derive(Deserialize)]
@@ -33,13 +34,13 @@ struct Variable {
 ///
 /// # Errors
 /// A variable is no usable path, or there is no home.
-pub fn files(world: &World<'_>) -> Result<Vec<PathBuf>, Error> {
+pub fn files(env: &Environment<'_>) -> Result<Vec<PathBuf>, Error> {
     const VARIABLE: &str = "KUBECONFIG";
-    let named = (world.paths)(VARIABLE);
+    let named = paths(env, VARIABLE);
     if named.is_empty() {
-        return Ok(vec![world.home()?.join(".kube/config")]);
+        return Ok(vec![place::home(env)?.join(".kube/config")]);
     }
-    named.iter().map(|path| World::path_of(VARIABLE, path)).collect()
+    named.iter().map(|path| place::usable(VARIABLE, path)).collect()
 }
 
 /// The configuration in one file, or else in all that kubectl reads. kubectl leaves out secrets.
@@ -61,9 +62,9 @@ pub fn option(file: &Path) -> String {
 }
 
 /// The entries for this program. A command is a path relative to the kubeconfig, or a name on `PATH`.
-pub fn entries(world: &World<'_>, longest: Duration) -> Vec<Entry> {
+pub fn entries(env: &Environment<'_>, longest: Duration) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for file in files(world).unwrap_or_default() {
+    for file in files(env).unwrap_or_default() {
         let Some(text) = text(&file) else { continue };
         let execs = config(Some(&file), longest).map(|config| execs(&config));
         for exec in execs.unwrap_or_else(|_| execs_in(&text)) {

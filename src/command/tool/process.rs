@@ -6,9 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::account::quoted;
 use crate::error::Error;
-use crate::shown::Escaped;
+use crate::shown::{Escaped, shell_word};
 
 /// The largest output that is read, in bytes.
 const LARGEST_OUTPUT: u64 = 16 * 1024 * 1024;
@@ -92,7 +91,7 @@ fn read(output: Option<impl Read + Send + 'static>) -> io::Result<Receiver<io::R
 
 /// A command line for a shell.
 pub fn line(command: &[impl AsRef<str>]) -> String {
-    command.iter().map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
+    command.iter().map(|word| shell_word(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(all(test, unix))]

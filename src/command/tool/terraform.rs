@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, Hosts, text};
-use super::world::{World, executable};
+use super::place::{self, executable};
 use crate::error::Error;
+use crate::settings::Environment;
 
 /// The block that names the helper.
 pub const BLOCK: &str = "credentials_helper";
@@ -31,15 +32,15 @@ pub struct Files {
 ///
 /// # Errors
 /// A variable is no usable path, or there is no home.
-pub fn files(world: &World<'_>) -> Result<Files, Error> {
-    let base = match world.folder("APPDATA") {
+pub fn files(env: &Environment<'_>) -> Result<Files, Error> {
+    let base = match place::folder(env, "APPDATA") {
         Some(folder) if cfg!(windows) => folder,
-        _ => world.home()?,
+        _ => place::home(env)?,
     };
     let folder = base.join(if cfg!(windows) { "terraform.d" } else { ".terraform.d" });
     let link = folder.join("plugins").join(executable("terraform-credentials-astra"));
-    let named = match world.path_in("TF_CLI_CONFIG_FILE")? {
-        None => world.path_in("TERRAFORM_CONFIG")?,
+    let named = match place::path_in(env, "TF_CLI_CONFIG_FILE")? {
+        None => place::path_in(env, "TERRAFORM_CONFIG")?,
         named => named,
     };
     if let Some(main) = named {
@@ -52,12 +53,12 @@ pub fn files(world: &World<'_>) -> Result<Files, Error> {
         name.ends_with(".tfrc") || name.ends_with(".tfrc.json")
     };
     let further = items.map(|item| item.path()).filter(is_read).collect();
-    Ok(Files { main, tofu: Some(world.home()?.join(".tofurc")), further, link })
+    Ok(Files { main, tofu: Some(place::home(env)?.join(".tofurc")), further, link })
 }
 
 /// The entry for this program. Terraform allows one helper in all its files.
-pub fn entries(world: &World<'_>) -> Vec<Entry> {
-    let Ok(Files { main, tofu, further, link }) = files(world) else { return Vec::new() };
+pub fn entries(env: &Environment<'_>) -> Vec<Entry> {
+    let Ok(Files { main, tofu, further, link }) = files(env) else { return Vec::new() };
     let mut files = [main].into_iter().chain(tofu).chain(further);
     let file = files.find(|file| helper_in(file).as_deref() == Some(NAME));
     file.map(|file| Entry::in_file(&file, link, Hosts::Any)).into_iter().collect()
