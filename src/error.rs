@@ -1509,7 +1509,7 @@ mod tests {
         the path of this program is not known: no such file
           hint: run it where `/proc` is mounted, since the tools need this program's path
           exit code 1
-        the path (not shown: it is not certainly a path) cannot be written into a tool's configuration
+        the path `/usr/\u{7}/astra-credential` cannot be written into a tool's configuration
           hint: move this program to a path in UTF-8 without control characters
           exit code 2
         cannot write `/.bazelrc`: permission denied
