@@ -28,7 +28,7 @@ fn token_prints_json_when_asked() {
 #[test]
 fn env_is_written_for_its_shell() {
     let world = World::new();
-    let parts = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"]
+    let parts = ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"]
         .map(|shell| world.call(&format!("env --shell {shell}")).run());
     parts.iter().for_each(|done| drop(done.quiet()));
     // Another name of each, and the shell that is started at login, which need not be the one that evaluates.
@@ -40,16 +40,34 @@ fn env_is_written_for_its_shell() {
         let unnamed = world.call("env").env("SHELL", path).run();
         assert_eq!(unnamed.quiet(), parts[0].quiet(), "{path}");
     }
-    let [sh, fish, csh, powershell, elvish, xonsh, json] = parts;
+    let [sh, fish, csh, powershell, cmd, elvish, xonsh, json] = parts;
     world.write_account("AstraCS:i:0f0f");
     let endless = world.call("env").run();
-    transcript!(sh, fish, csh, powershell, elvish, xonsh, json, endless);
+    transcript!(sh, fish, csh, powershell, cmd, elvish, xonsh, json, endless);
+}
+
+#[test]
+fn a_token_that_is_too_long_for_cmd_is_refused_and_the_variables_are_unset() {
+    let world = World::new();
+    world.write_account(&format!("AstraCS:i:{}", "0f".repeat(4000)));
+    let done = world.call("env --shell cmd").run();
+    assert_eq!(done.code(), 1, "{done}");
+    transcript!(done, @r#"
+    $ astra-credential env --shell cmd
+    > set "ASTRA_API_TOKEN="
+    > set "ASTRA_API_TOKEN_EXPIRES_AT="
+    > cmd /c exit 1
+    ! astra-credential: cmd.exe cannot take the token: it has more than 8000 characters
+    ! hint: run `astra-credential exec -- COMMAND`, which needs no shell
+    [exit status: 1]
+    "#);
+    drop(world.call("env --shell powershell").run().quiet());
 }
 
 #[test]
 fn env_for_an_unknown_shell_is_an_error() {
     let world = World::new();
-    let parts = ["nu", "cmd", "no-such-shell"].map(|name| {
+    let parts = ["nu", "cmd.exe", "no-such-shell"].map(|name| {
         let done = world.call(&format!("env --shell {name}")).run();
         assert_eq!(done.code(), 2, "{done}");
         done
@@ -60,7 +78,7 @@ fn env_for_an_unknown_shell_is_an_error() {
     > unset ASTRA_API_TOKEN;
     > unset ASTRA_API_TOKEN_EXPIRES_AT;
     > false;
-    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `elvish`, `xonsh`, `json`
+    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `cmd`, `elvish`, `xonsh`, `json`
     ! hint: compare the command line, or the tool's configuration, with `astra-credential env --help`
     [exit status: 2]
     ");
@@ -70,16 +88,18 @@ fn env_for_an_unknown_shell_is_an_error() {
 fn what_env_prints_when_it_fails() {
     let world = World::new();
     std::fs::remove_file(world.account_file()).unwrap();
-    let parts = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"].map(|shell| {
-        let done = world.call(&format!("env --shell {shell}")).run();
-        assert_eq!(done.code(), 3, "{done}");
-        done
-    });
+    let parts =
+        ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"].map(|shell| {
+            let done = world.call(&format!("env --shell {shell}")).run();
+            assert_eq!(done.code(), 3, "{done}");
+            done
+        });
     // Whatever the reason is, the statements are those of the shell.
     for (line, code, at) in [
         ("env --timeout soon --shell fish", 2, 1),
         ("env --shell csh --no-such-flag", 2, 2),
-        ("env --no-such-flag --shell=elvish", 2, 4),
+        ("env --shell cmd surplus", 2, 4),
+        ("env --no-such-flag --shell=elvish", 2, 5),
         ("env --no-such-flag", 2, 0),
         ("env --shell no-such-shell", 2, 0),
         ("--timeout 3 env surplus", 2, 0),
@@ -90,8 +110,8 @@ fn what_env_prints_when_it_fails() {
     for line in ["token --no-such-flag", "header --no-such-flag", "env --shell json surplus"] {
         world.call(line).run().failure(2);
     }
-    let [sh, fish, csh, powershell, elvish, xonsh, json] = parts;
-    transcript!(sh, fish, csh, powershell, elvish, xonsh, json);
+    let [sh, fish, csh, powershell, cmd, elvish, xonsh, json] = parts;
+    transcript!(sh, fish, csh, powershell, cmd, elvish, xonsh, json);
 }
 
 /// Each shell with its arguments, and a script that evaluates the output of `$BIN env $FLAGS` and shows the
