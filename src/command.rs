@@ -1,5 +1,5 @@
-//! The commands that people and scripts call: they print the token (bare, as JSON, as a header, as
-//! variables), run a command with it, set tools up, and show the state.
+//! The commands for people and scripts: they print the token (bare, as JSON, as a header, as variables), run a
+//! command with it, configure tools, and show the state.
 
 pub mod doctor;
 pub mod setup;
@@ -13,11 +13,11 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::token::Credential;
 
-/// The variable that Astra's Terraform provider reads.
+/// The variable for the token. Astra's Terraform provider reads it.
 const TOKEN: &str = "ASTRA_API_TOKEN";
 
-/// The expiry of the token in [`TOKEN`], in RFC 3339. It is the token's own and not the instant of
-/// renewal: a program that holds the variable cannot ask for another token.
+/// The variable for the token's expiry, in RFC 3339. It is the token's own expiry and not the time of renewal,
+/// because a program that reads the variable cannot get another token.
 const EXPIRES: &str = "ASTRA_API_TOKEN_EXPIRES_AT";
 
 /// The output format of `token`.
@@ -29,10 +29,10 @@ pub enum Format {
     Json,
 }
 
-/// The language that `env` prints.
+/// The language of the output of `env`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
-    /// POSIX.
+    /// The POSIX shell, and bash, zsh, ksh and dash.
     Sh,
     /// fish.
     Fish,
@@ -50,7 +50,7 @@ pub enum Dialect {
     Json,
 }
 
-/// The names of each dialect; the first is shown in the help.
+/// The dialects, each with its names. The help shows the first name.
 pub const DIALECTS: [(Dialect, &[&str]); 8] = [
     (Dialect::Sh, &["sh", "bash", "zsh", "ksh", "mksh", "dash", "ash", "posix"]),
     (Dialect::Fish, &["fish"]),
@@ -68,8 +68,8 @@ impl Dialect {
         DIALECTS.iter().find(|(_, names)| names.contains(&name)).map(|(dialect, _)| *dialect)
     }
 
-    /// The statement that sets an environment variable. It ends in a semicolon where a command substitution
-    /// may make one line of several.
+    /// The statement that sets an environment variable. It ends in a semicolon if a command substitution of
+    /// the shell may join several lines to one.
     fn set(self, name: &str, value: &str) -> String {
         match self {
             Self::Sh => format!("export {name}='{}';\n", value.replace('\'', r"'\''")),
@@ -77,7 +77,7 @@ impl Dialect {
                 let value = value.replace('\\', r"\\").replace('\'', r"\'");
                 format!("set -gx {name} '{value}';\n")
             }
-            // History expansion takes place in quotes too.
+            // csh expands history references in quotes too.
             Self::Csh => {
                 let value = value.replace('\'', r"'\''").replace('!', r"\!");
                 format!("setenv {name} '{value}';\n")
@@ -125,7 +125,7 @@ pub enum Style {
     },
 }
 
-/// True if states are coloured with ANSI escape codes.
+/// True if states are coloured, with ANSI escape codes.
 #[derive(Clone, Copy, Debug)]
 pub struct Colour(pub bool);
 
@@ -142,6 +142,7 @@ pub enum State {
 }
 
 impl State {
+    /// The name of the state in the text output.
     fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -152,8 +153,9 @@ impl State {
 }
 
 impl Colour {
-    fn paint(self, verdict: &State, text: &str) -> String {
-        let code = match verdict {
+    /// Colours `text` by `state`, if colours are on.
+    fn paint(self, state: &State, text: &str) -> String {
+        let code = match state {
             State::Ok => 32,
             State::Warning => 33,
             State::Failure => 31,
@@ -177,7 +179,7 @@ struct EnvironmentJson<'a> {
     expires: Option<String>,
 }
 
-/// The token, on a line of its own.
+/// The output of `token`.
 pub fn token(format: Format, credential: &Credential) -> String {
     let token = credential.bearer.expose();
     match format {
@@ -189,13 +191,12 @@ pub fn token(format: Format, credential: &Credential) -> String {
     }
 }
 
-/// A header line for `curl -H @-`, which keeps the token out of every argument list.
+/// The output of `header`: a line for `curl -H @-`. With it, the token is in no argument list.
 pub fn header(credential: &Credential) -> String {
     format!("Authorization: Bearer {}\n", credential.bearer.expose())
 }
 
-/// Assignments for `eval`. Values are quoted, although no character of a token needs it. A token without
-/// expiry unsets the expiry of an earlier one.
+/// The output of `env`: statements for `eval`. A token without expiry unsets the expiry of an earlier token.
 ///
 /// # Errors
 /// [`Error::NotForCmd`].
@@ -227,8 +228,8 @@ fn check_for_cmd(token: &str) -> Result<(), Error> {
     }
 }
 
-/// The statements that `env` prints when there is no token. A shell ignores the exit code of a command
-/// substitution, so `eval` itself has to fail, and the variables must not keep an earlier token.
+/// The output of `env` after a failure: statements that unset the variables and fail. A shell ignores the exit
+/// code of a command substitution, so `eval` itself has to fail. An earlier token must not stay in the variables.
 pub fn no_environment(shell: Dialect) -> String {
     let unset = || shell.unset(TOKEN) + &shell.unset(EXPIRES);
     match shell {
@@ -242,8 +243,8 @@ pub fn no_environment(shell: Dialect) -> String {
     }
 }
 
-/// Runs `command` with the token in its environment. On Unix the command replaces this process, so that
-/// exit code, signals and terminal are its own. Returns only if the command cannot be started.
+/// Runs `command` with the token in its environment. On Unix the command replaces this process, and so has its
+/// terminal, its signals and its exit code. Returns only if the command cannot be started.
 pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return not_started("", std::io::ErrorKind::NotFound.into());
@@ -264,11 +265,12 @@ fn replace_process(mut command: Command) -> std::io::Error {
     std::os::unix::process::CommandExt::exec(&mut command)
 }
 
-/// Runs the command and ends with its exit code. Ctrl-C reaches every process of a console: this one
-/// ignores it, so that the command decides what happens and its exit code is not lost.
+/// Runs the command and ends with its exit code.
+///
+/// Ctrl-C is sent to every process of a console. This process ignores it. Otherwise it would end before the
+/// command, and the command's exit code would be lost.
 #[cfg(not(unix))]
 fn replace_process(mut command: Command) -> std::io::Error {
-    // Without the handler, Ctrl-C ends this process before the command.
     let _ = ctrlc::set_handler(|| {});
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
@@ -284,8 +286,9 @@ fn accepted_until(credential: &Credential) -> Option<String> {
     credential.accepted_until.map(|instant| instant.to_string())
 }
 
+/// One line of JSON.
 fn line(value: &impl Serialize) -> String {
-    // Structs of strings always serialise.
+    // A struct of strings can always be serialised.
     serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 

@@ -74,7 +74,7 @@ mod token;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
@@ -85,7 +85,9 @@ use crate::completion::Configured;
 use crate::error::{Defect, Error};
 use crate::message::print_line;
 use crate::protocol::{Failed, Host};
-use crate::settings::{ChosenAccount, Configuration, Flags, Folders, Sourced};
+use crate::settings::{
+    ChosenAccount, Configuration, Environment, Flags, Folders, Sourced, Sources,
+};
 #[cfg(all(target_os = "linux", not(test)))]
 use crate::start::arguments;
 use crate::token::Secret;
@@ -102,6 +104,9 @@ fn main() -> std::process::ExitCode {
 fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
     env::args_os()
 }
+
+/// Looks up a variable.
+const ENV: &Environment<'static> = &|name| env::var_os(name);
 
 /// Runs the program and returns its exit code.
 fn start() -> u8 {
@@ -157,7 +162,7 @@ fn fail_under_eval(shell: Dialect) {
 
 /// True if the locale uses UTF-8, by the variables of setlocale(3).
 fn is_utf_8() -> bool {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let set = |name: &str| ENV(name).filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
     let locale = locale.to_string_lossy().to_ascii_lowercase();
     cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
@@ -174,8 +179,7 @@ fn fail(error: &Error) -> u8 {
 /// Callees with large frames are `#[inline(never)]`. Inlined, they would make this frame three pages large,
 /// and every call would fault all three in.
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
-    let env = |name: &str| env::var_os(name);
-    message::start_log(line.flags.verbose || settings::is_on(&env, settings::LOG)?);
+    message::start_log(line.flags.verbose || *settings::switch(ENV, settings::LOG)?);
     // These two commands work even if the configuration has a defect.
     match &line.task {
         Task::Completions { shell, words } => {
@@ -184,14 +188,13 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Man(name) => return Ok((manual::page(name.as_deref(), cli::command()).into(), 0)),
         _ => {}
     }
-    let folders = default_folders();
-    let files = match settings::read_files(&line.flags, &env, &folders) {
+    let mut sources = Sources::new(&line.flags, ENV, Folders::of_user(ENV));
+    match sources.read_files() {
         // `setup` creates the named file.
-        Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => Vec::new(),
-        files => files?,
-    };
-    let exists = |path: &Path| path.exists();
-    let configuration = Configuration::new(&line.flags, &env, folders, files, &exists)?;
+        Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => {}
+        read => read?,
+    }
+    let configuration = Configuration::new(sources)?;
     let serve_any = || service::serve(&configuration.settings()?, Some(&line.name), None);
     // `None` if no account is configured for the host.
     let serve_at = |host: &Host| match configuration.settings_for(host)? {
@@ -206,22 +209,14 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let style = |is_json: bool| {
         // <https://no-color.org>
         let is_coloured = io::stdout().is_terminal()
-            && env("NO_COLOR").is_none_or(|value| value.is_empty())
-            && env("TERM").is_some_and(|terminal| terminal != "dumb");
+            && ENV("NO_COLOR").is_none_or(|value| value.is_empty())
+            && ENV("TERM").is_some_and(|terminal| terminal != "dumb");
         match is_json {
             true => Style::Json,
             false => Style::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
         }
     };
-    let context = |may_be_new| {
-        let world = setup::World {
-            env: &env,
-            paths: &paths,
-            program: program()?,
-            folders: default_folders(),
-        };
-        setup::Context::new(world, &line.flags, &configuration, may_be_new)
-    };
+    let context = |may_be_new| setup::Context::new(program()?, &configuration, may_be_new);
     match &line.task {
         Task::Token(format) => {
             serve_any().map(|credential| command::token(*format, &credential).into())
@@ -240,18 +235,16 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             service::forget_all(&configuration.settings()?).map(|()| Vec::new())
         }
         Task::Status { json } => {
-            let (answer, code) = status::run(&configuration, &stored_accounts(), style(*json))?;
+            let (answer, code) = status::run(&configuration, style(*json))?;
             return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Doctor { json, online } => {
-            let world = doctor::World { env: &env, paths: &paths, binary: program().ok() };
-            let stored = stored_accounts();
             let (answer, code) =
-                doctor::run(&configuration, &stored, world, *online, style(*json))?;
+                doctor::run(&configuration, program().ok(), *online, style(*json))?;
             return Ok((in_locale(answer, *json).into(), code));
         }
         Task::Kubernetes(stated) => {
-            let exec_info = env("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
+            let exec_info = ENV("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
             let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
             protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
         }
@@ -289,20 +282,20 @@ fn in_locale(answer: Vec<u8>, is_json: bool) -> Vec<u8> {
 /// Writes the failure to `last.failure`, for `status` to show. The failures that [`service::serve`] has
 /// stored for their account are not written again.
 fn keep(command: &str, flags: &Flags, error: &Error) {
-    let env = |name: &str| env::var_os(name);
     let is_uncached =
-        flags.no_cache || matches!(settings::is_on(&env, settings::NO_CACHE), Ok(true));
+        flags.no_cache || settings::switch(ENV, settings::NO_CACHE).is_ok_and(|off| off.value);
     let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
     // These commands are run by a person, who sees the error.
     let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker calls every configured helper for every registry, so "not ours" is normal.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
-    if !(is_uncached || is_kept || is_seen || is_usual)
-        && let folders = default_folders()
-        && let files = settings::read_files(flags, &env, &folders).unwrap_or_default()
-        && let Ok(Sourced { value: Some(dir), .. }) =
-            settings::cache_dir(flags, &env, &folders, &files)
-    {
+    if is_uncached || is_kept || is_seen || is_usual {
+        return;
+    }
+    let mut sources = Sources::new(flags, ENV, Folders::of_user(ENV));
+    // With a defect in a configuration file, the cache is where it is without the file.
+    let _ = sources.read_files();
+    if let Ok(Sourced { value: Some(dir), .. }) = settings::cache_dir(&sources) {
         LastFailure::of(error, command).keep(&dir);
     }
 }
@@ -314,13 +307,11 @@ fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
         let called = arguments().next().map(PathBuf::from).unwrap_or_default();
         return completion::script(shell, &called);
     }
-    let env = |name: &str| env::var_os(name);
-    let exists = |path: &Path| path.exists();
-    let folders = default_folders();
-    let known = settings::read_files(flags, &env, &folders).and_then(|files| {
-        let configuration = Configuration::new(flags, &env, folders, files, &exists)?;
+    let mut sources = Sources::new(flags, ENV, Folders::of_user(ENV));
+    let known = sources.read_files().and_then(|()| {
+        let configuration = Configuration::new(sources)?;
         let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
-        let accounts = configuration.every_account(&stored_accounts())?.into_iter();
+        let accounts = configuration.every_account()?.into_iter();
         let accounts = accounts.filter_map(|settings| match settings.account.value {
             ChosenAccount::Named(name) => Some(name),
             ChosenAccount::File(_) => None,
@@ -330,27 +321,10 @@ fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }
 
-/// The names of the account files in the configuration folder, besides that of `default`.
-fn stored_accounts() -> Vec<String> {
-    let files = default_folders().config.and_then(|folder| folder.read_dir().ok());
-    let paths = files.into_iter().flatten().flatten().map(|file| file.path());
-    let jsons = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let mut names: Vec<_> =
-        jsons.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-    names.sort();
-    names
-}
-
-/// The folders in a variable such as `PATH`. Empty parts are left out.
-fn paths(name: &str) -> Vec<PathBuf> {
-    let value = env::var_os(name).unwrap_or_default();
-    env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
-}
-
 /// The configuration file of Docker's command line.
 fn docker_configuration() -> Option<PathBuf> {
-    let folder = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty());
-    let default = || env::var_os(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
+    let folder = ENV("DOCKER_CONFIG").filter(|value| !value.is_empty());
+    let default = || ENV(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
     Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
 }
 
@@ -360,28 +334,6 @@ fn program() -> Result<PathBuf, Error> {
         let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
         Error::ToolFailed { command, why: why.to_string() }
     })
-}
-
-/// The platform's default folders. Without an absolute `HOME` there are none: the home directory in
-/// /etc/passwd is not used instead, because it is usually wrong in a container.
-fn default_folders() -> Folders {
-    let is_absolute =
-        |name: &str| env::var_os(name).is_some_and(|path| PathBuf::from(path).is_absolute());
-    if cfg!(unix) && !is_absolute("HOME") {
-        let folder = |name: &str| {
-            Some(PathBuf::from(env::var_os(name)?).join("astra-credential"))
-                .filter(|_| is_absolute(name))
-        };
-        return Folders { config: folder("XDG_CONFIG_HOME"), cache: folder("XDG_CACHE_HOME") };
-    }
-    directories::ProjectDirs::from("", "", "astra-credential").map_or_else(
-        Folders::default,
-        |folders| Folders {
-            // On Windows, secrets and paths do not belong into a roaming profile.
-            config: Some(folders.config_local_dir().to_owned()),
-            cache: Some(folders.cache_dir().to_owned()),
-        },
-    )
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! The credential of one account: its file, its cache entry, the broker's decision and the exchange.
+//! Serves one account: reads its file, opens its cache, and passes the exchange to the broker.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,8 +17,8 @@ use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
 
-/// Returns the account's credential, for `host` if the caller names one. A failure is stored for `status`,
-/// under the name of `command`.
+/// Returns the account's credential, for `host` if the caller names one. If `command` is set, a failed exchange
+/// is stored for `status` under that name.
 ///
 /// # Errors
 /// The account file cannot be used, or the exchange failed.
@@ -76,8 +76,8 @@ pub fn serve(
     })
 }
 
-/// Deletes the cached token if it is the `named` one, or if no token is named. `at` is the host that refused
-/// the token, if one did.
+/// Deletes the account's cached token if it is the `named` one, or if no token is named. `at` is the host that
+/// refused the token. Without both, the last failure is removed too.
 ///
 /// # Errors
 /// The account file cannot be used, or the cache cannot be written.
@@ -86,7 +86,7 @@ pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) ->
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
     };
-    // `--no-cache` does not keep `forget` from deleting a token.
+    // `forget` deletes the token despite `--no-cache`.
     let cache =
         cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
     let at_host = at.map(ToString::to_string);
@@ -125,7 +125,7 @@ pub fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Accou
     Ok((path, account.map_err(|error| settings.of_account(error))?))
 }
 
-/// The cache of the account.
+/// The cache of the account. Warns if there is no folder for it.
 pub fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
     if *settings.no_cache {
         return Cache::none();

@@ -21,8 +21,8 @@ use crate::exchange::{self, Exchange};
 use crate::message;
 use crate::proxy::Proxy;
 use crate::service::{self, Inspected};
-use crate::settings::{ChosenAccount, Configuration, Environment, Settings, Sourced};
-use crate::shown;
+use crate::settings::{ChosenAccount, Configuration, Settings, Sourced};
+use crate::shown::{self, shell_word};
 use crate::timestamp::Timestamp;
 
 /// The inputs of all checks.
@@ -66,39 +66,27 @@ const LONGEST_CHECK: Duration = Duration::from_secs(5);
 /// Seconds by which the clocks may differ. A `Date` has whole seconds, and takes time to arrive.
 const CLOCK_TOLERANCE: i64 = 30;
 
-/// The environment of a call.
-pub struct World<'a> {
-    /// The environment.
-    pub env: &'a Environment<'a>,
-    /// Looks up a variable that lists paths.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file.
-    pub binary: Option<PathBuf>,
-}
-
-/// Returns the answer and the exit code. `stored` are the names of the account files in the configuration
-/// folder. `is_online` also does an exchange for each account.
+/// Returns the answer and the exit code. `binary` is this program's own file. `is_online` also does an
+/// exchange for each account.
 ///
 /// # Errors
 /// A setting cannot be used.
 pub fn run(
     configuration: &Configuration<'_>,
-    stored: &[String],
-    world: World<'_>,
+    binary: Option<PathBuf>,
     is_online: bool,
     style: Style,
 ) -> Result<(Vec<u8>, u8), Error> {
-    let settings = configuration.every_account(stored)?;
+    let settings = configuration.every_account()?;
     let is_alone = settings.len() == 1;
     let subject = |settings: Settings| {
         let prefix = if is_alone { String::new() } else { format!("{}: ", settings.account.value) };
         let Inspected { settings, account, cache } = service::inspect(settings);
         Subject { prefix, settings, account, cache }
     };
-    let World { env, paths, binary } = world;
     let examine = || {
         let accounts = settings.into_iter().map(subject).collect::<Vec<_>>();
-        let tools = Tools { configuration, env, paths, binary };
+        let tools = Tools { configuration, env: configuration.sources.env, binary };
         let context = Context { configuration, accounts };
         // The network comes first, so that the cache is shown as it is after the exchanges.
         let network = context.network(is_online);
@@ -138,7 +126,7 @@ impl Context<'_> {
             findings.push(Finding::ok(CHECK, files.join(", then ")));
         }
         // Other calls treat a dangling link as a missing file, which saves a system call.
-        let places = self.configuration.places().unwrap_or_default();
+        let places = self.configuration.sources.places();
         let is_dangling = |place: &&PathBuf| place.is_symlink() && !place.exists();
         findings.extend(places.iter().filter(is_dangling).map(|place| {
             let detail = format!("{} is a link that leads nowhere", shown::path(place));
@@ -411,7 +399,7 @@ impl Subject {
     /// The lock of this account's entry.
     fn lock(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        findings.extend(self.cache.closed_lock().map(|(lock, why)| {
+        findings.extend(self.cache.unusable_lock().map(|(lock, why)| {
             let lock = shown::path(&lock);
             Finding::failure(
                 "lock",
@@ -482,7 +470,7 @@ fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
         } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
             let detail =
                 format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
-            let fix = format!("`chmod go-w {}`", crate::account::quoted(&folder.to_string_lossy()));
+            let fix = format!("`chmod go-w {}`", shell_word(&folder.to_string_lossy()));
             Some(Finding::warning(
                 check,
                 detail,
@@ -516,7 +504,7 @@ fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Findi
         return Some(Finding::warning(check, detail, hint));
     }
     let detail = format!("others may look into {shown} (mode {mode:04o})");
-    let hint = format!("run `chmod 700 {}`", crate::account::quoted(&dir.to_string_lossy()));
+    let hint = format!("run `chmod 700 {}`", shell_word(&dir.to_string_lossy()));
     (mode & 0o077 != 0).then(|| Finding::warning(check, detail, hint))
 }
 

@@ -21,7 +21,7 @@ pub mod terraform;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use self::context::{Context, World};
+pub use self::context::Context;
 use self::edit::json::{self, Item, Syntax};
 use self::edit::{Edit, Made};
 use self::file::Lock;
@@ -173,11 +173,8 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
     let entered = context.entered()?;
     let file = entered.iter().find(|(key, _)| *key == "file");
     let mut done = match file {
-        Some((_, file)) => {
-            let fix = account_command(&context.account.name);
-            account::found(Path::new(file), context, &fix)?
-        }
-        None => account::store(context)?,
+        Some((_, file)) => account::found(Path::new(file), context)?,
+        None => account::store(context, !entered.is_empty())?,
     };
     if !entered.is_empty() {
         let Context { folder, config, env, deadline, .. } = context;

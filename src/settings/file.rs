@@ -15,11 +15,12 @@ use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
+use super::sourced::{Source, Sourced};
 use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::redacted;
+use crate::shown::{redacted, shell_word};
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -55,6 +56,18 @@ pub struct Entry {
     pub ca_file: Option<PathBuf>,
     /// `min_valid`, in seconds.
     pub min_valid: Option<i64>,
+}
+
+impl Entry {
+    /// The entry, as the source of a value.
+    pub fn source(&self) -> Source {
+        Source::Entry(Arc::clone(&self.place))
+    }
+
+    /// A value of this entry, with its source.
+    pub fn sourced<T>(&self, value: Option<T>) -> Option<Sourced<T>> {
+        Some(Sourced::new(value?, self.source()))
+    }
 }
 
 /// The keys of the top level.
@@ -145,10 +158,10 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let quoted = || account::quoted(&path.to_string_lossy());
+    let quoted = || shell_word(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
         let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, account::for_its_owner(caller)));
+        return Some((exposure, account::owner_hint(caller)));
     }
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",

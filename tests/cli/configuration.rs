@@ -219,17 +219,10 @@ fn paths_are_relative_to_the_file_that_names_them() {
     fs::remove_file(world.account_file()).unwrap();
     // A file of that name in the working folder is not read.
     world.write("config.json", "{");
-    let call = |line: &str| {
-        let mut command = world.call(line).without("SSL_CERT_FILE").command();
-        command.current_dir(world.home.path());
-        command
-    };
-    let mut by_flag = call("token");
-    let output = by_flag.arg("--config").arg("elsewhere/config.json").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let call = |line: &str| world.call(line).without("SSL_CERT_FILE").in_folder(world.home.path());
+    call("token --config elsewhere/config.json").run().quiet();
     assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
-    let output = call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).run().quiet();
     // A variable that names a file of the working folder would be read from a stranger's repository.
     let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
     let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
@@ -381,7 +374,22 @@ fn a_defect_ends_every_call_and_is_told_with_its_place() {
     for done in [&known, &account, &twice] {
         done.failure(2);
     }
-    transcript!(known, account, twice);
+    transcript!(known, account, twice, @"
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
+    ! hint: write `accounts`
+    [exit status: 2]
+
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` has the unknown key `clientId` at line 1, column 2
+    ! hint: keep the account in a file of its own, with `astra-credential setup account`
+    [exit status: 2]
+
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` binds the host `h.example` to the accounts `a` and `b` at line 2, column 20
+    ! hint: leave it with one of the two
+    [exit status: 2]
+    ");
 }
 
 #[test]
@@ -492,7 +500,21 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
         "{online}"
     );
     assert!(online.contains("failure  exchange      the account `prod`: "), "{online}");
-    transcript!(status);
+    transcript!(status, @"
+    $ astra-credential status
+    > ok       default  valid until <time>, renewed from <time>  localhost:<port>, git.dev.example
+    > failure  prod     not asked again until <time>                           localhost:<port>, git.prod.example
+    >
+    > prod: `https://localhost:<port>` rejected the service account (401): no such client
+    > hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/prod.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
+    >
+    > Only a server knows whether it still accepts a cached token. If one refuses it, run
+    > `astra-credential forget --account NAME`.
+    >
+    > last failure  <time> (<n> ago), `token`, exit code 4
+    > config        `~/.config/astra-credential/config.json`
+    [exit status: 1]
+    ");
 }
 
 #[test]

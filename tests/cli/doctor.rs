@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Astra, Authority, Reply};
-use crate::world::{BINARY, Call, Done, World, contents, needs, set_mode, skip, transcript};
+use crate::world::{Call, Done, World, contents, copy_binary, needs, set_mode, skip, transcript};
 
 /// A call of a copy in the home's `bin`, which is on `PATH`.
 fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
@@ -15,24 +15,37 @@ fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
     fs::create_dir_all(&folder).unwrap();
     let binary = folder.join("astra-credential");
     if !binary.exists() {
-        // By another process: what this one has open for writing cannot be started.
-        assert!(Command::new("cp").arg(BINARY).arg(&binary).status().unwrap().success());
+        copy_binary(&binary);
     }
     // By number: which addresses `localhost` has differs from machine to machine.
     let api = world.astra.url().replace("localhost", "127.0.0.1");
     world.call_as(binary, &format!("doctor {arguments}")).env("ASTRA_API_URL", api)
 }
 
-/// The line of that check, and its hint.
-fn finding(done: &Done<'_>, check: &str) -> String {
+/// The lines of a check with their hints, in the report's order.
+fn all_findings(done: &Done<'_>, check: &str) -> Vec<String> {
     let shown = done.to_string();
     let lines: Vec<_> = shown.lines().collect();
-    let is_of = |line: &&str| line.split_whitespace().nth(2) == Some(check);
-    let is_wrong = |line: &&str| is_of(line) && !line.contains(" ok ");
-    let at = lines.iter().position(is_wrong).or_else(|| lines.iter().position(is_of));
-    let at = at.expect("a line of that check");
-    let has_hint = lines.get(at + 1).is_some_and(|line| line.contains(" hint: "));
-    lines[at..=at + usize::from(has_hint)].join("\n")
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if line.split_whitespace().nth(2) == Some(check) {
+            let has_hint = lines.get(at + 1).is_some_and(|line| line.contains(" hint: "));
+            found.push(lines[at..=at + usize::from(has_hint)].join("\n"));
+        }
+    }
+    found
+}
+
+/// The first line of a check that is not `ok`, or else its first line, with the hint.
+fn finding(done: &Done<'_>, check: &str) -> String {
+    let found = all_findings(done, check);
+    let wrong = found.iter().find(|finding| !finding.starts_with("> ok "));
+    wrong.or(found.first()).expect("a line of that check").clone()
+}
+
+/// All lines of a check as one text.
+fn findings(done: &Done<'_>, check: &str) -> String {
+    all_findings(done, check).join("\n")
 }
 
 #[test]
@@ -86,7 +99,15 @@ fn an_account_file_that_cannot_be_used_is_a_failure() {
     assert_eq!([exposed.code(), allowed.code(), missing.code()], [1, 0, 1]);
     assert_eq!(world.astra.exchanges(), 0);
     let findings = [&exposed, &allowed, &missing].map(|done| finding(done, "account"));
-    transcript!(findings[0], findings[1], missing);
+    transcript!(findings[0], findings[1], findings[2], finding(&missing, "exchange"), @"
+    > failure  account       the account file `~/.config/astra-credential/service-account.json` may be read by everybody (mode 0644)
+    >                        hint: run `chmod 600 ~/.config/astra-credential/service-account.json`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it on another file system, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
+    > warning  account       its file's permissions are not checked
+    >                        hint: unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it
+    > failure  account       no account file: `~/.config/astra-credential/service-account.json` does not exist
+    >                        hint: run `astra-credential setup account` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
+    > ok       exchange      not tried without an account
+    ");
 }
 
 #[test]
@@ -99,7 +120,15 @@ fn folders_that_others_may_change_are_named() {
     set_mode(&world.cache_dir(), 0o755);
     let done = doctor(&world, "").run();
     assert_eq!(done.code(), 0, "{done}");
-    transcript!(done);
+    transcript!(findings(&done, "account"), findings(&done, "cache"), @"
+    > ok       account       `~/.config/astra-credential/service-account.json` holds service account 00000000-fake-4000-8000-client000000
+    > warning  account       the folder `~/.config` above it may be changed by others (mode 0777)
+    >                        hint: run `chmod go-w ~/.config`
+    > warning  cache         others may look into `~/.cache/astra-credential` (mode 0755)
+    >                        hint: run `chmod 700 ~/.cache/astra-credential`
+    > warning  cache         the folder `~/.cache` above it may be changed by others (mode 0777)
+    >                        hint: run `chmod go-w ~/.cache`
+    ");
 }
 
 #[test]
@@ -347,7 +376,23 @@ fn a_host_that_is_bound_to_no_account_is_a_failure() {
     bind("\"a.example.com\", \"b.example.com:8443\", \"b.example.com\"");
     let both = doctor(&world, "").run();
     assert_eq!([one.code(), both.code()], [1, 0], "{one}{both}");
-    transcript!(tools(&one), tools(&both));
+    for tool in ["kubectl", "git", "terraform"] {
+        assert!(finding(&one, tool).ends_with(" not configured"), "{one}");
+    }
+    transcript!(findings(&one, "bazel"), findings(&one, "docker"), findings(&both, "bazel"), findings(&both, "docker"), @"
+    > failure  bazel         configured in `~/.bazelrc` for `b.example.com`, which is bound to no account and gets no token
+    >                        hint: run `astra-credential setup bazel --host b.example.com`
+    > ok       docker        configured in `~/.docker/config.json` for `a.example.com`, and finds this binary and the account `default`
+    >                        hint: started with a shorter `PATH`, as by a service, docker does not find it: as root, `ln -s ~/bin/docker-credential-astra /usr/local/bin/`
+    > failure  docker        configured in `~/.docker/config.json` for `b.example.com`, which is bound to no account and gets no token
+    >                        hint: run `astra-credential setup docker --host b.example.com`
+    > ok       bazel         configured in `~/.bazelrc` for `b.example.com:8443`, and finds this binary and the account `default`
+    > ok       bazel         configured in `~/.bazelrc` for `b.example.com`, and finds this binary and the account `default`
+    > ok       docker        configured in `~/.docker/config.json` for `a.example.com`, and finds this binary and the account `default`
+    >                        hint: started with a shorter `PATH`, as by a service, docker does not find it: as root, `ln -s ~/bin/docker-credential-astra /usr/local/bin/`
+    > ok       docker        configured in `~/.docker/config.json` for `b.example.com`, and finds this binary and the account `default`
+    >                        hint: started with a shorter `PATH`, as by a service, docker does not find it: as root, `ln -s ~/bin/docker-credential-astra /usr/local/bin/`
+    ");
 }
 
 #[test]
@@ -366,16 +411,11 @@ fn a_host_whose_account_cannot_be_used_is_a_failure() {
     world.write(".gitconfig", section("prod.example.com") + &section("open.example.com"));
     let done = doctor(&world, "").run();
     assert_eq!(done.code(), 1);
-    transcript!(tools(&done), @"
-    > ok       kubectl       not configured
+    transcript!(findings(&done, "git"), @"
     > failure  git           configured in `credential.https://prod.example.com.helper` for `prod.example.com`, which gets no token: no account file: `~/.config/astra-credential/prod.json` does not exist
     >                        hint: run `astra-credential setup account --account prod` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
     > failure  git           configured in `credential.https://open.example.com.helper` for `open.example.com`, which gets no token: the account file `~/.config/astra-credential/open.json` may be read by everybody (mode 0644)
     >                        hint: run `chmod 600 ~/.config/astra-credential/open.json`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it on another file system, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
-    > ok       bazel         not configured
-    > ok       docker        not configured
-    > ok       terraform     not configured
-    [exit status: 1]
     ");
 }
 
@@ -414,13 +454,6 @@ fn a_helper_that_is_asked_before_ours_is_named() {
     > warning  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but `store` of `credential.helper` is asked before
     >                        hint: run `git config --global --replace-all credential.https://git.example.com.helper ''`, then `git config --global --add credential.https://git.example.com.helper '~/bin/astra-credential git'`: the empty helper keeps out those before it
     ");
-}
-
-/// The lines of the tools.
-fn tools(done: &Done<'_>) -> String {
-    let shown = done.to_string();
-    let at = shown.lines().position(|line| line.contains(" kubectl ")).unwrap();
-    shown.lines().skip(at).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -471,15 +504,7 @@ fn terraforms_folder_and_a_bazel_workspace_are_read_too() {
     fs::create_dir_all(world.path("work/src/deep")).unwrap();
     let line = "common --credential_helper %workspace%/tools/bazel-credential-astra # ours\n";
     world.write("work/.bazelrc", line);
-    let call = doctor(&world, "").command();
-    let inside = Command::new(call.get_program())
-        .arg("doctor")
-        .env_clear()
-        .envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(world.path("work/src/deep"))
-        .output()
-        .unwrap();
-    let shown = String::from_utf8(inside.stdout).unwrap();
+    let shown = doctor(&world, "").in_folder(world.path("work/src/deep")).run().stdout();
     let workspace = world.path("work").canonicalize().unwrap().display().to_string();
     let expected = format!(
         "configured in `{workspace}/.bazelrc`, but there is no `{workspace}/tools/bazel-cred"

@@ -414,7 +414,22 @@ fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
     }
     assert_eq!(strangers.astra.exchanges(), 0);
     assert_eq!(strangers.astra.connections(), 1);
-    transcript!(unknown, expired, another);
+    transcript!(unknown, expired, another, @"
+    $ ASTRA_API_URL=https://localhost:<port> astra-credential token
+    ! astra-credential: the certificate of `https://localhost:<port>` is not trusted: no trusted certificate authority has signed it: the one that has is called `throw-away test authority` like one that is trusted, but has another key; trusted are those in `~/ca.pem`
+    ! hint: put the certificate of the authority that issued it into a PEM file and name that with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the authority is your company's
+    [exit status: 5]
+
+    $ ASTRA_API_URL=https://localhost:<port> astra-credential token
+    ! astra-credential: the certificate of `https://localhost:<port>` is not trusted: it expired on <time>, and this machine's clock shows <time>; it is for `stand-in`, issued by `throw-away test authority`
+    ! hint: have it renewed at the server or the gateway in between, unless this machine's clock is wrong
+    [exit status: 5]
+
+    $ ASTRA_API_URL=https://localhost:<port> astra-credential token
+    ! astra-credential: the certificate of `https://localhost:<port>` is not trusted: it is for `another.example`, issued by `throw-away test authority`
+    ! hint: check the host in `--api-url` or `ASTRA_API_URL`, and that nothing answers in its place; else have a certificate issued for it
+    [exit status: 5]
+    ");
 }
 
 #[test]

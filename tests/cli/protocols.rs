@@ -130,7 +130,22 @@ fn git_is_told_to_quit_after_a_failure_for_a_host_of_ours_and_no_other() {
     malformed.failure(1);
     let setting = world.call("git get --timeout soon").input(git_request(&world)).run();
     setting.failure(2);
-    transcript!(ours, malformed);
+    transcript!(ours, malformed, @"
+    $ astra-credential git get
+    < protocol=https
+    < host=localhost:<port>
+    <
+    > quit=1
+    ! astra-credential: the account file `~/.config/astra-credential/service-account.json` has no `clientId`
+    ! hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
+    [exit status: 3]
+
+    $ astra-credential git get
+    < protocol=https
+    ! astra-credential: git: `host` is missing
+    ! hint: let the tool call this program itself; `astra-credential git --help` shows how
+    [exit status: 1]
+    ");
 }
 
 #[test]
@@ -303,7 +318,23 @@ fn docker_tells_its_user_that_no_account_is_for_a_host_that_it_names() {
     let elsewhere = world.write("config.json", r#"{"credHelpers":{"other.example.com":"astra"}}"#);
     let moved = world.call("docker get").env("DOCKER_CONFIG", elsewhere.parent().unwrap());
     assert_ne!(moved.input("other.example.com").run().stderr(), "");
-    transcript!(usual, other, named);
+    transcript!(usual, other, named, @"
+    $ astra-credential docker get
+    < https://index.docker.io/v1/
+    > credentials not found in native keychain
+    [exit status: 1]
+
+    $ astra-credential docker get
+    < other.example.com
+    > credentials not found in native keychain
+    [exit status: 1]
+
+    $ astra-credential docker get
+    < registry.example.com
+    > credentials not found in native keychain
+    ! astra-credential: docker: the configuration names this helper for `registry.example.com`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+    [exit status: 1]
+    ");
 }
 
 #[test]
@@ -345,5 +376,21 @@ fn terraform_external_is_an_object_of_strings() {
     for done in [&broken, &nested] {
         done.failure(1);
     }
-    transcript!(plain, broken, nested);
+    transcript!(plain, broken, nested, @r#"
+    $ astra-credential terraform external
+    < {}
+    > {"token":"<token>","expires":"<time>"}
+
+    $ astra-credential terraform external
+    < []
+    ! astra-credential: terraform: the query is not a JSON object of strings: not a JSON object
+    ! hint: let the tool call this program itself; `astra-credential terraform --help` shows how
+    [exit status: 1]
+
+    $ astra-credential terraform external
+    < {"a":{}}
+    ! astra-credential: terraform: the query is not a JSON object of strings: not of this form at line 1, column 5
+    ! hint: let the tool call this program itself; `astra-credential terraform --help` shows how
+    [exit status: 1]
+    "#);
 }

@@ -54,7 +54,16 @@ fn trouble_with_the_account_file_is_said_beside_everything_else() {
     for done in [&exposed, &json, &missing] {
         assert_eq!((done.code(), done.stderr().as_str()), (3, ""), "{done}");
     }
-    transcript!(exposed, json, missing);
+    let json = shown_json(&json);
+    assert_eq!(json["token"]["state"], "unknown");
+    transcript!(exposed, format!("{}\n", json["account"]), missing);
+}
+
+/// The object on standard output as a transcript shows it.
+fn shown_json(done: &Done<'_>) -> serde_json::Value {
+    let shown = done.to_string();
+    let object = shown.lines().find_map(|line| line.strip_prefix("> ")).expect("an object");
+    serde_json::from_str(object).expect("JSON")
 }
 
 #[test]
@@ -101,7 +110,7 @@ fn each_setting_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_verdict_is_shown_until_it_is_over_and_after() {
+fn a_cached_error_is_shown_until_it_is_over_and_after() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
     world
@@ -111,11 +120,28 @@ fn a_verdict_is_shown_until_it_is_over_and_after() {
     let stands = world.call("status").run();
     let json = world.call("status --json").run();
     assert_eq!((stands.code(), json.code()), (1, 1));
-    transcript!(stands, json);
+    let json = shown_json(&json);
+    transcript!(stands, json["verdict"], json["last_failure"], @r#"
+    $ astra-credential status
+    > account       default: service account, client id 00000000-fake-4000-8000-client000000
+    > token         none in the cache
+    > cached error  `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
+    > last failure  <time> (<n> ago), `git`, exit code 5
+    >               `https://localhost:<port>` cannot answer now (503): down
+    >               hint: try again later
+    > file          ~/.config/astra-credential/service-account.json (default)
+    > hosts         localhost:<port> (ASTRA_API_URL)
+    > api_url       https://localhost:<port> (ASTRA_API_URL)
+    > ca_file       ~/ca.pem (SSL_CERT_FILE)
+    [exit status: 1]
+
+    {"at":"<time>","message":"`https://localhost:<port>` cannot answer now (503): down","stands":true,"until":"<time>"}
+    {"at":"<time>","command":"git","exit_code":5,"hint":"try again later","is_over":false,"message":"`https://localhost:<port>` cannot answer now (503): down"}
+    "#);
 }
 
 #[test]
-fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
+fn a_cached_error_of_another_route_to_astra_does_not_apply_to_this_one() {
     let world = World::new();
     let proxied = |line: &str| world.call(line).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     proxied("token").failure(5);
@@ -127,7 +153,7 @@ fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
     assert!(stands(&proxied("status --json")));
     assert!(!stands(&world.call("status --json").run()));
     let other = world.call("status").run();
-    assert!(other.stdout().contains("; does not stand for this proxy"), "{other}");
+    assert!(other.stdout().contains("; does not apply to this proxy"), "{other}");
     // A rejection stands on every way.
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     world.call("token").run().failure(4);

@@ -12,7 +12,7 @@ use crate::servers::{
     Resource, container_registry, git_repository_with_either, kubernetes, module_registry,
 };
 use crate::stand_in::Astra;
-use crate::world::{BINARY, World, contents, needs, path, set_mode, transcript};
+use crate::world::{BINARY, World, contents, copy_binary, needs, path, set_mode, transcript};
 
 /// A home with this program and the accounts `default` and `prod`, each at an Astra of its own.
 struct Machine {
@@ -27,7 +27,7 @@ impl Machine {
         fs::remove_file(world.account_file()).unwrap();
         fs::create_dir_all(world.path("bin")).unwrap();
         fs::create_dir(world.path("elsewhere")).unwrap();
-        copy(BINARY.as_ref(), &world.path("bin/astra-credential"));
+        copy_binary(&world.path("bin/astra-credential"));
         let machine = Self { world, prod };
         for (account, astra) in [("default", &machine.world.astra), ("prod", &machine.prod)] {
             let line = format!(
@@ -99,11 +99,6 @@ fn tree(world: &World) -> String {
         format!("== {}\n{}\n", path.display(), String::from_utf8_lossy(&content))
     };
     found.into_iter().map(show).collect()
-}
-
-/// By another process: what this one has open for writing cannot be started.
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 fn succeed(command: &mut Command) -> String {
@@ -480,74 +475,6 @@ fn an_undo_of_a_file_that_is_blank_by_now_does_nothing_to_it() {
 }
 
 #[test]
-fn what_version_0_1_has_set_up_is_taken_back_and_brought_up_to_date() {
-    let build = |world: &World| {
-        let home = world.home.path().display();
-        let at = |name: &str| format!("{home}/{name}");
-        let link = |name: &str| json!({"link": {"at": at(name), "to": BINARY}});
-        for folder in [".local/bin", ".docker", ".terraform.d/plugins"] {
-            fs::create_dir_all(world.path(folder)).unwrap();
-        }
-        let links = [
-            ".local/bin/git-credential-astra",
-            ".local/bin/docker-credential-astra",
-            ".local/bin/bazel-credential-astra",
-            ".terraform.d/plugins/terraform-credentials-astra",
-        ];
-        for name in links {
-            std::os::unix::fs::symlink(BINARY, world.path(name)).unwrap();
-        }
-        let section =
-            "[credential \"https://a.example.com\"]\n\thelper = astra --host a.example.com\n";
-        world.write(".gitconfig", format!("[user]\n\tname = x\n{section}"));
-        world.write(
-            ".docker/config.json",
-            "{\n\t\"credHelpers\": {\n\t\t\"a.example.com\": \"astra\"\n\t}\n}\n",
-        );
-        let line = "common --credential_helper=a.example.com=bazel-credential-astra\n";
-        world.write(".bazelrc", line);
-        let block = "credentials_helper \"astra\" {\n  args = [\"--host\", \"a.example.com\"]\n}\n";
-        world.write(".terraformrc", block);
-        let record = json!({
-            "folders": [at(".local"), at(".local/bin"), at(".docker"), at(".terraform.d"), at(".terraform.d/plugins")],
-            "done": {
-                "git": [link(links[0]), {"git": {
-                    "file": at(".gitconfig"), "key": "credential.https://a.example.com.helper",
-                    "value": "astra --host a.example.com", "is_new": false, "length": null,
-                }}],
-                "docker": [link(links[1]), {"docker": {
-                    "file": at(".docker/config.json"), "hosts": ["a.example.com"], "made": "file",
-                }}],
-                "bazel": [link(links[2]), {"lines": {"file": at(".bazelrc"), "added": line, "is_new": true}}],
-                "terraform": [link(links[3]), {"lines": {"file": at(".terraformrc"), "added": block, "is_new": true}}],
-            },
-        });
-        world.write(".config/astra-credential/setup.json", record.to_string());
-    };
-    for first in ["--undo", "--host a.example.com"] {
-        let world = World::new();
-        world.write(".gitconfig", "[user]\n\tname = x\n");
-        let before = tree(&world);
-        build(&world);
-        for tool in ["git", "docker", "bazel", "terraform"] {
-            let done = world.call(&format!("setup {tool} {first}")).run();
-            // git has bound the host already, and Docker's entry is as it was.
-            let is_done = tool == "docker" && first != "--undo";
-            assert_eq!(done.quiet().starts_with("nothing to do"), is_done, "{done}");
-        }
-        if first != "--undo" {
-            let text = fs::read_to_string(world.path(".gitconfig")).unwrap();
-            assert!(text.contains("/astra-credential") && !text.contains("astra --host"), "{text}");
-            for tool in ["git", "docker", "bazel", "terraform"] {
-                world.call(&format!("setup {tool} --undo")).run().quiet();
-            }
-        }
-        assert_eq!(tree(&world), before);
-        assert!(!world.path(".local").exists() && !world.path(".terraform.d").exists());
-    }
-}
-
-#[test]
 fn root_links_docker_where_every_path_finds_it() {
     needs!(root, "unshare");
     let world = World::new();
@@ -571,7 +498,7 @@ fn a_path_that_needs_quoting_is_quoted_for_each_tool() {
     let odd = machine.world.path("it's [1] \"bin\"");
     fs::create_dir(&odd).unwrap();
     let binary = odd.join("astra-credential");
-    copy(BINARY.as_ref(), &binary);
+    copy_binary(&binary);
     let config = format!("[http]\n\tsslCAInfo = {}\n", machine.world.path("ca.pem").display());
     machine.world.write(".gitconfig", config);
     let repository = git_repository_with_either(&machine.world.authority, &machine.world.astra);

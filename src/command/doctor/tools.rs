@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::finding::Finding;
-use crate::account::{self, quoted};
+use crate::account;
 use crate::command::setup::{bazel, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME};
-use crate::shown::{self, Escaped, redacted};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME, paths};
+use crate::shown::{self, Escaped, redacted, shell_word};
 
 /// The time-out of another program, and the largest output that is read, in bytes.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
@@ -38,8 +38,6 @@ pub struct Tools<'a> {
     pub configuration: &'a Configuration<'a>,
     /// The environment.
     pub env: &'a Environment<'a>,
-    /// Looks up a variable that lists paths.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
 }
@@ -85,7 +83,7 @@ impl Tools<'_> {
         };
         let mut findings = vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown(own)))];
         let mut others: Vec<PathBuf> = Vec::new();
-        let on_path = (self.paths)("PATH")
+        let on_path = paths(self.env, "PATH")
             .into_iter()
             .map(|folder| folder.join(executable("astra-credential")));
         for path in on_path.filter(|path| path.is_file() && !self.is_this(path)) {
@@ -174,7 +172,7 @@ impl Tools<'_> {
         let mut finding = Finding::ok(tool, detail(format!("and {finds}{answering}")));
         let folder = found.parent().unwrap_or(Path::new(""));
         if tool == "docker" && !USUAL_FOLDERS.iter().any(|usual| folder == Path::new(usual)) {
-            let link = quoted(&found.to_string_lossy());
+            let link = shell_word(&found.to_string_lossy());
             finding.hint = Some(format!(
                 "started with a shorter `PATH`, as by a service, docker does not find it: as root, \
                  `ln -s {link} /usr/local/bin/`"
@@ -218,12 +216,12 @@ impl Tools<'_> {
             && !entry.program.is_absolute()
             && let Some(own) = self.binary.as_deref()
         {
-            let folders = (self.paths)("PATH");
+            let folders = paths(self.env, "PATH");
             let beside = folders
                 .into_iter()
                 .find(|folder| self.is_this(&folder.join(executable("astra-credential"))));
             let link = beside.unwrap_or("/usr/local/bin".into()).join(&entry.program);
-            let [own, link] = [own, &link].map(|path| quoted(&path.to_string_lossy()));
+            let [own, link] = [own, &link].map(|path| shell_word(&path.to_string_lossy()));
             return format!("run `ln -sf {own} {link}`");
         }
         let mut setup = format!("astra-credential setup {tool}");
@@ -238,14 +236,14 @@ impl Tools<'_> {
             (None, None) => None,
         };
         if let Some(host) = host {
-            setup += &format!(" --host {}", quoted(&host.to_string()));
+            setup += &format!(" --host {}", shell_word(&host.to_string()));
         }
         if let Some(name) = name.filter(|name| *name != DEFAULT_ACCOUNT) {
-            setup += &format!(" --account {}", quoted(name));
+            setup += &format!(" --account {}", shell_word(name));
         }
         match obstacle {
             Some(path) => {
-                let path = quoted(&path.to_string_lossy());
+                let path = shell_word(&path.to_string_lossy());
                 format!("run `mv {path} {path}.old`, then `{setup}`")
             }
             None => format!("run `{setup}`"),
@@ -254,20 +252,20 @@ impl Tools<'_> {
 
     /// The file that a tool runs, and a dangling link in its place.
     fn find_program(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
-        let folders = (self.paths)("PATH");
-        let paths: Vec<_> = if program.is_absolute() {
+        let folders = paths(self.env, "PATH");
+        let places: Vec<_> = if program.is_absolute() {
             vec![program.to_owned()]
         } else {
             let name = executable(plain(&program.to_string_lossy()));
             folders.iter().map(|folder| folder.join(&name)).collect()
         };
-        let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
+        let first = |is_it: fn(&Path) -> bool| places.iter().find(|place| is_it(place)).cloned();
         (first(Path::is_file), first(Path::is_symlink))
     }
 
     /// The entries in kubeconfigs. A command is a path relative to the kubeconfig, or a name on `PATH`.
     fn kubectl(&self) -> Vec<Entry> {
-        let mut files = (self.paths)("KUBECONFIG");
+        let mut files = paths(self.env, "KUBECONFIG");
         if files.is_empty() {
             files.extend(self.home(".kube/config"));
         }
@@ -348,7 +346,7 @@ impl Tools<'_> {
             let obstacle = first;
             let obstacle = obstacle.map(|(other_key, other)| {
                 let word = first_word(other);
-                let (key, value) = (quoted(key), quoted(value));
+                let (key, value) = (shell_word(key), shell_word(value));
                 let problem = format!(
                     "but `{}` of `{}` is asked before",
                     shown::file(Path::new(&word)),

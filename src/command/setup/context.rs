@@ -7,29 +7,13 @@ use super::edit::Edit;
 use super::file;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{
-    self, Configuration, Environment, Flags, Folders, HOME, NamedAccount, Source, Sourced,
-};
+use crate::settings::{Configuration, Environment, HOME, NamedAccount, Source, Sourced, paths};
 use crate::shown::{self, Escaped};
-
-/// The environment of the process.
-pub struct World<'a> {
-    /// Looks up a variable.
-    pub env: &'a Environment<'a>,
-    /// Looks up a variable that lists paths.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
-    /// This program's own file.
-    pub program: PathBuf,
-    /// The default folders.
-    pub folders: Folders,
-}
 
 /// The inputs of a tool's edits.
 pub struct Context<'a> {
     /// Looks up a variable.
     pub env: &'a Environment<'a>,
-    /// Looks up a variable that lists paths.
-    pub paths: &'a dyn Fn(&str) -> Vec<PathBuf>,
     /// This program's own file, as `PATH` finds it.
     pub program: PathBuf,
     /// The folder of the record and of the lock.
@@ -55,38 +39,38 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Collects the inputs. If `may_be_new` is true, the account may be one that does not exist yet.
+    /// Collects the inputs. `program` is this program's own file. If `may_be_new` is true, the account may be
+    /// one that does not exist yet.
     ///
     /// # Errors
     /// There is no such account, or no home.
     pub fn new(
-        world: World<'a>,
-        flags: &Flags,
+        program: PathBuf,
         configuration: &'a Configuration<'a>,
         may_be_new: bool,
     ) -> Result<Self, Error> {
-        let World { env, paths, program, folders } = world;
-        let named = match &configuration.further_hosts() {
+        let env = configuration.sources.env;
+        let named = match &configuration.further_hosts {
             Sourced { value, source: Source::Flag(_) } => value.clone(),
             _ => Vec::new(),
         };
         let context = Self {
             env,
-            paths,
-            program: as_found(program, &paths("PATH")),
+            program: as_found(program, &paths(env, "PATH")),
             folder: PathBuf::new(),
             config: PathBuf::new(),
             account: configuration.named_account(may_be_new)?,
             configuration,
-            allow_exposed: configuration.allows_exposed(),
+            allow_exposed: *configuration.common.allow_exposed,
             api_version: None,
             hosts: Vec::new(),
             named,
             ours: Vec::new(),
-            deadline: Instant::now() + configuration.timeout(),
+            deadline: Instant::now() + *configuration.common.timeout,
         };
-        let folder = folders.config.map_or_else(|| context.home(), Ok)?;
-        let config = settings::named_file(flags, env)?.map(|named| named.value);
+        let folder = configuration.sources.folders.config.clone();
+        let folder = folder.map_or_else(|| context.home(), Ok)?;
+        let config = configuration.sources.named.as_ref();
         let config = config.and_then(|config| std::path::absolute(config).ok());
         let config = config.unwrap_or_else(|| folder.join("config.json"));
         Ok(Self { folder, config, ..context })
@@ -184,7 +168,7 @@ impl Context<'_> {
     /// is missing. `is_searched` is true if the tool looks it up on `PATH`.
     pub fn link(&self, name: &str, is_searched: bool) -> Result<(PathBuf, Option<Edit>), Error> {
         let name = if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() };
-        let folders = (self.paths)("PATH");
+        let folders = paths(self.env, "PATH");
         let beside = self.program.parent().map(Path::to_owned);
         let recorded = self.ours.iter().find_map(|edit| match edit {
             Edit::Link { at, .. } if at.file_name().is_some_and(|file| *file == *name) => Some(at),
@@ -221,7 +205,7 @@ impl Context<'_> {
 
     /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
-        let folders = (self.paths)("PATH");
+        let folders = paths(self.env, "PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
     }
 }

@@ -7,9 +7,9 @@ use super::context::Context;
 use super::edit::Edit;
 use super::file;
 use super::plan::{self, Plan};
-use crate::account::quoted;
 use crate::error::Error;
 use crate::protocol::Host;
+use crate::shown::shell_word;
 
 /// The exit code of `git config --get-all` for a key without a value.
 const NOT_FOUND: i32 = 1;
@@ -66,7 +66,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
 fn helper(program: &str) -> String {
     // git's shell on Windows requires a path with slashes.
     let program = if cfg!(windows) { program.replace('\\', "/") } else { program.to_owned() };
-    match quoted(&program) {
+    match shell_word(&program) {
         plain if plain == program => format!("{program} git"),
         quoted => format!("!{quoted} git"),
     }

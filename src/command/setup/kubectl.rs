@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::edit::user::{self, User};
 use super::plan::Plan;
 use crate::error::Error;
-use crate::settings::DEFAULT_ACCOUNT;
+use crate::settings::{DEFAULT_ACCOUNT, paths};
 
 /// The edits: the user of the account. The users of other accounts that setup has written get this
 /// program's current path too.
@@ -48,7 +48,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
 
 /// The file into which kubectl writes a new user.
 fn file(context: &Context<'_>) -> Result<PathBuf, Error> {
-    let named = (context.paths)("KUBECONFIG");
+    let named = paths(context.env, "KUBECONFIG");
     let found = named.iter().find(|path| path.exists()).or(named.last());
     match found {
         Some(path) => Context::path_of("KUBECONFIG", path),

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::file::{self, Failure};
-use crate::account::quoted;
 use crate::error::Error;
-use crate::shown::Escaped;
+use crate::shown::{Escaped, shell_word};
 
 /// The largest number of characters of a command's error message that are shown.
 const LONGEST_MESSAGE: usize = 300;
@@ -343,7 +342,7 @@ pub fn run(command: &[String], input: &[u8], codes: &[i32]) -> Result<String, Er
 
 /// A command line for a shell.
 pub fn line(command: &[String]) -> String {
-    command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A path, safe to show.

@@ -11,8 +11,8 @@ use super::context::Context;
 use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
-use crate::account::quoted;
 use crate::error::Error;
+use crate::shown::shell_word;
 
 const BLOCK: &str = "credentials_helper";
 const HELPER: &str = "astra";
@@ -34,7 +34,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     let further = if named.is_some() { Vec::new() } else { further_files(&folder) };
     let tofu = context.home()?.join(".tofurc");
     if named.is_none() && tofu.exists() && !names_a_helper(&tofu) {
-        let tofu = quoted(&tofu.to_string_lossy());
+        let tofu = shell_word(&tofu.to_string_lossy());
         let variable = format!("TF_CLI_CONFIG_FILE={tofu}");
         view.notes.push(format!("remains: for OpenTofu, the same with `{variable}` before it"));
     }
