@@ -173,6 +173,11 @@ pub enum Error {
         /// The cause.
         why: io::Error,
     },
+    /// cmd.exe cannot set a variable to the token.
+    NotForCmd {
+        /// The token's defect, as a predicate.
+        defect: &'static str,
+    },
     /// The answer could not be written to standard output.
     Output(io::Error),
     /// `setup` for a tool was called without a host.
@@ -544,6 +549,7 @@ impl fmt::Display for Error {
             Self::Command { program, why } => {
                 write!(f, "cannot run {}: {why}", shown::command(program))
             }
+            Self::NotForCmd { defect } => write!(f, "cmd.exe cannot take the token: it {defect}"),
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
             Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
             Self::Unparsable { path, defect } => {
@@ -821,6 +827,9 @@ impl Error {
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
+            Self::NotForCmd { .. } => {
+                "run `astra-credential exec -- COMMAND`, which needs no shell".to_owned()
+            }
             Self::Output(_) => {
                 "free space where the output goes, or keep the reader open".to_owned()
             }
@@ -881,6 +890,7 @@ impl Error {
             | Self::ToolFailed { .. }
             | Self::ProgramUnknown { .. }
             | Self::NotWritten { .. }
+            | Self::NotForCmd { .. }
             | Self::Output(_) => 1,
             Self::Usage { .. }
             | Self::Setting { .. }
@@ -1233,6 +1243,7 @@ mod tests {
                 program: "tofu".to_owned(),
                 why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
             },
+            Error::NotForCmd { defect: "has more than 8000 characters" },
             Error::Output(io::Error::other("no space left on device")),
             Error::HostUnnamed { tool: "git" },
             Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
@@ -1473,6 +1484,9 @@ mod tests {
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`
           exit code 127
+        cmd.exe cannot take the token: it has more than 8000 characters
+          hint: run `astra-credential exec -- COMMAND`, which needs no shell
+          exit code 1
         cannot write the answer to standard output: no space left on device
           hint: free space where the output goes, or keep the reader open
           exit code 1

@@ -223,9 +223,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             serve_any().map(|credential| command::token(*format, &credential).into())
         }
         Task::Header => serve_any().map(|credential| command::header(&credential).into()),
-        Task::Env(shell) => {
-            serve_any().map(|credential| command::environment(*shell, &credential).into())
-        }
+        Task::Env(shell) => serve_any()
+            .and_then(|credential| command::environment(*shell, &credential))
+            .map(String::into),
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
