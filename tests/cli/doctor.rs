@@ -647,6 +647,56 @@ fn no_account_of_kubectls_user_is_checked_if_its_arguments_name_a_file() {
     }
 }
 
+/// The line of kubectl for a user with these variables, in an environment with that account.
+fn kubectl_with(world: &World, variables: &[(&str, &str)], account: &str) -> String {
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| format!("      - name: {name}\n        value: {value}\n"))
+        .collect();
+    let env = if variables.is_empty() {
+        " null\n".to_owned()
+    } else {
+        format!("\n{}", variables.concat())
+    };
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    world.write(
+        ".kube/config",
+        format!(
+            "users:\n- name: a\n  user:\n    exec:\n      args:\n      - kubernetes\n      command: \
+             astra-credential\n      env:{env}"
+        ),
+    );
+    finding(&doctor(world, "").env("ASTRA_CREDENTIAL_ACCOUNT", account).run(), "kubectl")
+}
+
+#[test]
+fn the_account_of_a_kubectl_user_is_that_of_its_variables_or_of_the_environment() {
+    let world = World::new();
+    world.write(".config/astra-credential/prod.json", "{");
+    let prod = "`~/.config/astra-credential/prod.json`";
+    let account = "ASTRA_CREDENTIAL_ACCOUNT";
+    needs!("kubectl");
+    for is_there in [true, false] {
+        if !is_there {
+            // Then the text of the file is searched.
+            program(&world, "bin", "kubectl", "exit 1");
+        }
+        let by_user = kubectl_with(&world, &[(account, "prod")], "");
+        assert!(by_user.contains("failure") && by_user.contains(prod), "{by_user}");
+        let by_environment = kubectl_with(&world, &[], "prod");
+        assert!(by_environment.contains("failure") && by_environment.contains(prod));
+        let both = kubectl_with(&world, &[(account, "default")], "prod");
+        assert!(both.contains("finds this binary and the account `default`"), "{both}");
+        let neither = kubectl_with(&world, &[("OTHER", "prod")], "");
+        assert!(neither.contains("finds this binary and the account `default`"), "{neither}");
+        let file = kubectl_with(&world, &[("ASTRA_SERVICE_ACCOUNT", "/no/such")], "");
+        assert!(file.contains("failure") && file.contains("`/no/such` does not exist"), "{file}");
+        let own = world.write("own.json", world.astra.account_json()).display().to_string();
+        let file = kubectl_with(&world, &[("ASTRA_SERVICE_ACCOUNT", &own)], "");
+        assert!(file.contains("and the account in `~/own.json`"), "{file}");
+    }
+}
+
 #[test]
 fn a_configuration_file_that_is_a_link_to_nothing_is_a_failure() {
     let world = World::new();
