@@ -10,7 +10,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::command::setup::{Order, Tool};
+use crate::command::setup::Order;
+use crate::command::tool::Tool;
 use crate::command::{DIALECTS, Dialect, Format};
 use crate::error::Error;
 use crate::settings::Flags;
@@ -196,9 +197,13 @@ Examples:
   eval (astra-credential env --shell elvish | slurp)
   execx($(astra-credential env --shell xonsh))
   astra-credential env --shell powershell | Out-String | Invoke-Expression
+  for /f \"delims=\" %i in ('astra-credential env --shell cmd') do @%i
 
-$SHELL does not count, since another shell may evaluate the output. For nu, cmd
-and every other shell there is `astra-credential exec`.
+In a batch file, write %%i for %i, and end it if there is no token:
+  if not defined ASTRA_API_TOKEN exit /b 1
+
+$SHELL does not count, since another shell may evaluate the output. For nu and
+every other shell there is `astra-credential exec`.
 
 On failure the output unsets both variables and makes the evaluation fail.";
 
@@ -522,7 +527,7 @@ static NAMES: [Name; 16] = [
             PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
         };
         let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
-        let help = "The shell that evaluates it: sh, fish, csh, powershell,\nelvish, xonsh or json [default: sh, which is also bash,\nzsh, ksh and dash]";
+        let help = "The shell that evaluates it: sh, fish, csh, powershell,\ncmd, elvish, xonsh or json [default: sh, which is also\nbash, zsh, ksh and dash]";
         command
             .arg(
                 Arg::new("shell")

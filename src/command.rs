@@ -4,6 +4,7 @@
 pub mod doctor;
 pub mod setup;
 pub mod status;
+pub mod tool;
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -40,6 +41,8 @@ pub enum Dialect {
     Csh,
     /// Windows PowerShell and pwsh.
     PowerShell,
+    /// Windows' cmd.exe.
+    Cmd,
     /// Elvish.
     Elvish,
     /// xonsh.
@@ -49,11 +52,12 @@ pub enum Dialect {
 }
 
 /// The dialects, each with its names. The help shows the first name.
-pub const DIALECTS: [(Dialect, &[&str]); 7] = [
+pub const DIALECTS: [(Dialect, &[&str]); 8] = [
     (Dialect::Sh, &["sh", "bash", "zsh", "ksh", "mksh", "dash", "ash", "posix"]),
     (Dialect::Fish, &["fish"]),
     (Dialect::Csh, &["csh", "tcsh"]),
     (Dialect::PowerShell, &["powershell", "pwsh"]),
+    (Dialect::Cmd, &["cmd"]),
     (Dialect::Elvish, &["elvish"]),
     (Dialect::Xonsh, &["xonsh"]),
     (Dialect::Json, &["json"]),
@@ -80,6 +84,8 @@ impl Dialect {
                 format!("setenv {name} '{value}';\n")
             }
             Self::PowerShell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+            // cmd.exe cannot quote the characters that `check_for_cmd` refuses.
+            Self::Cmd => format!("set \"{name}={value}\"\n"),
             Self::Elvish => format!("set-env {name} '{}'\n", value.replace('\'', "''")),
             Self::Xonsh => {
                 let value = value.replace('\\', r"\\").replace('\'', r"\'");
@@ -98,6 +104,7 @@ impl Dialect {
             Self::PowerShell => {
                 format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n")
             }
+            Self::Cmd => self.set(name, ""),
             Self::Elvish => format!("unset-env {name}\n"),
             Self::Xonsh => format!("${{...}}.pop('{name}', None)\n"),
             Self::Json => String::new(),
@@ -191,15 +198,35 @@ pub fn header(credential: &Credential) -> String {
 }
 
 /// The output of `env`: statements for `eval`. A token without expiry unsets the expiry of an earlier token.
-pub fn environment(shell: Dialect, credential: &Credential) -> String {
+///
+/// # Errors
+/// [`Error::NotForCmd`].
+pub fn environment(shell: Dialect, credential: &Credential) -> Result<String, Error> {
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
     if shell == Dialect::Json {
-        return line(&EnvironmentJson { token, expires });
+        return Ok(line(&EnvironmentJson { token, expires }));
+    }
+    if shell == Dialect::Cmd {
+        check_for_cmd(token)?;
     }
     let expiry =
         expires.map_or_else(|| shell.unset(EXPIRES), |expires| shell.set(EXPIRES, &expires));
-    shell.set(TOKEN, token) + &expiry
+    Ok(shell.set(TOKEN, token) + &expiry)
+}
+
+/// Fails if cmd.exe would set the variable to another value.
+fn check_for_cmd(token: &str) -> Result<(), Error> {
+    /// A line has at most 8191 characters, the statement around the token included.
+    const LONGEST: usize = 8000;
+    let is_literal = |c: char| c.is_ascii_graphic() && !"%!\"^&|<>".contains(c);
+    if token.len() > LONGEST {
+        Err(Error::NotForCmd { defect: "has more than 8000 characters" })
+    } else if !token.chars().all(is_literal) {
+        Err(Error::NotForCmd { defect: "has a character that cmd.exe interprets" })
+    } else {
+        Ok(())
+    }
 }
 
 /// The output of `env` after a failure: statements that unset the variables and fail. A shell ignores the exit
@@ -209,6 +236,8 @@ pub fn no_environment(shell: Dialect) -> String {
     match shell {
         Dialect::Sh | Dialect::Fish | Dialect::Csh => unset() + "false;\n",
         Dialect::PowerShell => unset() + "throw 'astra-credential: no token'\n",
+        // `exit /b 1` would end a batch file, and at the prompt cmd.exe itself.
+        Dialect::Cmd => unset() + "cmd /c exit 1\n",
         Dialect::Elvish => unset() + "fail 'astra-credential: no token'\n",
         Dialect::Xonsh => unset() + "raise RuntimeError('astra-credential: no token')\n",
         Dialect::Json => String::new(),
@@ -262,4 +291,21 @@ fn accepted_until(credential: &Credential) -> Option<String> {
 fn line(value: &impl Serialize) -> String {
     // A struct of strings can always be serialised.
     serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_a_line_of_cmd_cannot_hold_is_refused() {
+        let is_refused = |token: &str| check_for_cmd(token).is_err();
+        for token in ["AstraCS:aB0:9f", "eyJh.eyJl.a-b_c~+/==", &"a".repeat(8000)] {
+            assert!(!is_refused(token), "{token}");
+        }
+        for wrong in "%!\"^&|<>\r\n\t \0\u{1b}\u{7f}é".chars() {
+            assert!(is_refused(&format!("a{wrong}b")), "{wrong:?}");
+        }
+        assert!(is_refused(&"a".repeat(8001)));
+    }
 }

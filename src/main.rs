@@ -80,6 +80,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::LastFailure;
 use crate::cli::{Line, Task};
+use crate::command::tool::docker;
 use crate::command::{Colour, Dialect, Style, doctor, setup, status};
 use crate::completion::Configured;
 use crate::error::{Defect, Error};
@@ -222,9 +223,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             serve_any().map(|credential| command::token(*format, &credential).into())
         }
         Task::Header => serve_any().map(|credential| command::header(&credential).into()),
-        Task::Env(shell) => {
-            serve_any().map(|credential| command::environment(*shell, &credential).into())
-        }
+        Task::Env(shell) => serve_any()
+            .and_then(|credential| command::environment(*shell, &credential))
+            .map(String::into),
         Task::Exec(command) => {
             serve_any().and_then(|credential| Err(command::exec(command, &credential)))
         }
@@ -257,7 +258,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
         Task::Docker(verb) => {
             let hosts = || configuration.hosts();
-            let tools = || std::fs::read(docker_configuration()?).ok();
+            let tools = || std::fs::read(docker::file(ENV).ok()?).ok();
             protocol::docker::answer(verb, io::stdin(), hosts, tools, serve_at, forget_at)
         }
         Task::Terraform(verb, host) => {
@@ -321,19 +322,9 @@ fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
     completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
 }
 
-/// The configuration file of Docker's command line.
-fn docker_configuration() -> Option<PathBuf> {
-    let folder = ENV("DOCKER_CONFIG").filter(|value| !value.is_empty());
-    let default = || ENV(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
-    Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
-}
-
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
-    env::current_exe().map_err(|why| {
-        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
-        Error::ToolFailed { command, why: why.to_string() }
-    })
+    env::current_exe().map_err(|why| Error::ProgramUnknown { why })
 }
 
 fn write(answer: &[u8]) -> Result<(), Error> {
