@@ -1,9 +1,9 @@
 //! `status`: everything that is known, without asking anybody, safe to paste.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::processes::Process;
 use crate::stand_in::Reply;
 use crate::world::{Done, World, contents, needs, set_mode, transcript};
 
@@ -218,11 +218,8 @@ fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
 fn it_is_shown_while_another_process_holds_the_lock() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let _holder = Process::that_asks(&world, &world.call("token"));
     let start = std::time::Instant::now();
     assert_eq!(world.call("status").run().code(), 1);
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert!(Command::new("kill").arg(holder.id().to_string()).status().unwrap().success());
-    holder.wait().unwrap();
 }
