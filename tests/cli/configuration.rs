@@ -94,7 +94,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
         &[("ASTRA_CREDENTIAL_ACCOUNT", "prod".to_owned())],
         &[("ASTRA_CREDENTIAL_ACCOUNT", "default".to_owned())],
     ];
-    let api = format!("localhost:{}", world.astra.port());
+    let api = world.host();
     let prods_api = format!("localhost:{}", prod.port());
     for variables in variables {
         // The APIs' hosts are bound where the file says whose they are.

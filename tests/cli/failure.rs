@@ -24,13 +24,9 @@ fn status_shows_what_a_tool_kept_to_itself() {
     world.call("kubernetes").run().failure(4);
     let rejected = world.call("status").run();
     fs::remove_file(world.account_file()).unwrap();
-    world.call_as(world.link("git-credential-astra"), "get").input(request(&world)).run();
+    world.call_as(world.link("git-credential-astra"), "get").input(world.git_request()).run();
     let missing = world.call("status").run();
     transcript!(rejected, missing);
-}
-
-fn request(world: &World) -> String {
-    format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port())
 }
 
 #[test]

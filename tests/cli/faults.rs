@@ -596,7 +596,7 @@ fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
     let Some(disk) = Mount::new(&world, "size=16k") else {
         return;
     };
-    let host = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let host = world.git_request();
     for line in ["forget", "forget --all", "git erase"] {
         let first = disk.call(&world, "token").quiet();
         let filling = disk.fill_up();
@@ -763,7 +763,7 @@ fn when_the_holder_is_killed_a_waiter_takes_over() {
 fn redirected<'a>(world: &'a World, line: &str, how: &str) -> Done<'a> {
     let script = format!("exec \"$0\" {line} {how}");
     let call = world.call_as("/bin/sh", "-c").arg(script).arg(BINARY);
-    let request = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let request = world.git_request();
     let done = call.input(request).run();
     assert!(!done.stderr().contains("panicked"), "{done}");
     done

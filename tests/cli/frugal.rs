@@ -70,7 +70,7 @@ pub fn warm_world() -> World {
 /// The standard input of a warm call.
 pub fn input(world: &World, line: &str) -> String {
     match line.split(' ').next() {
-        Some("git") => format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()),
+        Some("git") => world.git_request(),
         Some("bazel") => format!(r#"{{"uri":"{}"}}"#, world.astra.url()),
         _ => String::new(),
     }
@@ -100,7 +100,7 @@ pub fn instructions(world: &World, program: &str, line: &str) -> u64 {
 }
 
 /// The output of a tool that watches a warm call, read from the file that the tool's last option names.
-fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
+pub fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
     let file = world.path("watched");
     let mut words: Vec<OsString> = tool.split(' ').map(OsString::from).collect();
     match words.last_mut() {

@@ -30,10 +30,6 @@ fn git(world: &World, verb: &str, host: &str, token: &str) -> (i32, String, Stri
     (done.code(), done.stdout(), done.stderr())
 }
 
-fn own_host(world: &World) -> String {
-    format!("localhost:{}", world.astra.port())
-}
-
 #[test]
 fn a_late_loser_leaves_the_winners_token_and_serves_it() {
     for reply in [None, Some(503), Some(401)] {
@@ -123,7 +119,7 @@ fn a_failure_brings_no_dropped_token_back_and_does_not_outlive_a_forget() {
         world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "60"));
         let asking = Process::that_asks(&world, &world.call("token --refresh"));
         if line == "git erase" {
-            assert_eq!(git(&world, "erase", &own_host(&world), &old).0, 0);
+            assert_eq!(git(&world, "erase", &world.host(), &old).0, 0);
         } else {
             world.call(line).run().quiet();
         }
@@ -366,7 +362,7 @@ fn another_proxy_password_is_another_route_and_is_neither_shown_nor_stored() {
 #[test]
 fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     let world = World::new();
-    let host = own_host(&world);
+    let host = world.host();
     let token_in = |answer: &str| {
         let line = answer.lines().find_map(|line| line.strip_prefix("password="));
         line.unwrap_or_default().to_owned()
@@ -405,7 +401,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
 #[test]
 fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
     let world = World::new();
-    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(own_host(&world)).run();
+    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(world.host()).run();
     let mut served = 0;
     for _ in 0..10 {
         let done = docker("get");
@@ -422,7 +418,7 @@ fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
 #[test]
 fn a_slow_clients_erase_of_an_old_token_blocks_nobody() {
     let world = World::new();
-    let host = own_host(&world);
+    let host = world.host();
     let first = world.token();
     for _ in 0..5 {
         assert_eq!(git(&world, "erase", &host, &first).0, 0);

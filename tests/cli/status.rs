@@ -113,10 +113,7 @@ fn each_setting_says_where_it_comes_from() {
 fn a_cached_error_is_shown_until_it_is_over_and_after() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
-    world
-        .call("git get")
-        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
-        .run();
+    world.call("git get").input(world.git_request()).run();
     let stands = world.call("status").run();
     let json = world.call("status --json").run();
     assert_eq!((stands.code(), json.code()), (1, 1));

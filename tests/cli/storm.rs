@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::frugal::{WARM, warm_world, watched};
 use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
-use crate::world::{World, finish, needs, transcript};
+use crate::world::{BINARY, World, finish, needs, transcript};
 
 #[test]
 fn five_hundred_processes_on_an_empty_cache_cost_one_exchange() {
@@ -94,10 +95,7 @@ fn a_valid_token_outlives_an_outage_and_an_expired_one_does_not() {
     let served = world.call("token").run();
     assert_eq!((served.code(), served.stdout().trim_end()), (0, old.as_str()), "{served}");
     assert_eq!(served.stderr().lines().count(), 1);
-    let again = world
-        .call("git get")
-        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
-        .run();
+    let again = world.call("git get").input(world.git_request()).run();
     assert_eq!(again.code(), 0);
     assert_eq!(world.astra.exchanges(), 2, "not retried on every call");
     thread::sleep(Duration::from_millis(3500));
@@ -181,7 +179,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
         "/usr/bin/env",
         "strace -f -o /dev/null -e trace=flock -e inject=flock:delay_enter=1500000",
     );
-    let mut held = call.arg(crate::world::BINARY).arg("token").command().spawn().unwrap();
+    let mut held = call.arg(BINARY).arg("token").command().spawn().unwrap();
     // It has missed once its lock file is there.
     let patience = Instant::now() + PATIENCE;
     while world.cached("lock").is_empty() && Instant::now() < patience {
@@ -210,19 +208,9 @@ fn clocks_that_differ_from_astras_make_no_storm() {
 #[test]
 fn a_warm_call_takes_no_lock_and_opens_no_socket_starts_no_thread_and_reads_no_ca_bundle() {
     needs!("strace");
-    let world = World::new();
-    world.token();
-    let trace = world.path("trace");
-    for line in ["token", "kubernetes", "git get", "bazel get"] {
-        let call =
-            world.call_as("/usr/bin/env", "strace -f -o").arg(&trace).arg(crate::world::BINARY);
-        let call = line.split(' ').fold(call, |call, word| call.arg(word));
-        let request = match line {
-            "git get" => format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()),
-            _ => format!(r#"{{"uri":"{}"}}"#, world.astra.url()),
-        };
-        assert!(call.input(request).run().stdout().len() > 1000);
-        let calls = std::fs::read_to_string(&trace).unwrap();
+    let world = warm_world();
+    for line in WARM {
+        let calls = watched(&world, BINARY, line, "strace -f -o");
         assert!(calls.contains(".entry"), "{line}: the trace shows the cache");
         for absent in [
             "flock(",
