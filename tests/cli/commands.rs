@@ -358,7 +358,7 @@ fn forget_drops_this_accounts_token_or_all() {
 }
 
 #[test]
-fn forget_clears_a_remembered_rejection() {
+fn forget_deletes_a_cached_rejection() {
     let world = World::new();
     let right = world.astra.account_json();
     world.astra.set_secret("another");

@@ -117,7 +117,7 @@ pub fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
 }
 
 #[test]
-fn a_warm_call_asks_little_of_the_kernel() {
+fn a_warm_call_makes_few_system_calls() {
     needs!("strace");
     let world = warm_world();
     for line in WARM {
@@ -158,7 +158,7 @@ pub fn write_configuration(world: &World) {
 }
 
 #[test]
-fn a_configuration_file_costs_a_warm_call_little() {
+fn a_configuration_file_adds_little_to_a_warm_call() {
     needs!("strace", "valgrind");
     let world = warm_world();
     let count = |line: &str| {

@@ -3,7 +3,7 @@
 use crate::world::{World, transcript};
 
 #[test]
-fn kubernetes_answers_in_the_version_asked_in() {
+fn kubernetes_answers_in_the_version_of_the_request() {
     let world = World::new();
     let info = |version: &str| {
         format!(
@@ -26,7 +26,7 @@ fn kubernetes_answers_in_the_version_asked_in() {
 }
 
 #[test]
-fn kubernetes_gives_a_token_to_the_cluster_that_is_ours() {
+fn kubernetes_gives_a_token_to_a_known_cluster() {
     let world = World::new();
     let port = world.astra.port();
     let asks = |call: &str, version: &str, server: &str| {
@@ -67,7 +67,7 @@ fn kubernetes_does_not_read_standard_input() {
 }
 
 #[test]
-fn git_is_answered_in_the_form_that_it_knows() {
+fn git_gets_the_form_that_it_knows() {
     let world = World::new();
     let request = world.git_request();
     let newer = world.call("git get").input(format!("capability[]=authtype\n{request}")).run();
@@ -85,7 +85,7 @@ fn git_is_answered_in_the_form_that_it_knows() {
 }
 
 #[test]
-fn git_is_met_with_silence_where_the_host_is_not_ours() {
+fn git_gets_nothing_for_an_unknown_host() {
     let world = World::new();
     let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
     assert_eq!(strangers.quiet(), "");
@@ -107,7 +107,7 @@ fn git_is_met_with_silence_where_the_host_is_not_ours() {
 }
 
 #[test]
-fn git_is_told_to_quit_after_a_failure_for_a_host_of_ours_and_no_other() {
+fn git_gets_quit_after_a_failure_for_a_known_host_only() {
     let world = World::new();
     world.write_account("{}");
     let ours = world.call("git get").input(world.git_request()).run();
@@ -223,7 +223,7 @@ fn bazel_gets_headers_and_an_expiry_in_whole_seconds() {
 }
 
 #[test]
-fn the_expiry_given_out_is_when_this_program_itself_would_renew() {
+fn the_expiry_in_an_answer_is_the_time_of_renewal() {
     let world = World::new();
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let born = now();
@@ -290,7 +290,7 @@ fn docker_reads_errors_on_standard_output() {
 }
 
 #[test]
-fn docker_tells_its_user_that_no_account_is_for_a_host_that_it_names() {
+fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     let world = World::new();
     std::fs::create_dir(world.path(".docker")).unwrap();
     let get = |server: &str| world.call("docker get").input(server).run();
@@ -334,7 +334,7 @@ fn docker_tells_its_user_that_no_account_is_for_a_host_that_it_names() {
 }
 
 #[test]
-fn terraform_is_told_nothing_of_a_stranger_and_cannot_store() {
+fn terraform_gets_an_empty_object_for_an_unknown_host_and_cannot_store() {
     let world = World::new();
     let ours = world.host();
     let get =

@@ -34,7 +34,7 @@ fn a_stale_cache_costs_one_exchange_too() {
 }
 
 #[test]
-fn tokens_stale_at_birth_are_never_exchanged_two_at_a_time() {
+fn tokens_that_are_stale_at_once_are_never_exchanged_two_at_a_time() {
     let world = World::new();
     world.astra.set_lifetime(2);
     world.astra.set_delay(Duration::from_millis(100));
@@ -124,7 +124,7 @@ fn a_rejection_is_an_error_even_with_a_valid_token() {
 }
 
 #[test]
-fn a_refresh_that_fails_in_passing_is_an_error_and_keeps_the_old_token() {
+fn a_refresh_with_a_passing_failure_is_an_error_and_keeps_the_old_token() {
     let world = World::new();
     let old = world.token();
     world.astra.set_answer(|_, _| Reply::error(500, "down"));
@@ -193,7 +193,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
 }
 
 #[test]
-fn clocks_that_differ_from_astras_make_no_storm() {
+fn clocks_that_differ_from_astras_cause_no_further_exchange() {
     for offset in [-600, 600, -7200, 7200] {
         let world = World::new();
         world.astra.set_clock(offset);
