@@ -1,14 +1,14 @@
 //! Docker's credential helpers: <https://github.com/docker/docker-credential-helpers#development>.
 //!
 //! Errors are text on standard *output* with exit code 1. Two messages have a meaning for the caller: see
-//! [`failure`].
+//! [`failed`].
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use super::Host;
+use super::{Failed, Host};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -45,7 +45,7 @@ struct Configuration {
 ///
 /// # Errors
 /// An unknown verb, an empty request, a `get` for a host without an account, or `serve` or `forget` fails.
-/// [`failure`] converts the error to the protocol's form.
+/// [`failed`] converts the error to the protocol's form.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -96,18 +96,19 @@ pub fn answer(
     }
 }
 
-/// The text of `error` on standard output, and its line on standard error.
+/// A failed call in the protocol's form: its text is on standard output, and the exit code is 1.
 ///
 /// The first two sentences are fixed by the protocol. Some of Docker's commands do not show what a
 /// helper prints on standard output, and all of them pass on its standard error.
-pub fn failure(error: &Error) -> (String, Option<String>) {
+pub fn failed(error: Error) -> Failed {
     let line = format!("{error}; hint: {}", error.hint());
-    match error {
+    let (stdout, stderr) = match error {
         Error::NotOurs { .. } => (NOT_FOUND.to_owned(), None),
         Error::Unbound { .. } => (NOT_FOUND.to_owned(), Some(line)),
         Error::EmptyRequest { .. } => ("no credentials server URL\n".to_owned(), None),
         _ => (format!("{line}\n"), Some(line)),
-    }
+    };
+    Failed { error, stderr, stdout, exit_code: 1 }
 }
 
 /// The server's URL, as the caller wrote it.
@@ -183,7 +184,7 @@ mod tests {
             let serve = serve_for("ours.example");
             let hosts = || Ok(Vec::new());
             let done = answer("get", server.as_bytes(), hosts, json, serve, |_, _| Ok(()));
-            let (stdout, stderr) = failure(&done.unwrap_err());
+            let Failed { stdout, stderr, .. } = failed(done.unwrap_err());
             assert_eq!(stdout, "credentials not found in native keychain\n");
             format!("{server:?}: {}", stderr.as_deref().unwrap_or("silence"))
         });

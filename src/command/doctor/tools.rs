@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use crate::account;
-use crate::command::setup::{bazel, terraform};
+use crate::command::setup::{bazel, docker, terraform};
 use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, HOME, paths};
@@ -401,9 +401,7 @@ impl Tools<'_> {
     }
 
     fn docker(&self) -> Vec<Entry> {
-        let folder = (self.env)("DOCKER_CONFIG").filter(|value| !value.is_empty());
-        let file = folder.map(PathBuf::from).or_else(|| self.home(".docker"));
-        let file = file.map(|folder| folder.join("config.json"));
+        let file = docker::config_file(self.env);
         let config = file.as_deref().and_then(text);
         let config = config.and_then(|text| serde_json::from_str::<Value>(&text).ok());
         let (Some(file), Some(config)) = (file, config) else { return Vec::new() };

@@ -1,10 +1,20 @@
 //! Docker's `config.json`: <https://docs.docker.com/reference/cli/docker/login/#credential-helpers>.
 
+use std::path::PathBuf;
+
 use super::context::Context;
 use super::edit::Edit;
 use super::edit::json::{Item, Syntax};
 use super::plan::Plan;
 use crate::error::Error;
+use crate::settings::{Environment, HOME, variable};
+
+/// The configuration file of Docker's command line.
+pub fn config_file(env: &Environment<'_>) -> Option<PathBuf> {
+    let folder = variable(env, "DOCKER_CONFIG").map(PathBuf::from);
+    let default = || Some(PathBuf::from(variable(env, HOME)?).join(".docker"));
+    Some(folder.or_else(default)?.join("config.json"))
+}
 
 /// The edits: a helper for each host, and the link that Docker looks up on `PATH`.
 pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
