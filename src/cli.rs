@@ -15,7 +15,8 @@ use self::grammar::Name;
 pub use self::grammar::{LINKS, PROGRAM, VERBS, command, names, spelled_out};
 pub use self::help::EXIT_CODES;
 pub use self::mistake::Mistake;
-use crate::command::setup::{Order, Tool};
+use crate::command::setup::Order;
+use crate::command::tool::Tool;
 use crate::command::{Dialect, Format};
 use crate::settings::Flags;
 

@@ -173,6 +173,11 @@ pub enum Error {
         /// The cause.
         why: io::Error,
     },
+    /// cmd.exe cannot set a variable to the token.
+    NotForCmd {
+        /// The token's defect, as a predicate.
+        defect: &'static str,
+    },
     /// The answer could not be written to standard output.
     Output(io::Error),
     /// `setup` for a tool was called without a host.
@@ -234,12 +239,29 @@ pub enum Error {
         /// Its owner.
         owner: u32,
     },
-    /// A tool's own command failed.
+    /// A tool's own command cannot be run, or has not ended in time.
+    ToolNotRun {
+        /// The command.
+        command: String,
+        /// The cause.
+        why: io::Error,
+    },
+    /// A tool's own command ended with an error.
     ToolFailed {
         /// The command.
         command: String,
-        /// The reason.
-        why: String,
+        /// Its error message, safe to show, or else its exit code.
+        message: String,
+    },
+    /// The system does not tell where this program's file is.
+    ProgramUnknown {
+        /// The cause.
+        why: io::Error,
+    },
+    /// The path of this program or of its link cannot be written into a tool's configuration.
+    Unwritable {
+        /// The path.
+        path: PathBuf,
     },
     /// A file or link of a tool's cannot be written.
     NotWritten {
@@ -527,6 +549,7 @@ impl fmt::Display for Error {
             Self::Command { program, why } => {
                 write!(f, "cannot run {}: {why}", shown::command(program))
             }
+            Self::NotForCmd { defect } => write!(f, "cmd.exe cannot take the token: it {defect}"),
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
             Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
             Self::Unparsable { path, defect } => {
@@ -553,7 +576,18 @@ impl fmt::Display for Error {
             Self::ForeignHome { home, owner } => {
                 write!(f, "{} belongs to another user (uid {owner}), not to root", shown::path(home))
             }
-            Self::ToolFailed { command, why } => write!(f, "`{}` failed: {why}", Escaped(command)),
+            Self::ToolNotRun { command, why } => write!(f, "`{}` failed: {why}", Escaped(command)),
+            Self::ToolFailed { command, message } => {
+                write!(f, "`{}` failed: {message}", Escaped(command))
+            }
+            Self::ProgramUnknown { why } => {
+                write!(f, "the path of this program is not known: {why}")
+            }
+            Self::Unwritable { path } => write!(
+                f,
+                "the path `{}` cannot be written into a tool's configuration",
+                Escaped(&path.to_string_lossy())
+            ),
             Self::NotWritten { path, why } => write!(f, "cannot write {}: {why}", shown::path(path)),
             Self::AccountKept { path, fix: _ } => {
                 write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
@@ -570,6 +604,8 @@ impl std::error::Error for Error {
             | Self::Forget { why, .. }
             | Self::Command { why, .. }
             | Self::NotWritten { why, .. }
+            | Self::ToolNotRun { why, .. }
+            | Self::ProgramUnknown { why }
             | Self::Output(why)
             | Self::Config { defect: Defect::Unreadable(why), .. } => Some(why),
             Self::Exchange { error, .. } => Some(error),
@@ -791,6 +827,9 @@ impl Error {
             Self::Command { .. } => {
                 "check the command's name, its permissions and `PATH`".to_owned()
             }
+            Self::NotForCmd { .. } => {
+                "run `astra-credential exec -- COMMAND`, which needs no shell".to_owned()
+            }
             Self::Output(_) => {
                 "free space where the output goes, or keep the reader open".to_owned()
             }
@@ -816,8 +855,15 @@ impl Error {
             Self::ForeignHome { .. } => {
                 "run it without `sudo`, or with `HOME` set to root's own home".to_owned()
             }
-            Self::ToolFailed { .. } => {
+            Self::ToolNotRun { .. } | Self::ToolFailed { .. } => {
                 "check that the tool is on `PATH`, and try the command by hand".to_owned()
+            }
+            Self::ProgramUnknown { .. } => {
+                "run it where `/proc` is mounted, since the tools need this program's path"
+                    .to_owned()
+            }
+            Self::Unwritable { .. } => {
+                "move this program to a path in UTF-8 without control characters".to_owned()
             }
             Self::NotWritten { .. } => {
                 "check its permissions, those of its folder and the room on its disk, and try again"
@@ -840,14 +886,18 @@ impl Error {
             | Self::Taken { .. }
             | Self::SetupLocked { .. }
             | Self::ForeignHome { .. }
+            | Self::ToolNotRun { .. }
             | Self::ToolFailed { .. }
+            | Self::ProgramUnknown { .. }
             | Self::NotWritten { .. }
+            | Self::NotForCmd { .. }
             | Self::Output(_) => 1,
             Self::Usage { .. }
             | Self::Setting { .. }
             | Self::HostBound { .. }
             | Self::MachineAccount { .. }
             | Self::NotKept { .. }
+            | Self::Unwritable { .. }
             | Self::Config { .. }
             | Self::AccountUnknown { .. }
             | Self::Bound { .. }
@@ -1193,6 +1243,7 @@ mod tests {
                 program: "tofu".to_owned(),
                 why: io::Error::new(io::ErrorKind::NotFound, "no such file"),
             },
+            Error::NotForCmd { defect: "has more than 8000 characters" },
             Error::Output(io::Error::other("no space left on device")),
             Error::HostUnnamed { tool: "git" },
             Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
@@ -1218,10 +1269,16 @@ mod tests {
             },
             Error::SetupLocked { path: "/setup.lock".into() },
             Error::ForeignHome { home: "/home/me".into(), owner: 1000 },
+            Error::ToolNotRun {
+                command: "git config --global --list".to_owned(),
+                why: io::Error::other("no such file"),
+            },
             Error::ToolFailed {
                 command: "git config --global --list".to_owned(),
-                why: "no such file".to_owned(),
+                message: "fatal: bad config line 1".to_owned(),
             },
+            Error::ProgramUnknown { why: io::Error::other("no such file") },
+            Error::Unwritable { path: "/usr/\u{7}/astra-credential".into() },
             Error::NotWritten {
                 path: "/.bazelrc".into(),
                 why: io::Error::other("permission denied"),
@@ -1427,6 +1484,9 @@ mod tests {
         cannot run `tofu`: no such file
           hint: check the command's name, its permissions and `PATH`
           exit code 127
+        cmd.exe cannot take the token: it has more than 8000 characters
+          hint: run `astra-credential exec -- COMMAND`, which needs no shell
+          exit code 1
         cannot write the answer to standard output: no space left on device
           hint: free space where the output goes, or keep the reader open
           exit code 1
@@ -1457,6 +1517,15 @@ mod tests {
         `git config --global --list` failed: no such file
           hint: check that the tool is on `PATH`, and try the command by hand
           exit code 1
+        `git config --global --list` failed: fatal: bad config line 1
+          hint: check that the tool is on `PATH`, and try the command by hand
+          exit code 1
+        the path of this program is not known: no such file
+          hint: run it where `/proc` is mounted, since the tools need this program's path
+          exit code 1
+        the path `/usr/\u{7}/astra-credential` cannot be written into a tool's configuration
+          hint: move this program to a path in UTF-8 without control characters
+          exit code 2
         cannot write `/.bazelrc`: permission denied
           hint: check its permissions, those of its folder and the room on its disk, and try again
           exit code 1

@@ -78,6 +78,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::cli::{Call, Line, Mistake, Page, Stop, Task};
+use crate::command::tool::docker;
 use crate::command::{Style, doctor, setup, status};
 use crate::error::{Defect, Error};
 use crate::protocol::{Failed, Host};
@@ -182,7 +183,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     let answer = match call {
         Call::Token(format) => command::token(*format, &service.credential()?).into(),
         Call::Header => command::header(&service.credential()?).into(),
-        Call::Env(shell) => command::environment(*shell, &service.credential()?).into(),
+        Call::Env(shell) => command::environment(*shell, &service.credential()?)?.into(),
         Call::Exec(command) => return Err(command::exec(command, &service.credential()?).into()),
         Call::Forget { all } => service.forget_account(*all).map(|()| Vec::new())?,
         Call::Status { json } => {
@@ -205,7 +206,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Call::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve)?,
         Call::Docker(verb) => {
             let hosts = || configuration.hosts();
-            let tools = || std::fs::read(setup::docker::config_file(ENV)?).ok();
+            let tools = || std::fs::read(docker::file(ENV).ok()?).ok();
             protocol::docker::answer(verb, io::stdin(), hosts, tools, serve, forget)?
         }
         Call::Terraform(verb, host) => {
@@ -243,10 +244,7 @@ fn configuration<'a>(call: &Call, flags: &'a Flags) -> Result<Configuration<'a>,
 
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
-    env::current_exe().map_err(|why| {
-        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
-        Error::ToolFailed { command, why: why.to_string() }
-    })
+    env::current_exe().map_err(|why| Error::ProgramUnknown { why })
 }
 
 /// Writes the answer to standard output.

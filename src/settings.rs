@@ -131,6 +131,23 @@ impl<'a> Configuration<'a> {
         is_named || matches!(self.settings_for(host), Ok(Some(_)))
     }
 
+    /// The settings of a call that names no host, in another environment. Of the flags it has `--account` if
+    /// `account` is given, and this call's `--config`.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting or file cannot be used.
+    pub fn settings_in(
+        &self,
+        env: &Environment<'_>,
+        account: Option<&str>,
+    ) -> Result<Settings, Error> {
+        let config = self.sources.flags.config.clone();
+        let flags = Flags { account: account.map(Into::into), config, ..Flags::default() };
+        let mut sources = Sources::new(&flags, env, self.sources.folders.clone());
+        sources.read_files()?;
+        Configuration::new(sources)?.settings()
+    }
+
     /// The account to which a configuration file binds `host`. Flags and variables are ignored.
     pub fn owner_of(&self, host: &Host) -> Option<&str> {
         choice::owner(&self.sources, host).map(|owner| owner.name.as_str())

@@ -67,7 +67,7 @@ static NAMES: [Name; 16] = [
             PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
         };
         let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
-        let help = "The shell that evaluates it: sh, fish, csh, powershell,\nelvish, xonsh or json [default: sh, which is also bash,\nzsh, ksh and dash]";
+        let help = "The shell that evaluates it: sh, fish, csh, powershell,\ncmd, elvish, xonsh or json [default: sh, which is also\nbash, zsh, ksh and dash]";
         command
             .arg(
                 Arg::new("shell")

@@ -88,9 +88,13 @@ Examples:
   eval (astra-credential env --shell elvish | slurp)
   execx($(astra-credential env --shell xonsh))
   astra-credential env --shell powershell | Out-String | Invoke-Expression
+  for /f \"delims=\" %i in ('astra-credential env --shell cmd') do @%i
 
-$SHELL does not count, since another shell may evaluate the output. For nu, cmd
-and every other shell there is `astra-credential exec`.
+In a batch file, write %%i for %i, and end it if there is no token:
+  if not defined ASTRA_API_TOKEN exit /b 1
+
+$SHELL does not count, since another shell may evaluate the output. For nu and
+every other shell there is `astra-credential exec`.
 
 On failure the output unsets both variables and makes the evaluation fail.";
 

@@ -5,9 +5,10 @@
 //! edits that were done: without it, a value that setup wrote looks the same as one that was there before.
 //!
 //! Imports, bottom up: `file` ← `plan` ← `edit` ← `record`, `context` ← one file for each tool ← this file.
+//! [`tool`](super::tool) finds and reads a tool's configuration.
 
 mod account;
-pub mod bazel;
+mod bazel;
 mod context;
 pub mod docker;
 mod edit;
@@ -16,7 +17,7 @@ mod git;
 mod kubectl;
 mod plan;
 mod record;
-pub mod terraform;
+mod terraform;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -27,6 +28,7 @@ use self::edit::{Edit, Made};
 use self::file::Lock;
 use self::plan::{Plan, Stop};
 use self::record::Record;
+use super::tool::Tool;
 use crate::error::Error;
 use crate::protocol::Host;
 use crate::settings::{
@@ -36,51 +38,6 @@ use crate::shown::Escaped;
 
 /// Attempts if other programs change the files in between.
 const MOST_ATTEMPTS: usize = 10;
-
-/// A tool that `setup` can configure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Tool {
-    /// kubectl, and other programs that read a kubeconfig.
-    Kubectl,
-    /// git.
-    Git,
-    /// Docker's command line.
-    Docker,
-    /// Bazel.
-    Bazel,
-    /// Terraform.
-    Terraform,
-}
-
-impl Tool {
-    /// Its name on the command line and in the record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kubectl => "kubectl",
-            Self::Git => "git",
-            Self::Docker => "docker",
-            Self::Bazel => "bazel",
-            Self::Terraform => "terraform",
-        }
-    }
-
-    /// The tool of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Kubectl, Self::Git, Self::Docker, Self::Bazel, Self::Terraform]
-            .into_iter()
-            .find(|tool| tool.name() == name)
-    }
-
-    fn edits(self, context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-        match self {
-            Self::Kubectl => kubectl::edits(context, view),
-            Self::Git => git::edits(context, view),
-            Self::Docker => docker::edits(context, view),
-            Self::Bazel => bazel::edits(context, view),
-            Self::Terraform => terraform::edits(context, view),
-        }
-    }
-}
 
 /// The arguments of `setup` for a tool.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,8 +65,7 @@ pub fn run(
     context.refuse_foreign_home()?;
     let name = order.tool.name();
     let (folder, config) = (context.folder.clone(), context.config.clone());
-    let Context { env, deadline, .. } = context;
-    let dry_run = order.dry_run;
+    let (env, deadline, dry_run) = (context.env, context.deadline, order.dry_run);
     let job = Job { name, folder: &folder, config: &config, env, deadline, dry_run };
     if order.undo {
         return job.undo();
@@ -128,10 +84,20 @@ pub fn run(
             return Err(Error::HostUnnamed { tool: name });
         }
         let mut edits = bindings(&context, view)?;
-        edits.extend(order.tool.edits(&context, view)?);
+        edits.extend(edits_of(order.tool, &context, view)?);
         view.notes.extend(account_notes(&context));
         Ok(edits)
     })
+}
+
+fn edits_of(tool: Tool, context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    match tool {
+        Tool::Kubectl => kubectl::edits(context, view),
+        Tool::Git => git::edits(context, view),
+        Tool::Docker => docker::edits(context, view),
+        Tool::Bazel => bazel::edits(context, view),
+        Tool::Terraform => terraform::edits(context, view),
+    }
 }
 
 /// Refuses the flags that `setup` for a tool does not write into its configuration.
@@ -185,7 +151,7 @@ pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Resul
         None => account::store(context, !entered.is_empty())?,
     };
     if !entered.is_empty() {
-        let Context { folder, config, env, deadline, .. } = context;
+        let Context { env, folder, config, deadline, .. } = context;
         let (name, dry_run) = ("account", false);
         let job = Job { name, folder, config, env: *env, deadline: *deadline, dry_run };
         let entered = job.perform(|_, view| {

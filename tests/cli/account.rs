@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
-use crate::world::{World, mode, needs, set_mode, transcript};
+use crate::world::{Call, World, mode, needs, set_mode, transcript};
 
 const APPLICATION: &str = r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f0f"}"#;
 
@@ -229,11 +229,7 @@ fn a_tilde_that_no_shell_has_replaced_is_the_home_in_every_path() {
     let elsewhere = world.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::rename(world.account_file(), world.path("account.json")).unwrap();
-    let in_elsewhere = |call: crate::world::Call<'_>| {
-        let output = call.command().current_dir(&elsewhere).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let in_elsewhere = |call: Call<'_>| call.in_folder(&elsewhere).run().quiet();
     let by_variables = || {
         world
             .call("token")

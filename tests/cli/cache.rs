@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::{World, is_root, mode, needs, set_mode, transcript};
+use crate::world::{World, copy_binary, is_root, mode, needs, set_mode, transcript};
 
 /// Replaces the entry by `spoil`; the next call must exchange and mend it, the one after be warm.
 fn is_a_miss(what: &str, spoil: impl FnOnce(&Path)) {
@@ -168,7 +168,7 @@ fn a_read_only_cache_still_serves_what_it_holds() {
     }
     // The target folder may be closed to other users.
     let binary = world.path("astra-credential");
-    fs::copy(crate::world::BINARY, &binary).unwrap();
+    copy_binary(&binary);
     let as_user = |line: &str| {
         use std::os::unix::process::CommandExt as _;
         world.call_as(&binary, line).command().uid(12345).gid(12345).output().unwrap()

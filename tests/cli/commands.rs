@@ -26,7 +26,7 @@ fn token_prints_json_when_asked() {
 }
 
 /// The values of `--shell` that are no other name of one.
-const FORMS: [&str; 7] = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"];
+const FORMS: [&str; 8] = ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"];
 
 #[test]
 fn env_is_written_for_its_shell() {
@@ -69,9 +69,27 @@ fn env_takes_other_names_of_a_shell_and_ignores_the_login_shell() {
 }
 
 #[test]
+fn a_token_that_is_too_long_for_cmd_is_refused_and_the_variables_are_unset() {
+    let world = World::new();
+    world.write_account(&format!("AstraCS:i:{}", "0f".repeat(4000)));
+    let done = world.call("env --shell cmd").run();
+    assert_eq!(done.code(), 1, "{done}");
+    transcript!(done, @r#"
+    $ astra-credential env --shell cmd
+    > set "ASTRA_API_TOKEN="
+    > set "ASTRA_API_TOKEN_EXPIRES_AT="
+    > cmd /c exit 1
+    ! astra-credential: cmd.exe cannot take the token: it has more than 8000 characters
+    ! hint: run `astra-credential exec -- COMMAND`, which needs no shell
+    [exit status: 1]
+    "#);
+    drop(world.call("env --shell powershell").run().quiet());
+}
+
+#[test]
 fn env_for_an_unknown_shell_is_an_error() {
     let world = World::new();
-    let parts = ["nu", "cmd", "no-such-shell"].map(|name| {
+    let parts = ["nu", "cmd.exe", "no-such-shell"].map(|name| {
         let done = world.call(&format!("env --shell {name}")).run();
         assert_eq!(done.code(), 2, "{done}");
         done
@@ -82,7 +100,7 @@ fn env_for_an_unknown_shell_is_an_error() {
     > unset ASTRA_API_TOKEN;
     > unset ASTRA_API_TOKEN_EXPIRES_AT;
     > false;
-    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `elvish`, `xonsh`, `json`
+    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `cmd`, `elvish`, `xonsh`, `json`
     ! hint: compare the command line, or the tool's configuration, with `astra-credential env --help`
     [exit status: 2]
     ");
@@ -95,6 +113,7 @@ fn a_wrong_command_line_of_env_unsets_the_variables_too() {
     for (line, shell) in [
         ("env --timeout soon --shell fish", "fish"),
         ("env --shell csh --no-such-flag", "csh"),
+        ("env --shell cmd surplus", "cmd"),
         ("env --no-such-flag --shell=elvish", "elvish"),
         ("env --no-such-flag", "sh"),
         ("env --shell no-such-shell", "sh"),

@@ -219,17 +219,10 @@ fn paths_are_relative_to_the_file_that_names_them() {
     fs::remove_file(world.account_file()).unwrap();
     // A file of that name in the working folder is not read.
     world.write("config.json", "{");
-    let call = |line: &str| {
-        let mut command = world.call(line).without("SSL_CERT_FILE").command();
-        command.current_dir(world.home.path());
-        command
-    };
-    let mut by_flag = call("token");
-    let output = by_flag.arg("--config").arg("elsewhere/config.json").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let call = |line: &str| world.call(line).without("SSL_CERT_FILE").in_folder(world.home.path());
+    call("token --config elsewhere/config.json").run().quiet();
     assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
-    let output = call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).run().quiet();
     // A variable that names a file of the working folder would be read from a stranger's repository.
     let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
     let missing = world.call("token --config").arg(world.path("nowhere.json")).run();

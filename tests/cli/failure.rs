@@ -224,7 +224,7 @@ fn forget_removes_it() {
         world.call(line).run().quiet();
         assert_eq!(world.cached("failure").len(), 0, "{line}");
         let shown = world.call("status").run();
-        assert!(!shown.stdout().contains("verdict"), "{shown}");
+        assert!(!shown.stdout().contains("cached error"), "{shown}");
         assert_eq!(last(&world), serde_json::Value::Null, "{line}");
     }
 }

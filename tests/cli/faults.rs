@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
 use crate::world::{BINARY, Done, World, contents, finish, mode, needs, set_mode, skip};
 
@@ -442,8 +443,8 @@ fn who_reads_while_another_writes_reads_the_old_entry_whole() {
         .split(' ')
         .fold(world.call_as("/usr/bin/env", options).arg(BINARY), |call, word| call.arg(word));
     let mut writer = call.start();
-    assert!(world.astra.wait_for_exchanges(exchanges + 1, Duration::from_secs(10)));
-    let patience = Instant::now() + Duration::from_secs(10);
+    assert!(world.astra.wait_for_exchanges(exchanges + 1, PATIENCE));
+    let patience = Instant::now() + PATIENCE;
     while world.cached("tmp").is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));
     }
@@ -702,40 +703,14 @@ fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
     }
 }
 
-/// A process that is killed when the test is done with it.
-struct Holder(Child);
-
-impl Holder {
-    /// Starts a call that holds the lock and waits for Astra.
-    fn start(world: &World) -> Self {
-        let holder = Self(world.call("token").start());
-        assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
-        holder
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_stopped_holder_and_a_silent_astra_together_keep_nobody_past_the_deadline() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let holder = Holder::start(&world);
-    holder.signal("-STOP");
+    let holder = Process::that_asks(&world, &world.call("token"));
+    holder.stop();
     let start = Instant::now();
-    let call = world.call("token --timeout 2");
-    let others: Vec<Child> = (0..10).map(|_| call.start()).collect();
-    for (code, stdout, stderr) in others.into_iter().map(finish) {
+    for (code, stdout, stderr) in at_once(10, &world.call("token --timeout 2")) {
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (5, "", 2), "{stderr}");
     }
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
@@ -745,7 +720,7 @@ fn a_stopped_holder_and_a_silent_astra_together_keep_nobody_past_the_deadline() 
 fn when_the_holder_is_killed_a_waiter_takes_over() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
-    let holder = Holder::start(&world);
+    let holder = Process::that_asks(&world, &world.call("token"));
     let call = world.call("token");
     let waiters: Vec<Child> = (0..5).map(|_| call.start()).collect();
     thread::sleep(Duration::from_millis(300));

@@ -4,68 +4,17 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::processes::{Process, at_once};
 use crate::stand_in::Reply;
 use crate::world::{
     Done, World, contents, finish, is_installed, needs, set_mode, skip, transcript,
 };
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A process that is killed at the end of the test.
-struct Process(Option<Child>);
-
-impl Process {
-    /// Starts a call that takes the lock and waits for an answer of Astra's.
-    fn that_asks(world: &World, line: &str) -> Self {
-        let before = world.astra.exchanges();
-        let process = Self(Some(world.call(line).start()));
-        assert!(world.astra.wait_for_exchanges(before + 1, PATIENCE));
-        process
-    }
-
-    fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    fn stop(&self) {
-        self.signal("-STOP");
-        let stat = format!("/proc/{}/stat", self.id());
-        while !fs::read_to_string(&stat).unwrap().contains(") T ") {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn finish(mut self) -> (i32, String, String) {
-        finish(self.0.take().unwrap())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Starts `count` calls at once and reads them to their end.
-fn at_once(world: &World, count: usize, line: &str) -> Vec<(i32, String, String)> {
-    let call = world.call(line);
-    let children: Vec<Child> = (0..count).map(|_| call.start()).collect();
-    children.into_iter().map(finish).collect()
-}
 
 fn is_success(answers: &[(i32, String, String)]) -> bool {
     answers
@@ -97,7 +46,7 @@ fn a_late_loser_leaves_the_winners_token_and_serves_it() {
             }
             _ => None,
         });
-        let loser = Process::that_asks(&world, "token --timeout 4");
+        let loser = Process::that_asks(&world, &world.call("token --timeout 4"));
         loser.stop();
         let winner = world.call("token --timeout 3").run().quiet();
         loser.signal("-CONT");
@@ -119,10 +68,10 @@ fn sixty_waiters_behind_a_stopped_holder_cost_one_exchange_more() {
         thread::sleep(Duration::from_secs(1));
         None
     });
-    let holder = Process::that_asks(&world, "token");
+    let holder = Process::that_asks(&world, &world.call("token"));
     holder.stop();
     let start = Instant::now();
-    let answers = at_once(&world, 60, "token --timeout 6");
+    let answers = at_once(60, &world.call("token --timeout 6"));
     assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
     assert!(is_success(&answers), "{answers:?}");
     assert!(world.astra.exchanges() <= 4, "{}", world.astra.exchanges());
@@ -138,9 +87,9 @@ fn waiters_behind_a_stopped_holder_share_a_passing_failure_too() {
             Reply::error(429, "slow down").with_header("Retry-After", "60")
         }
     });
-    let holder = Process::that_asks(&world, "token");
+    let holder = Process::that_asks(&world, &world.call("token"));
     holder.stop();
-    let answers = at_once(&world, 20, "token --timeout 4");
+    let answers = at_once(20, &world.call("token --timeout 4"));
     assert!(answers.iter().all(|(code, ..)| *code == 5), "{answers:?}");
     assert!(world.astra.exchanges() <= 4, "{}", world.astra.exchanges());
 }
@@ -152,7 +101,7 @@ fn what_was_on_its_way_during_a_forget_is_not_cached() {
             let world = World::new();
             let old = if refresh { world.token() } else { String::new() };
             world.astra.set_delay(Duration::from_millis(800));
-            let asking = Process::that_asks(&world, "token --refresh");
+            let asking = Process::that_asks(&world, &world.call("token --refresh"));
             world.call(line).run().quiet();
             let (code, on_its_way, _) = asking.finish();
             assert_eq!(code, 0, "it serves its own caller");
@@ -172,7 +121,7 @@ fn a_failure_brings_no_dropped_token_back_and_does_not_outlive_a_forget() {
         let old = world.token();
         world.astra.set_delay(Duration::from_millis(800));
         world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "60"));
-        let asking = Process::that_asks(&world, "token --refresh");
+        let asking = Process::that_asks(&world, &world.call("token --refresh"));
         if line == "git erase" {
             assert_eq!(git(&world, "erase", &own_host(&world), &old).0, 0);
         } else {
@@ -190,7 +139,7 @@ fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
     let world = World::new();
     world.token();
     world.astra.set_delay(Duration::from_secs(1));
-    let answers = at_once(&world, 20, "token --refresh --timeout 6");
+    let answers = at_once(20, &world.call("token --refresh --timeout 6"));
     assert!(is_success(&answers), "{answers:?}");
     assert!(world.astra.exchanges() <= 1 + 3, "{}", world.astra.exchanges());
     world.astra.set_delay(Duration::ZERO);
@@ -233,7 +182,7 @@ fn forget_needs_no_lock_and_heeds_no_switch() {
     world.call("forget --no-cache").run().quiet();
     assert_ne!(world.token(), second);
     world.astra.set_answer(|_, _| Reply::Hang);
-    let holder = Process::that_asks(&world, "token --refresh");
+    let holder = Process::that_asks(&world, &world.call("token --refresh"));
     holder.stop();
     let start = Instant::now();
     for line in ["forget --timeout 2", "forget --all --timeout 2"] {
@@ -276,11 +225,11 @@ fn a_folder_in_an_entrys_place_does_not_keep_other_tokens_from_being_forgotten()
 fn a_lock_file_that_was_removed_is_taken_anew() {
     let world = World::new();
     world.astra.set_delay(Duration::from_secs(2));
-    let holder = Process::that_asks(&world, "token");
+    let holder = Process::that_asks(&world, &world.call("token"));
     let waiting: Vec<_> = (0..3).map(|_| world.call("token").start()).collect();
     thread::sleep(Duration::from_millis(300));
     fs::remove_file(world.cached("lock").remove(0)).unwrap();
-    let answers = at_once(&world, 3, "token");
+    let answers = at_once(3, &world.call("token"));
     assert!(is_success(&answers), "{answers:?}");
     assert!(is_success(&waiting.into_iter().map(finish).collect::<Vec<_>>()));
     assert_eq!(holder.finish().0, 0);
@@ -329,8 +278,7 @@ fn a_holder_is_waited_for_where_times_are_whole_seconds() {
     };
     world.astra.set_delay(Duration::from_millis(1800));
     let call = world.call("token --timeout 2.6 --cache-dir").arg(disk.0.join("cache"));
-    let children: Vec<Child> = (0..8).map(|_| call.start()).collect();
-    let answers: Vec<_> = children.into_iter().map(finish).collect();
+    let answers = at_once(8, &call);
     assert!(is_success(&answers), "{answers:?}");
     assert_eq!(world.astra.exchanges(), 1);
 }
@@ -442,9 +390,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     }
     assert_eq!(world.astra.exchanges(), 2);
     let status = world.call("status").run().stdout();
-    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"
-    refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)
-    ");
+    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)");
     // Another host, and a caller that names none, have nothing to do with it.
     assert_eq!(git(&world, "get", "other.example", "").0, 0);
     assert_eq!(world.astra.exchanges(), 3);
@@ -527,9 +473,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
         let call =
             |line: &str| world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", disk.0.join("a/b"));
         world.astra.set_delay(Duration::from_millis(300));
-        let cold = call("token");
-        let children: Vec<Child> = (0..20).map(|_| cold.start()).collect();
-        let answers: Vec<_> = children.into_iter().map(finish).collect();
+        let answers = at_once(20, &call("token"));
         assert!(is_success(&answers), "{answers:?}");
         assert_eq!(world.astra.exchanges(), 1, "{chmod}");
         // A umask that takes away what the file system shows anyway.

@@ -1,9 +1,9 @@
 //! `status`: everything that is known, without asking anybody, safe to paste.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::processes::Process;
 use crate::stand_in::Reply;
 use crate::world::{Done, World, contents, needs, set_mode, transcript};
 
@@ -110,7 +110,7 @@ fn each_setting_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_verdict_is_shown_until_it_is_over_and_after() {
+fn a_cached_error_is_shown_until_it_is_over_and_after() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
     world
@@ -125,7 +125,7 @@ fn a_verdict_is_shown_until_it_is_over_and_after() {
     $ astra-credential status
     > account       default: service account, client id 00000000-fake-4000-8000-client000000
     > token         none in the cache
-    > verdict       `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
+    > cached error  `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
     > last failure  <time> (<n> ago), `git`, exit code 5
     >               `https://localhost:<port>` cannot answer now (503): down
     >               hint: try again later
@@ -141,7 +141,7 @@ fn a_verdict_is_shown_until_it_is_over_and_after() {
 }
 
 #[test]
-fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
+fn a_cached_error_of_another_route_to_astra_does_not_apply_to_this_one() {
     let world = World::new();
     let proxied = |line: &str| world.call(line).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     proxied("token").failure(5);
@@ -153,7 +153,7 @@ fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
     assert!(stands(&proxied("status --json")));
     assert!(!stands(&world.call("status --json").run()));
     let other = world.call("status").run();
-    assert!(other.stdout().contains("; does not stand for this proxy"), "{other}");
+    assert!(other.stdout().contains("; does not apply to this proxy"), "{other}");
     // A rejection stands on every way.
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     world.call("token").run().failure(4);
@@ -218,11 +218,8 @@ fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
 fn it_is_shown_while_another_process_holds_the_lock() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let _holder = Process::that_asks(&world, &world.call("token"));
     let start = std::time::Instant::now();
     assert_eq!(world.call("status").run().code(), 1);
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert!(Command::new("kill").arg(holder.id().to_string()).status().unwrap().success());
-    holder.wait().unwrap();
 }

@@ -1,24 +1,17 @@
 //! Many processes at once, and time: one exchange whatever happens.
 
-use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
 use crate::world::{World, finish, needs, transcript};
-
-/// Starts `count` calls at once and reads them to their end.
-fn storm(world: &World, count: usize, line: &str) -> Vec<(i32, String, String)> {
-    let call = world.call(line);
-    let children: Vec<Child> = (0..count).map(|_| call.start()).collect();
-    children.into_iter().map(finish).collect()
-}
 
 #[test]
 fn five_hundred_processes_on_an_empty_cache_cost_one_exchange() {
     let world = World::new();
     world.astra.set_delay(Duration::from_secs(2));
-    let answers = storm(&world, 500, "token");
+    let answers = at_once(500, &world.call("token"));
     let token = format!("{}\n", world.astra.last_token().unwrap());
     for answer in &answers {
         assert_eq!(*answer, (0, token.clone(), String::new()));
@@ -34,7 +27,7 @@ fn a_stale_cache_costs_one_exchange_too() {
     world.astra.set_lifetime(36_000);
     world.astra.set_delay(Duration::from_millis(500));
     thread::sleep(Duration::from_millis(2500));
-    let answers = storm(&world, 100, "token");
+    let answers = at_once(100, &world.call("token"));
     assert!(answers.iter().all(|(code, token, _)| *code == 0 && token.trim_end() != old));
     assert_eq!(world.astra.exchanges(), 2);
 }
@@ -44,7 +37,7 @@ fn tokens_stale_at_birth_are_never_exchanged_two_at_a_time() {
     let world = World::new();
     world.astra.set_lifetime(2);
     world.astra.set_delay(Duration::from_millis(100));
-    let answers = storm(&world, 24, "token");
+    let answers = at_once(24, &world.call("token"));
     assert!(answers.iter().all(|(code, ..)| *code == 0), "{answers:?}");
     assert!(world.astra.exchanges() > 1);
     assert_eq!(world.astra.most_in_flight(), 1);
@@ -55,7 +48,7 @@ fn a_rejection_is_shared_and_a_corrected_file_works_at_once() {
     let world = World::new();
     let right = world.astra.account_json();
     world.write_account(&right.replace("secret000000", "wrong0000000"));
-    let answers = storm(&world, 200, "token");
+    let answers = at_once(200, &world.call("token"));
     assert!(answers.iter().all(|(code, stdout, _)| *code == 4 && stdout.is_empty()));
     assert_eq!(world.astra.exchanges(), 1);
     let remembered = world.call("token").run();
@@ -84,7 +77,7 @@ fn an_outage_is_shared() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
     let start = Instant::now();
-    let answers = storm(&world, 100, "token --timeout 4");
+    let answers = at_once(100, &world.call("token --timeout 4"));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert!(answers.iter().all(|(code, stdout, _)| *code == 5 && stdout.is_empty()), "{answers:?}");
     assert!(world.astra.exchanges() <= 5, "{}", world.astra.exchanges());
@@ -141,31 +134,23 @@ fn a_refresh_that_fails_in_passing_is_an_error_and_keeps_the_old_token() {
     assert_eq!(world.token(), old);
 }
 
-fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-}
-
 #[test]
 fn a_stopped_holder_of_the_lock_is_not_waited_for() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
-    signal(&holder, "-STOP");
+    let holder = Process::that_asks(&world, &world.call("token"));
+    holder.stop();
     let start = Instant::now();
-    let answers = storm(&world, 10, "token --timeout 3");
+    let answers = at_once(10, &world.call("token --timeout 3"));
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert!(answers.iter().all(|(code, ..)| *code == 0), "{answers:?}");
-    signal(&holder, "-KILL");
-    holder.wait().unwrap();
 }
 
 #[test]
 fn a_holder_that_waits_for_a_slow_issuer_is_waited_for() {
     let world = World::new();
     world.astra.set_delay(Duration::from_millis(2500));
-    let answers = storm(&world, 10, "token --timeout 4");
+    let answers = at_once(10, &world.call("token --timeout 4"));
     assert!(answers.iter().all(|(code, ..)| *code == 0), "{answers:?}");
     assert_eq!(world.astra.exchanges(), 1);
 }
@@ -174,15 +159,12 @@ fn a_holder_that_waits_for_a_slow_issuer_is_waited_for() {
 fn a_waiter_keeps_its_own_deadline() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let _holder = Process::that_asks(&world, &world.call("token"));
     let start = Instant::now();
     let waiter = world.call("token --timeout 0.5").run();
     waiter.failure(5);
     assert!(start.elapsed() < Duration::from_millis(1500));
     assert_eq!(world.astra.exchanges(), 1);
-    signal(&holder, "-KILL");
-    holder.wait().unwrap();
     transcript!(waiter, @"
     $ astra-credential token --timeout 0.5
     ! astra-credential: another process is still waiting for `https://localhost:<port>`
@@ -201,7 +183,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
     );
     let mut held = call.arg(crate::world::BINARY).arg("token").command().spawn().unwrap();
     // It has missed once its lock file is there.
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + PATIENCE;
     while world.cached("lock").is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));
     }

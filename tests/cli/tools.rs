@@ -12,7 +12,7 @@ use crate::servers::{
     Resource, container_registry, git_repository_with_either, kubernetes, module_registry,
 };
 use crate::stand_in::Astra;
-use crate::world::{BINARY, World, contents, needs, path, set_mode, transcript};
+use crate::world::{BINARY, World, contents, copy_binary, needs, path, set_mode, transcript};
 
 /// A home with this program and the accounts `default` and `prod`, each at an Astra of its own.
 struct Machine {
@@ -27,7 +27,7 @@ impl Machine {
         fs::remove_file(world.account_file()).unwrap();
         fs::create_dir_all(world.path("bin")).unwrap();
         fs::create_dir(world.path("elsewhere")).unwrap();
-        copy(BINARY.as_ref(), &world.path("bin/astra-credential"));
+        copy_binary(&world.path("bin/astra-credential"));
         let machine = Self { world, prod };
         for (account, astra) in [("default", &machine.world.astra), ("prod", &machine.prod)] {
             let line = format!(
@@ -99,11 +99,6 @@ fn tree(world: &World) -> String {
         format!("== {}\n{}\n", path.display(), String::from_utf8_lossy(&content))
     };
     found.into_iter().map(show).collect()
-}
-
-/// By another process: what this one has open for writing cannot be started.
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 fn succeed(command: &mut Command) -> String {
@@ -503,7 +498,7 @@ fn a_path_that_needs_quoting_is_quoted_for_each_tool() {
     let odd = machine.world.path("it's [1] \"bin\"");
     fs::create_dir(&odd).unwrap();
     let binary = odd.join("astra-credential");
-    copy(BINARY.as_ref(), &binary);
+    copy_binary(&binary);
     let config = format!("[http]\n\tsslCAInfo = {}\n", machine.world.path("ca.pem").display());
     machine.world.write(".gitconfig", config);
     let repository = git_repository_with_either(&machine.world.authority, &machine.world.astra);

@@ -98,7 +98,8 @@ impl World {
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
         ];
-        Call { world: self, program: program.into(), arguments, environment, input: Vec::new() }
+        let (program, input) = (program.into(), Vec::new());
+        Call { world: self, program, arguments, environment, input, folder: None }
     }
 
     /// Calls `token` and gives the token.
@@ -146,6 +147,12 @@ pub fn path() -> &'static str {
     })
 }
 
+/// Copies the binary. Another process does it: as long as this one, or a child that it has just forked, has
+/// a file open for writing, the file cannot be started.
+pub fn copy_binary(to: &Path) {
+    assert!(Command::new("cp").arg(BINARY).arg(to).status().expect("cp").success());
+}
+
 pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
 }
@@ -161,6 +168,7 @@ pub struct Call<'a> {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     input: Vec<u8>,
+    folder: Option<PathBuf>,
 }
 
 impl<'a> Call<'a> {
@@ -192,10 +200,19 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Sets the working folder.
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
     /// The command, for a test that arranges the rest itself.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned());
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -253,7 +270,7 @@ impl Done<'_> {
 /// `$` the command, `<` its input, `>` standard output, `!` standard error.
 impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Call { world, program, arguments, environment, input } = &self.call;
+        let Call { world, program, arguments, environment, input, .. } = &self.call;
         let home = world.home.path().to_string_lossy().into_owned();
         // The path of an odd checkout is quoted for a shell, and by git once more.
         let for_shell = BINARY.replace('\'', r"'\''");
