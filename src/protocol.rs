@@ -210,7 +210,7 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
     input
         .take(LARGEST_REQUEST + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+        .map_err(|why| Error::RequestUnreadable { protocol, why })?;
     if bytes.len() as u64 > LARGEST_REQUEST {
         return Err(problem("the request is larger than 1 MiB".to_owned()));
     }
@@ -228,11 +228,8 @@ fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
 }
 
 /// Writes an answer as one line of JSON.
-fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Request {
-        protocol,
-        problem: format!("the answer cannot be written: {error}"),
-    })?;
+fn json_line(reply: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Output(error.into()))?;
     line.push(b'\n');
     Ok(line)
 }

@@ -280,8 +280,7 @@ impl Job<'_> {
                 Ok(report) => return Ok(report),
             }
         }
-        let why = std::io::Error::other("another program changes it again and again");
-        Err(Error::NotWritten { path: changed, why })
+        Err(Error::Busy { path: changed })
     }
 
     fn lock(&self) -> Result<Option<Lock>, Error> {

@@ -68,14 +68,11 @@ pub fn answer(
                     Error::NotOurs { protocol: PROTOCOL, host }
                 }
             })?;
-            super::json_line(
-                PROTOCOL,
-                &Reply {
-                    server_url: &server,
-                    username: USERNAME,
-                    secret: credential.bearer.expose(),
-                },
-            )
+            super::json_line(&Reply {
+                server_url: &server,
+                username: USERNAME,
+                secret: credential.bearer.expose(),
+            })
         }
         "erase" => {
             let host = host_of(&server(input)?);
@@ -85,7 +82,7 @@ pub fn answer(
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
             let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
-            super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
+            super::json_line(&names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
         _ => Err(super::unknown_verb(

@@ -122,7 +122,7 @@ fn read(input: impl BufRead) -> Result<Request, Error> {
         let mut line = Vec::new();
         let length = lines
             .read_until(b'\n', &mut line)
-            .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+            .map_err(|why| Error::RequestUnreadable { protocol: PROTOCOL, why })?;
         total += length as u64;
         if total > LARGEST_REQUEST {
             return Err(problem("the request is larger than 1 MiB".to_owned()));
