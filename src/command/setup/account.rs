@@ -60,7 +60,7 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
     if let Ok(metadata) = fs::metadata(path) {
         // Reading a pipe could block, and a pipe or device should not be moved away.
         if !metadata.is_file() {
-            return Err(file::not_written(path, io::Error::other("it is not a regular file")));
+            return Err(file::unusable(path, "is not a regular file"));
         }
         let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
         if !account::parse(&kept).is_ok_and(|old| old.client_id() == new.client_id()) {
