@@ -10,7 +10,7 @@
 mod account;
 mod bazel;
 mod context;
-mod docker;
+pub mod docker;
 mod edit;
 mod file;
 mod git;
@@ -22,7 +22,7 @@ mod terraform;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use self::context::Context;
+use self::context::Context;
 use self::edit::json::{self, Item, Syntax};
 use self::edit::{Edit, Made};
 use self::file::Lock;
@@ -31,7 +31,9 @@ use self::record::Record;
 use super::tool::Tool;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount, account_command};
+use crate::settings::{
+    self, Configuration, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount, account_command,
+};
 use crate::shown::Escaped;
 
 /// Attempts if other programs change the files in between.
@@ -50,11 +52,16 @@ pub struct Order {
     pub api_version: Option<String>,
 }
 
-/// Configures a tool as `order` says, and returns a line for each change.
+/// Configures a tool as `order` says, and returns a line for each change. `program` is this program's own file.
 ///
 /// # Errors
 /// An edit cannot be done. The edits before it are then reverted, unless the tool was configured before.
-pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
+pub fn run(
+    order: &Order,
+    program: PathBuf,
+    configuration: &Configuration<'_>,
+) -> Result<Vec<u8>, Error> {
+    let mut context = Context::new(program, configuration, order.undo)?;
     context.refuse_foreign_home()?;
     let name = order.tool.name();
     let (folder, config) = (context.folder.clone(), context.config.clone());
@@ -63,7 +70,7 @@ pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec
     if order.undo {
         return job.undo();
     }
-    refuse_flags(flags)?;
+    refuse_flags(configuration.sources.flags)?;
     context.api_version.clone_from(&order.api_version);
     job.perform(|record, view| {
         context.ours = record.of(name).to_vec();
@@ -134,7 +141,8 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 ///
 /// # Errors
 /// There is no usable account, or a file cannot be written.
-pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
+pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
+    let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
     let entered = context.entered()?;
     let file = entered.iter().find(|(key, _)| *key == "file");
