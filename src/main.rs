@@ -264,7 +264,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Task::Terraform(verb, host) => {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
         }
-        Task::Setup(order) => setup::run(order, context(order.undo)?, &line.flags),
+        Task::Setup(order) => setup::run(order, &context(order.undo)?),
         Task::SetupAccount => setup::run_account(&context(true)?),
         Task::Completions { .. } | Task::Man(_) => Ok(Vec::new()),
     }
