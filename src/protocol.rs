@@ -31,13 +31,17 @@ pub struct Host {
     port: u16,
 }
 
-/// A failed call of an adapter.
+/// A failed call, as the caller sees it.
 #[derive(Debug)]
 pub struct Failed {
-    /// The error for standard error.
+    /// The error.
     pub error: Error,
-    /// The protocol's answer for standard output.
-    pub stdout: &'static str,
+    /// The message on standard error.
+    pub stderr: Option<String>,
+    /// The protocol's answer on standard output.
+    pub stdout: String,
+    /// The exit code.
+    pub exit_code: u8,
 }
 
 impl Host {
@@ -194,7 +198,8 @@ impl fmt::Display for Host {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, stdout: "" }
+        let stderr = Some(format!("{error}\nhint: {}", error.hint()));
+        Self { stderr, stdout: String::new(), exit_code: error.exit_code(), error }
     }
 }
 

@@ -41,12 +41,13 @@ use std::path::Path;
 pub use self::choice::ChosenAccount;
 pub use self::file::JSONC;
 pub use self::flags::Flags;
-pub use self::folders::Folders;
 pub use self::listed::ListedSetting;
 pub use self::named::NamedAccount;
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
-pub use self::setting::{Environment, HOME, LOG, NO_CACHE, paths, switch};
+pub use self::setting::{
+    Environment, HOME, LOG, NO_CACHE, is_utf_8, paths, switch, text, variable,
+};
 pub use self::sourced::{Source, Sourced};
 pub use self::sources::{Sources, check_file};
 pub use self::values::DEFAULT_ACCOUNT;
@@ -254,6 +255,7 @@ impl<'a> Configuration<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::folders::Folders;
     use super::*;
     use proptest::prelude::*;
     use std::ffi::OsString;

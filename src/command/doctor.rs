@@ -110,7 +110,8 @@ pub fn run(
             super::line(&Findings { checks: findings })
         }
         Style::Text { colour, .. } => {
-            findings.iter().map(|finding| finding.lines(colour)).collect()
+            let lines: String = findings.iter().map(|finding| finding.lines(colour)).collect();
+            message::in_locale(&lines).into_owned()
         }
     };
     Ok((answer.into_bytes(), u8::from(has_failed)))

@@ -22,15 +22,14 @@ mod plan;
 mod record;
 mod terraform;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub use self::context::Context;
-use self::context::Inputs;
+use self::context::{Context, Inputs};
 use self::job::Job;
 use super::tool::Tool;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
+use crate::settings::{Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
 
 /// The arguments of `setup` for a tool.
@@ -46,18 +45,23 @@ pub struct Order {
     pub api_version: Option<String>,
 }
 
-/// Configures a tool as `order` says, and returns a line for each change.
+/// Configures a tool as `order` says, and returns a line for each change. `program` is this program's own file.
 ///
 /// # Errors
 /// An edit cannot be done. The edits before it are then reverted, unless the tool was configured before.
-pub fn run(order: &Order, context: &Context<'_>) -> Result<Vec<u8>, Error> {
+pub fn run(
+    order: &Order,
+    program: PathBuf,
+    configuration: &Configuration<'_>,
+) -> Result<Vec<u8>, Error> {
+    let context = &Context::new(program, configuration, order.undo)?;
     context.refuse_foreign_home()?;
     let Order { tool, undo, dry_run, api_version } = order;
     let job = Job { name: tool.name(), context, dry_run: *dry_run };
     if *undo {
         return job.undo();
     }
-    refuse_flags(context.configuration.sources.flags)?;
+    refuse_flags(configuration.sources.flags)?;
     job.perform(|ours, view| {
         let mut hosts = context.named.clone();
         for host in ours.iter().filter_map(|edit| Host::parse(edit.name())) {
@@ -123,9 +127,10 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 ///
 /// # Errors
 /// There is no usable account, or a file cannot be written.
-pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
+pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
+    let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
-    let entered = context.configuration.entered()?;
+    let entered = configuration.entered()?;
     let file = entered.iter().find(|(key, _)| *key == "file");
     let mut done = match file {
         Some((_, file)) => account::found(Path::new(file), context)?,

@@ -71,7 +71,7 @@ pub fn answer(
             let Some(host) = host else { return Ok(Vec::new()) };
             let credential = serve(&host).map_err(|error| {
                 let stdout = if is_ours(&host) { QUIT } else { "" };
-                Failed { error, stdout }
+                Failed { stdout: stdout.to_owned(), ..Failed::from(error) }
             })?;
             Ok(credential.map_or_else(Vec::new, |credential| reply(&credential, form).into_bytes()))
         }
@@ -254,7 +254,7 @@ mod tests {
         };
         match answer(verb, request, |_| true, serve_for("ours.example"), forget) {
             Ok(reply) => String::from_utf8(reply).unwrap() + &forgotten.take(),
-            Err(Failed { error, stdout }) => format!("[{error}]{stdout}"),
+            Err(Failed { error, stdout, .. }) => format!("[{error}]{stdout}"),
         }
     }
 

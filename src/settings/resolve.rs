@@ -9,7 +9,7 @@ use super::file::Entry;
 use super::proxy::proxy_for;
 use super::setting::{
     ALLOW_EXPOSED, API_URL, CA_FILE, CA_FOLDER, CACHE_DIR, HOST, MIN_VALID, NO_CACHE,
-    SERVICE_ACCOUNT, TIMEOUT, paths, switch, variable,
+    SERVICE_ACCOUNT, TIMEOUT, paths, switch, text, variable,
 };
 use super::sourced::{Source, Sourced};
 use super::sources::Sources;
@@ -109,10 +109,9 @@ pub fn further_hosts(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error>
 /// # Errors
 /// [`Error::Setting`]: it cannot be used.
 pub fn hosts_of_variable(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error> {
-    let Some(listed) = variable(sources.env, HOST.variable) else {
+    let Some(listed) = text(sources.env, HOST.variable) else {
         return Ok(Sourced::default_of(Vec::new()));
     };
-    let listed = listed.to_string_lossy();
     let parts = listed.split(',').map(str::trim).filter(|part| !part.is_empty());
     hosts(parts.map(OsString::from), Source::Variable(HOST.variable), sources)
 }
@@ -162,8 +161,7 @@ pub fn resolve(
         .or_else(|| sources.top_level(|file| file.min_valid));
     let api = api.map_or_else(default_api, Ok)?;
     // A proxy whose URL is not UTF-8 must become an error later, so it is kept here.
-    let text = |name: &str| Some(variable(sources.env, name)?.to_string_lossy().into_owned());
-    let proxy = proxy_for(&api.host, text);
+    let proxy = proxy_for(&api.host, |name| text(sources.env, name));
     let Common { allow_exposed, cache_dir, timeout, no_cache } = common.clone();
     Ok(Settings {
         account,

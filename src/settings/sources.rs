@@ -31,6 +31,11 @@ pub fn check_file(content: &[u8], path: &Path, env: &Environment<'_>) -> Result<
 }
 
 impl<'a> Sources<'a> {
+    /// The sources without configuration files, with the platform's default folders.
+    pub fn of_user(flags: &'a Flags, env: &'a Environment<'a>) -> Self {
+        Self::new(flags, env, Folders::of_user(env))
+    }
+
     /// The sources without configuration files.
     pub fn new(flags: &'a Flags, env: &'a Environment<'a>, folders: Folders) -> Self {
         Self { flags, env, folders, named: None, files: Vec::new() }

@@ -9,8 +9,15 @@ fn exists(test: &str) -> bool {
         return false;
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders =
-        ["tests/cli", "src", "src/protocol", "src/command", "src/settings", "src/exchange"];
+    let folders = [
+        "tests/cli",
+        "src",
+        "src/protocol",
+        "src/command",
+        "src/settings",
+        "src/exchange",
+        "src/error",
+    ];
     folders.iter().any(|folder| {
         let source = fs::read_to_string(root.join(folder).join(module).with_extension("rs"));
         source.is_ok_and(|source| source.contains(&format!("fn {name}(")))
