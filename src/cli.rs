@@ -2,6 +2,8 @@
 //!
 //! Values stay text here; [`crate::settings`] parses them. Verbs stay text too, because each protocol has
 //! its own answer to an unknown verb.
+//!
+//! Imports, bottom up: `help` ← `grammar` ← `mistake` ← this file.
 
 mod grammar;
 mod help;

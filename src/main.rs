@@ -36,7 +36,7 @@
 //! contains no HTTP. `settings` finds the account for a host, and `service` serves one account.
 //!
 //! `tests/cli/tidy.rs` checks this drawing, and these rules:
-//! - only `main` and `settings` use `env::`;
+//! - only `main` and `settings`, with the files below it, use `env::`;
 //! - only `timestamp` uses `SystemTime`;
 //! - only `exchange`, with the files below it, uses `ureq` and `rustls`;
 //! - only `cache` uses `fs2`;
@@ -79,7 +79,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Call, Line, Mistake, Page, Stop, Task};
 use crate::command::tool::docker;
-use crate::command::{Style, doctor, setup, status};
+use crate::command::{Dialect, Style, doctor, setup, status};
 use crate::error::{Defect, Error};
 use crate::protocol::{Failed, Host};
 use crate::service::Service;
@@ -115,9 +115,7 @@ fn start() -> u8 {
     done.unwrap_or_else(|failed| {
         let failed = match line.task {
             Task::Call(Call::Docker(_)) => protocol::docker::failed(failed.error),
-            Task::Call(Call::Env(shell)) => {
-                command::failed_environment(failed.error, shell, io::stdout().is_terminal())
-            }
+            Task::Call(Call::Env(shell)) => failed_environment(failed.error, shell),
             _ => failed,
         };
         fail(&line.name, &line.flags, failed)
@@ -135,9 +133,7 @@ fn stopped(stop: Stop) -> u8 {
         Stop::Mistake(mistake) => {
             let Mistake { command, flags, error, help, shell } = *mistake;
             let mut failed = match shell {
-                Some(shell) => {
-                    command::failed_environment(error, shell, io::stdout().is_terminal())
-                }
+                Some(shell) => failed_environment(error, shell),
                 None => error.into(),
             };
             if let Some(help) = help {
@@ -147,6 +143,11 @@ fn stopped(stop: Stop) -> u8 {
             fail(&command, &flags, failed)
         }
     }
+}
+
+/// A failed call of `env`.
+fn failed_environment(error: Error, shell: Dialect) -> Failed {
+    command::failed_environment(error, shell, io::stdout().is_terminal())
 }
 
 /// Stores and prints a failure, and returns its exit code.
@@ -169,7 +170,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     message::start_log(line.flags.verbose || *settings::switch(ENV, settings::LOG)?);
     let call = match &line.task {
         Task::Call(call) => call,
-        Task::Page(page) => return Ok((print(page, &line.flags).into(), 0)),
+        Task::Page(page) => return Ok((page_of(page, &line.flags).into(), 0)),
     };
     let configuration = configuration(call, &line.flags)?;
     let service = Service { configuration: &configuration, command: &line.name };
@@ -220,7 +221,7 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
 
 /// A page about the program.
 #[inline(never)]
-fn print(page: &Page, flags: &Flags) -> Vec<u8> {
+fn page_of(page: &Page, flags: &Flags) -> Vec<u8> {
     match page {
         Page::Completions { shell, words } => {
             let called = arguments().next().map(PathBuf::from).unwrap_or_default();

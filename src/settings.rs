@@ -1,7 +1,8 @@
 //! The meaning of flags, environment variables and configuration files: which account answers, and
 //! with which settings.
 //!
-//! [`Configuration`] holds the flags, variables and files, [`Settings`] the result for one account.
+//! [`Sources`] holds the flags, variables and files, [`Configuration`] answers questions about them, and
+//! [`Settings`] is the result for one account.
 //! [`Configuration::settings_for`] finds the account for a host, if there is one:
 //!
 //! 1. A flag decides: `--account NAME` or `--service-account FILE`. The host must then be bound to
@@ -20,6 +21,9 @@
 //! variable.
 //!
 //! An empty variable counts as absent.
+//!
+//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders` ← `sources` ←
+//! `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
 
 mod choice;
 mod contradictions;
@@ -73,7 +77,7 @@ impl<'a> Configuration<'a> {
     /// [`Error::Setting`] names the flag or variable that cannot be used.
     pub fn new(sources: Sources<'a>) -> Result<Self, Error> {
         let common = Common::read(&sources)?;
-        let further_hosts = resolve::further_hosts(&sources)?;
+        let further_hosts = choice::further_hosts(&sources)?;
         Ok(Self { sources, further_hosts, common })
     }
 

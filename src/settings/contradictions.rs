@@ -1,9 +1,8 @@
 //! Variables that contradict a configuration file, for `doctor`. They are often left over from an earlier
 //! set-up.
 
-use super::choice;
+use super::choice::{self, hosts_of_variable};
 use super::file::Entry;
-use super::resolve::hosts_of_variable;
 use super::setting::{API_URL, HOST};
 use super::sourced::Source;
 use super::sources::Sources;

@@ -14,13 +14,15 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// A setting: its flag, its variable, and how their text is read.
 pub struct Setting<T> {
+    /// The flag.
     pub flag: &'static str,
+    /// The variable.
     pub variable: &'static str,
     /// The description of its value, for hints.
     wanted: &'static str,
     /// Its values on the command line.
     pub typed: fn(&Flags) -> &[OsString],
-    /// Reads a value. The error completes "`--timeout` is `soon`, which …".
+    /// Reads a value. The error is a predicate, such as "is not a duration".
     parse: fn(&OsStr, &Environment<'_>) -> Result<T, &'static str>,
 }
 
@@ -102,6 +104,9 @@ pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 impl<T> Setting<T> {
     /// Reads the text of a flag or variable.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: it cannot be used.
     pub fn parse(
         &self,
         raw: Sourced<OsString>,
@@ -124,6 +129,7 @@ impl<T> Setting<T> {
     }
 }
 
+/// Reads a value that has to be UTF-8.
 fn utf_8<T>(
     raw: &OsStr,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
