@@ -1,5 +1,5 @@
-//! The configuration file: which account answers for a host, whom the file is trusted from, and how its
-//! defects are told.
+//! The configuration file: the account of each host, the owners from which the file is accepted, and the
+//! messages about its defects.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -17,7 +17,7 @@ pub struct TwoAccounts {
     pub prod: Astra,
 }
 
-/// Hosts that the file binds, besides those of the APIs.
+/// The hosts that the file binds, besides those of the APIs.
 const DEFAULTS: &str = "git.dev.example";
 const PRODS: &str = "git.prod.example";
 
@@ -97,7 +97,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
     let api = world.host();
     let prods_api = format!("localhost:{}", prod.port());
     for variables in variables {
-        // The APIs' hosts are bound where the file says whose they are.
+        // The host of an API is bound to the account whose API it is.
         let is_default = !variables.iter().any(|(_, value)| value.contains("prod"));
         let mut cases =
             vec![(DEFAULTS, &token, &other), (PRODS, &other, &token), (&prods_api, &other, &token)];
@@ -164,7 +164,7 @@ fn a_flag_chooses_the_account_except_for_a_host_of_another() {
 fn no_variable_sends_the_secret_of_an_account_elsewhere() {
     let two = TwoAccounts::new();
     let world = &two.world;
-    // The environment has the API of `default`, which `prod` must not be sent to.
+    // The environment names the API of `default`, to which the secret of `prod` must not be sent.
     let other = world.call("token --account prod").run().quiet();
     assert!(two.prod.accepts(other.trim()));
     let request = format!("protocol=https\nhost={PRODS}\n\n");
@@ -188,7 +188,7 @@ fn forget_drops_the_token_of_one_account_or_of_all() {
     let (token, other) = (call("token"), call("token --account prod"));
     call("forget --all");
     assert!(call("token") != token && call("token --account prod") != other);
-    // `erase` of a host drops the token of that host's account.
+    // `erase` for a host deletes the token of that host's account.
     let (token, other) = (call("token"), call("token --account prod"));
     let erase = format!("protocol=https\nhost={PRODS}\nusername=token\npassword={other}\n");
     world.call("git erase").input(erase).run().quiet();
@@ -223,7 +223,7 @@ fn paths_are_relative_to_the_file_that_names_them() {
     call("token --config elsewhere/config.json").run().quiet();
     assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
     call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).run().quiet();
-    // A variable that names a file of the working folder would be read from a stranger's repository.
+    // A relative path in the variable would make the program read a file of any repository that it is called in.
     let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
     let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
     for done in [&relative, &missing] {
@@ -334,7 +334,7 @@ fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     };
     world.write(CONFIG, many(10_000));
     refused("binds more than 1000 hosts");
-    // Large, and sound.
+    // A large file without a defect is read.
     world.write(CONFIG, many(1_000));
     world.call("token").run().quiet();
     symlink("/nowhere/config.json", world.path("dangling")).unwrap();
@@ -399,7 +399,7 @@ fn the_users_file_takes_precedence_over_the_machines() {
     let world = &two.world;
     let token = world.token();
     let other = world.call("token --account prod").run().quiet().trim().to_owned();
-    // The machine binds both hosts to `prod`; the user's file, as far as there is one, has its way.
+    // The machine's file binds both hosts to `prod`. The user's file takes precedence.
     let machine = world.path("machine");
     fs::create_dir(&machine).unwrap();
     fs::write(machine.join("prod.json"), two.prod.account_json()).unwrap();
@@ -414,7 +414,7 @@ fn the_users_file_takes_precedence_over_the_machines() {
         ),
     )
     .unwrap();
-    // A machine with this folder in its /etc: a copy of the one here would need more rights.
+    // A new /etc with this folder in it. A copy of the machine's /etc would need more rights.
     let script = format!(
         "set -e; cp /etc/hosts {0}/hosts; mount -t tmpfs etc /etc; cp {0}/hosts /etc/hosts; \
          cp -r {0} /etc/astra-credential; exec \"$0\" \"$@\"",
@@ -463,7 +463,7 @@ fn status_shows_every_account_in_a_line_and_one_in_full() {
     assert_eq!(json["accounts"][1]["settings"]["api_url"]["value"], two.prod.url());
     assert_eq!(json["accounts"][1]["hosts"][1]["value"], PRODS);
     assert_eq!(json["name"], "default");
-    // The first is the one that answers where no host is known.
+    // The first account is the one that is used without a host.
     let chosen = world.call("status").env("ASTRA_CREDENTIAL_ACCOUNT", "prod").run().quiet();
     assert!(chosen.starts_with("ok       prod "), "{chosen}");
     transcript!(cold, warm, one);
@@ -523,7 +523,7 @@ fn a_failure_before_the_last_success_is_marked() {
     world.astra.set_answer(|_, number| (number == 1).then(|| Reply::error(401, "no")));
     world.call("token").run().failure(4);
     assert!(!world.call("status").run().stdout().contains("succeeded since"));
-    // The failure and the success must not fall into one second.
+    // The times of the failure and of the success are whole seconds, and must differ.
     let last = |world: &World| world.call("status").run().stdout();
     let deadline = Instant::now() + Duration::from_secs(10);
     while !last(&world).contains("succeeded since") {

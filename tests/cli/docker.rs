@@ -16,7 +16,7 @@ fn docker<'a>(world: &'a World, registry: &Resource, arguments: &str) -> Call<'a
     world.write("docker/config.json", json!({"credHelpers": {&host: "astra"}}).to_string());
     let call = world.call_as("timeout", &format!("60 docker {arguments}"));
     call.env("DOCKER_CONFIG", world.path("docker"))
-        // No daemon, whatever this machine has.
+        // No daemon is used, even if this machine has one.
         .env("DOCKER_HOST", format!("unix://{}", world.path("no-daemon").display()))
         .env("ASTRA_CREDENTIAL_HOSTS", host)
 }
@@ -30,7 +30,7 @@ fn logout<'a>(world: &'a World, registry: &Resource) -> Call<'a> {
     docker(world, registry, &format!("logout localhost:{}", registry.port()))
 }
 
-/// The token with which the manifest was given out.
+/// The token of the last request that was accepted.
 fn served(registry: &Resource) -> Option<String> {
     let asked = registry.asked();
     let manifest = |path: &str| path.ends_with("/manifests/latest");
@@ -122,7 +122,7 @@ fn a_rejected_account_sends_nothing() {
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    // docker goes on without a credential, and passes on what the helper has on standard error.
+    // docker continues without a credential, and shows the helper's standard error.
     let said = inspect(&world, &registry).run().failure(1);
     assert!(said.contains("no basic auth credentials") && said.contains("rejected"), "{said}");
     assert!(!registry.asked().is_empty());

@@ -19,7 +19,7 @@ struct Git {
     has_authtype: bool,
 }
 
-/// One git without `authtype` and one with it. One that is not installed is announced, and is an error
+/// One git without `authtype` and one with it. If one is not installed, that is announced, and is an error
 /// under `CI=true`.
 fn gits() -> Vec<Git> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -43,12 +43,12 @@ fn gits() -> Vec<Git> {
     [one(false, "git before 2.46"), one(true, "git 2.46 or later")].into_iter().flatten().collect()
 }
 
-/// git with the helper `astra` for the repository's host, which the helper is told of if `is_ours`.
+/// git with the helper `astra` for the repository's host, which the helper knows if `is_ours`.
 fn git<'a>(world: &'a World, repository: &Resource, is_ours: bool, arguments: &str) -> Call<'a> {
     git_at(Path::new("git"), world, repository, is_ours, arguments)
 }
 
-/// The same with that git.
+/// The same with another git.
 fn git_at<'a>(
     git: &Path,
     world: &'a World,
@@ -79,7 +79,7 @@ fn ls_remote<'a>(world: &'a World, repository: &Resource) -> Call<'a> {
     git(world, repository, true, &format!("ls-remote {}/demo.git", repository.url()))
 }
 
-/// How git sends the token: not at all, or in which scheme, per request.
+/// The scheme of each request's credential, or `none`, and the status of the answer.
 fn schemes(repository: &Resource) -> Vec<String> {
     let scheme = |asked: crate::servers::Asked| {
         let header = asked.request.header("authorization").unwrap_or("none");
@@ -130,8 +130,7 @@ fn proactive_auth_sends_the_bearer_without_a_challenge() {
     assert_eq!(world.astra.exchanges(), 1);
 }
 
-/// A server, the schemes that it takes, and the scheme in which a git with and one without `authtype`
-/// sends the token to it.
+/// A server, and the schemes in which a git with `authtype` and one without it send the token to it.
 type Server = (fn(&Authority, &Astra) -> Resource, &'static str, &'static str);
 
 const SERVERS: [Server; 3] = [
@@ -148,7 +147,7 @@ fn each_git_sends_the_token_in_a_form_that_its_server_takes() {
             let repository = server(&world.authority, &world.astra);
             let line = format!("clone --quiet {}/demo.git", repository.url());
             let call = git_at(&git.path, &world, &repository, true, &line);
-            // A helper behind ours, which stores what git gives to it.
+            // A second helper, which stores the credential that git passes to it.
             let call =
                 call.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "credential.helper");
             let store = format!("store --file={}", world.path("stored").display());
@@ -166,7 +165,7 @@ fn each_git_sends_the_token_in_a_form_that_its_server_takes() {
             assert_eq!((schemes.first(), schemes.last()), (Some(&without), Some(&with)));
             assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
             assert_eq!(world.astra.exchanges(), 1);
-            // `ephemeral` keeps the token from the other helper.
+            // With `ephemeral`, git does not pass the token to the second helper.
             assert_eq!(world.path("stored").exists(), !git.has_authtype);
         }
     }
@@ -217,7 +216,7 @@ fn an_unknown_host_gets_no_token_and_cannot_erase_one() {
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("ls-remote {}/demo.git", repository.url());
     let said = git(&world, &repository, false, &line).run().failure(128);
-    // Nothing but git's own complaint that nobody gave it a name.
+    // The only message is git's own, that it has no user name.
     assert!(said.starts_with("fatal: could not read Username"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     let call = git(&world, &repository, false, "-c http.proactiveAuth=auto");

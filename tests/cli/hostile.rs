@@ -1,10 +1,10 @@
-//! A token for nobody but the right host: one table of hostile requests for each protocol, on a warm
-//! cache. None gets a token, none costs an exchange.
+//! Requests for unknown hosts, many of which look like a known one: a table for each protocol. With a token
+//! in the cache, no request gets it, and none causes an exchange.
 
 use crate::configuration::TwoAccounts;
 use crate::world::World;
 
-/// Authorities that are not ours, each meant to be mistaken for `localhost:PORT`.
+/// Authorities of unknown hosts, most of which look like the known `localhost:PORT`.
 fn strangers(port: u16) -> Vec<String> {
     let ours = format!("localhost:{port}");
     let other = if port == 444 { 445 } else { 444 };
@@ -70,7 +70,7 @@ fn strangers(port: u16) -> Vec<String> {
     .into()
 }
 
-/// URLs that are not ours.
+/// URLs of unknown hosts, and damaged URLs.
 fn urls(port: u16) -> Vec<String> {
     let ours = format!("localhost:{port}");
     let mut urls: Vec<_> = strangers(port).iter().map(|host| format!("https://{host}/x")).collect();
@@ -102,8 +102,8 @@ fn urls(port: u16) -> Vec<String> {
     urls
 }
 
-/// Runs every request, with one account and then with two whose tokens are both cached; none may bring a
-/// token out, and none may exchange.
+/// Runs every request with one account, and then with two accounts whose tokens are cached. No request may
+/// get a token or cause an exchange.
 fn all_in_vain(arguments: &str, requests: impl Fn(u16) -> Vec<Vec<u8>>) {
     let world = World::new();
     world.token();
@@ -177,7 +177,7 @@ fn git_gives_no_unknown_host_a_token() {
         requests
             .push([format!("protocol=https\nhost={ours}\nx=").as_bytes(), b"\xff\n\n"].concat());
         requests.push([b"protocol=https\nhost=\xff", ours.as_bytes(), b"\n\n"].concat());
-        // The text of a server, which decides about the form of an answer, does not bring one about.
+        // The text of a server, which decides the form of an answer, must not cause one.
         for text in [
             "Bearer",
             &format!("Basic realm=\"https://{ours}/\""),
@@ -283,7 +283,7 @@ fn docker_gives_no_unknown_host_a_token() {
     all_in_vain("docker get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
         requests.extend(strangers(port).into_iter().map(String::into_bytes));
-        // `https:host/` without slashes is no URL, and no host either.
+        // `https:host/` without slashes is neither a URL nor a host.
         requests.extend(urls(port).into_iter().map(String::into_bytes));
         let ours = format!("localhost:{port}");
         for text in [

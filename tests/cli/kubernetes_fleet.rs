@@ -1,5 +1,5 @@
-//! `deploy/kubernetes/`: the manifests and the job's own command line, with the real kubectl against an API
-//! server that stores what is applied and enforces the roles in it.
+//! `deploy/kubernetes/`: the manifests and the command of the job, with the real kubectl and an API server
+//! that stores the applied objects and enforces their roles.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::stand_in::{Reply, Request, TlsServer};
 use crate::world::{Call, Done, World, contents, is_installed, mode, needs, set_mode};
 
-/// The bearer of who applies the manifests, and that of the job's service account.
+/// The bearer of the user that applies the manifests, and that of the job's service account.
 const ADMIN: &str = "admin";
 const JOB: &str = "job";
 
@@ -267,8 +267,8 @@ fn applied(world: &World) -> Cluster {
     cluster
 }
 
-/// Runs the container's command as it stands in the CronJob that is stored, in a pod of its own: its mounts
-/// are folders of the test, its service account is that of the job.
+/// Runs the container's command from the stored CronJob in a new pod. The mounts of the pod are folders of
+/// the test, and its service account is that of the job.
 fn run_job<'a>(world: &'a World, cluster: &Cluster, pod: &str) -> Done<'a> {
     job(world, cluster, pod, &world.astra.account_json(), &["/bin/sh"]).run()
 }
@@ -303,7 +303,7 @@ fn job<'a>(
         }
         call = call.env(name, value);
     }
-    // Every call of kubectl is written down, with its arguments.
+    // A wrapper logs the arguments of every call of kubectl.
     world.link("astra-credential");
     let wrapper = world.path("bin/kubectl");
     let mut real = std::env::split_paths(crate::world::path()).map(|folder| folder.join("kubectl"));
@@ -334,7 +334,7 @@ fn filled() -> Option<(World, Cluster)> {
     Some((world, cluster))
 }
 
-/// Lets the token in the Secret look as if it expired soon.
+/// Sets the expiry in the Secret to a time that is over.
 fn age(cluster: &Cluster) {
     let soon = STANDARD.encode("2001-01-01T00:00:00Z");
     let path = path("secrets", "astra-token");
@@ -423,7 +423,7 @@ fn a_deleted_secret_and_a_missing_right_fail_before_any_exchange() {
     let said = run_job(&world, &cluster, "third").failure(1);
     assert!(said.contains("(Forbidden)"), "{said}");
     assert_eq!(world.astra.exchanges(), 1);
-    // Applied again, both are as before, and the token in the Secret stays.
+    // After the manifests are applied again, the job works, and the token in the Secret is the same.
     let before = cluster.mounted("token");
     kubectl(&world, "apply --validate=false -f").arg(manifest()).run().quiet();
     assert_eq!(cluster.mounted("token"), before);

@@ -1,4 +1,4 @@
-//! The exchange against every kind of answer, and on bad ways to Astra.
+//! The exchange: every kind of answer, certificates, proxies and servers that do not answer.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::stand_in::{Astra, Reply};
 use crate::world::{World, transcript};
 
-/// The call fails with that exit code, prints nothing, caches no token; gives its transcript.
+/// Asserts that the call fails with that exit code, one message and one hint; returns its transcript.
 fn fails(world: &World, code: i32, answer: impl Fn() -> Reply + Send + Sync + 'static) -> String {
     world.astra.set_answer(move |_, _| answer());
     let done = world.call("token --no-cache").run();
@@ -218,7 +218,7 @@ fn a_retry_after_beyond_every_number_means_the_longest_wait() {
     }
 }
 
-/// When the cached token expires, in Unix seconds.
+/// The expiry of the cached token, in Unix seconds.
 fn cached_expiry(world: &World) -> u64 {
     let status = world.call("status --json").run().stdout();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
@@ -277,7 +277,7 @@ fn a_token_that_expires_on_its_way_is_exchanged_again() {
     assert_eq!(world.astra.exchanges(), 2);
 }
 
-/// A token of that life.
+/// A token with these claims.
 fn jwt(iat: u64, exp: u64) -> String {
     use base64::Engine as _;
     let claims = format!(r#"{{"iat":{iat},"exp":{exp}}}"#);
@@ -470,7 +470,7 @@ fn a_closed_port_is_unreachable() {
     ");
 }
 
-/// A proxy that knows CONNECT; gives its port and counts connections.
+/// Starts a proxy that knows CONNECT, or that sends `answer`. Returns its port and its count of connections.
 fn proxy(answer: Option<&'static str>) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -540,7 +540,7 @@ fn a_bad_proxy_is_named_without_its_password() {
     for done in [&dead, &refusing, &nonsense] {
         assert!(!done.stderr().contains("hush"), "{done}");
     }
-    // What a dead proxy taught says nothing of the direct way.
+    // The cached failure of a proxy does not apply to the direct route.
     world.token();
     transcript!(
         dead.to_string().replace("me:hush@", ""),
@@ -593,7 +593,7 @@ fn control_characters_of_a_server_are_escaped() {
 fn an_empty_ssl_cert_file_counts_as_absent() {
     let world = World::new();
     let done = world.call("token").env("SSL_CERT_FILE", "").run();
-    // The system's authorities have not signed the stand-in's certificate, and were asked.
+    // The system's authorities were used, and none of them has signed the stand-in's certificate.
     assert!(done.failure(5).contains("no trusted certificate authority has signed it"), "{done}");
 }
 

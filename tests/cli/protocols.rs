@@ -1,4 +1,4 @@
-//! The helper protocols on the built binary: what each answers, and to whom.
+//! The helper protocols: the binary's answer to each request, for known and for unknown hosts.
 
 use crate::world::{World, transcript};
 
@@ -114,7 +114,7 @@ fn git_gets_quit_after_a_failure_for_a_known_host_only() {
     assert_eq!((ours.code(), ours.stdout().as_str()), (3, "quit=1\n"), "{ours}");
     let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
     assert_eq!(strangers.quiet(), "");
-    // A setting that cannot be used fails for every host, and git goes on with one that is not ours.
+    // A setting that cannot be used is an error for every host. For an unknown host git may ask other helpers.
     let set = |line: &str, host: &str| {
         let call = world.call(line).env("ASTRA_API_URL", "http://api.example");
         call.input(format!("protocol=https\nhost={host}\n\n")).run()
@@ -158,7 +158,7 @@ fn git_erase_drops_the_token_that_it_names_and_no_other() {
     erase(&format!("authtype=Bearer\ncredential={token}"));
     let next = world.token();
     assert_ne!(next, token);
-    // A slow loser must not wipe the winner's fresh token.
+    // A late `erase` of an old token must not delete the new one.
     erase(&format!("password={token}"));
     assert_eq!(world.token(), next);
     erase("");
@@ -236,7 +236,7 @@ fn the_expiry_in_an_answer_is_the_time_of_renewal() {
         .unwrap();
     let leeway = born + 36_000 - told;
     assert!((149..=301).contains(&leeway), "{leeway}");
-    // The same for every later caller, and earlier for one who wants more.
+    // Later callers get the same time, and a caller with `--min-valid` an earlier one.
     assert_eq!(world.call("git get").input(world.git_request()).run().quiet(), reply);
     let wanted = world.call("git get --min-valid 1h").input(world.git_request()).run().quiet();
     let told: u64 = wanted
@@ -281,7 +281,7 @@ fn docker_reads_errors_on_standard_output() {
     for done in [&strangers, &empty] {
         assert_eq!((done.code(), done.stderr().as_str()), (1, ""), "{done}");
     }
-    // The commands of docker that keep its standard output to themselves pass standard error on.
+    // Some commands of docker do not show the helper's standard output, but all show its standard error.
     for done in [&verb, &setting, &failed] {
         assert_eq!(done.code(), 1);
         assert_eq!(done.stderr(), format!("astra-credential: {}", done.stdout()));
@@ -295,7 +295,7 @@ fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     std::fs::create_dir(world.path(".docker")).unwrap();
     let get = |server: &str| world.call("docker get").input(server).run();
     let configure = |json: &str| world.write(".docker/config.json", json);
-    // Docker asks the store of everything for each server that it meets.
+    // Docker runs the helper in `credsStore` for every server.
     configure(r#"{"credsStore":"astra"}"#);
     let usual = get("https://index.docker.io/v1/");
     assert_eq!(usual.stderr(), "");

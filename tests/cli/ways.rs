@@ -1,4 +1,4 @@
-//! The way to Astra: proxies of each kind, peers that are slow or break off, addresses that fail.
+//! The route to Astra: proxies of each kind, peers that are slow or break off, addresses that fail.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::stand_in::{Leaf, Reply};
 use crate::world::{Done, World, is_installed, skip, transcript};
 
-/// A server of raw TCP on 127.0.0.1; gives its port.
+/// Starts a server of raw TCP on 127.0.0.1, and returns its port.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -26,7 +26,7 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// Sends `bytes` again and again, one byte each 100 ms, until the client leaves, but not for ever.
+/// Sends `bytes` again and again, one byte each 100 ms, until the client closes the connection or 12 s are over.
 fn drip(mut client: TcpStream, bytes: &[u8]) {
     let mut reader = client.try_clone().unwrap();
     thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
@@ -166,7 +166,7 @@ fn an_error_whose_body_is_cut_off_is_still_that_error() {
     assert!(done.failure(4).contains("no such account"), "{done}");
 }
 
-/// A proxy that speaks `scheme` and wants that login; tells what it was asked for.
+/// Starts a proxy that speaks `scheme` and requires `login`. Returns its port and the targets that it is asked for.
 fn proxy(
     scheme: &'static str,
     login: Option<(&'static [u8], &'static [u8])>,
@@ -229,7 +229,7 @@ fn proxy(
                     _ => format!("[{}]", std::net::Ipv6Addr::from(read::<16>(&mut client))),
                 };
                 let port = u16::from_be_bytes(read(&mut client));
-                // The first address of `localhost` may be one on which the stand-in does not listen.
+                // `localhost` may have an IPv6 address, on which the stand-in does not listen.
                 if host == "[::1]" {
                     client.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
                     return;
@@ -299,7 +299,7 @@ fn each_kind_of_proxy_is_asked_for_a_numeric_host_as_it_is() {
     }
 }
 
-/// A proxy that is spoken to over TLS.
+/// Starts a proxy that accepts its clients over TLS, and returns its port.
 fn tls_proxy(leaf: Leaf) -> u16 {
     let config = leaf.config();
     server(move |client| {
@@ -308,7 +308,7 @@ fn tls_proxy(leaf: Leaf) -> u16 {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            // A client that does not trust this proxy leaves.
+            // A client that does not trust this proxy closes the connection.
             if !client.read(&mut byte).is_ok_and(|count| count == 1) {
                 return;
             }
@@ -342,7 +342,7 @@ fn tls_proxy(leaf: Leaf) -> u16 {
     })
 }
 
-/// `token` through a proxy on that port that is spoken to over TLS.
+/// Runs `token` through a proxy over TLS on that port.
 fn through_tls(world: &World, port: u16) -> Done<'_> {
     world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run()
 }
@@ -507,7 +507,7 @@ fn no_part_of_a_proxys_login_is_shown_or_looked_up() {
                 let done = world.call(arguments).env("HTTPS_PROXY", &url).run();
                 let all = done.stdout() + &done.stderr();
                 for part in ["hush", "w0rt", "hüsh"] {
-                    // The folder of the test and the account hold neither.
+                    // Neither the path of the home nor the account holds such a part.
                     assert!(!all.contains(part), "{url} {arguments}: {all}");
                 }
             }
@@ -531,11 +531,11 @@ fn a_proxy_that_is_not_utf_8_is_an_error() {
     assert!(refused.failure(1).contains("is not UTF-8"), "{refused}");
 }
 
-/// Set in a test that runs in namespaces of its own.
+/// The variable that is set in a test which runs in its own namespaces.
 const INSIDE: &str = "ASTRA_TEST_NAMESPACE";
 
-/// Whether this test runs in a network and mount namespace that `script` has set up. Outside, starts the
-/// same test once more inside, and looks whether it passes there.
+/// True in a network and mount namespace that `script` has set up. Outside of one, starts the same test in
+/// one, asserts that it passes there, and returns false.
 fn is_inside(test: &str, script: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
@@ -573,12 +573,12 @@ fn is_inside(test: &str, script: &str) -> bool {
     false
 }
 
-/// A port of 2001:db8::4 that answers nothing: a queue of connections that is full.
+/// A port of 2001:db8::4 that does not answer, because its queue of connections is full.
 struct Silent(#[expect(dead_code, reason = "held open")] TcpListener, Vec<TcpStream>);
 
 impl Silent {
     fn new(port: u16) -> Self {
-        // This namespace's own.
+        // The setting of this namespace.
         std::fs::write("/proc/sys/net/core/somaxconn", "1").unwrap();
         let listener = TcpListener::bind(("2001:db8::4", port)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -592,7 +592,8 @@ impl Silent {
 
 #[test]
 fn every_address_is_tried_until_one_answers() {
-    // Addresses for documentation, in a namespace without a way out. musl's resolver puts IPv4 before private IPv6 addresses.
+    // These addresses are reserved for documentation, and the namespace has no route to elsewhere. With private
+    // IPv6 addresses, musl's resolver would put IPv4 first.
     const SETUP: &str = "ip -6 addr add 2001:db8::f/64 dev lo nodad; \
          ip -6 rule add to 2001:db8::1 ipproto tcp prohibit; \
          ip -6 rule add to 2001:db8::2 ipproto tcp blackhole; \
@@ -622,7 +623,7 @@ fn every_address_is_tried_until_one_answers() {
         let pause = if name == "silent.test" { 250 } else { 0 };
         assert!(took >= Duration::from_millis(pause), "{name}: {took:?}");
         assert!(took < Duration::from_millis(pause + 4000), "{name}: {took:?}");
-        // The same of a proxy's addresses.
+        // The addresses of a proxy are tried in the same way.
         for (kind, scheme) in [("http", "http"), ("socks5", "socks5h"), ("socks4", "socks4a")] {
             let (port, told) = proxy(kind, None);
             let _silent = Silent::new(port);
