@@ -128,13 +128,13 @@ fn no_hint_takes_a_file_from_its_owner() {
     chown(world.account_file(), Some(12345), None).unwrap();
     for line in ["token", "doctor --timeout 0.5", "status"] {
         let done = world.call(line).run();
-        let told = done.stdout() + &done.stderr();
-        assert!(told.contains("without `sudo`") && !told.contains("chown"), "{told}");
+        let text = done.stdout() + &done.stderr();
+        assert!(text.contains("without `sudo`") && !text.contains("chown"), "{text}");
     }
     let config = world.write(".config/astra-credential/config.json", "{}");
     chown(config, Some(12345), None).unwrap();
-    let told = world.call("token").run().failure(2);
-    assert!(told.contains("without `sudo`") && !told.contains("chown"), "{told}");
+    let text = world.call("token").run().failure(2);
+    assert!(text.contains("without `sudo`") && !text.contains("chown"), "{text}");
 }
 
 /// On a file system without modes `chmod` has no effect, so that the hint has to name another way.
@@ -142,9 +142,9 @@ fn no_hint_takes_a_file_from_its_owner() {
 fn a_file_that_everybody_may_change_has_a_hint_that_helps_without_chmod_too() {
     let world = World::new();
     set_mode(&world.account_file(), 0o777);
-    let told = world.call("token").run().failure(3);
-    assert!(told.contains("another file system") && !told.contains("sudo"), "{told}");
-    assert!(told.contains("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1"), "{told}");
+    let error = world.call("token").run().failure(3);
+    assert!(error.contains("another file system") && !error.contains("sudo"), "{error}");
+    assert!(error.contains("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1"), "{error}");
 }
 
 #[test]
@@ -177,9 +177,9 @@ fn a_file_of_another_user_is_refused_and_a_mounted_secret_of_root_is_not() {
     needs!(root);
     let world = World::new();
     chown(world.account_file(), Some(12345), None).unwrap();
-    let strangers = world.call("token").run();
-    strangers.failure(3);
-    transcript!(strangers, @"
+    let refused = world.call("token").run();
+    refused.failure(3);
+    transcript!(refused, @"
     $ astra-credential token
     ! astra-credential: the account file `~/.config/astra-credential/service-account.json` belongs to another user (uid 12345)
     ! hint: run this without `sudo`, as the owner of the file, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same

@@ -9,11 +9,11 @@ use crate::world::{World, copy_binary, is_root, mode, needs, set_mode, transcrip
 
 /// Damages the entry with `spoil`. The next call has to do an exchange and replace it, and the one after has
 /// to be warm.
-fn is_a_miss(what: &str, spoil: impl FnOnce(&Path)) {
+fn is_a_miss(what: &str, damage: impl FnOnce(&Path)) {
     let world = World::new();
     let before = world.token();
     let entry = world.entry();
-    spoil(&entry);
+    damage(&entry);
     let done = world.call("token").run();
     assert_ne!(done.quiet().trim_end(), before, "{what}");
     assert_eq!(world.astra.exchanges(), 2, "{what}");
@@ -56,8 +56,8 @@ fn every_flipped_bit_and_every_truncation_is_a_miss() {
     for at in (0..whole.len()).step_by(97) {
         let mut flipped = whole.clone();
         flipped[at] ^= 4;
-        for spoilt in [&flipped[..], &whole[..at]] {
-            fs::write(world.entry(), spoilt).unwrap();
+        for damaged in [&flipped[..], &whole[..at]] {
+            fs::write(world.entry(), damaged).unwrap();
             world.call("token").run().quiet();
             exchanges += 1;
             assert_eq!(world.astra.exchanges(), exchanges, "at byte {at}");

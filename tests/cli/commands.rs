@@ -406,8 +406,8 @@ fn the_child_of_exec_ignores_the_signals_that_its_caller_ignored() {
         let shown = |program: &str| {
             let script = format!("{trap}exec {program} grep SigIgn /proc/self/status");
             let call = world.call_as("/bin/bash", "-c").arg(script);
-            let told = call.env("BIN", world.link("astra-credential")).run().quiet();
-            let ignored = u64::from_str_radix(told.split_whitespace().last().unwrap(), 16).unwrap();
+            let line = call.env("BIN", world.link("astra-credential")).run().quiet();
+            let ignored = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
             ignored & (1 << 12 | 1 << 24)
         };
         assert_eq!(shown("\"$BIN\" exec --"), shown("env"), "{ignored}");

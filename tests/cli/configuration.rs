@@ -108,8 +108,8 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
             for call in requests(world, host) {
                 let call = variables.iter().fold(call, |call, (name, value)| call.env(name, value));
                 let done = call.run();
-                let told = done.quiet();
-                assert!(told.contains(own) && !told.contains(others), "{host}: {done}");
+                let answer = done.quiet();
+                assert!(answer.contains(own) && !answer.contains(others), "{host}: {done}");
             }
         }
     }
@@ -128,9 +128,9 @@ fn a_flag_chooses_the_account_except_for_a_host_of_another() {
         for call in requests(world, DEFAULTS) {
             let refused = call.arg(&flag).run();
             assert_ne!(refused.code(), 0, "{refused}");
-            let told = refused.stdout() + &refused.stderr();
-            assert!(told.contains("`default`") && told.contains("`prod`"), "{refused}");
-            assert!(!told.contains(&token) && !told.contains(&other), "{refused}");
+            let text = refused.stdout() + &refused.stderr();
+            assert!(text.contains("`default`") && text.contains("`prod`"), "{refused}");
+            assert!(!text.contains(&token) && !text.contains(&other), "{refused}");
         }
         for call in requests(world, PRODS) {
             let done = call.arg(&flag).run();
@@ -152,12 +152,12 @@ fn a_flag_chooses_the_account_except_for_a_host_of_another() {
         .input(format!("protocol=https\nhost={DEFAULTS}\n\n"))
         .run();
     let unknown = world.call("token --account prd").run();
-    let nobody = world.call("token").env("ASTRA_CREDENTIAL_ACCOUNT", "nobody").run();
+    let missing = world.call("token").env("ASTRA_CREDENTIAL_ACCOUNT", "nobody").run();
     let both = world.call("token --account prod --service-account x.json").run();
-    for done in [&unknown, &nobody, &both] {
+    for done in [&unknown, &missing, &both] {
         done.failure(2);
     }
-    transcript!(refused, unknown, nobody, both);
+    transcript!(refused, unknown, missing, both);
 }
 
 #[test]
@@ -280,15 +280,15 @@ fn a_file_of_another_user_is_refused_also_behind_a_link() {
     let world = &two.world;
     let file = world.path(CONFIG);
     chown(&file, Some(12345), None).unwrap();
-    let strangers = world.call("token").run();
-    strangers.failure(2);
+    let refused = world.call("token").run();
+    refused.failure(2);
     let moved = world.path("config-of-another.json");
     fs::rename(&file, &moved).unwrap();
     symlink(&moved, &file).unwrap();
     assert!(world.call("token").run().failure(2).contains("belongs to another user"));
     chown(&moved, Some(0), None).unwrap();
     world.call("token").run().quiet();
-    transcript!(strangers, @"
+    transcript!(refused, @"
     $ astra-credential token
     ! astra-credential: the configuration file `~/.config/astra-credential/config.json` belongs to another user (uid 12345)
     ! hint: run this without `sudo`, as the owner of the file
@@ -305,8 +305,8 @@ fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     fs::remove_file(&file).unwrap();
     let refused = |problem: &str| {
         let start = Instant::now();
-        let told = world.call("token").run().failure(2);
-        assert!(told.contains(problem), "{told}");
+        let error = world.call("token").run().failure(2);
+        assert!(error.contains(problem), "{error}");
         assert!(start.elapsed() < Duration::from_secs(5), "{problem}");
     };
     let made = Command::new("mkfifo").arg(&file).status().unwrap();
@@ -360,8 +360,8 @@ fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     for call in requests(world, DEFAULTS) {
         let done = call.run();
         assert_ne!(done.code(), 0, "{done}");
-        let told = done.stdout() + &done.stderr();
-        assert!(told.contains("acounts") && !told.contains("qyJ"), "{done}");
+        let text = done.stdout() + &done.stderr();
+        assert!(text.contains("acounts") && !text.contains("qyJ"), "{done}");
     }
     for line in ["man", "completions bash", "--help"] {
         world.call(line).run().quiet();
@@ -483,7 +483,7 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
         let is_tool = |line: &&str| !line.contains("binary") && !line.contains("configured");
         done.lines().filter(is_tool).map(|line| format!("{line}\n")).collect()
     };
-    let told = accounts(&doctor.stdout());
+    let report = accounts(&doctor.stdout());
     for part in [
         "failure  token",
         "the account `prod`",
@@ -492,7 +492,7 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
         "not asked again until",
         "astra-credential forget --account prod",
     ] {
-        assert!(told.contains(part), "{part}: {doctor}");
+        assert!(report.contains(part), "{part}: {doctor}");
     }
     let online = world.call("doctor --online").run().stdout();
     assert!(
@@ -543,10 +543,11 @@ fn doctor_names_the_variables_that_contradict_the_file() {
         .env("ASTRA_CREDENTIAL_HOSTS", format!("{DEFAULTS},{PRODS}"))
         .run()
         .stdout();
-    let told: Vec<_> = doctor.lines().filter(|line| line.starts_with("warning  config")).collect();
-    assert_eq!(told.len(), 3, "{doctor}");
+    let warnings: Vec<_> =
+        doctor.lines().filter(|line| line.starts_with("warning  config")).collect();
+    assert_eq!(warnings.len(), 3, "{doctor}");
     for (line, variable) in
-        told.iter().zip(["ASTRA_SERVICE_ACCOUNT", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_API_URL"])
+        warnings.iter().zip(["ASTRA_SERVICE_ACCOUNT", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_API_URL"])
     {
         assert!(line.contains(variable), "{doctor}");
     }

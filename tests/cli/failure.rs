@@ -150,8 +150,8 @@ fn an_account_in_place_of_an_argument_is_neither_shown_nor_kept() {
     let account = world.astra.account_json();
     for line in ["token", "setup account", "git --format"] {
         for slip in [account.as_str(), "AstraCS:i:5ecret000"] {
-            let said = world.call(line).arg(slip).run().failure(2);
-            assert!(!said.contains("secret000") && !said.contains("5ecret"), "{said}");
+            let error = world.call(line).arg(slip).run().failure(2);
+            assert!(!error.contains("secret000") && !error.contains("5ecret"), "{error}");
             for (_, bytes) in contents(&world.cache_dir()) {
                 let text = String::from_utf8_lossy(&bytes);
                 assert!(!text.contains("secret000") && !text.contains("5ecret"), "{text}");
@@ -261,8 +261,8 @@ fn without_a_cache_no_failure_is_recorded() {
 fn an_unknown_host_and_an_error_of_status_are_not_recorded() {
     let world = World::new();
     // Docker and git run their helpers for unknown hosts too.
-    world.call("docker get").input("https://stranger.example").run();
-    world.call("git get").input("protocol=https\nhost=stranger.example\n\n").run();
+    world.call("docker get").input("https://unknown.example").run();
+    world.call("git get").input("protocol=https\nhost=unknown.example\n\n").run();
     // A person who calls `status` sees the error.
     world.call("status").run();
     world.call("status").env("ASTRA_CREDENTIAL_TIMEOUT", "soon").run().failure(2);

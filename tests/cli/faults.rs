@@ -245,7 +245,7 @@ fn every_error(state: State) {
             assert!(is_silent || is_named, "{what}: it is not what the line says\n{done}");
         }
     }
-    assert!(lines > 50, "only {lines} of them said a line");
+    assert!(lines > 50, "only {lines} warnings");
 }
 
 /// Asserts that a call prints the token and at most one line on standard error.
@@ -721,9 +721,9 @@ fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
             skip("no mount namespace is allowed here");
             return;
         }
-        let told = String::from_utf8_lossy(&done.output.stderr).into_owned();
-        assert!(done.output.status.code().is_some_and(|code| code < 3), "{line}: {told}");
-        assert!(!told.contains("panicked"), "{line}: {told}");
+        let error = String::from_utf8_lossy(&done.output.stderr).into_owned();
+        assert!(done.output.status.code().is_some_and(|code| code < 3), "{line}: {error}");
+        assert!(!error.contains("panicked"), "{line}: {error}");
     }
 }
 
@@ -899,20 +899,20 @@ fn only_bytes_that_the_program_has_sealed_are_an_entry() {
         fs::read(&entry).unwrap()
     };
     let numbers = &mut Numbers(0x9e37_79b9_7f4a_7c15);
-    let mut spoilt: Vec<Vec<u8>> = Vec::new();
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
     for _ in 0..20 {
         let length = numbers.below(4000);
-        spoilt.push(numbers.bytes(length));
-        spoilt.push(whole[..numbers.below(whole.len())].to_vec());
+        damaged.push(numbers.bytes(length));
+        damaged.push(whole[..numbers.below(whole.len())].to_vec());
         let mut changed = whole.clone();
         for _ in 0..=numbers.below(4) {
             changed[numbers.below(whole.len())] ^= 1 << numbers.below(8);
         }
-        spoilt.push(changed);
+        damaged.push(changed);
     }
     let (start, end) = whole.split_at(whole.len() / 2);
     let (nonce, sealed) = whole.split_at(12);
-    spoilt.extend([
+    damaged.extend([
         [&whole[..], b"\n"].concat(),
         [b"\n", &whole[..]].concat(),
         [&whole[..], &whole[..]].concat(),
@@ -930,9 +930,9 @@ fn only_bytes_that_the_program_has_sealed_are_an_entry() {
         numbers.bytes(((64 + 8) << 10) + 1),
         vec![0; 3 << 20],
     ]);
-    assert!(spoilt.len() > 70);
+    assert!(damaged.len() > 70);
     let mut exchanges = world.astra.exchanges();
-    for (at, bytes) in spoilt.iter().enumerate() {
+    for (at, bytes) in damaged.iter().enumerate() {
         fs::write(&entry, bytes).unwrap();
         set_mode(&entry, 0o600);
         let start = Instant::now();

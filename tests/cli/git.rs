@@ -181,8 +181,8 @@ fn a_revoked_token_costs_one_failure_because_git_erases_it() {
             let run = || git_at(&git.path, &world, &repository, true, &line).run();
             run().quiet();
             world.astra.revoke_all();
-            let said = run().failure(128);
-            assert!(said.contains("Authentication failed") || said.contains("401"), "{said}");
+            let error = run().failure(128);
+            assert!(error.contains("Authentication failed") || error.contains("401"), "{error}");
             assert_eq!(repository.asked().pop().unwrap().status, 401);
             assert_eq!(world.call("status").run().code(), 1, "a token is left");
             run().quiet();
@@ -202,8 +202,8 @@ fn after_a_failure_git_does_not_prompt_its_user() {
         let asks = world.write("ask", "#!/bin/sh\ntouch \"$HOME/asked\"\necho me\n");
         set_mode(&asks, 0o700);
         let call = git_at(&git.path, &world, &repository, true, &line).env("GIT_ASKPASS", asks);
-        let said = call.run().failure(128);
-        assert!(said.contains("rejected") && said.contains("told us to quit"), "{said}");
+        let error = call.run().failure(128);
+        assert!(error.contains("rejected") && error.contains("told us to quit"), "{error}");
         assert!(!world.path("asked").exists());
         assert_eq!(schemes(&repository), ["none 401"]);
     }
@@ -215,10 +215,10 @@ fn an_unknown_host_gets_no_token_and_cannot_erase_one() {
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("ls-remote {}/demo.git", repository.url());
-    let said = git(&world, &repository, false, &line).run().failure(128);
+    let error = git(&world, &repository, false, &line).run().failure(128);
     // The only message is git's own, that it has no user name.
-    assert!(said.starts_with("fatal: could not read Username"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(error.starts_with("fatal: could not read Username"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
     let call = git(&world, &repository, false, "-c http.proactiveAuth=auto");
     call.arg("ls-remote").arg(format!("{}/demo.git", repository.url())).run().failure(128);
     assert!(schemes(&repository).iter().all(|scheme| scheme == "none 401"));
@@ -237,8 +237,8 @@ fn a_rejected_account_fails_with_our_reason_and_sends_nothing() {
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let said = ls_remote(&world, &repository).run().failure(128);
-    assert!(said.contains("rejected"), "{said}");
+    let error = ls_remote(&world, &repository).run().failure(128);
+    assert!(error.contains("rejected"), "{error}");
     assert_eq!(schemes(&repository), ["none 401"]);
     assert_eq!(world.astra.exchanges(), 1);
 }

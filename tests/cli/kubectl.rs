@@ -71,8 +71,8 @@ fn the_expiry_spares_kubectl_a_call_for_each_request() {
     needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
-    let (said, runs) = counted(&world, &cluster);
-    assert!(said.contains("demo"), "{said}");
+    let (text, runs) = counted(&world, &cluster);
+    assert!(text.contains("demo"), "{text}");
     assert!(cluster.asked().len() > 3, "{:#?}", cluster.transcript());
     // Some kubectl commands start another version of kubectl, and each of the two runs the plugin.
     assert!(runs <= 2, "{runs} runs for {:#?}", cluster.transcript());
@@ -109,8 +109,8 @@ fn a_rejected_account_costs_one_exchange_however_often_kubectl_asks() {
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let (said, runs) = counted(&world, &cluster);
-    assert!(said.contains("rejected"), "{said}");
+    let (text, runs) = counted(&world, &cluster);
+    assert!(text.contains("rejected"), "{text}");
     assert!(runs > 1);
     assert_eq!(cluster.transcript(), [""; 0]);
     assert_eq!(world.astra.exchanges(), 1);
@@ -125,8 +125,8 @@ fn a_revoked_token_is_replaced_after_forget() {
     world.astra.revoke_all();
     // kubectl does not report a refused token to its plugin, which returns it until `forget` is called.
     for _ in 0..2 {
-        let said = get_pods(&world, &cluster, V1, &PLUGIN).run().failure(1);
-        assert!(said.contains("You must be logged in to the server"), "{said}");
+        let error = get_pods(&world, &cluster, V1, &PLUGIN).run().failure(1);
+        assert!(error.contains("You must be logged in to the server"), "{error}");
     }
     assert_eq!(cluster.asked().last().unwrap().status, 401);
     assert_eq!(world.astra.exchanges(), 1);

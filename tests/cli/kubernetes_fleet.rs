@@ -349,8 +349,8 @@ fn one_exchange_fills_the_secret_and_lasts_until_an_hour_before_expiry() {
     let Some((world, cluster)) = filled() else { return };
     let first = cluster.mounted("token");
     for pod in ["second", "third"] {
-        let said = run_job(&world, &cluster, pod).quiet();
-        assert!(said.starts_with("the token is valid for another hour: "), "{said}");
+        let text = run_job(&world, &cluster, pod).quiet();
+        assert!(text.starts_with("the token is valid for another hour: "), "{text}");
         assert_eq!(cluster.asked(), [READ]);
     }
     assert_eq!(world.astra.exchanges(), 1);
@@ -402,8 +402,8 @@ fn a_failed_patch_costs_no_second_exchange() {
     let before = cluster.mounted("token");
     for code in [409, 500] {
         cluster.state().failure = Some(("PATCH", code));
-        let said = run_job(&world, &cluster, "second").failure(1);
-        assert!(said.contains("Error from server"), "{said}");
+        let error = run_job(&world, &cluster, "second").failure(1);
+        assert!(error.contains("Error from server"), "{error}");
         assert_eq!(cluster.mounted("token"), before);
     }
     // `restartPolicy: OnFailure` starts the container again in the same pod, with its cache.
@@ -416,12 +416,12 @@ fn a_failed_patch_costs_no_second_exchange() {
 fn a_deleted_secret_and_a_missing_right_fail_before_any_exchange() {
     let Some((world, cluster)) = filled() else { return };
     let secret = cluster.state().objects.remove(&path("secrets", "astra-token")).unwrap();
-    let said = run_job(&world, &cluster, "second").failure(1);
-    assert!(said.contains("(NotFound)"), "{said}");
+    let error = run_job(&world, &cluster, "second").failure(1);
+    assert!(error.contains("(NotFound)"), "{error}");
     cluster.state().objects.insert(path("secrets", "astra-token"), secret);
     cluster.state().objects.remove(&path("rolebindings", "astra-token"));
-    let said = run_job(&world, &cluster, "third").failure(1);
-    assert!(said.contains("(Forbidden)"), "{said}");
+    let error = run_job(&world, &cluster, "third").failure(1);
+    assert!(error.contains("(Forbidden)"), "{error}");
     assert_eq!(world.astra.exchanges(), 1);
     // After the manifests are applied again, the job works, and the token in the Secret is the same.
     let before = cluster.mounted("token");
@@ -446,12 +446,12 @@ fn the_secret_keeps_its_token_while_astra_rejects_the_account_or_is_down() {
     age(&cluster);
     let before = cluster.mounted("token");
     world.astra.set_answer(|_: &Request, _| Reply::error(503, "later"));
-    let said = run_job(&world, &cluster, "second").failure(5);
-    assert!(said.contains("503"), "{said}");
+    let error = run_job(&world, &cluster, "second").failure(5);
+    assert!(error.contains("503"), "{error}");
     world.astra.clear_answer();
     world.astra.set_answer(|_: &Request, _| Reply::error(401, "no such account"));
-    let said = run_job(&world, &cluster, "third").failure(4);
-    assert!(said.contains("rejected"), "{said}");
+    let error = run_job(&world, &cluster, "third").failure(4);
+    assert!(error.contains("rejected"), "{error}");
     assert!(!cluster.asked().contains(&WRITTEN.to_owned()));
     assert_eq!(cluster.mounted("token"), before);
 }

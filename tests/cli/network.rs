@@ -109,8 +109,8 @@ fn a_header_of_1_mib_is_an_error_and_one_of_60_kib_is_read() {
     world.astra.set_answer(cookie(60 * 1024));
     world.call("token --no-cache").run().quiet();
     world.astra.set_answer(cookie(1024 * 1024));
-    let told = world.call("token --no-cache").run().failure(1);
-    assert!(told.contains("header is too big"), "{told}");
+    let error = world.call("token --no-cache").run().failure(1);
+    assert!(error.contains("header is too big"), "{error}");
 }
 
 #[test]
@@ -403,8 +403,8 @@ fn a_compressed_answer_is_read_and_a_bomb_is_not() {
 #[test]
 fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
     let world = World::new();
-    let strangers = World::new();
-    let unknown = world.call("token").env("ASTRA_API_URL", strangers.astra.url()).run();
+    let other = World::new();
+    let unknown = world.call("token").env("ASTRA_API_URL", other.astra.url()).run();
     let expired = Astra::start_with(world.authority.expired_leaf());
     let expired = world.call("token").env("ASTRA_API_URL", expired.url()).run();
     let another = Astra::start_with(world.authority.leaf_for(&["another.example"]));
@@ -412,8 +412,8 @@ fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
     for done in [&unknown, &expired, &another] {
         done.failure(5);
     }
-    assert_eq!(strangers.astra.exchanges(), 0);
-    assert_eq!(strangers.astra.connections(), 1);
+    assert_eq!(other.astra.exchanges(), 0);
+    assert_eq!(other.astra.connections(), 1);
     transcript!(unknown, expired, another, @"
     $ ASTRA_API_URL=https://localhost:<port> astra-credential token
     ! astra-credential: the certificate of `https://localhost:<port>` is not trusted: no trusted certificate authority has signed it: the one that has is called `throw-away test authority` like one that is trusted, but has another key; trusted are those in `~/ca.pem`

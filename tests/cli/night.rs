@@ -280,7 +280,7 @@ const ROWS: &[Row] = &[
         words: REJECTED,
     },
     Row {
-        breakage: "a rejection that nobody saw",
+        breakage: "a rejection in a job whose output is lost",
         tool: Tool::Silent,
         breaks: wrong_secret,
         fails: true,
@@ -288,7 +288,7 @@ const ROWS: &[Row] = &[
         words: &["failure", "(401)", "since", "not asked again until", "`astra-credential forget`"],
     },
     Row {
-        breakage: "a rejection that nobody saw",
+        breakage: "a rejection in a job whose output is lost",
         tool: Tool::Silent,
         breaks: wrong_secret,
         fails: true,
@@ -304,7 +304,7 @@ const ROWS: &[Row] = &[
         words: &["(503)", "hint: "],
     },
     Row {
-        breakage: "an overload that nobody saw",
+        breakage: "an overload in a job whose output is lost",
         tool: Tool::Silent,
         breaks: overloaded,
         fails: true,
@@ -371,7 +371,7 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        breakage: "a second account that is rejected, and nobody saw git's output",
+        breakage: "a second account that is rejected, and git's output is lost",
         tool: Tool::Silent,
         breaks: |night| {
             night.set_up(Tool::Git);
@@ -629,11 +629,11 @@ fn seen(row: &Row) -> String {
         let done = night.call(night.world.path(night.program), line).run();
         (done.code(), done.stdout() + &done.stderr())
     };
-    let told = lines_with(&shown, words);
-    let (command, told) = match needs {
-        Needs::Nothing => ("nothing".to_owned(), told.ok_or(shown)),
+    let found = lines_with(&shown, words);
+    let (command, found) = match needs {
+        Needs::Nothing => ("nothing".to_owned(), found.ok_or(shown)),
         Needs::Status | Needs::Doctor | Needs::DoctorAndItsHint => {
-            assert!(told.is_none(), "{breakage}: the tool's own output suffices: {shown}");
+            assert!(found.is_none(), "{breakage}: the tool's own output suffices: {shown}");
             let line = if *needs == Needs::Status { "status" } else { "doctor" };
             let (code, answer) = person(line);
             // The exit code is 1 only for a failure, not for a warning or for a token that only its server refuses.
@@ -642,7 +642,7 @@ fn seen(row: &Row) -> String {
             (format!("`{line}`"), lines_with(&answer, words).ok_or(answer))
         }
     };
-    let told = told.map_err(|shown| format!("{breakage}: {words:?} not in\n{shown}")).unwrap();
+    let found = found.map_err(|shown| format!("{breakage}: {words:?} not in\n{shown}")).unwrap();
     if *needs == Needs::DoctorAndItsHint {
         let (_, answer) = person("doctor");
         let of_tool = format!("{tool:?}").to_lowercase();
@@ -652,14 +652,14 @@ fn seen(row: &Row) -> String {
         // The commands of a hint are between backquotes.
         let commands: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
         let line = commands.join(" && ").replace('~', "$HOME");
-        let mended = night.call("sh", "-ec").arg(&line).run();
-        assert_eq!(mended.code(), 0, "{breakage}: {mended}");
+        let repaired = night.call("sh", "-ec").arg(&line).run();
+        assert_eq!(repaired.code(), 0, "{breakage}: {repaired}");
         let (works, shown) = night.run(*tool);
         assert!(works, "{breakage}: `{line}` does not help: {shown}");
     }
     let tool = format!("{tool:?}").to_lowercase();
     let home = night.world.home.path().display().to_string();
-    format!("{breakage} ({tool}) needs {command}:\n  {}\n", told.join("\n  ")).replace(&home, "~")
+    format!("{breakage} ({tool}) needs {command}:\n  {}\n", found.join("\n  ")).replace(&home, "~")
 }
 
 #[test]

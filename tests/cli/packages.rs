@@ -111,9 +111,9 @@ fn help_with_a_command_prints_the_help_of_that_command() {
         let help = world.call(&format!("help {words}")).run().quiet();
         assert_eq!(help, world.call(&format!("help {command}")).run().quiet());
     }
-    let said = world.call("help forgot").run().failure(2);
-    assert!(said.contains("close to it is `forget`"), "{said}");
-    assert!(said.contains("`astra-credential --help`"), "{said}");
+    let error = world.call("help forgot").run().failure(2);
+    assert!(error.contains("close to it is `forget`"), "{error}");
+    assert!(error.contains("`astra-credential --help`"), "{error}");
     assert!(!world.cache_dir().exists());
 }
 
@@ -380,8 +380,8 @@ fn templates_are_not_filled_without_a_checksum_for_each_archive() {
     for missing in 0..checksums().len() {
         let mut sums = checksums();
         let (_, name) = sums.remove(missing);
-        let said = filled(&world, &sums).failure(1);
-        assert!(said.starts_with("fill: no ") && !name.is_empty(), "{said}");
+        let error = filled(&world, &sums).failure(1);
+        assert!(error.starts_with("fill: no ") && !name.is_empty(), "{error}");
     }
 }
 

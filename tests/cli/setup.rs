@@ -332,13 +332,13 @@ fn the_file_of_opentofu_is_named() {
     let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
     assert!(!world.call(line).run().quiet().contains("OpenTofu"));
     let before = world.write(".tofurc", "");
-    let told = world.call(line).run();
+    let named = world.call(line).run();
     at(".tofurc").quiet();
     assert!(fs::read_to_string(&before).unwrap().contains("credentials_helper"));
     assert_eq!(world.call(line).run().quiet(), "nothing to do\n");
     world.call("setup terraform --undo").run().quiet();
     assert_eq!(fs::read_to_string(&before).unwrap(), "");
-    transcript!(told, @"
+    transcript!(named, @"
     $ astra-credential setup terraform --host a.example.com
     > nothing to do
     > remains: for OpenTofu, the same with `TF_CLI_CONFIG_FILE=~/.tofurc` before it
@@ -829,8 +829,8 @@ fn without_a_host_or_a_home_nothing_is_set_up() {
     let world = World::new();
     let before = tree(&world);
     for tool in ["git", "docker", "bazel", "terraform"] {
-        let said = world.call(&format!("setup {tool}")).run().failure(2);
-        assert!(said.contains(tool), "{said}");
+        let error = world.call(&format!("setup {tool}")).run().failure(2);
+        assert!(error.contains(tool), "{error}");
     }
     let no_host = world.call("setup git").run();
     let no_home = world.call("setup git --host a.example.com").without("HOME").run();
@@ -850,8 +850,8 @@ fn a_record_that_cannot_be_read_stops_setup_and_undo() {
     fs::write(&record, "{").unwrap();
     let before = tree(&world);
     for option in ["--host a.example.com", "--undo"] {
-        let said = world.call(&format!("setup bazel {option}")).run().failure(1);
-        assert!(said.contains("setup.json"), "{said}");
+        let error = world.call(&format!("setup bazel {option}")).run().failure(1);
+        assert!(error.contains("setup.json"), "{error}");
     }
     assert_eq!(tree(&world), before);
 }
@@ -861,8 +861,8 @@ fn a_file_in_place_of_a_folder_is_named_and_nothing_is_written() {
     let world = World::new();
     fs::write(world.path(".local"), "").unwrap();
     let before = tree(&world);
-    let said = world.call("setup bazel --host a.example.com").run().failure(1);
-    assert!(said.contains("cannot write"), "{said}");
+    let error = world.call("setup bazel --host a.example.com").run().failure(1);
+    assert!(error.contains("cannot write"), "{error}");
     assert_eq!(tree(&world), before);
 }
 
@@ -999,9 +999,9 @@ fn another_account_and_damaged_content_are_refused() {
         assert!(!done.stderr().contains("secret000"), "{done}");
     }
     assert_eq!(fs::read_to_string(world.account_file()).unwrap(), account);
-    let said = [bad, other, empty].map(|done| done.stderr()).join("\n");
+    let errors = [bad, other, empty].map(|done| done.stderr()).join("\n");
     let home = world.home.path().to_string_lossy().into_owned();
-    insta::assert_snapshot!(said.replace(&home, "~"), @"
+    insta::assert_snapshot!(errors.replace(&home, "~"), @"
     astra-credential: the account file `/dev/stdin` has no `clientName`
     hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
 
@@ -1124,9 +1124,9 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     ] {
         for value in ["~/x/config", "~x", &account] {
             let call = world.call(&format!("setup {tool}")).env(variable, value);
-            let told = call.in_folder(&folder).run().failure(2);
-            assert!(told.contains(&format!("`{variable}`")), "{told}");
-            assert!(!told.contains("clientSecret"), "{told}");
+            let error = call.in_folder(&folder).run().failure(2);
+            assert!(error.contains(&format!("`{variable}`")), "{error}");
+            assert!(!error.contains("clientSecret"), "{error}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
         }
     }

@@ -89,8 +89,8 @@ fn a_revoked_token_is_replaced_after_logout() {
     set_up(&world, &registry, PLAIN);
     init(&world).run().quiet();
     world.astra.revoke_all();
-    let said = init(&world).run();
-    assert!(said.code() == 1 && said.stderr().contains("401"), "{said}");
+    let refused = init(&world).run();
+    assert!(refused.code() == 1 && refused.stderr().contains("401"), "{refused}");
     assert_eq!(registry.asked().pop().unwrap().status, 401);
     assert_eq!((world.cached("entry").len(), world.astra.exchanges()), (1, 1));
     let logout = terraform(&world, "", &format!("logout {HOST}"));

@@ -42,9 +42,9 @@ impl Server {
     fn refused<'a>(&self, world: &'a World) -> Done<'a> {
         let api = format!("https://localhost:{}", self.1);
         let done = world.call("token --no-cache").env("ASTRA_API_URL", api).run();
-        let told = done.failure(5);
+        let error = done.failure(5);
         for raw in ["Other(", "Error", "[6, 9", "{", "https://docs.rs", "AlertReceived", "CaUsed"] {
-            assert!(!told.contains(raw), "{raw}: {done}");
+            assert!(!error.contains(raw), "{raw}: {done}");
         }
         done
     }

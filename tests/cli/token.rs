@@ -276,7 +276,7 @@ fn a_reader_that_leaves_early_is_an_error_and_no_panic() {
 fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(418, "d\u{e9}faut \u{201c}x\u{201d}\u{2026}"));
-    let said = |names: &[(&str, &str)], line: &str| {
+    let output = |names: &[(&str, &str)], line: &str| {
         let call = names
             .iter()
             .fold(world.call(line).without("LANG"), |call, (name, value)| call.env(name, *value));
@@ -294,10 +294,10 @@ fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
         for line in
             ["token --refresh", "status", "doctor --online", "token --help", "", "env --help"]
         {
-            let said = said(names, line);
-            assert!(said.is_ascii(), "{names:?} {line}: {said}");
+            let output = output(names, line);
+            assert!(output.is_ascii(), "{names:?} {line}: {output}");
         }
-        assert!(said(names, "token --refresh").contains(r#"d\u{e9}faut "x"..."#));
+        assert!(output(names, "token --refresh").contains(r#"d\u{e9}faut "x"..."#));
     }
     let utf_8: [&[(&str, &str)]; 3] = [
         &[("LANG", "C.utf8")],
@@ -306,7 +306,7 @@ fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
     ];
     for names in utf_8 {
         assert!(
-            said(names, "token --refresh").contains("d\u{e9}faut \u{201c}x\u{201d}\u{2026}"),
+            output(names, "token --refresh").contains("d\u{e9}faut \u{201c}x\u{201d}\u{2026}"),
             "{names:?}"
         );
     }

@@ -294,8 +294,8 @@ fn a_second_setup_repairs_each_tool_after_the_binary_has_moved() {
         succeed(command.env("PATH", path).arg("setup").args(line.split(' ')))
     };
     for tool in tools {
-        let mended = setup(&format!("{tool} --host {}", host(&repository)));
-        assert!(!mended.starts_with("nothing to do"), "{tool}: {mended}");
+        let repaired = setup(&format!("{tool} --host {}", host(&repository)));
+        assert!(!repaired.starts_with("nothing to do"), "{tool}: {repaired}");
         let again = setup(tool);
         assert!(again.starts_with("nothing to do"), "{tool}: {again}");
     }
@@ -405,8 +405,8 @@ fn setup_writes_no_configuration_that_cannot_be_read() {
     let before = tree(&world);
     for line in ["", " --dry-run"] {
         let line = format!("setup bazel --host a.example --host b.example{line}");
-        let told = world.call(&line).run().failure(2);
-        assert!(told.contains("binds more than 1000 hosts"), "{told}");
+        let error = world.call(&line).run().failure(2);
+        assert!(error.contains("binds more than 1000 hosts"), "{error}");
         assert_eq!(tree(&world), before);
     }
     world.call("setup bazel --host a.example").run().quiet();

@@ -143,8 +143,8 @@ fn a_body_that_is_cut_off_is_no_token() {
     for (which, cut) in cuts {
         world.astra.set_answer(move |_, _| Reply::Cut(cut.clone().into_bytes()));
         let done = world.call("token --refresh --timeout 10").run();
-        let told = done.failure(5);
-        assert!(told.contains("broke off"), "{which}: {done}");
+        let error = done.failure(5);
+        assert!(error.contains("broke off"), "{which}: {done}");
     }
 }
 
@@ -171,8 +171,8 @@ fn proxy(
     scheme: &'static str,
     login: Option<(&'static [u8], &'static [u8])>,
 ) -> (u16, Receiver<String>) {
-    let (tell, told) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, targets) = channel();
+    let sender = Mutex::new(sender);
     let port = server(move |mut client| {
         let target = match scheme {
             "http" => {
@@ -256,11 +256,11 @@ fn proxy(
                 format!("{host}:{}", u16::from_be_bytes([high, low]))
             }
         };
-        tell.lock().unwrap().send(target.clone()).unwrap();
+        sender.lock().unwrap().send(target.clone()).unwrap();
         let server = TcpStream::connect(target.replace("localhost", "127.0.0.1")).unwrap();
         splice(client, server);
     });
-    (port, told)
+    (port, targets)
 }
 
 /// Each kind of proxy with a scheme that names it, and the host that it is asked for if Astra's is `localhost`.
@@ -275,10 +275,10 @@ const KINDS: [(&str, &str, &str); 6] = [
 
 /// The target that a proxy of that kind is asked for.
 fn target(kind: &'static str, scheme: &str, world: &World, api: &str) -> String {
-    let (port, told) = proxy(kind, None);
+    let (port, targets) = proxy(kind, None);
     let call = world.call("token --no-cache").env("ASTRA_API_URL", api);
     call.env("HTTPS_PROXY", format!("{scheme}127.0.0.1:{port}")).run().quiet();
-    told.recv().unwrap()
+    targets.recv().unwrap()
 }
 
 #[test]
@@ -391,11 +391,11 @@ fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
     ];
     for (login, user, password) in cases {
         for kind in ["http", "socks5", "socks4"] {
-            let (port, told) = proxy(kind, Some((user, password)));
+            let (port, targets) = proxy(kind, Some((user, password)));
             let url = format!("{kind}://{login}@127.0.0.1:{port}");
             let done = world.call("token --no-cache").env("HTTPS_PROXY", &url).run();
             done.quiet();
-            told.recv().unwrap();
+            targets.recv().unwrap();
         }
     }
 }
@@ -403,10 +403,10 @@ fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
 #[test]
 fn a_user_name_without_a_password_reaches_the_proxy() {
     let world = World::new();
-    let (port, told) = proxy("http", Some((b"me", b"")));
+    let (port, targets) = proxy("http", Some((b"me", b"")));
     let url = format!("http://me@127.0.0.1:{port}");
     world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-    told.recv().unwrap();
+    targets.recv().unwrap();
 }
 
 #[test]
@@ -414,17 +414,17 @@ fn the_hint_for_a_proxys_login_shows_its_place() {
     let world = World::new();
     let mut shown = Vec::new();
     for kind in ["http", "socks5"] {
-        let (port, _told) = proxy(kind, Some((b"me", b"hush")));
+        let (port, _targets) = proxy(kind, Some((b"me", b"hush")));
         for login in ["", "me:hushhush@"] {
             let url = format!("{kind}://{login}127.0.0.1:{port}");
             let done = world.call("token").env("HTTPS_PROXY", &url).run();
-            let told = done.failure(5);
+            let error = done.failure(5);
             assert!(
-                told.contains("`http://USER:PASSWORD@HOST:PORT`") && told.contains("%40"),
+                error.contains("`http://USER:PASSWORD@HOST:PORT`") && error.contains("%40"),
                 "{done}"
             );
-            assert!(!told.contains("407/407") && !told.contains("hushhush"), "{done}");
-            shown.push(told);
+            assert!(!error.contains("407/407") && !error.contains("hushhush"), "{done}");
+            shown.push(error);
         }
     }
     let port = server(|mut client| {
@@ -455,25 +455,25 @@ fn the_hint_for_a_proxys_login_shows_its_place() {
 #[test]
 fn the_right_password_ignores_the_cached_failure_of_the_wrong_one() {
     let world = World::new();
-    let (port, told) = proxy("http", Some((b"me", b"right")));
+    let (port, targets) = proxy("http", Some((b"me", b"right")));
     let url = |password: &str| format!("http://me:{password}@127.0.0.1:{port}");
     world.call("token").env("HTTPS_PROXY", url("wrong")).run().failure(5);
     let again = world.call("token").env("HTTPS_PROXY", url("wrong")).run();
     assert!(again.failure(5).contains("not asked again"), "{again}");
     world.call("token").env("HTTPS_PROXY", url("right")).run().quiet();
-    told.recv().unwrap();
+    targets.recv().unwrap();
 }
 
 #[test]
 fn a_token_is_renewed_through_a_proxy_with_a_login_of_each_kind() {
     let world = World::new();
     for kind in ["http", "socks5"] {
-        let (port, told) = proxy(kind, Some((b"me", b"hush")));
+        let (port, targets) = proxy(kind, Some((b"me", b"hush")));
         let url = format!("{kind}://me:hush@127.0.0.1:{port}");
         for line in ["token --refresh", "forget", "token"] {
             world.call(line).env("HTTPS_PROXY", &url).run().quiet();
         }
-        assert_eq!(told.try_iter().count(), 2, "{kind}");
+        assert_eq!(targets.try_iter().count(), 2, "{kind}");
     }
 }
 
@@ -564,10 +564,10 @@ fn is_inside(test: &str, script: &str) -> bool {
         .env(INSIDE, "1")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success() && told.contains("1 passed"),
-        "{told}{}",
+        output.status.success() && report.contains("1 passed"),
+        "{report}{}",
         String::from_utf8_lossy(&output.stderr)
     );
     false
@@ -625,12 +625,12 @@ fn every_address_is_tried_until_one_answers() {
         assert!(took < Duration::from_millis(pause + 4000), "{name}: {took:?}");
         // The addresses of a proxy are tried in the same way.
         for (kind, scheme) in [("http", "http"), ("socks5", "socks5h"), ("socks4", "socks4a")] {
-            let (port, told) = proxy(kind, None);
+            let (port, targets) = proxy(kind, None);
             let _silent = Silent::new(port);
             let url = format!("{scheme}://{name}:{port}");
             let start = Instant::now();
             world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-            told.recv().unwrap();
+            targets.recv().unwrap();
             assert!(start.elapsed() < Duration::from_millis(pause + 4000), "{url}");
         }
     }
