@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
-use crate::world::{BINARY, Done, World, contents, finish, mode, needs, set_mode, skip};
+use crate::world::{BINARY, Done, World, contents, finish, is_ci, mode, needs, set_mode, skip};
 
 /// The call into which faults are injected. A token of ten hours is enough for it, and one of an hour is not.
 const CALL: &str = "token --min-valid 2h --timeout 10";
@@ -660,7 +660,7 @@ fn in_a_namespace<'a>(world: &'a World, arrange: &str, line: &str, how: &str) ->
     let call = world.call_as("/usr/bin/env", "unshare --mount /bin/sh -c").arg(script).arg(BINARY);
     let done = call.input(world.astra.account_json()).run();
     if !done.stderr().contains("arranged") {
-        assert!(std::env::var_os("CI").is_none(), "CI allows mount namespaces: {done}");
+        assert!(!is_ci(), "CI allows mount namespaces: {done}");
         skip("no mount namespace is allowed here");
         return None;
     }

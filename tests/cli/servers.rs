@@ -246,7 +246,8 @@ fn run_git(home: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// A file with that content as standard input. With a pipe, another one would have to be read at the same time.
+/// A file with that content as standard input. With a pipe, another one would have to be read at the same
+/// time.
 fn file_of(bytes: &[u8]) -> Stdio {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(bytes).and_then(|()| file.rewind()).expect("a temporary file to write to");

@@ -26,7 +26,8 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// Sends `bytes` again and again, one byte each 100 ms, until the client closes the connection or 12 s are over.
+/// Sends `bytes` again and again, one byte each 100 ms, until the client closes the connection or 12 s are
+/// over.
 fn drip(mut client: TcpStream, bytes: &[u8]) {
     let mut reader = client.try_clone().unwrap();
     thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
@@ -166,7 +167,8 @@ fn an_error_whose_body_is_cut_off_is_still_that_error() {
     assert!(done.failure(4).contains("no such account"), "{done}");
 }
 
-/// Starts a proxy that speaks `scheme` and requires `login`. Returns its port and the targets that it is asked for.
+/// Starts a proxy that speaks `scheme` and requires `login`. Returns its port and the targets that it is
+/// asked for.
 fn proxy(
     scheme: &'static str,
     login: Option<(&'static [u8], &'static [u8])>,
@@ -263,7 +265,8 @@ fn proxy(
     (port, targets)
 }
 
-/// Each kind of proxy with a scheme that names it, and the host that it is asked for if Astra's is `localhost`.
+/// Each kind of proxy with a scheme that names it, and the host that it is asked for if Astra's is
+/// `localhost`.
 const KINDS: [(&str, &str, &str); 6] = [
     ("http", "http://", "localhost"),
     ("http", "", "localhost"),

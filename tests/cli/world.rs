@@ -418,9 +418,14 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root() || lacks("root")
 }
 
+/// True under `CI=true`.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
 /// Announces that a requirement is missing, which fails the test under `CI=true`: `.ci/run` installs all.
 pub fn lacks(what: &str) -> bool {
-    assert!(std::env::var_os("CI").is_none(), "CI needs {what}");
+    assert!(!is_ci(), "CI needs {what}");
     skip(&format!("needs {what}"));
     false
 }
