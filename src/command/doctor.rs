@@ -21,7 +21,7 @@ use crate::exchange::{self, Exchange};
 use crate::message;
 use crate::proxy::Proxy;
 use crate::service::{self, Inspected};
-use crate::settings::{ChosenAccount, Configuration, Settings, Sourced};
+use crate::settings::{self, ChosenAccount, Configuration, Settings, Sourced};
 use crate::shown::{self, shell_word};
 use crate::timestamp::Timestamp;
 
@@ -137,7 +137,7 @@ impl Context<'_> {
                 "restore the file to which it leads, or remove the link",
             )
         }));
-        match self.configuration.contradictions() {
+        match settings::contradictions(&self.configuration.sources) {
             Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
                 let hint = format!("unset `{variable}` where the tools are started from");
                 Finding::warning(CHECK, format!("`{variable}` {says}"), hint)

@@ -8,7 +8,7 @@ use super::file;
 use crate::command::tool::place::{self, executable};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{Configuration, Environment, NamedAccount, Source, Sourced, paths};
+use crate::settings::{self, Configuration, Environment, NamedAccount, Source, Sourced, paths};
 use crate::shown::Escaped;
 
 /// The inputs of a tool's edits.
@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
             program: as_found(program, env),
             config: config.unwrap_or_else(|| folder.join("config.json")),
             folder,
-            account: configuration.named_account(may_be_new)?,
+            account: NamedAccount::find(&configuration.sources, may_be_new)?,
             configuration,
             allow_exposed: *configuration.common.allow_exposed,
             api_version: None,
@@ -97,7 +97,7 @@ impl Context<'_> {
 
     /// The flags that are written into the account's entry, each as key and value.
     pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        self.configuration.entered()
+        settings::entered(&self.configuration.sources)
     }
 
     /// The account to which a configuration file binds the host.
