@@ -29,7 +29,8 @@ pub fn found(file: &Path, context: &Context<'_>) -> Result<String, Error> {
         let fix = Some(account_command(&context.account.name));
         return Err(Error::AccountMissing { path: file.to_owned(), fix });
     }
-    let account = account::read(file, context.allow_exposed, context.deadline)?;
+    let account =
+        account::read(file, *context.configuration.common.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
 }
 

@@ -1,6 +1,6 @@
 //! Bazel: a line for each host in `~/.bazelrc`.
 
-use super::context::Context;
+use super::context::{Context, Inputs};
 use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
@@ -9,10 +9,10 @@ use crate::error::Error;
 use crate::shown;
 
 /// The edits: a line for each host, and the link in it.
-pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let (link, edit) = context.link(LINK, false)?;
+pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let (link, edit) = inputs.link(LINK, false)?;
     let helper = Context::written(&link)?;
-    let rc = bazel::file(context.env)?;
+    let rc = bazel::file(inputs.context.env)?;
     let text = view.text(&rc)?;
     // A line that is added here would become part of the last line.
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {
@@ -20,7 +20,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     }
     let helpers = bazel::helpers(&text);
     let mut edits = Vec::from_iter(edit);
-    for host in &context.hosts {
+    for host in &inputs.hosts {
         let name = host.name();
         if edits.iter().any(|edit| edit.name() == name) {
             continue;

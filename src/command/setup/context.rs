@@ -8,10 +8,10 @@ use super::file;
 use crate::command::tool::place::{self, executable};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, Configuration, Environment, NamedAccount, Source, Sourced, paths};
+use crate::settings::{Configuration, Environment, NamedAccount, Source, Sourced, paths};
 use crate::shown::Escaped;
 
-/// The inputs of a tool's edits.
+/// The inputs of a call.
 pub struct Context<'a> {
     /// Looks up a variable.
     pub env: &'a Environment<'a>,
@@ -24,19 +24,23 @@ pub struct Context<'a> {
     /// The account.
     pub account: NamedAccount<'a>,
     /// The configuration as it was when this process started.
-    configuration: &'a Configuration<'a>,
-    /// Accepts an account file that other users may read or change.
-    pub allow_exposed: bool,
-    /// The version of the Kubernetes API, if it was named.
-    pub api_version: Option<String>,
+    pub configuration: &'a Configuration<'a>,
     /// The hosts that were named.
     pub named: Vec<Host>,
-    /// The same, and those for which `setup` configured the tool earlier.
-    pub hosts: Vec<Host>,
-    /// The edits that `setup` did earlier for the tool.
-    pub ours: Vec<Edit>,
     /// The deadline of the whole call.
     pub deadline: Instant,
+}
+
+/// The inputs of a tool's edits.
+pub struct Inputs<'a> {
+    /// The inputs of the call.
+    pub context: &'a Context<'a>,
+    /// The version of the Kubernetes API, if it was named.
+    pub api_version: Option<&'a str>,
+    /// The hosts that were named, and those for which `setup` configured the tool earlier.
+    pub hosts: Vec<Host>,
+    /// The edits that `setup` did earlier for the tool.
+    pub ours: &'a [Edit],
 }
 
 impl<'a> Context<'a> {
@@ -66,11 +70,7 @@ impl<'a> Context<'a> {
             folder,
             account: NamedAccount::find(&configuration.sources, may_be_new)?,
             configuration,
-            allow_exposed: *configuration.common.allow_exposed,
-            api_version: None,
-            hosts: Vec::new(),
             named,
-            ours: Vec::new(),
             deadline: Instant::now() + *configuration.common.timeout,
         })
     }
@@ -95,38 +95,31 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The flags that are written into the account's entry, each as key and value.
-    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        settings::entered(&self.configuration.sources)
-    }
-
-    /// The account to which a configuration file binds the host.
-    pub fn owner_of(&self, host: &Host) -> Option<&str> {
-        self.configuration.owner_of(host)
-    }
-
     /// The text of a path, if it can be written into a tool's configuration.
     pub fn written(path: &Path) -> Result<String, Error> {
         let text = path.to_str().filter(|text| Escaped(text).to_string() == **text);
         text.map(str::to_owned).ok_or_else(|| Error::Unwritable { path: path.to_owned() })
     }
+}
 
+impl Inputs<'_> {
     /// The link with that name through which a tool starts this program, and the edit that creates it if it
     /// is missing. `is_searched` is true if the tool looks it up on `PATH`.
     pub fn link(&self, name: &str, is_searched: bool) -> Result<(PathBuf, Option<Edit>), Error> {
+        let Context { program, env, .. } = self.context;
         let name = executable(name);
-        let beside = self.program.parent().map(Path::to_owned);
+        let beside = program.parent().map(Path::to_owned);
         let recorded = self.ours.iter().find_map(|edit| match edit {
             Edit::Link { at, .. } if at.file_name().is_some_and(|file| *file == *name) => Some(at),
             _ => None,
         });
         // A tool uses the first link on `PATH`, also one that setup has not created.
-        let first = place::on_path(self.env, &name).find(|path| path.is_file());
+        let first = place::on_path(env, &name).find(|path| path.is_file());
         let others = beside.iter().filter(|_| !is_searched).map(|folder| folder.join(&name));
         let found = first.clone().into_iter().chain(others);
-        let mut found = found.filter(|path| file::leads_to(path, &self.program));
+        let mut found = found.filter(|path| file::leads_to(path, program));
         if let Some(found) = found.next() {
-            let edit = Edit::Link { at: found.clone(), to: self.program.clone() };
+            let edit = Edit::Link { at: found.clone(), to: program.clone() };
             return Ok((found, self.ours.contains(&edit).then_some(edit)));
         }
         // This folder is on the `PATH` of every user and every service.
@@ -139,18 +132,18 @@ impl Context<'_> {
         let at = match (recorded.filter(is_found), folder) {
             (Some(at), _) => at.clone(),
             (None, Some(folder)) => folder.join(&name),
-            (None, None) => place::home(self.env)?.join(".local/bin").join(&name),
+            (None, None) => place::home(env)?.join(".local/bin").join(&name),
         };
         let foreign = first.filter(|first| is_searched && *first != at);
         // If another program of that name is found first on `PATH`, the tool would start that one: the edit
         // is then for its place, and is refused.
         let at = foreign.unwrap_or(at);
-        Ok((at.clone(), Some(Edit::Link { at, to: self.program.clone() })))
+        Ok((at.clone(), Some(Edit::Link { at, to: program.clone() })))
     }
 
     /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
-        let folders = paths(self.env, "PATH");
+        let folders = paths(self.context.env, "PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
     }
 }

@@ -1,6 +1,6 @@
 //! git: a section for each host in the file that `git config --global` writes.
 
-use super::context::Context;
+use super::context::{Context, Inputs};
 use super::edit::Edit;
 use super::file;
 use super::plan::{LONGEST_COMMAND, Plan};
@@ -10,9 +10,9 @@ use crate::protocol::Host;
 use crate::shown::shell_word;
 
 /// A helper for each host.
-pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let file = git::file(context.env)?;
-    let helper = helper(&Context::written(&context.program)?);
+pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let file = git::file(inputs.context.env)?;
+    let helper = helper(&Context::written(&inputs.context.program)?);
     let content = view.file(&file)?.clone().unwrap_or_default();
     // git would read a section that is added here as part of the last line.
     if content.trim_ascii_end().ends_with(b"\\") {
@@ -20,7 +20,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     }
     let found = git::helpers(Some(&content), LONGEST_COMMAND)?;
     let mut edits = Vec::new();
-    for host in &context.hosts {
+    for host in &inputs.hosts {
         let url = format!("https://{host}");
         let mut found = found.iter().filter(|found| found.url == url);
         if found.clone().any(|found| found.value == helper) {
@@ -41,7 +41,7 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
         });
         // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section
         // stands for another host, so it must not remove other helpers.
-        let is_plain = Host::parse(host.name()).is_some_and(|plain| context.hosts.contains(&plain));
+        let is_plain = Host::parse(host.name()).is_some_and(|plain| inputs.hosts.contains(&plain));
         let name = format!("{} without its port", host.name());
         if host.to_string() != host.name()
             && !is_plain

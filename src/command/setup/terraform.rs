@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::context::Context;
+use super::context::Inputs;
 use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
@@ -12,9 +12,9 @@ use crate::error::Error;
 use crate::shown::shell_word;
 
 /// The edits: the helper's block and the link.
-pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let Files { main, tofu, further, link } = terraform::files(context.env)?;
-    let link = Edit::Link { at: link, to: context.program.clone() };
+pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let Files { main, tofu, further, link } = terraform::files(inputs.context.env)?;
+    let link = Edit::Link { at: link, to: inputs.context.program.clone() };
     let has_helper = |path: &PathBuf| terraform::helper_in(path).is_some();
     if let Some(tofu) = tofu.filter(|tofu| tofu.exists() && !has_helper(tofu)) {
         let variable = format!("TF_CLI_CONFIG_FILE={}", shell_word(&tofu.to_string_lossy()));
