@@ -92,7 +92,7 @@ pub enum Call {
     Bazel(String),
     /// Speak Docker's helper protocol: the verb.
     Docker(String),
-    /// Speak Terraform's: the verb and the host.
+    /// Speak Terraform's protocol: the verb and the host.
     Terraform(String, Option<String>),
     /// Configure a tool.
     Setup(Order),

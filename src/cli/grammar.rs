@@ -90,7 +90,7 @@ static NAMES: [Name; 16] = [
             .allow_hyphen_values(true);
         command.arg(child).after_help(EXEC)
     }),
-    Name::new("forget", "Delete the cached token and remembered failures", |command| {
+    Name::new("forget", "Delete the cached token and failures", |command| {
         command.arg(switch("all", "Delete those of every account")).after_help(FORGET)
     }),
     Name::new("status", "Show settings, token and last failure, without a request", |command| {

@@ -21,7 +21,7 @@ Exit codes:
   0  success; the answer is on standard output
   1  any other failure
   2  a wrong command line, variable or setting
-  3  the account file is missing, malformed or open to others
+  3  the account file is missing, malformed or open to other users
   4  Astra rejected the service account
   5  Astra cannot be reached";
 
@@ -57,8 +57,8 @@ Examples:
   astra-credential completions powershell | Out-String | Invoke-Expression
   eval (astra-credential completions elvish | slurp)   # in rc.elv
 
-The scripts complete the links, too. They call the program by its name, or by
-its path if that is how it was called here.";
+The scripts complete the links too. They call the program by its name or, if
+this command was called by a path, by that path.";
 
 pub const PAGES: &str = "\
 The program or a link: astra-credential,
@@ -93,13 +93,13 @@ Examples:
 In a batch file, write %%i for %i, and end it if there is no token:
   if not defined ASTRA_API_TOKEN exit /b 1
 
-$SHELL does not count, since another shell may evaluate the output. For nu and
-every other shell there is `astra-credential exec`.
+$SHELL is not used, since another shell may evaluate the output. For nu and
+other shells, use `astra-credential exec`.
 
 On failure the output unsets both variables and makes the evaluation fail.";
 
 pub const EXEC: &str = "\
-Terraform's provider reads the token once, so ask for one that outlives the run:
+Terraform's provider reads the token once. It must be valid for the whole run:
   astra-credential exec --min-valid 1h -- terraform apply
 
 Exit codes: the command's own; 127 if the command is not found, 126 if it cannot
@@ -118,7 +118,7 @@ Exit codes:
   0  a valid token is cached, or the account has an application token
   1  no valid token is cached
   2  a wrong command line, variable or setting
-  3  the account file is missing, malformed or open to others";
+  3  the account file is missing, malformed or open to other users";
 
 pub const DOCTOR: &str = "\
 If a tool does not work, run this in the same environment:
@@ -147,9 +147,9 @@ By hand, with the host in config.json:
   git config --global credential.https://git.example.com.helper \\
     '/usr/local/bin/astra-credential git'
 
-git erases a token that its server refuses, and the next call gets a new one.
-Other tools do not: they are served a revoked token until it expires, since only
-its server knows that it is revoked. To delete it for all of them:
+If a server refuses the token, git deletes it, and the next call gets a new one.
+Other tools do not: they get a revoked token until it expires, since only its
+server knows that it is revoked. To delete it for all of them:
   astra-credential forget";
 
 pub const BAZEL: &str = concat!(
@@ -199,4 +199,4 @@ Examples:
   astra-credential setup git --undo
 
 The hosts are bound to the account in config.json in the configuration folder.
-What was done is kept in setup.json there, for --undo.";
+setup.json in the same folder records the changes, for --undo.";

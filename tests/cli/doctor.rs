@@ -75,7 +75,7 @@ fn findings(done: &Done<'_>, check: &str) -> String {
 }
 
 #[test]
-fn nothing_is_wrong_and_looking_cost_nothing() {
+fn doctor_without_findings_does_no_exchange_and_writes_nothing() {
     let world = World::new();
     let healthy = doctor(&world, "").run();
     healthy.quiet();
@@ -94,7 +94,7 @@ fn nothing_is_wrong_and_looking_cost_nothing() {
 }
 
 #[test]
-fn online_costs_one_exchange_whose_token_serves() {
+fn online_does_one_exchange_whose_token_is_cached() {
     let world = World::new();
     let before = world.call("token").env("ASTRA_API_URL", ip(&world)).run().quiet();
     let done = doctor(&world, "--online").run();
@@ -170,7 +170,7 @@ fn folders_that_others_may_change_are_named() {
 }
 
 #[test]
-fn a_folder_in_which_only_owners_replace_files_is_well() {
+fn a_folder_with_the_sticky_bit_is_no_finding() {
     let world = World::new();
     set_mode(&world.path(".config"), 0o1777);
     let sticky = doctor(&world, "").run();
@@ -353,7 +353,7 @@ fn program(world: &World, folder: &str, name: &str, script: &str) -> PathBuf {
 }
 
 #[test]
-fn another_version_on_path_is_named_and_not_waited_for() {
+fn another_version_on_path_is_named_and_one_that_hangs_is_killed() {
     let world = World::new();
     program(&world, "old", "astra-credential", "echo astra-credential 0.0.9");
     program(&world, "stuck", "astra-credential", "echo $$ > ~/stuck/id; exec sleep 60");
@@ -899,7 +899,7 @@ fn a_proxy_without_a_port_has_port_80() {
 }
 
 #[test]
-fn what_setup_sets_up_is_found() {
+fn each_tools_set_up_by_setup_is_found() {
     needs!("git", "kubectl");
     let world = World::new();
     let binary = install(&world);
@@ -913,7 +913,7 @@ fn what_setup_sets_up_is_found() {
 }
 
 #[test]
-fn it_is_coloured_on_a_terminal_that_has_colours_and_nowhere_else() {
+fn output_is_coloured_only_on_a_terminal_with_colours() {
     needs!("script");
     let world = World::new();
     let on_a_terminal = |setting: &str| {

@@ -212,7 +212,7 @@ fn killed_at_any_call_with_a_stale_cache_nothing_is_torn() {
 }
 
 #[test]
-fn killed_at_any_call_that_writes_the_old_token_still_serves() {
+fn killed_before_the_new_entry_is_in_place_the_old_token_is_served() {
     needs!(root, "strace");
     let world = World::new();
     let sites = sites_of_the_cache(&world, State::Stale);
@@ -257,17 +257,17 @@ fn costs_a_line_at_most(world: &World, done: &Done<'_>, start: Instant, what: &s
 }
 
 #[test]
-fn every_error_of_every_call_to_an_empty_cache_costs_a_line_at_most() {
+fn every_error_of_every_call_to_an_empty_cache_is_at_most_a_warning() {
     every_error(State::Cold);
 }
 
 #[test]
-fn every_error_of_every_call_to_a_stale_cache_costs_a_line_at_most() {
+fn every_error_of_every_call_to_a_stale_cache_is_at_most_a_warning() {
     every_error(State::Stale);
 }
 
 #[test]
-fn an_error_that_does_not_go_away_costs_a_line_at_most() {
+fn a_lasting_error_of_the_cache_is_at_most_a_warning() {
     needs!(root, "strace");
     let world = World::new();
     world.token();
@@ -299,7 +299,7 @@ fn an_error_that_does_not_go_away_costs_a_line_at_most() {
 }
 
 #[test]
-fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
+fn an_outage_and_an_error_of_the_cache_together_lose_no_valid_token() {
     needs!(root, "strace");
     let world = World::new();
     for site in sites_of_the_cache(&world, State::Stale) {
@@ -327,7 +327,7 @@ fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
 }
 
 #[test]
-fn an_interrupted_call_costs_nothing() {
+fn an_interrupted_system_call_is_repeated() {
     needs!(root, "strace");
     let world = World::new();
     // Those whose manual page lists EINTR.
@@ -344,7 +344,7 @@ fn an_interrupted_call_costs_nothing() {
 }
 
 #[test]
-fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
+fn a_lost_write_is_a_miss_for_the_next_call() {
     needs!(root, "strace");
     let world = World::new();
     for state in [State::Cold, State::Stale] {
@@ -364,7 +364,7 @@ fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
 }
 
 #[test]
-fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
+fn a_file_system_that_cannot_lock_is_a_message_with_v_and_nothing_else() {
     needs!(root, "strace");
     let world = World::new();
     for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
@@ -386,7 +386,7 @@ fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
 }
 
 #[test]
-fn a_lock_that_is_never_given_is_not_waited_for() {
+fn a_lock_that_cannot_be_taken_is_given_up_before_the_deadline() {
     needs!(root, "strace");
     let world = World::new();
     for error in ["EAGAIN", "EINTR"] {
@@ -402,7 +402,7 @@ fn a_lock_that_is_never_given_is_not_waited_for() {
 }
 
 #[test]
-fn nothing_waits_for_the_disk() {
+fn no_call_waits_for_the_disk() {
     needs!(root, "strace");
     let world = World::new();
     for state in [State::Cold, State::Stale] {
@@ -431,7 +431,7 @@ fn without_threads_there_is_no_panic() {
 }
 
 #[test]
-fn who_reads_while_another_writes_reads_the_old_entry_whole() {
+fn a_call_during_a_write_reads_the_old_entry_whole() {
     needs!(root, "strace");
     let world = World::new();
     State::Stale.arrange(&world);
@@ -526,7 +526,7 @@ impl Drop for Mount {
 }
 
 #[test]
-fn a_full_disk_costs_a_line_and_not_the_token() {
+fn a_full_disk_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
     let Some(disk) = Mount::new(&world, "size=16k") else {
         return;
@@ -554,7 +554,7 @@ fn a_disk_that_fills_up_keeps_the_old_entry_whole() {
 }
 
 #[test]
-fn a_disk_without_inodes_costs_a_line_and_not_the_token() {
+fn a_disk_without_inodes_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
     // Room for the root; and the folder; and the lock.
     for inodes in [1, 2, 3] {
@@ -573,7 +573,7 @@ fn a_disk_without_inodes_costs_a_line_and_not_the_token() {
 }
 
 #[test]
-fn a_read_only_disk_serves_what_it_holds_without_a_word() {
+fn a_read_only_disk_serves_its_token_without_a_warning() {
     let world = World::new();
     let Some(disk) = Mount::new(&world, "size=64k") else {
         return;
@@ -596,7 +596,7 @@ fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
     let Some(disk) = Mount::new(&world, "size=16k") else {
         return;
     };
-    let host = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let host = world.git_request();
     for line in ["forget", "forget --all", "git erase"] {
         let first = disk.call(&world, "token").quiet();
         let filling = disk.fill_up();
@@ -616,7 +616,7 @@ fn limited<'a>(world: &'a World, limit: u32, line: &str) -> Done<'a> {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_costs_a_line_and_not_the_token() {
+fn a_limit_on_the_size_of_files_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
     // An entry is larger than either.
     for limit in [0, 1] {
@@ -728,7 +728,7 @@ fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
 }
 
 #[test]
-fn a_stopped_holder_and_a_silent_astra_together_keep_nobody_past_the_deadline() {
+fn a_stopped_holder_and_a_silent_astra_keep_no_call_past_its_deadline() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
     let holder = Process::that_asks(&world, &world.call("token"));
@@ -741,7 +741,7 @@ fn a_stopped_holder_and_a_silent_astra_together_keep_nobody_past_the_deadline() 
 }
 
 #[test]
-fn when_the_holder_is_killed_a_waiter_takes_over() {
+fn a_waiting_call_takes_the_lock_of_a_killed_holder() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
     let holder = Process::that_asks(&world, &world.call("token"));
@@ -763,7 +763,7 @@ fn when_the_holder_is_killed_a_waiter_takes_over() {
 fn redirected<'a>(world: &'a World, line: &str, how: &str) -> Done<'a> {
     let script = format!("exec \"$0\" {line} {how}");
     let call = world.call_as("/bin/sh", "-c").arg(script).arg(BINARY);
-    let request = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let request = world.git_request();
     let done = call.input(request).run();
     assert!(!done.stderr().contains("panicked"), "{done}");
     done
@@ -809,7 +809,7 @@ fn a_help_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn an_answer_to_the_null_device_is_none_of_our_business() {
+fn an_answer_to_the_null_device_is_a_success() {
     let world = World::new();
     // Python and node open it for reading too.
     for how in [">/dev/null", "1<>/dev/null"] {
@@ -889,7 +889,7 @@ impl Numbers {
 }
 
 #[test]
-fn no_bytes_but_its_own_are_taken_for_an_entry() {
+fn only_bytes_that_the_program_has_sealed_are_an_entry() {
     let world = World::new();
     world.token();
     let entry = world.entry();
@@ -954,7 +954,7 @@ fn no_bytes_but_its_own_are_taken_for_an_entry() {
 }
 
 #[test]
-fn nothing_that_is_no_file_is_taken_for_an_entry() {
+fn only_a_regular_file_is_an_entry() {
     let world = World::new();
     world.token();
     let entry = world.entry();

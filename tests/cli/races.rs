@@ -30,12 +30,8 @@ fn git(world: &World, verb: &str, host: &str, token: &str) -> (i32, String, Stri
     (done.code(), done.stdout(), done.stderr())
 }
 
-fn own_host(world: &World) -> String {
-    format!("localhost:{}", world.astra.port())
-}
-
 #[test]
-fn a_late_loser_leaves_the_winners_token_and_serves_it() {
+fn a_call_that_was_overtaken_prints_and_keeps_the_newer_token() {
     for reply in [None, Some(503), Some(401)] {
         let world = World::new();
         world.astra.set_answer(move |_, number| match (number, reply) {
@@ -95,7 +91,7 @@ fn waiters_behind_a_stopped_holder_share_a_passing_failure_too() {
 }
 
 #[test]
-fn what_was_on_its_way_during_a_forget_is_not_cached() {
+fn a_token_that_is_on_its_way_during_a_forget_is_not_cached() {
     for line in ["forget", "forget --all"] {
         for refresh in [false, true] {
             let world = World::new();
@@ -123,7 +119,7 @@ fn a_failure_brings_no_dropped_token_back_and_does_not_outlive_a_forget() {
         world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "60"));
         let asking = Process::that_asks(&world, &world.call("token --refresh"));
         if line == "git erase" {
-            assert_eq!(git(&world, "erase", &own_host(&world), &old).0, 0);
+            assert_eq!(git(&world, "erase", &world.host(), &old).0, 0);
         } else {
             world.call(line).run().quiet();
         }
@@ -151,7 +147,7 @@ fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
 }
 
 #[test]
-fn a_time_out_is_remembered_only_for_who_has_no_more_time() {
+fn a_time_out_is_cached_for_calls_without_more_time_only() {
     let world = World::new();
     world.astra.set_delay(Duration::from_secs(1));
     world.call("token --timeout 0.4").run().failure(5);
@@ -163,7 +159,7 @@ fn a_time_out_is_remembered_only_for_who_has_no_more_time() {
 }
 
 #[test]
-fn a_call_without_any_time_asks_nobody_and_is_not_remembered() {
+fn a_call_without_any_time_sends_no_request_and_caches_no_failure() {
     let world = World::new();
     world.call("token --timeout 1e-9").run().failure(5);
     assert_eq!(world.astra.connections(), 0);
@@ -173,7 +169,7 @@ fn a_call_without_any_time_asks_nobody_and_is_not_remembered() {
 }
 
 #[test]
-fn forget_needs_no_lock_and_heeds_no_switch() {
+fn forget_needs_no_lock_and_ignores_no_cache() {
     let world = World::new();
     let first = world.token();
     world.call("forget").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().quiet();
@@ -192,7 +188,7 @@ fn forget_needs_no_lock_and_heeds_no_switch() {
 }
 
 #[test]
-fn forgetting_all_beside_refreshes_fails_nobody() {
+fn forget_all_during_refreshes_fails_no_call() {
     let world = World::new();
     world.token();
     let (refresh, forget) = (world.call("token --refresh"), world.call("forget --all"));
@@ -284,7 +280,7 @@ fn a_holder_is_waited_for_where_times_are_whole_seconds() {
 }
 
 #[test]
-fn what_is_old_is_swept_however_much_there_is() {
+fn all_old_files_are_deleted_in_the_end() {
     let world = World::new();
     world.token();
     let name = |number: usize, extension: &str| {
@@ -366,7 +362,7 @@ fn another_proxy_password_is_another_route_and_is_neither_shown_nor_stored() {
 #[test]
 fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     let world = World::new();
-    let host = own_host(&world);
+    let host = world.host();
     let token_in = |answer: &str| {
         let line = answer.lines().find_map(|line| line.strip_prefix("password="));
         line.unwrap_or_default().to_owned()
@@ -405,7 +401,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
 #[test]
 fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
     let world = World::new();
-    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(own_host(&world)).run();
+    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(world.host()).run();
     let mut served = 0;
     for _ in 0..10 {
         let done = docker("get");
@@ -420,9 +416,9 @@ fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
 }
 
 #[test]
-fn a_slow_clients_erase_of_an_old_token_blocks_nobody() {
+fn a_late_erase_of_an_old_token_blocks_no_host() {
     let world = World::new();
-    let host = own_host(&world);
+    let host = world.host();
     let first = world.token();
     for _ in 0..5 {
         assert_eq!(git(&world, "erase", &host, &first).0, 0);
@@ -493,7 +489,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
 }
 
 #[test]
-fn where_modes_mean_nothing_the_seal_vouches_for_an_entry() {
+fn an_entry_of_any_mode_is_read_if_its_seal_is_right() {
     let world = World::new();
     let token = world.token();
     // As on a file system without modes, the folder is as open as its files.

@@ -77,10 +77,6 @@ impl Witness {
         witness
     }
 
-    fn host(&self) -> String {
-        format!("localhost:{}", self.world.astra.port())
-    }
-
     /// Runs a call that gets `value` where it does not belong. Neither its output nor a file may hold the
     /// value or the secret; a token may be on standard output only. A failure has to have a message.
     fn check_misplaced(&self, what: &str, value: &str, call: Call<'_>) {
@@ -160,8 +156,8 @@ fn the_search_finds_the_secret_and_the_token_where_they_belong() {
 #[test]
 fn no_call_that_succeeds_shows_the_secret_or_keeps_the_token() {
     let witness = Witness::with_token();
-    let (host, token) = (witness.host(), witness.world.token());
-    let question = format!("protocol=https\nhost={host}\n\n");
+    let (host, token) = (witness.world.host(), witness.world.token());
+    let question = witness.world.git_request();
     let credential = format!("protocol=https\nhost={host}\nusername=x\npassword={token}\n\n");
     let login = format!(r#"{{"ServerURL":"{host}","Username":"token","Secret":"{token}"}}"#);
     let uri = format!(r#"{{"uri":"https://{host}/"}}"#);
@@ -274,7 +270,7 @@ fn echoes() -> Vec<(&'static str, Echo)> {
 #[test]
 fn no_answer_of_astras_makes_a_call_show_the_secret() {
     let witness = Witness::new();
-    let host = witness.host();
+    let host = witness.world.host();
     for (what, echo) in echoes() {
         witness.world.astra.set_answer(move |request, _| echo(request));
         let code = witness.check(what, |world| world.call("token --refresh --timeout 0.7"));
@@ -289,8 +285,7 @@ fn no_answer_of_astras_makes_a_call_show_the_secret() {
 fn an_exchange_sends_the_secret_in_its_body_alone() {
     let witness = Witness::new();
     for line in ["token", "token --refresh -v", "git get", "kubernetes --refresh"] {
-        let question = format!("protocol=https\nhost={}\n\n", witness.host());
-        witness.world.call(line).input(question).run();
+        witness.world.call(line).input(witness.world.git_request()).run();
     }
     is_in_bodies_alone(&witness.world.astra.requests());
 }
@@ -360,7 +355,7 @@ fn no_malformed_account_file_is_quoted() {
         format!("[{{{id},\"clientSecret\":\"{SECRET}\"}}]"),
         format!("{{{id},\"clientSecret\":\"{SECRET}\n\"}}"),
     ];
-    let host = witness.host();
+    let host = witness.world.host();
     for account in accounts {
         witness.world.write_account(&account);
         for line in ["token", "kubernetes", "docker get", "forget"] {

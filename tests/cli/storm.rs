@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::frugal::{WARM, warm_world, watched};
 use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
-use crate::world::{World, finish, needs, transcript};
+use crate::world::{BINARY, World, finish, needs, transcript};
 
 #[test]
 fn five_hundred_processes_on_an_empty_cache_cost_one_exchange() {
@@ -33,7 +34,7 @@ fn a_stale_cache_costs_one_exchange_too() {
 }
 
 #[test]
-fn tokens_stale_at_birth_are_never_exchanged_two_at_a_time() {
+fn tokens_that_are_stale_at_once_are_never_exchanged_two_at_a_time() {
     let world = World::new();
     world.astra.set_lifetime(2);
     world.astra.set_delay(Duration::from_millis(100));
@@ -94,10 +95,7 @@ fn a_valid_token_outlives_an_outage_and_an_expired_one_does_not() {
     let served = world.call("token").run();
     assert_eq!((served.code(), served.stdout().trim_end()), (0, old.as_str()), "{served}");
     assert_eq!(served.stderr().lines().count(), 1);
-    let again = world
-        .call("git get")
-        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
-        .run();
+    let again = world.call("git get").input(world.git_request()).run();
     assert_eq!(again.code(), 0);
     assert_eq!(world.astra.exchanges(), 2, "not retried on every call");
     thread::sleep(Duration::from_millis(3500));
@@ -126,7 +124,7 @@ fn a_rejection_is_an_error_even_with_a_valid_token() {
 }
 
 #[test]
-fn a_refresh_that_fails_in_passing_is_an_error_and_keeps_the_old_token() {
+fn a_refresh_with_a_passing_failure_is_an_error_and_keeps_the_old_token() {
     let world = World::new();
     let old = world.token();
     world.astra.set_answer(|_, _| Reply::error(500, "down"));
@@ -181,7 +179,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
         "/usr/bin/env",
         "strace -f -o /dev/null -e trace=flock -e inject=flock:delay_enter=1500000",
     );
-    let mut held = call.arg(crate::world::BINARY).arg("token").command().spawn().unwrap();
+    let mut held = call.arg(BINARY).arg("token").command().spawn().unwrap();
     // It has missed once its lock file is there.
     let patience = Instant::now() + PATIENCE;
     while world.cached("lock").is_empty() && Instant::now() < patience {
@@ -195,7 +193,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
 }
 
 #[test]
-fn clocks_that_differ_from_astras_make_no_storm() {
+fn clocks_that_differ_from_astras_cause_no_further_exchange() {
     for offset in [-600, 600, -7200, 7200] {
         let world = World::new();
         world.astra.set_clock(offset);
@@ -210,19 +208,9 @@ fn clocks_that_differ_from_astras_make_no_storm() {
 #[test]
 fn a_warm_call_takes_no_lock_and_opens_no_socket_starts_no_thread_and_reads_no_ca_bundle() {
     needs!("strace");
-    let world = World::new();
-    world.token();
-    let trace = world.path("trace");
-    for line in ["token", "kubernetes", "git get", "bazel get"] {
-        let call =
-            world.call_as("/usr/bin/env", "strace -f -o").arg(&trace).arg(crate::world::BINARY);
-        let call = line.split(' ').fold(call, |call, word| call.arg(word));
-        let request = match line {
-            "git get" => format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()),
-            _ => format!(r#"{{"uri":"{}"}}"#, world.astra.url()),
-        };
-        assert!(call.input(request).run().stdout().len() > 1000);
-        let calls = std::fs::read_to_string(&trace).unwrap();
+    let world = warm_world();
+    for line in WARM {
+        let calls = watched(&world, BINARY, line, "strace -f -o");
         assert!(calls.contains(".entry"), "{line}: the trace shows the cache");
         for absent in [
             "flock(",

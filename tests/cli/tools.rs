@@ -137,7 +137,7 @@ fn git_gets_each_accounts_token_for_its_host() {
 }
 
 #[test]
-fn no_helper_that_stands_earlier_is_asked_or_stores_the_token() {
+fn no_earlier_helper_of_git_is_run_or_stores_the_token() {
     needs!("git");
     for git in
         ["/usr/bin/git", "/usr/local/bin/git"].map(Path::new).iter().filter(|git| git.exists())
@@ -276,7 +276,7 @@ fn bazel_gets_each_accounts_token_for_its_cache() {
 }
 
 #[test]
-fn setup_again_mends_each_tool_after_the_binary_has_moved() {
+fn a_second_setup_repairs_each_tool_after_the_binary_has_moved() {
     needs!("git", "kubectl");
     let machine = Machine::new();
     let before = machine.tree();
@@ -397,7 +397,7 @@ fn setup_without_an_account_leaves_a_host_with_the_account_that_it_has() {
 }
 
 #[test]
-fn setup_writes_no_configuration_that_would_end_every_call() {
+fn setup_writes_no_configuration_that_cannot_be_read() {
     let world = World::new();
     let hosts: Vec<_> = (0..999).map(|number| format!("h{number}.example")).collect();
     let config = json!({"ca_file": "~/ca.pem", "accounts": {"default": {"hosts": hosts}}});

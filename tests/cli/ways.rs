@@ -65,7 +65,7 @@ fn read_until(client: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn whoever_drips_is_left_at_the_deadline() {
+fn a_peer_that_drips_is_given_up_at_the_deadline() {
     let drips: [(&str, &'static [u8]); 7] = [
         ("http", b"HTTP/1.1 200 OK\r\nX-Padding: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
         ("http", b"X"),
@@ -101,7 +101,7 @@ fn whoever_drips_is_left_at_the_deadline() {
 }
 
 #[test]
-fn an_answer_that_drips_is_left_at_the_deadline() {
+fn an_answer_that_drips_is_given_up_at_the_deadline() {
     let replies: [&'static [u8]; 2] = [
         b"HTTP/1.1 200 OK\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         b"HTTP/1.1 200 OK\r\n\r\n{\"token\": \"aaaaaaaaaaaaaa",
@@ -410,7 +410,7 @@ fn a_user_name_without_a_password_reaches_the_proxy() {
 }
 
 #[test]
-fn a_proxy_that_wants_a_login_says_where_it_goes() {
+fn the_hint_for_a_proxys_login_shows_its_place() {
     let world = World::new();
     let mut shown = Vec::new();
     for kind in ["http", "socks5"] {
@@ -453,7 +453,7 @@ fn a_proxy_that_wants_a_login_says_where_it_goes() {
 }
 
 #[test]
-fn the_right_password_is_not_answered_with_the_failure_of_the_wrong_one() {
+fn the_right_password_ignores_the_cached_failure_of_the_wrong_one() {
     let world = World::new();
     let (port, told) = proxy("http", Some((b"me", b"right")));
     let url = |password: &str| format!("http://me:{password}@127.0.0.1:{port}");
@@ -591,7 +591,7 @@ impl Silent {
 }
 
 #[test]
-fn every_address_is_tried_whatever_the_first_ones_do() {
+fn every_address_is_tried_until_one_answers() {
     // Addresses for documentation, in a namespace without a way out. musl's resolver puts IPv4 before private IPv6 addresses.
     const SETUP: &str = "ip -6 addr add 2001:db8::f/64 dev lo nodad; \
          ip -6 rule add to 2001:db8::1 ipproto tcp prohibit; \
@@ -604,7 +604,7 @@ fn every_address_is_tried_whatever_the_first_ones_do() {
            echo \"2001:db8::${at%:*} ${at#*:}.test\"; echo \"127.0.0.1 ${at#*:}.test\"; done >$hosts; \
          for at in 1 2 3 5; do echo \"2001:db8::$at all.test\"; done >>$hosts; \
          echo '127.0.0.1 all.test' >>$hosts; mount --bind $hosts /etc/hosts; rm $hosts";
-    if !is_inside("ways::every_address_is_tried_whatever_the_first_ones_do", SETUP) {
+    if !is_inside("ways::every_address_is_tried_until_one_answers", SETUP) {
         return;
     }
     let names = ["prohibited", "dropped", "unreachable", "refused", "all", "silent"];
