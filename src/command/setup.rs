@@ -29,7 +29,7 @@ use self::job::Job;
 use super::tool::Tool;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
+use crate::settings::{self, Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
 
 /// The arguments of `setup` for a tool.
