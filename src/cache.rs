@@ -198,6 +198,7 @@ impl Cache {
         Process::holding(&file::open_to_read(&self.lock()?).ok()?)
     }
 
+    /// The path of the first lock file.
     fn lock(&self) -> Option<PathBuf> {
         let Place { dir, seal } = self.place.as_ref()?;
         Some(queue::path(dir, &seal.name(), 1))
@@ -229,11 +230,6 @@ impl Place {
         }
         Ok(entry.unwrap_or(foreign))
     }
-}
-
-/// A random number, for a new epoch.
-pub fn random() -> u64 {
-    seal::random()
 }
 
 /// The new content of an entry.

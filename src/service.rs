@@ -17,16 +17,16 @@ use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
 
-/// The credentials that one call may ask for.
+/// Serves the accounts of a configuration to one call.
 pub struct Service<'a> {
-    /// Finds the account.
+    /// The configuration, which selects the account.
     pub configuration: &'a Configuration<'a>,
-    /// The call's command, under whose name failures are stored.
+    /// The name of the command. It is stored with a failure.
     pub command: &'a str,
 }
 
 impl Service<'_> {
-    /// The credential for calls that name no host.
+    /// The credential of the account for calls without a host.
     ///
     /// # Errors
     /// A setting or the account file cannot be used, or the exchange failed.
@@ -34,7 +34,7 @@ impl Service<'_> {
         serve(&self.configuration.settings()?, Some(self.command), None)
     }
 
-    /// The credential for `host`; `None` if no account is configured for it.
+    /// The credential of the account for `host`; `None` if no account is configured for it.
     ///
     /// # Errors
     /// Those of [`Self::credential`], or a flag names another account than the host's.
@@ -45,7 +45,7 @@ impl Service<'_> {
         }
     }
 
-    /// Deletes the cached token and failures of the account for calls that name no host, or of `all` accounts.
+    /// Deletes the cached token and failures of the account for calls without a host, or of `all` accounts.
     ///
     /// # Errors
     /// A setting or the account file cannot be used, or the cache cannot be written.
@@ -57,8 +57,8 @@ impl Service<'_> {
         }
     }
 
-    /// Deletes the cached token of the account for `host`, which has refused it, if it is the `named` one or
-    /// if no token is named.
+    /// Deletes the cached token of the account for `host`, which refused it. Only the `named` token is deleted,
+    /// if one is named.
     ///
     /// # Errors
     /// A setting or the account file cannot be used, or the cache cannot be written.
