@@ -1,9 +1,9 @@
 //! The account file: a service account, or an application token.
 //!
-//! Astra's dashboard shows both with a `clientId`, so users confuse them. An application token
-//! (`AstraCS:…`) is therefore recognised, and returned without an exchange.
+//! Astra's dashboard shows both with a `clientId`, so users confuse them. Both are accepted: an application
+//! token (`AstraCS:…`) is returned without an exchange.
 //!
-//! The messages of this module name the defect of a file, and never quote its content.
+//! The messages of this module name the defect of a file. They never quote its content.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,15 +19,17 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Malformed, json_defect};
 use crate::message::LONG_WAIT;
-use crate::shown::{self, Escaped};
+use crate::shown;
+#[cfg(unix)]
+use crate::shown::shell_word;
 use crate::token::{self, Secret};
 
 /// The content of an account file.
 #[derive(Debug)]
 pub enum Account {
-    /// Exchanged for a bearer token.
+    /// A service account, which is exchanged for a bearer token.
     Service(ServiceAccount),
-    /// The bearer token itself; it never expires and is never exchanged.
+    /// An application token: a bearer token that never expires and is never exchanged.
     Application(Secret),
 }
 
@@ -49,19 +51,18 @@ impl Account {
     }
 }
 
-/// A service account, as Astra's dashboard copies it to the clipboard. All three are opaque and
-/// never empty.
+/// A service account. No field is empty.
 #[derive(Debug)]
 pub struct ServiceAccount {
     /// `clientName`: an e-mail address for some organisations, a plain name for others.
     pub client_name: String,
-    /// `clientId`.
+    /// `clientId`, an opaque text.
     pub client_id: String,
-    /// `clientSecret`.
+    /// `clientSecret`, an opaque text.
     pub client_secret: Secret,
 }
 
-/// The largest account file that is read, in bytes. A real one has about 200.
+/// The largest account file that is read, in bytes. Astra's have about 200.
 pub const LARGEST_FILE: usize = 64 * 1024;
 
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
@@ -107,7 +108,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     parse(&bytes).map_err(malformed)
 }
 
-/// Opens a file. Does not wait for the writer of a pipe: [`read`] waits later, with a time-out.
+/// Opens a file without waiting for the writer of a pipe. [`read`] waits later, with a time-out.
 #[cfg(unix)]
 pub fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
@@ -134,7 +135,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 #[cfg(target_os = "linux")]
 pub fn forbid_core_dump() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    // This cannot fail with this argument. If it did, the call should still return a token.
+    // This does not fail with this argument. After an error, the call still has to return a token.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
@@ -143,7 +144,7 @@ pub fn forbid_core_dump() {
 pub fn forbid_core_dump() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Core).maximum;
-    // Lowering the limit cannot fail.
+    // Lowering the limit does not fail.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
@@ -151,9 +152,9 @@ pub fn forbid_core_dump() {
 #[cfg(not(unix))]
 pub fn forbid_core_dump() {}
 
-/// The hint for a file that belongs to another user than `caller`.
+/// The hint for a file that belongs to another user than `caller`, a user id.
 #[cfg(unix)]
-pub fn for_its_owner(caller: u32) -> String {
+pub fn owner_hint(caller: u32) -> String {
     if caller == 0 {
         "run this without `sudo`, as the owner of the file".to_owned()
     } else {
@@ -168,11 +169,10 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let quoted = || quoted(&path.to_string_lossy());
     if owner != caller && owner != ROOT {
-        return Some((format!("belongs to another user (uid {owner})"), for_its_owner(caller)));
+        return Some((format!("belongs to another user (uid {owner})"), owner_hint(caller)));
     }
-    // A Kubernetes secret volume gives a file to its pod through root's group.
+    // A file in a Kubernetes secret volume belongs to root, and the pod reads it through its group.
     let group_may_read = owner == ROOT;
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",
@@ -185,19 +185,9 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     let fix = format!(
         "run `chmod {closed} {}`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it \
          on another file system",
-        quoted()
+        shell_word(&path.to_string_lossy())
     );
     Some((format!("{by} (mode {mode:04o})"), fix))
-}
-
-/// A word for a shell, quoted if that is necessary.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    let safe = Escaped(word).to_string();
-    format!("'{}'", safe.replace('\'', r"'\''"))
 }
 
 #[cfg(not(unix))]
@@ -205,8 +195,10 @@ fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
     None
 }
 
-/// Reads the whole file into memory that is zeroed on drop. The buffer never grows, since that would leave a
-/// copy behind. `length` is that of a regular file, and saves the system call that finds the end.
+/// Reads the whole file into memory that is zeroed on drop.
+///
+/// The buffer does not grow, because growing would leave a copy of the secret in freed memory. `length` is the
+/// length of a regular file. If it is known, the system call that returns the end of the file is not made.
 fn read_to_end(
     file: &mut File,
     length: Option<usize>,
@@ -234,7 +226,7 @@ fn read_to_end(
     Ok(bytes)
 }
 
-/// Waits until a pipe has data or is closed. A message explains a long wait.
+/// Waits until a pipe has data or is closed, until `deadline`. A message explains a long wait.
 #[cfg(target_os = "linux")]
 fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -257,29 +249,30 @@ fn await_input(file: &File, path: &Path, deadline: Instant) -> io::Result<()> {
             return Ok(());
         }
     }
-    Err(is_silent())
+    Err(timed_out())
 }
 
-/// Returns at once: here only regular files are read, which are always ready.
+/// Does nothing: on these systems only regular files are read here, which are always ready.
 #[cfg(not(target_os = "linux"))]
 fn await_input(_: &File, _: &Path, _: Instant) -> io::Result<()> {
     Ok(())
 }
 
-fn is_silent() -> io::Error {
+fn timed_out() -> io::Error {
     io::Error::other("nothing came out of it in time")
 }
 
-/// Reads a pipe or a terminal in a thread, which is abandoned at `deadline`. `poll` cannot be used here: on
-/// macOS it does not support terminals and reports a FIFO without a writer as closed, and Windows has no
-/// `poll`.
+/// Reads a pipe or a terminal in a thread, which is abandoned at `deadline`.
+///
+/// `poll` cannot be used. On macOS it does not support terminals, and it reports a FIFO without a writer as
+/// closed. Windows has no `poll`.
 #[cfg(any(not(target_os = "linux"), test))]
 fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
     use std::sync::mpsc::{RecvTimeoutError, channel};
     let (sender, receiver) = channel();
     let opened = path.to_owned();
     let read = move || {
-        // Waits for the writer of a FIFO.
+        // For a FIFO, this waits for the writer.
         let mut file = File::open(&opened)?;
         read_to_end(&mut file, None, |_| Ok(()))
     };
@@ -290,10 +283,10 @@ fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8
         log::info!("waiting for an account from {}", shown::path(path));
         read = receiver.recv_timeout(left());
     }
-    read.unwrap_or_else(|_| Err(is_silent()))
+    read.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// The known keys. Unknown keys are ignored.
+/// The keys of both kinds of account. Other keys are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireAccount {
@@ -304,7 +297,7 @@ struct WireAccount {
     token: Option<Field>,
 }
 
-/// A JSON value: a string, or anything else. No message shows it.
+/// A JSON value: a string, or anything else.
 #[derive(Deserialize)]
 #[serde(from = "Value")]
 enum Field {
@@ -321,10 +314,10 @@ impl From<Value> for Field {
     }
 }
 
-/// Reads the file's content.
+/// Reads the content of an account file.
 ///
 /// # Errors
-/// The defect, without any part of the content.
+/// The defect. It does not contain any part of the content.
 pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     if is_utf_16(bytes) {
         return Err(malformed(
@@ -343,18 +336,18 @@ pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     if let Some(bearer) = application_token(text) {
         return bearer.map(Account::Application);
     }
-    let quoted: Option<Secret> =
+    let json_string: Option<Secret> =
         text.starts_with('"').then(|| serde_json::from_str(text).ok()).flatten();
-    if let Some(quoted) = &quoted
-        && let Some(bearer) = application_token(quoted.expose())
+    if let Some(string) = &json_string
+        && let Some(bearer) = application_token(string.expose())
     {
         return bearer.map(Account::Application);
     }
     if !text.starts_with('{') || is_placeholder(text) {
-        return Err(not_an_object(text, quoted.as_ref()));
+        return Err(not_an_object(text, json_string.as_ref()));
     }
     let wire: WireAccount = serde_json::from_str(text).map_err(|error| match error.is_data() {
-        // Values of every type are accepted, so only a duplicate key is left.
+        // Values of all types are accepted, so the only possible data error is a duplicate key.
         true => {
             let (line, column) = (error.line(), error.column());
             malformed(format!("has a key twice, at line {line}, column {column}"), COPY)
@@ -367,11 +360,14 @@ pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     account(wire, text)
 }
 
+/// The hint to copy the account again.
 const COPY: &str = "copy the service account (`clientId`, `clientName`, `clientSecret`) or the application \
                     token (`AstraCS:...`) from Astra's dashboard anew";
 
+/// The hint for an encoded account.
 const DECODE: &str = "decode it first, and store the JSON or the token alone";
 
+/// The hint for a placeholder.
 const REPLACE: &str = "have whatever writes this file put the account in its place, or store the account with \
                        `astra-credential setup account`";
 
@@ -391,13 +387,13 @@ fn is_utf_16(bytes: &[u8]) -> bool {
         || are_zero(1)
 }
 
-/// Describes a text that is neither an object nor a token. `quoted` is its value if it is a JSON string.
-fn not_an_object(text: &str, quoted: Option<&Secret>) -> Malformed {
-    const ALONE: &str = "store the JSON object alone";
-    if let Some(defect) = encoded(quoted.map_or(text, Secret::expose)) {
+/// Describes a text that is neither an object nor a token. `string` is the value of a text that is a JSON
+/// string.
+fn not_an_object(text: &str, string: Option<&Secret>) -> Malformed {
+    if let Some(defect) = encoded(string.map_or(text, Secret::expose)) {
         return defect;
     }
-    if quoted.is_some_and(|quoted| quoted.expose().trim_start().starts_with('{')) {
+    if string.is_some_and(|string| string.expose().trim_start().starts_with('{')) {
         let fix = "store what is between the quotation marks, without the backslashes";
         return malformed("is a JSON string that holds an object", fix);
     }
@@ -421,7 +417,7 @@ fn not_an_object(text: &str, quoted: Option<&Secret>) -> Malformed {
         );
     }
     if text.starts_with('[') {
-        return malformed("is a list, not one object", ALONE);
+        return malformed("is a list, not one object", "store the JSON object alone");
     }
     let name_of = |line: &str, separator: char| {
         let (name, _) = line.split_once(separator)?;
@@ -446,30 +442,31 @@ fn not_an_object(text: &str, quoted: Option<&Secret>) -> Malformed {
     }
 }
 
-/// The defect of a text that contains an account in an encoding.
+/// The defect of a text that is an account in base64, in hexadecimal or percent-encoded. `None` for any other
+/// text.
 fn encoded(text: &str) -> Option<Malformed> {
     if text.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%7b")) {
         return Some(malformed("is percent-encoded", DECODE));
     }
-    let dense = Zeroizing::new(text.split_whitespace().collect::<String>());
-    let pairs = dense
+    let joined = Zeroizing::new(text.split_whitespace().collect::<String>());
+    let pairs = joined
         .as_bytes()
         .chunks(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     let hexadecimal = Zeroizing::new(pairs.collect::<Option<Vec<u8>>>().unwrap_or_default());
-    if is_beginning(&hexadecimal) {
+    if begins_like_account(&hexadecimal) {
         return Some(malformed("is in hexadecimal", DECODE));
     }
-    let standard = Zeroizing::new(dense.replace('-', "+").replace('_', "/"));
+    let standard = Zeroizing::new(joined.replace('-', "+").replace('_', "/"));
     let decoded =
         Zeroizing::new(UNPADDED.decode(standard.trim_end_matches('=')).unwrap_or_default());
-    let is_nested =
-        || UNPADDED.decode(decoded.trim_ascii()).is_ok_and(|twice| is_beginning(&twice));
+    let is_encoded_twice =
+        || UNPADDED.decode(decoded.trim_ascii()).is_ok_and(|twice| begins_like_account(&twice));
     let is_gzip = decoded.starts_with(&[0x1f, 0x8b]);
-    (is_beginning(&decoded)
+    (begins_like_account(&decoded)
         || is_utf_16(&decoded) && decoded.contains(&b'{')
         || is_gzip
-        || is_nested())
+        || is_encoded_twice())
     .then(|| {
         malformed(
             "is in base64",
@@ -478,6 +475,7 @@ fn encoded(text: &str) -> Option<Malformed> {
     })
 }
 
+/// Base64 with or without padding.
 const UNPADDED: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -485,14 +483,15 @@ const UNPADDED: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// True if the bytes begin like an account: with an object, a list or a string of one, or with a token.
-fn is_beginning(bytes: &[u8]) -> bool {
+/// True if the bytes begin like an account: with `AstraCS:`, or with an object, a list or a string that
+/// contains `client`.
+fn begins_like_account(bytes: &[u8]) -> bool {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let text = text.trim_start_matches('\u{feff}').trim_start();
     text.starts_with("AstraCS:") || text.starts_with(['{', '[', '"']) && text.contains("client")
 }
 
-/// True for a placeholder in the form of a shell, a template or a manual.
+/// True for a placeholder: a variable, a reference to a secret store, or a text such as `<your secret>`.
 fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let is_name = |name: &str| {
@@ -526,15 +525,17 @@ fn is_placeholder(text: &str) -> bool {
         })
 }
 
+/// True for the beginning of a text that SOPS, Ansible, OpenPGP or age has encrypted.
 fn is_encrypted(text: &str) -> bool {
     ["ENC[", "$ANSIBLE_VAULT", "-----BEGIN ", "age-encryption.org"]
         .iter()
         .any(|start| text.starts_with(start))
 }
 
+/// Converts the fields of a JSON object, whose text is `json`, to an account.
 fn account(wire: WireAccount, json: &str) -> Result<Account, Malformed> {
     let WireAccount { client_name, client_id, client_secret, secret, token } = wire;
-    if client_id.is_none() && client_secret.is_none() && token.is_none() && holds_nested(json) {
+    if client_id.is_none() && client_secret.is_none() && token.is_none() && has_nested(json) {
         let fix = "store the inner object alone";
         return Err(malformed("holds the account inside of another object or a list", fix));
     }
@@ -545,14 +546,13 @@ fn account(wire: WireAccount, json: &str) -> Result<Account, Malformed> {
             return bearer.map(Account::Application);
         }
         if secret.is_some() || token.is_some() {
-            let filled = token.or(secret).map(|field| replaced("token", field)).transpose();
-            filled?;
+            token.or(secret).map(|field| checked("token", field)).transpose()?;
             let what = "looks like an application token's, but its `token` is not `AstraCS:...`";
             return Err(malformed(what, COPY));
         }
     }
     let text = |name: &str, field: Option<Field>| match field
-        .map(|field| replaced(name, field))
+        .map(|field| checked(name, field))
         .transpose()?
     {
         Some(Field::Text(text)) if !text.expose().is_empty() => Ok(text),
@@ -567,8 +567,8 @@ fn account(wire: WireAccount, json: &str) -> Result<Account, Malformed> {
     }))
 }
 
-/// Returns the field, unless it is a placeholder or encrypted.
-fn replaced(name: &str, field: Field) -> Result<Field, Malformed> {
+/// Returns the field, or the defect if it is a placeholder or encrypted.
+fn checked(name: &str, field: Field) -> Result<Field, Malformed> {
     if let Field::Text(text) = &field {
         if is_encrypted(text.expose()) {
             let fix = "decrypt the file first, for example into `/dev/stdin`";
@@ -582,10 +582,10 @@ fn replaced(name: &str, field: Field) -> Result<Field, Malformed> {
     Ok(field)
 }
 
-/// True if an inner object or list of a JSON text has an account's keys.
-fn holds_nested(json: &str) -> bool {
+/// True if an object or string inside of a JSON text is an account.
+fn has_nested(json: &str) -> bool {
     fn has_keys(value: &Value, depth: u8) -> bool {
-        let inner: Box<dyn Iterator<Item = &Value>> = match value {
+        let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
             Value::Object(fields)
                 if fields.contains_key("clientSecret") || fields.contains_key("clientId") =>
             {
@@ -593,10 +593,11 @@ fn holds_nested(json: &str) -> bool {
             }
             Value::Object(fields) => Box::new(fields.values()),
             Value::Array(items) => Box::new(items.iter()),
-            Value::String(text) => return is_beginning(text.as_bytes()) || encoded(text).is_some(),
+            Value::String(text) => {
+                return begins_like_account(text.as_bytes()) || encoded(text).is_some();
+            }
             _ => return false,
         };
-        let mut inner = inner;
         depth > 0 && inner.any(|value| has_keys(value, depth - 1))
     }
     // This copy is not zeroed. The call is about to fail.
@@ -604,7 +605,8 @@ fn holds_nested(json: &str) -> bool {
 }
 
 impl ServiceAccount {
-    /// The field that begins or ends with blanks or line ends. They may be part of it, and are sent.
+    /// The name of the first field that begins or ends with blanks or line ends. They are sent, because they
+    /// may belong to the field.
     pub fn padded_field(&self) -> Option<&'static str> {
         let fields = [
             ("clientSecret", self.client_secret.expose()),
@@ -615,7 +617,8 @@ impl ServiceAccount {
     }
 }
 
-/// Reads an application token. Returns `None` for any other text, and an error for a damaged token.
+/// Reads an application token, `AstraCS:ID:SECRET`. Returns `None` if the text does not begin with `AstraCS:`,
+/// and an error for a damaged token.
 fn application_token(text: &str) -> Option<Result<Secret, Malformed>> {
     let rest = text.strip_prefix("AstraCS:")?;
     let parts: Vec<_> = rest.split(':').collect();

@@ -1,14 +1,17 @@
-//! Decides whether a call reuses the cached token or does an exchange.
+//! Decides between the cached token and an exchange.
 //!
-//! [`serve`] reads the entry. If the entry gives no answer, it queues for the lock and reads the entry again
-//! after every step, and once more under the lock. Then it does the exchange and writes the outcome. The
-//! rules are pure functions of the entry as it is at that moment: [`Call::answer`] derives an answer from an
-//! entry, [`Call::conclude`] applies the outcome of an exchange to it, and [`without_token`] a `forget` or
-//! an `erase`.
+//! [`serve`] reads the entry. If the entry gives no answer, it queues for the exchange lock. It reads the entry
+//! again after every step in the queue, and once more under the lock. Then it does the exchange and writes the
+//! outcome.
+//!
+//! The rules are pure functions of the entry as it is at that moment:
+//! - [`Call::answer`] derives an answer from an entry;
+//! - [`Call::conclude`] applies the outcome of an exchange to an entry;
+//! - [`without_token`] applies a `forget` or an `erase` to an entry.
 
 use std::time::{Duration, Instant};
 
-use crate::cache::{self, Cache, CachedToken, Entry, FailedExchange, Hold, Refusal, Turn};
+use crate::cache::{self, Cache, CachedToken, Entry, FailedExchange, Permit, Refusal, Turn};
 use crate::error::{ExchangeError, ExchangeErrorKind, Remembered};
 use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
@@ -17,18 +20,18 @@ use crate::token::{Credential, Secret, Token};
 /// A caller's requirements.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    /// Requires a token whose exchange begins after this call does.
+    /// Requires a token whose exchange begins after this call.
     pub refresh: bool,
     /// Seconds for which the token must be valid; `None` for the leeway.
     pub min_valid: Option<i64>,
-    /// The end of this call.
+    /// The deadline of this call.
     pub deadline: Instant,
-    /// The host that gets the token, with its port unless that is 443; `None` if the caller does not name it.
+    /// The host that gets the token, with its port unless that is 443; `None` if the caller names no host.
     pub host: Option<&'a str>,
-    /// The API base, for the errors that are the broker's own.
+    /// The API base, for errors that occur before a request.
     pub api: &'a str,
-    /// The proxy, with its password, and the trusted authorities. A passing failure on one route does not
-    /// apply to another.
+    /// The proxy, with its password, and the trusted authorities. A cached transient failure applies only to
+    /// calls on the same route.
     pub route: &'a Secret,
 }
 
@@ -39,10 +42,10 @@ pub enum Failure {
     Exchange {
         /// The error.
         error: ExchangeError,
-        /// Set if this is the cached failure of an earlier call.
+        /// Set if an earlier call did the exchange, and its failure was cached.
         remembered: Option<Remembered>,
     },
-    /// The host refuses the tokens that Astra issues.
+    /// The host has refused two tokens in a row.
     Refused {
         /// The host.
         host: String,
@@ -52,24 +55,26 @@ pub enum Failure {
 }
 
 /// Seconds for which a rejection is cached: long enough for many calls at once, short enough for a second
-/// try by hand.
+/// attempt by hand.
 const REJECTION: i64 = 30;
 
-/// Seconds for which a passing failure is cached. A `Retry-After` replaces it, within bounds.
-const PASSING_FAILURE: i64 = 5;
+/// Seconds for which any other failure of Astra is cached, unless it has a `Retry-After`.
+const TRANSIENT_FAILURE: i64 = 5;
+
+/// The bounds of a `Retry-After`, in seconds.
 const RETRY_AFTER: std::ops::RangeInclusive<i64> = 1..=60;
 
-/// Seconds of the pause for a host that refuses two tokens in a row, the second one within as many seconds
-/// of its exchange.
+/// Seconds of the pause for a host that has refused two tokens in a row. The second one must have been refused
+/// within the same number of seconds after its exchange.
 const REFUSAL: i64 = 30;
 
 /// The largest number of hosts whose refusals an entry stores.
 const MOST_REFUSALS: usize = 32;
 
-/// Answers `demand` from `cache`, or by `mint`.
+/// Returns the credential for `demand`: from `cache`, or from the exchange that `mint` does.
 ///
 /// # Errors
-/// [`Failure`] if the exchange fails and no valid token is cached, or if the host has refused two tokens.
+/// The exchange fails and no valid token is cached, or the host has refused two tokens in a row.
 pub fn serve(
     cache: &Cache,
     demand: Demand<'_>,
@@ -85,9 +90,9 @@ pub fn serve(
         return answer.into_result(demand, began.timestamp());
     }
     let mut queue = cache.queue(demand.deadline);
-    let hold = loop {
+    let permit = loop {
         match queue.step() {
-            Ok(Turn::Ask(hold)) => break hold,
+            Ok(Turn::Exchange(permit)) => break permit,
             Ok(Turn::Wait) => queue.when_long(|holder| {
                 log::info!("waiting for {holder}, which is asking {}", shown::quoted(demand.api));
             }),
@@ -99,7 +104,7 @@ pub fn serve(
             }
             Err(error) => {
                 cache.warn(&error);
-                break Hold::without_lock();
+                break Permit::unlocked();
             }
         }
         entry = cache.read();
@@ -108,30 +113,29 @@ pub fn serve(
             return answer.into_result(demand, now);
         }
     };
-    // If the entry cannot be read now, the entry of a moment ago is used.
+    // If the entry cannot be read now, the one that was read last is used.
     entry = cache.read_or_error().unwrap_or(entry);
-    let asked = Asked { entry, at: clock(), left: left() };
-    let now = asked.at.timestamp();
-    if let Some(answer) = call.answer(&asked.entry, now) {
+    let before = Snapshot { entry, at: clock(), left: left() };
+    let now = before.at.timestamp();
+    if let Some(answer) = call.answer(&before.entry, now) {
         return answer.into_result(demand, now);
     }
-    if asked.left.is_zero() {
+    if before.left.is_zero() {
         let error = demand.error(ExchangeErrorKind::TimedOut);
         return call
-            .old_token_or_error(asked.entry.token.as_ref(), error, now)
+            .old_token_or_error(before.entry.token.as_ref(), error, now)
             .into_result(demand, now);
     }
     log::debug!("asking {} for a token", shown::quoted(demand.api));
-    let outcome = match hold.beat_during(demand.deadline, mint) {
+    let outcome = match permit.with_heartbeat(demand.deadline, mint) {
         Ok(Token { bearer, validity }) => {
-            Ok(Token { bearer, validity: validity.asked_for(demand.min_valid) })
+            Ok(Token { bearer, validity: validity.for_min_valid(demand.min_valid) })
         }
-        // A local error (CA file, proxy address) is not cached, so that the next call sees the fix at
-        // once.
+        // A local error (CA file, proxy address) is not cached, so that the next call sees the fix at once.
         Err(error) if error.is_local() => {
             let now = clock().timestamp();
             return call
-                .old_token_or_error(asked.entry.token.as_ref(), error, now)
+                .old_token_or_error(before.entry.token.as_ref(), error, now)
                 .into_result(demand, now);
         }
         Err(error) => {
@@ -139,7 +143,7 @@ pub fn serve(
             Err(Failed { error, has_timed_out })
         }
     };
-    let conclude = |entry: &Entry| call.conclude(entry, &asked, &outcome, clock().timestamp());
+    let conclude = |entry: &Entry| call.conclude(entry, &before, &outcome, clock().timestamp());
     let answer = match cache.update(demand.deadline, conclude) {
         Ok(answer) => {
             cache.sweep();
@@ -147,18 +151,18 @@ pub fn serve(
         }
         Err(why) => {
             cache.warn(&why);
-            conclude(&asked.entry).1
+            conclude(&before.entry).1
         }
     };
-    drop(hold);
+    drop(permit);
     answer.into_result(demand, clock().timestamp())
 }
 
 /// Deletes the cached token if it is the `named` one, or if no token is named.
 ///
-/// `at` is the host that refused the token; the refusal is stored. If a host refuses an unnamed token, that
-/// is the cached one. Without host and token, everything that is cached for the account is deleted, and the
-/// results of exchanges under way are not cached.
+/// `at` is the host that refused the token; the refusal is stored. Without a host and a token, everything
+/// that is cached for the account is deleted, and the results of exchanges under way are not cached.
+/// [`without_token`] has the rules.
 ///
 /// # Errors
 /// The entry cannot be read or replaced.
@@ -181,14 +185,14 @@ pub fn forget(
 struct Call<'a> {
     demand: Demand<'a>,
     began: Moment,
-    /// Returns the time that is left. A closure, because most answers do not depend on it.
+    /// Returns the time until the deadline. A closure, because most answers do not need it.
     left: &'a dyn Fn() -> Duration,
     /// Returns the digest of the route. A closure for the same reason.
     route: &'a dyn Fn() -> String,
 }
 
-/// The state at the start of an exchange.
-struct Asked {
+/// The state just before an exchange.
+struct Snapshot {
     /// The entry.
     entry: Entry,
     /// The start of the exchange.
@@ -200,25 +204,25 @@ struct Asked {
 /// An exchange that failed.
 struct Failed {
     error: ExchangeError,
-    /// True if it may succeed with more time.
+    /// True if an exchange with more time may succeed.
     has_timed_out: bool,
 }
 
 /// The answer to a call.
 #[derive(Debug, Eq, PartialEq)]
 enum Answer {
-    /// A token that meets the demand, or comes closest to it.
+    /// A token that meets the demand, or a new one that comes closest to it.
     Token(Token),
-    /// The old token, which is still valid, because the exchange failed.
+    /// The old token, which is still valid, and the error of the exchange.
     Old(Token, ExchangeError),
-    /// The error of an exchange; with [`Remembered`] if it is a cached one.
+    /// The error of an exchange, with [`Remembered`] if it was cached.
     Failed(ExchangeError, Option<Remembered>),
-    /// The host that refuses tokens, and the seconds until the pause is over.
+    /// The host that has refused tokens, and the seconds until the pause is over.
     Refused(String, i64),
 }
 
 impl Call<'_> {
-    /// The answer that `entry` gives; `None` if an exchange is necessary.
+    /// Derives the answer from `entry`. Returns `None` if an exchange is necessary.
     fn answer(&self, entry: &Entry, now: Timestamp) -> Option<Answer> {
         let Entry { token, failure, epoch: _, refusals } = entry;
         let is_here = |refusal: &&Refusal| Some(refusal.host.as_str()) == self.demand.host;
@@ -233,7 +237,7 @@ impl Call<'_> {
             return Some(Answer::Token(token));
         }
         let failure = failure.as_ref().filter(|failure| {
-            let is_in_time = !self.demand.refresh || failure.asked_at > self.began;
+            let is_in_time = !self.demand.refresh || failure.started_at > self.began;
             is_in_time && failure.is_current(&(self.route)(), now, (self.left)())
         })?;
         let remembered = Remembered { ago: now.since(failure.at), wait: failure.until.since(now) };
@@ -244,12 +248,14 @@ impl Call<'_> {
         })
     }
 
-    /// True if the cached token meets the demand. With `--refresh` its exchange must have begun after this
-    /// call. After a clock has jumped back, the order of the two is unknown, and the token is not used.
+    /// True if the cached token meets the demand.
+    ///
+    /// With `--refresh` its exchange must have begun after this call. If the exchange began in the future, the
+    /// clock has jumped back. The order of the two is then unknown, and the token is not used.
     fn is_met_by(&self, cached: &CachedToken, now: Timestamp) -> bool {
-        let CachedToken { token: Token { validity, .. }, asked_at, .. } = cached;
+        let CachedToken { token: Token { validity, .. }, started_at, .. } = cached;
         if self.demand.refresh {
-            *asked_at > self.began && asked_at.timestamp() <= now && validity.is_alive(now)
+            *started_at > self.began && started_at.timestamp() <= now && validity.is_alive(now)
         } else {
             validity.is_fresh(now, self.demand.min_valid)
         }
@@ -258,36 +264,38 @@ impl Call<'_> {
     /// Applies the outcome of an exchange to `entry`. Returns the new entry, or `None` to leave it as it is,
     /// and this call's answer.
     ///
+    /// "Later" means that the exchange of the token or failure in the entry began after this call's exchange.
+    ///
     /// | outcome | entry now | new entry | answer |
     /// |---|---|---|---|
-    /// | any | of another epoch, after a `forget` | as it is | see below |
-    /// | token | a fresh token that was asked for later | as it is | the new token |
+    /// | any | of another epoch, after a `forget` | as it is | as below |
+    /// | token | a later token that is fresh | as it is | the new token |
     /// | token | anything else | the new token | the new token |
     /// | failure | a token that was cached since | as it is | that token, if it meets the demand |
-    /// | passing failure | a failure that was asked for later | as it is | the old token while it lives |
-    /// | passing failure | the token as it was, or none | the same, and the failure | the old token while it lives |
+    /// | transient failure | a later failure | as it is | the old token while it is valid |
+    /// | transient failure | the token as it was, or none | the same, and the failure | the old token while it is valid |
     /// | rejection | the token as it was, or none | no token, and the failure | the failure |
     fn conclude(
         &self,
         entry: &Entry,
-        asked: &Asked,
+        before: &Snapshot,
         outcome: &Result<Token, Failed>,
         now: Timestamp,
     ) -> (Option<Entry>, Answer) {
-        let is_same_epoch = entry.epoch == asked.entry.epoch;
+        let is_same_epoch = entry.epoch == before.entry.epoch;
         let Failed { error, has_timed_out } = match outcome {
             Ok(token) => {
                 let is_later = |cached: &CachedToken| {
-                    cached.asked_at > asked.at && cached.token.validity.is_fresh(now, None)
+                    cached.started_at > before.at && cached.token.validity.is_fresh(now, None)
                 };
                 let is_cached = is_same_epoch && !entry.token.as_ref().is_some_and(is_later);
-                let new = is_cached.then(|| entry.with_token(token, asked.at, now));
+                let new = is_cached.then(|| entry.with_token(token, before.at, now));
                 return (new, Answer::Token(token.clone()));
             }
             Err(failed) => failed,
         };
         let is_since = |cached: &&CachedToken| {
-            asked.entry.token.as_ref() != Some(*cached) && cached.token.validity.is_alive(now)
+            before.entry.token.as_ref() != Some(*cached) && cached.token.validity.is_alive(now)
         };
         let old = |token: Option<&CachedToken>| {
             self.old_token_or_error(token.filter(|_| !error.is_rejection()), error.clone(), now)
@@ -300,9 +308,9 @@ impl Call<'_> {
             );
         }
         let is_later = |failure: &FailedExchange| {
-            failure.asked_at > asked.at && !error.is_rejection() && failure.at <= now
+            failure.started_at > before.at && !error.is_rejection() && failure.at <= now
         };
-        // An entry that cannot be read may hold a token that is still valid.
+        // An entry that cannot be read may contain a valid token, so a failure does not replace it.
         let is_written =
             is_same_epoch && entry.epoch.is_some() && !entry.failure.as_ref().is_some_and(is_later);
         let new = is_written.then(|| Entry {
@@ -310,11 +318,11 @@ impl Call<'_> {
             failure: Some(FailedExchange {
                 error: error.clone(),
                 route: (self.route)(),
-                asked_at: asked.at,
+                started_at: before.at,
                 at: now,
                 until: now.plus(error.cached_for()),
                 waited: has_timed_out
-                    .then(|| u64::try_from(asked.left.as_millis()).unwrap_or(u64::MAX)),
+                    .then(|| u64::try_from(before.left.as_millis()).unwrap_or(u64::MAX)),
             }),
             epoch: entry.epoch,
             refusals: entry.refusals.clone(),
@@ -322,7 +330,8 @@ impl Call<'_> {
         (new, old(entry.token.as_ref()))
     }
 
-    /// The old token, if it is still valid; otherwise the error. `--refresh` never returns the old token.
+    /// Answers with the old token if it is still valid, and otherwise with the error. `--refresh` never returns
+    /// the old token.
     fn old_token_or_error(
         &self,
         cached: Option<&CachedToken>,
@@ -348,8 +357,8 @@ impl Call<'_> {
 /// | another token | | anything | as it is |
 /// | no | yes | no token | as it is |
 ///
-/// Each new entry has a new epoch. The host gets a pause if it refused the token before as well, and this
-/// one within [`REFUSAL`] seconds of its exchange.
+/// Each new entry has a new epoch. The host gets a pause if it has also refused the token before, and has
+/// refused this one within [`REFUSAL`] seconds of its exchange.
 fn without_token(
     entry: &Entry,
     named: Option<&Secret>,
@@ -382,16 +391,16 @@ fn without_token(
 }
 
 impl Entry {
-    /// This entry with a new token in place of the old one and of the last failure.
+    /// Replaces the token, and removes the failure.
     ///
-    /// If the entry still had a token, that token was not erased, so its host accepted it. Refusals without a
-    /// pause are then deleted.
-    fn with_token(&self, token: &Token, asked_at: Moment, now: Timestamp) -> Self {
+    /// If the entry still has a token, no host has refused that token. Refusals without a pause are then
+    /// deleted.
+    fn with_token(&self, token: &Token, started_at: Moment, now: Timestamp) -> Self {
         let is_kept = |refusal: &&Refusal| self.token.is_none() || refusal.is_current(now);
         Self {
-            token: Some(CachedToken { token: token.clone(), asked_at, cached_at: now }),
+            token: Some(CachedToken { token: token.clone(), started_at, cached_at: now }),
             failure: None,
-            // An entry that could not be read gets another epoch than exchanges under way have noted.
+            // The epoch of an entry that cannot be read is unknown. No exchange under way has this one.
             epoch: Some(self.epoch.unwrap_or(u64::MAX)),
             refusals: self.refusals.iter().filter(is_kept).cloned().collect(),
         }
@@ -399,7 +408,7 @@ impl Entry {
 }
 
 impl Answer {
-    /// Converts the answer to the result of the call. Warns if the token does not meet the demand.
+    /// Converts the answer to the result of the call. Warns if the token is old or does not meet the demand.
     fn into_result(self, demand: Demand<'_>, now: Timestamp) -> Result<Credential, Failure> {
         match self {
             Self::Token(token) => Ok(demand.credential(&token, now)),
@@ -415,9 +424,9 @@ impl Answer {
 }
 
 impl Demand<'_> {
-    /// The `expires` value given to callers is the renewal time, not the token's own expiry: a caller
-    /// that asks again at that time gets a new token. If the renewal time has passed, it is the token's
-    /// own expiry.
+    /// The credential for the caller. Its `expires` is the time of renewal, not the token's own expiry: a caller
+    /// that calls again at that time gets a new token. If that time has passed, `expires` is the token's own
+    /// expiry.
     fn credential(self, token: &Token, now: Timestamp) -> Credential {
         let validity = token.validity;
         if let Some((left, wanted)) = self.shortfall(token, now) {
@@ -431,13 +440,14 @@ impl Demand<'_> {
         }
     }
 
-    /// The seconds for which the token is valid, and the seconds demanded, if the token is valid for less.
+    /// The seconds for which the token is valid, and the seconds that are demanded. `None` if the token is valid
+    /// for long enough.
     fn shortfall(self, token: &Token, now: Timestamp) -> Option<(i64, i64)> {
         let (left, wanted) = (token.validity.expires_at.since(now), self.min_valid?);
         (left < wanted).then_some((left, wanted))
     }
 
-    /// An error for which no request was sent.
+    /// An error of a call that sent no request.
     fn error(self, kind: ExchangeErrorKind) -> ExchangeError {
         let api = self.api.to_owned();
         ExchangeError { kind, api, detail: String::new(), proxy: None, retry_after: None }
@@ -447,20 +457,20 @@ impl Demand<'_> {
 impl ExchangeError {
     /// Seconds for which the failure is cached.
     fn cached_for(&self) -> i64 {
-        let bounded = |asked: i64| asked.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end());
+        let bounded = |seconds: i64| seconds.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end());
         match self.is_rejection() {
             true => REJECTION,
-            false => self.retry_after.map_or(PASSING_FAILURE, bounded),
+            false => self.retry_after.map_or(TRANSIENT_FAILURE, bounded),
         }
     }
 }
 
 impl FailedExchange {
-    /// True if the cached failure applies to a call on the route of this digest with this much time left. It
-    /// ends if the clock jumps back.
+    /// True if the cached failure applies to a call on the route with this digest that has this much time left.
     ///
-    /// A time-out applies only to a call that has no more time than the exchange had. The comparison has a
-    /// tolerance, because two calls with the same `--timeout` reach this point with slightly different rests.
+    /// A cached failure ends early if the clock jumps back. A time-out applies only to a call that has no more
+    /// time than the exchange had. The comparison has a tolerance, because two calls with the same `--timeout`
+    /// have slightly different times left at this point.
     pub fn is_current(&self, route: &str, now: Timestamp, left: Duration) -> bool {
         let is_same_route = self.error.is_rejection() || self.route == route;
         let has_more_time = self.waited.is_some_and(|waited| {
@@ -484,11 +494,11 @@ mod tests {
     /// Astra's answer to an exchange.
     #[derive(Clone, Copy, Debug)]
     enum Astra {
-        /// Answers with a token that lives this many seconds.
+        /// A token with a lifetime of this many seconds.
         Issues(i64),
-        /// Rejects the account.
-        Refuses,
-        /// Fails in passing, with a `Retry-After` or without.
+        /// A rejection of the account.
+        Rejects,
+        /// A transient failure, with a `Retry-After` or without.
         Fails(Option<i64>),
     }
 
@@ -523,12 +533,12 @@ mod tests {
 
         fn is_fresh(&self, now: i64, min_valid: Option<i64>) -> bool {
             self.token.as_ref().is_some_and(|(_, life)| {
-                let (born, renew, dead) =
+                let (request, renewal, expiry) =
                     (life.requested_at.unix(), life.refresh_at.unix(), life.expires_at.unix());
-                let leeway = dead - renew;
-                let wanted = dead - min_valid.unwrap_or(0);
-                let wanted = if life.falls_short { wanted.max(born + leeway) } else { wanted };
-                born <= now && now < renew && now < wanted
+                let leeway = expiry - renewal;
+                let wanted = expiry - min_valid.unwrap_or(0);
+                let wanted = if life.falls_short { wanted.max(request + leeway) } else { wanted };
+                request <= now && now < renewal && now < wanted
             })
         }
 
@@ -565,11 +575,11 @@ mod tests {
         Token { bearer: Secret::new(bearer), validity }
     }
 
-    /// A token that was asked for at this second and lives for an hour.
-    fn cached(number: u32, asked_at: i64) -> CachedToken {
-        let token = issue(3600, asked_at, number);
-        let at = Timestamp::from_unix(asked_at);
-        CachedToken { token, asked_at: at.into(), cached_at: at }
+    /// A token whose exchange began at this second, with a lifetime of an hour.
+    fn cached(number: u32, started_at: i64) -> CachedToken {
+        let token = issue(3600, started_at, number);
+        let at = Timestamp::from_unix(started_at);
+        CachedToken { token, started_at: at.into(), cached_at: at }
     }
 
     /// Applies the outcome of an exchange to the entry that it finds at second 110, and shows the new entry
@@ -578,13 +588,13 @@ mod tests {
     fn concluded(found: &Entry, outcome: Result<u32, ExchangeErrorKind>, refresh: bool) -> String {
         let seen = Entry { token: Some(cached(1, 90)), epoch: Some(7), ..Entry::default() };
         let at = Timestamp::from_unix(100).into();
-        let asked = Asked { entry: seen, at, left: Duration::from_secs(9) };
+        let before = Snapshot { entry: seen, at, left: Duration::from_secs(9) };
         let outcome = outcome.map(|number| issue(3600, 100, number)).map_err(|kind| Failed {
             error: exchange_error(kind, None),
             has_timed_out: kind == ExchangeErrorKind::TimedOut,
         });
         let call = call(Demand { refresh, ..demand() }, at);
-        let (new, answer) = call.conclude(found, &asked, &outcome, Timestamp::from_unix(110));
+        let (new, answer) = call.conclude(found, &before, &outcome, Timestamp::from_unix(110));
         let new = new.as_ref().map_or_else(|| "left".to_owned(), shown);
         let number = |token: &Token| token.bearer.expose()[..1].to_owned();
         let answer = match answer {
@@ -616,16 +626,16 @@ mod tests {
             ("emptied by a rejection", entry(None, Some(7))),
             ("forgotten", entry(None, Some(8))),
             ("forgotten and filled again", entry(Some(cached(3, 105)), Some(8))),
-            ("a token asked for earlier, cached since", entry(Some(cached(3, 95)), Some(7))),
-            ("a token asked for later", entry(Some(cached(3, 105)), Some(7))),
+            ("a token requested earlier, cached since", entry(Some(cached(3, 95)), Some(7))),
+            ("a token requested later", entry(Some(cached(3, 105)), Some(7))),
             ("a token that has expired since", entry(Some(cached(3, -3500)), Some(7))),
             ("unreadable", entry(None, None)),
-            ("a failure asked for later", {
+            ("a failure of a later request", {
                 let error = exchange_error(Unavailable(500), None);
                 let at = Timestamp::from_unix(105);
-                let (asked_at, until) = (at.into(), at.plus(5));
+                let (started_at, until) = (at.into(), at.plus(5));
                 let route = String::new();
-                let failed = FailedExchange { error, route, asked_at, at, until, waited: None };
+                let failed = FailedExchange { error, route, started_at, at, until, waited: None };
                 Entry { failure: Some(failed), ..entry(Some(cached(1, 90)), Some(7)) }
             }),
         ];
@@ -674,14 +684,14 @@ mod tests {
           401                left                   answer 3
           --refresh, success left                   answer 2
           --refresh, 503     left                   answer 3
-        a token asked for earlier, cached since: 3 @7
+        a token requested earlier, cached since: 3 @7
           success            2 @7                   answer 2
           503                left                   answer 3
           time-out           left                   answer 3
           401                left                   answer 3
           --refresh, success 2 @7                   answer 2
           --refresh, 503     left                   answer failure
-        a token asked for later: 3 @7
+        a token requested later: 3 @7
           success            left                   answer 2
           503                left                   answer 3
           time-out           left                   answer 3
@@ -702,7 +712,7 @@ mod tests {
           401                left                   answer failure
           --refresh, success left                   answer 2
           --refresh, 503     left                   answer failure
-        a failure asked for later: 1 Unavailable(500) @7
+        a failure of a later request: 1 Unavailable(500) @7
           success            2 @7                   answer 2
           503                left                   answer old 1
           time-out           left                   answer old 1
@@ -823,13 +833,13 @@ mod tests {
     fn an_unreadable_entry_is_replaced_by_a_token_and_not_by_a_failure() {
         let (unreadable, now) = (Entry::default(), Timestamp::from_unix(110));
         let at = Timestamp::from_unix(100).into();
-        let asked = Asked { entry: Entry::default(), at, left: Duration::from_secs(9) };
+        let before = Snapshot { entry: Entry::default(), at, left: Duration::from_secs(9) };
         let call = call(demand(), at);
         let token = Ok(issue(3600, 100, 2));
-        assert!(call.conclude(&unreadable, &asked, &token, now).0.is_some());
+        assert!(call.conclude(&unreadable, &before, &token, now).0.is_some());
         let error = exchange_error(ExchangeErrorKind::Rejected(401), None);
         let failed = Err(Failed { error, has_timed_out: false });
-        assert!(call.conclude(&unreadable, &asked, &failed, now).0.is_none());
+        assert!(call.conclude(&unreadable, &before, &failed, now).0.is_none());
     }
 
     #[test]
@@ -850,7 +860,7 @@ mod tests {
         let failure = FailedExchange {
             error: exchange_error(ExchangeErrorKind::Unavailable(503), None),
             route: String::new(),
-            asked_at: Timestamp::from_unix(100).into(),
+            started_at: Timestamp::from_unix(100).into(),
             at,
             until,
             waited: None,
@@ -896,7 +906,7 @@ mod tests {
         let failed = |kind, waited| FailedExchange {
             error: exchange_error(kind, None),
             route: "r".to_owned(),
-            asked_at: at.into(),
+            started_at: at.into(),
             at,
             until: at.plus(5),
             waited,
@@ -954,7 +964,7 @@ mod tests {
             self.issued += 1;
             match astra {
                 Astra::Issues(life) => Ok(issue(life, self.now, self.issued)),
-                Astra::Refuses => Err(exchange_error(ExchangeErrorKind::Rejected(401), None)),
+                Astra::Rejects => Err(exchange_error(ExchangeErrorKind::Rejected(401), None)),
                 Astra::Fails(retry_after) => {
                     Err(exchange_error(ExchangeErrorKind::Unavailable(503), retry_after))
                 }
@@ -996,10 +1006,10 @@ mod tests {
                         .token
                         .as_ref()
                         .is_some_and(|(token, _)| self.model.is_alive(token, now));
-                    let is_passing = !error.is_rejection();
+                    let is_transient = !error.is_rejection();
                     prop_assert!(
-                        refresh || !(has_token && is_passing),
-                        "a passing failure hid a valid token"
+                        refresh || !(has_token && is_transient),
+                        "a transient failure hid a valid token"
                     );
                     prop_assert_eq!(remembered.is_none(), has_asked.get());
                 }
@@ -1014,7 +1024,7 @@ mod tests {
             let now = self.now;
             match answered {
                 Ok(token) => {
-                    let life = token.validity.asked_for(min_valid);
+                    let life = token.validity.for_min_valid(min_valid);
                     self.model = Model::default();
                     self.model.token = Some((token.bearer.expose().to_owned(), life));
                 }
@@ -1036,7 +1046,7 @@ mod tests {
             prop_oneof![
                 4 => (1_i64..40_000).prop_map(Astra::Issues),
                 2 => (1_i64..20).prop_map(Astra::Issues),
-                1 => Just(Astra::Refuses),
+                1 => Just(Astra::Rejects),
                 2 => proptest::option::of(0_i64..100).prop_map(Astra::Fails),
             ]
         };

@@ -1,15 +1,15 @@
 //! Cache entries on disk.
 //!
-//! An entry is one sealed file per identity. It is replaced by renaming and never changed in place, so
-//! reading needs no lock. [`Cache::update`] is the only function that changes it: it applies a rule to the
-//! entry as it is at that moment, and the result replaces exactly that entry (see `claim`). A process that
-//! was stopped, or is late, cannot overwrite the result of another one.
+//! Each identity has one entry, a sealed file. The file is replaced by renaming and never changed in place, so
+//! reading needs no lock. [`Cache::update`] is the only function that changes an entry: it applies a rule to
+//! the entry as it is at that moment, and the result replaces exactly that entry (see `claim`). A process that
+//! was stopped and continues later cannot overwrite the result of another one.
 //!
 //! The lock of [`Cache::queue`] keeps the number of exchanges small. Entries stay correct without it.
 //!
-//! The content of the folder is not trusted: everything except a private regular file that opens under the
-//! seal is a miss, never an error. If the cache cannot be used, the program prints a warning and continues
-//! without it.
+//! The content of the folder is not trusted. A file is an entry only if it is regular and private and opens
+//! under the seal. Any other file is a miss, and not an error. If the cache cannot be used, the program prints
+//! a warning and continues without it.
 
 mod claim;
 mod entry;
@@ -36,25 +36,26 @@ use crate::token::LARGEST_BEARER;
 pub use self::entry::{CachedToken, Entry, FIRST_EPOCH, FailedExchange, Refusal};
 pub use self::failure::LastFailure;
 pub use self::holder::Process;
-pub use self::queue::{Hold, Turn};
+pub use self::queue::{Permit, Turn};
 
 /// The cache of one identity.
 pub struct Cache {
-    /// `None` without a cache.
+    /// `None` if the cache is switched off.
     place: Option<Place>,
-    /// True once a warning has been printed. A call prints one.
+    /// True after the first warning. A call prints only one.
     has_warned: Cell<bool>,
 }
 
+/// The folder, and the seal that gives the entry's name and key.
 struct Place {
     dir: PathBuf,
     seal: Seal,
 }
 
-/// The largest entry that is read, in bytes: the largest token, and space for the rest.
+/// The largest entry that is read, in bytes: the largest token and 32 KiB for the other fields.
 const LARGEST_ENTRY: u64 = LARGEST_BEARER as u64 + 32 * 1024;
 
-/// The pause of a process that has lost its claim: the first pause and the longest, doubling in between.
+/// The pause of a process that has lost its claim. It is doubled each time, from the first to the longest.
 const PAUSE: std::ops::Range<Duration> = Duration::from_micros(500)..Duration::from_millis(50);
 
 impl Cache {
@@ -63,17 +64,17 @@ impl Cache {
         Self { place: Some(Place { dir, seal }), has_warned: Cell::new(false) }
     }
 
-    /// A cache that is switched off: it is always empty.
+    /// A cache that is switched off. It is always empty.
     pub fn none() -> Self {
         Self { place: None, has_warned: Cell::new(false) }
     }
 
-    /// The entry; an empty one if it is missing, cannot be read, or is not what this program wrote.
+    /// The entry. It is empty if the file is missing, cannot be read, or does not open under the seal.
     pub fn read(&self) -> Entry {
         self.read_or_error().unwrap_or_default()
     }
 
-    /// The entry; an empty one if it is missing or is not what this program wrote.
+    /// The entry. It is empty if the file is missing or does not open under the seal.
     ///
     /// # Errors
     /// I/O errors from opening or reading the entry, other than "not found".
@@ -83,13 +84,13 @@ impl Cache {
 
     /// Applies `rule` to the entry, replaces the entry by the result, and returns the rule's answer.
     ///
-    /// The rule gets the entry as it is at that moment, with `epoch: None` if it cannot be read. It
-    /// returns the new entry, or `None` to leave the entry as it is, and the answer. It is called again
-    /// whenever another process has changed the entry in between, until `deadline`. The first attempt
-    /// is made even after the deadline, so that the result of a late exchange is cached.
+    /// The rule gets the entry as it is at that moment. If the entry cannot be read, its epoch is `None`. The
+    /// rule returns the new entry, or `None` to leave the entry as it is, and the answer. It is called again,
+    /// until `deadline`, if another process has changed the entry in between. The first attempt is made even
+    /// after the deadline, so that the result of a late exchange is cached.
     ///
     /// # Errors
-    /// The entry cannot be replaced; or it cannot be read, and the rule leaves it as it is.
+    /// The entry cannot be replaced, or it cannot be read and the rule leaves it as it is.
     pub fn update<T>(
         &self,
         deadline: Instant,
@@ -98,7 +99,7 @@ impl Cache {
         let Some(place) = &self.place else {
             return Ok(rule(&Entry::default()).1);
         };
-        // If the entry stays as it is, nothing is written.
+        // If the rule leaves the entry as it is, no claim is written.
         if let Ok(entry) = place.read()
             && let (None, answer) = rule(&entry)
         {
@@ -119,18 +120,18 @@ impl Cache {
                 (Some(new), _) => {
                     let sealed = new.to_json().and_then(|json| place.seal.seal(json));
                     let content = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
-                    let drops = new.token.is_none() && new.failure.is_none();
-                    Ok(Some(New { content, drops }))
+                    let is_deletion = new.token.is_none() && new.failure.is_none();
+                    Ok(Some(Replacement { content, is_deletion }))
                 }
             }
         })?;
         answer.ok_or_else(|| io::Error::other("it was not read"))
     }
 
-    /// True if the folder exists. If it does not, no process has an exchange under way that could write
-    /// an entry: the lock file is created before the request is sent.
+    /// True if the folder exists. Without it, no exchange is under way that could write an entry: the lock file
+    /// is created before the request is sent.
     pub fn exists(&self) -> bool {
-        // If that cannot be determined, the folder may exist.
+        // After an error, the folder may exist.
         self.place.as_ref().is_some_and(|place| place.dir.try_exists().unwrap_or(true))
     }
 
@@ -151,7 +152,7 @@ impl Cache {
         }
     }
 
-    /// Removes the files of dead processes and unused accounts from the folder.
+    /// Removes the files of killed processes and unused accounts from the folder.
     pub fn sweep(&self) {
         if let Some(place) = &self.place {
             sweep::sweep(&place.dir, &place.seal.name());
@@ -184,15 +185,15 @@ impl Cache {
         }
     }
 
-    /// The lock file, if it exists and cannot be opened, and why. After a call under `sudo` it may be
-    /// root's.
-    pub fn closed_lock(&self) -> Option<(PathBuf, io::Error)> {
+    /// The lock file and the error, if the file exists and cannot be opened. After a call under `sudo` it may
+    /// belong to root.
+    pub fn unusable_lock(&self) -> Option<(PathBuf, io::Error)> {
         let lock = self.lock()?;
         lock.symlink_metadata().ok()?;
         file::open_to_lock(&lock).err().map(|why| (lock, why))
     }
 
-    /// The process that holds the lock.
+    /// The process that holds the lock; `None` if there is none or it is unknown.
     pub fn holder(&self) -> Option<Process> {
         Process::holding(&file::open_to_read(&self.lock()?).ok()?)
     }
@@ -236,25 +237,26 @@ pub fn random() -> u64 {
 }
 
 /// The new content of an entry.
-struct New {
+struct Replacement {
     content: Vec<u8>,
-    /// True if the new entry only records that the token was deleted.
-    drops: bool,
+    /// True if the new entry has no token and no failure.
+    is_deletion: bool,
 }
 
-/// Claims the entry of `identity` and replaces it by the content that `decide` returns, or leaves it if
-/// that is `None`. Starts again while other processes claim the entry, until `deadline`.
+/// Claims the entry of `identity`, and replaces it by the content that `decide` returns. `None` leaves the
+/// entry as it is. If another process has claimed the entry in between, starts again, until `deadline`.
 fn replace(
     dir: &Path,
     identity: &str,
     deadline: Instant,
-    mut decide: impl FnMut() -> io::Result<Option<New>>,
+    mut decide: impl FnMut() -> io::Result<Option<Replacement>>,
 ) -> io::Result<()> {
     let mut pause = PAUSE.start;
     loop {
         let claim = Claim::new(dir, identity)?;
         match decide()? {
-            Some(New { content, drops }) if !claim.publish(&content, drops)? => {}
+            Some(Replacement { content, is_deletion })
+                if !claim.publish(&content, is_deletion)? => {}
             _ => return Ok(()),
         }
         let now = Instant::now();
@@ -269,12 +271,12 @@ fn replace(
 
 /// Deletes the tokens and failures of all identities in `dir`. Continues after an error.
 ///
-/// The keys of other accounts' entries are unknown, so each entry is replaced by random bytes, which open
-/// under no seal. They are the entry's new epoch. An account whose first exchange is under way has a lock
-/// file and no entry yet; it gets an entry of random bytes too.
+/// The keys of other accounts' entries are unknown. So each entry is replaced by random bytes, which open
+/// under no seal and are the entry's new epoch. An account whose first exchange is under way has a lock file
+/// and no entry. It gets an entry of random bytes too.
 ///
 /// # Errors
-/// The first error, with the name of its file.
+/// The first error, with the name of the file.
 pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
     let names = match file::names(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -282,7 +284,7 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
     };
     file::check_owner(dir)?;
     let mut result = Ok(());
-    let mut keep = |name: &str, done: io::Result<()>| {
+    let mut note = |name: &str, done: io::Result<()>| {
         if let (Ok(()), Err(error)) = (&result, done) {
             result = Err(io::Error::other(format!("`{name}`: {error}")));
         }
@@ -292,7 +294,7 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         let name = match name {
             Ok(name) => name,
             Err(error) => {
-                keep("", Err(error));
+                note("", Err(error));
                 break;
             }
         };
@@ -302,10 +304,10 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         };
         let shown = name.to_string_lossy();
         match kind {
-            Kind::Failure => keep(&shown, file::remove(&path)),
-            // A young file may belong to a process that is about to rename it.
+            Kind::Failure => note(&shown, file::remove(&path)),
+            // A process may be about to rename a file that is not old.
             Kind::Temporary if sweep::is_older(&path, sweep::STALE_TEMPORARY) => {
-                keep(&shown, file::remove(&path));
+                note(&shown, file::remove(&path));
             }
             Kind::Temporary => {}
             _ if identity == file::UNNAMED => {}
@@ -316,13 +318,13 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
     }
     for identity in identities {
         let content = || [seal::random().to_le_bytes(); 4].concat();
-        let tombstone = || Ok(Some(New { content: content(), drops: true }));
-        keep(&format!("{identity}.entry"), replace(dir, &identity, deadline, tombstone));
+        let deletion = || Ok(Some(Replacement { content: content(), is_deletion: true }));
+        note(&format!("{identity}.entry"), replace(dir, &identity, deadline, deletion));
     }
     result
 }
 
-/// The properties of a folder, found by [`try_out`].
+/// The result of [`try_out`].
 pub struct Tried {
     /// The result of locking a file in it.
     pub lock: io::Result<()>,

@@ -1,9 +1,10 @@
-//! The commands that people and scripts call: they print the token (bare, as JSON, as a header, as
-//! variables), run a command with it, set tools up, and show the state.
+//! The commands for people and scripts: they print the token (bare, as JSON, as a header, as variables), run a
+//! command with it, configure tools, and show the state.
 
 pub mod doctor;
 pub mod setup;
 pub mod status;
+pub mod tool;
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -11,13 +12,15 @@ use std::process::Command;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::protocol::Failed;
+use crate::settings::{Environment, Flags, variable};
 use crate::token::Credential;
 
-/// The variable that Astra's Terraform provider reads.
+/// The variable for the token. Astra's Terraform provider reads it.
 const TOKEN: &str = "ASTRA_API_TOKEN";
 
-/// The expiry of the token in [`TOKEN`], in RFC 3339. It is the token's own and not the instant of
-/// renewal: a program that holds the variable cannot ask for another token.
+/// The variable for the token's expiry, in RFC 3339. It is the token's own expiry and not the time of renewal,
+/// because a program that reads the variable cannot get another token.
 const EXPIRES: &str = "ASTRA_API_TOKEN_EXPIRES_AT";
 
 /// The output format of `token`.
@@ -29,10 +32,10 @@ pub enum Format {
     Json,
 }
 
-/// The language that `env` prints.
+/// The language of the output of `env`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
-    /// POSIX.
+    /// The POSIX shell, and bash, zsh, ksh and dash.
     Sh,
     /// fish.
     Fish,
@@ -40,6 +43,8 @@ pub enum Dialect {
     Csh,
     /// Windows PowerShell and pwsh.
     PowerShell,
+    /// Windows' cmd.exe.
+    Cmd,
     /// Elvish.
     Elvish,
     /// xonsh.
@@ -48,12 +53,13 @@ pub enum Dialect {
     Json,
 }
 
-/// The names of each dialect; the first is shown in the help.
-pub const DIALECTS: [(Dialect, &[&str]); 7] = [
+/// The dialects, each with its names. The help shows the first name.
+pub const DIALECTS: [(Dialect, &[&str]); 8] = [
     (Dialect::Sh, &["sh", "bash", "zsh", "ksh", "mksh", "dash", "ash", "posix"]),
     (Dialect::Fish, &["fish"]),
     (Dialect::Csh, &["csh", "tcsh"]),
     (Dialect::PowerShell, &["powershell", "pwsh"]),
+    (Dialect::Cmd, &["cmd"]),
     (Dialect::Elvish, &["elvish"]),
     (Dialect::Xonsh, &["xonsh"]),
     (Dialect::Json, &["json"]),
@@ -65,8 +71,8 @@ impl Dialect {
         DIALECTS.iter().find(|(_, names)| names.contains(&name)).map(|(dialect, _)| *dialect)
     }
 
-    /// The statement that sets an environment variable. It ends in a semicolon where a command substitution
-    /// may make one line of several.
+    /// The statement that sets an environment variable. It ends in a semicolon if a command substitution of
+    /// the shell may join several lines to one.
     fn set(self, name: &str, value: &str) -> String {
         match self {
             Self::Sh => format!("export {name}='{}';\n", value.replace('\'', r"'\''")),
@@ -74,12 +80,14 @@ impl Dialect {
                 let value = value.replace('\\', r"\\").replace('\'', r"\'");
                 format!("set -gx {name} '{value}';\n")
             }
-            // History expansion takes place in quotes too.
+            // csh expands history references in quotes too.
             Self::Csh => {
                 let value = value.replace('\'', r"'\''").replace('!', r"\!");
                 format!("setenv {name} '{value}';\n")
             }
             Self::PowerShell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+            // cmd.exe cannot quote the characters that `check_for_cmd` refuses.
+            Self::Cmd => format!("set \"{name}={value}\"\n"),
             Self::Elvish => format!("set-env {name} '{}'\n", value.replace('\'', "''")),
             Self::Xonsh => {
                 let value = value.replace('\\', r"\\").replace('\'', r"\'");
@@ -98,6 +106,7 @@ impl Dialect {
             Self::PowerShell => {
                 format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n")
             }
+            Self::Cmd => self.set(name, ""),
             Self::Elvish => format!("unset-env {name}\n"),
             Self::Xonsh => format!("${{...}}.pop('{name}', None)\n"),
             Self::Json => String::new(),
@@ -119,7 +128,21 @@ pub enum Style {
     },
 }
 
-/// True if states are coloured with ANSI escape codes.
+impl Style {
+    /// The style of a call that writes to a terminal or elsewhere.
+    pub fn new(is_json: bool, is_terminal: bool, flags: &Flags, env: &Environment<'_>) -> Self {
+        if is_json {
+            return Self::Json;
+        }
+        // <https://no-color.org>
+        let is_plain = variable(env, "NO_COLOR").is_some();
+        let is_dumb = env("TERM").is_none_or(|terminal| terminal == "dumb");
+        let colour = Colour(is_terminal && !is_plain && !is_dumb);
+        Self::Text { is_verbose: flags.verbose, colour }
+    }
+}
+
+/// True if states are coloured, with ANSI escape codes.
 #[derive(Clone, Copy, Debug)]
 pub struct Colour(pub bool);
 
@@ -136,6 +159,7 @@ pub enum State {
 }
 
 impl State {
+    /// The name of the state in the text output.
     fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -146,8 +170,9 @@ impl State {
 }
 
 impl Colour {
-    fn paint(self, verdict: &State, text: &str) -> String {
-        let code = match verdict {
+    /// Colours `text` by `state`, if colours are on.
+    fn paint(self, state: &State, text: &str) -> String {
+        let code = match state {
             State::Ok => 32,
             State::Warning => 33,
             State::Failure => 31,
@@ -171,7 +196,7 @@ struct EnvironmentJson<'a> {
     expires: Option<String>,
 }
 
-/// The token, on a line of its own.
+/// The output of `token`.
 pub fn token(format: Format, credential: &Credential) -> String {
     let token = credential.bearer.expose();
     match format {
@@ -183,39 +208,66 @@ pub fn token(format: Format, credential: &Credential) -> String {
     }
 }
 
-/// A header line for `curl -H @-`, which keeps the token out of every argument list.
+/// The output of `header`: a line for `curl -H @-`. With it, the token is in no argument list.
 pub fn header(credential: &Credential) -> String {
     format!("Authorization: Bearer {}\n", credential.bearer.expose())
 }
 
-/// Assignments for `eval`. Values are quoted, although no character of a token needs it. A token without
-/// expiry unsets the expiry of an earlier one.
-pub fn environment(shell: Dialect, credential: &Credential) -> String {
+/// The output of `env`: statements for `eval`. A token without expiry unsets the expiry of an earlier token.
+///
+/// # Errors
+/// [`Error::NotForCmd`].
+pub fn environment(shell: Dialect, credential: &Credential) -> Result<String, Error> {
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
     if shell == Dialect::Json {
-        return line(&EnvironmentJson { token, expires });
+        return Ok(line(&EnvironmentJson { token, expires }));
+    }
+    if shell == Dialect::Cmd {
+        check_for_cmd(token)?;
     }
     let expiry =
         expires.map_or_else(|| shell.unset(EXPIRES), |expires| shell.set(EXPIRES, &expires));
-    shell.set(TOKEN, token) + &expiry
+    Ok(shell.set(TOKEN, token) + &expiry)
 }
 
-/// The statements that `env` prints when there is no token. A shell ignores the exit code of a command
-/// substitution, so `eval` itself has to fail, and the variables must not keep an earlier token.
-pub fn no_environment(shell: Dialect) -> String {
+/// Fails if cmd.exe would set the variable to another value.
+fn check_for_cmd(token: &str) -> Result<(), Error> {
+    /// A line has at most 8191 characters, the statement around the token included.
+    const LONGEST: usize = 8000;
+    let is_literal = |c: char| c.is_ascii_graphic() && !"%!\"^&|<>".contains(c);
+    if token.len() > LONGEST {
+        Err(Error::NotForCmd { defect: "has more than 8000 characters" })
+    } else if !token.chars().all(is_literal) {
+        Err(Error::NotForCmd { defect: "has a character that cmd.exe interprets" })
+    } else {
+        Ok(())
+    }
+}
+
+/// A failed call of `env`: its statements unset the variables and fail. A shell ignores the exit code of a
+/// command substitution, so `eval` itself has to fail. An earlier token must not stay in the variables. A
+/// terminal evaluates nothing.
+pub fn failed_environment(error: Error, shell: Dialect, is_terminal: bool) -> Failed {
+    let stdout = if is_terminal { String::new() } else { no_environment(shell) };
+    Failed { stdout, ..Failed::from(error) }
+}
+
+fn no_environment(shell: Dialect) -> String {
     let unset = || shell.unset(TOKEN) + &shell.unset(EXPIRES);
     match shell {
         Dialect::Sh | Dialect::Fish | Dialect::Csh => unset() + "false;\n",
         Dialect::PowerShell => unset() + "throw 'astra-credential: no token'\n",
+        // `exit /b 1` would end a batch file, and at the prompt cmd.exe itself.
+        Dialect::Cmd => unset() + "cmd /c exit 1\n",
         Dialect::Elvish => unset() + "fail 'astra-credential: no token'\n",
         Dialect::Xonsh => unset() + "raise RuntimeError('astra-credential: no token')\n",
         Dialect::Json => String::new(),
     }
 }
 
-/// Runs `command` with the token in its environment. On Unix the command replaces this process, so that
-/// exit code, signals and terminal are its own. Returns only if the command cannot be started.
+/// Runs `command` with the token in its environment. On Unix the command replaces this process, and so has its
+/// terminal, its signals and its exit code. Returns only if the command cannot be started.
 pub fn exec(command: &[OsString], credential: &Credential) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return not_started("", std::io::ErrorKind::NotFound.into());
@@ -236,11 +288,12 @@ fn replace_process(mut command: Command) -> std::io::Error {
     std::os::unix::process::CommandExt::exec(&mut command)
 }
 
-/// Runs the command and ends with its exit code. Ctrl-C reaches every process of a console: this one
-/// ignores it, so that the command decides what happens and its exit code is not lost.
+/// Runs the command and ends with its exit code.
+///
+/// Ctrl-C is sent to every process of a console. This process ignores it. Otherwise it would end before the
+/// command, and the command's exit code would be lost.
 #[cfg(not(unix))]
 fn replace_process(mut command: Command) -> std::io::Error {
-    // Without the handler, Ctrl-C ends this process before the command.
     let _ = ctrlc::set_handler(|| {});
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
@@ -256,7 +309,25 @@ fn accepted_until(credential: &Credential) -> Option<String> {
     credential.accepted_until.map(|instant| instant.to_string())
 }
 
+/// One line of JSON.
 fn line(value: &impl Serialize) -> String {
-    // Structs of strings always serialise.
+    // A struct of strings can always be serialised.
     serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_a_line_of_cmd_cannot_hold_is_refused() {
+        let is_refused = |token: &str| check_for_cmd(token).is_err();
+        for token in ["AstraCS:aB0:9f", "eyJh.eyJl.a-b_c~+/==", &"a".repeat(8000)] {
+            assert!(!is_refused(token), "{token}");
+        }
+        for wrong in "%!\"^&|<>\r\n\t \0\u{1b}\u{7f}é".chars() {
+            assert!(is_refused(&format!("a{wrong}b")), "{wrong:?}");
+        }
+        assert!(is_refused(&"a".repeat(8001)));
+    }
 }

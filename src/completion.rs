@@ -1,11 +1,12 @@
-//! Completion for shells: one short script for each, and one engine that answers all of them.
+//! Completion for shells: a short script for each, which calls this program for the candidates.
 //!
-//! A script passes the words of the line, up to the cursor, to `completions SHELL -- WORDS`. The answer's
-//! first line is its kind; for `values`, each further line is a candidate, with its description behind a
-//! tab. The shell itself completes files, folders and the command lines of other programs.
+//! A script passes the words of the line, up to the cursor, to `completions SHELL -- WORDS`. The first line of
+//! the answer is its kind: `values`, `file`, `directory` or `command N`. For `values`, each further line is a
+//! candidate and its description, separated by a tab. For the other kinds the shell itself completes a file, a
+//! folder, or the command line that begins at word N.
 //!
-//! Scripts that are generated from the grammar alone, such as those of `clap_complete`, cannot know the
-//! configured hosts. The engine of that crate can, but its authors still mark it as unstable.
+//! The scripts of `clap_complete` are not used, because they do not contain the configured hosts. The dynamic
+//! completion of that crate could, but it is marked as unstable.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,10 +14,28 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 use crate::cli::{self, LINKS, PROGRAM, VERBS};
+use crate::settings::{Configuration, Sources};
 
-/// The completion script for a shell. It calls the program by its name, or by its absolute path if the
-/// program was `called` by a path.
-pub fn script(shell: &str, called: &Path) -> Vec<u8> {
+/// The completion script for a shell or, given the words of a line, the candidates for the last of them.
+/// The program was `called` by that name. A configuration with a defect has no hosts and no accounts.
+#[inline(never)]
+pub fn run(shell: &str, words: &[OsString], called: &Path, mut sources: Sources<'_>) -> Vec<u8> {
+    if words.is_empty() {
+        return script(shell, called);
+    }
+    let configured = sources.read_files().and_then(|()| {
+        let configuration = Configuration::new(sources)?;
+        let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
+        let accounts = configuration.every_account()?;
+        let names = accounts.iter().filter_map(|settings| settings.account.name());
+        Ok(Configured { hosts, accounts: names.map(str::to_owned).collect() })
+    });
+    answer(shell, words, cli::command(), &configured.unwrap_or_default())
+}
+
+/// The completion script for a shell. It calls the program by its name, or by its absolute path if `called`, the
+/// program's first argument, is a path.
+fn script(shell: &str, called: &Path) -> Vec<u8> {
     let is_path = called.components().nth(1).is_some();
     let path = std::path::absolute(called).ok().filter(|_| is_path);
     let program = path.map_or(PROGRAM.to_owned(), |path| path.to_string_lossy().into_owned());
@@ -36,15 +55,15 @@ pub fn script(shell: &str, called: &Path) -> Vec<u8> {
 
 /// The hosts and accounts in the configuration.
 #[derive(Default)]
-pub struct Configured {
+struct Configured {
     /// The hosts that get a token.
-    pub hosts: Vec<String>,
+    hosts: Vec<String>,
     /// The names of the accounts.
-    pub accounts: Vec<String>,
+    accounts: Vec<String>,
 }
 
-/// The answer to a script.
-pub fn answer(
+/// The answer to a script: the completions of the last of `words`.
+fn answer(
     shell: &str,
     words: &[OsString],
     mut grammar: Command,
@@ -52,7 +71,7 @@ pub fn answer(
 ) -> Vec<u8> {
     let words = cli::spelled_out(words.iter().cloned());
     let mut words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    // Windows PowerShell drops an empty argument: its script adds a space to the last word.
+    // Windows PowerShell drops an empty argument, so its script adds a space to the last word.
     if shell == "powershell"
         && let Some(last) = words.last_mut()
     {
@@ -62,13 +81,13 @@ pub fn answer(
     let last = words.last().map_or("", String::as_str);
     match offer(&words, &grammar, configured) {
         Offer::Values(candidates) => {
-            // The other shells choose among the candidates themselves, in the way that the user has set.
-            let is_chosen_here = ["bash", "powershell"].contains(&shell);
-            let chosen = candidates
+            // The other shells filter the candidates themselves, by the user's settings.
+            let is_filtered = ["bash", "powershell"].contains(&shell);
+            let lines = candidates
                 .into_iter()
-                .filter(|(value, _)| !is_chosen_here || value.starts_with(last))
+                .filter(|(value, _)| !is_filtered || value.starts_with(last))
                 .map(|(value, about)| format!("{value}\t{about}\n"));
-            std::iter::once("values\n".to_owned()).chain(chosen).collect::<String>()
+            std::iter::once("values\n".to_owned()).chain(lines).collect::<String>()
         }
         Offer::File => "file\n".to_owned(),
         Offer::Directory => "directory\n".to_owned(),
@@ -77,31 +96,33 @@ pub fn answer(
     .into_bytes()
 }
 
-/// The completion at the cursor.
+/// The kinds of completion.
 enum Offer {
-    /// One of these, each with its description.
+    /// The candidates, each with its description.
     Values(Vec<(String, String)>),
+    /// A file.
     File,
+    /// A folder.
     Directory,
     /// The command line of another program, which begins at this word.
     CommandLine(usize),
 }
 
-/// Follows the words through the grammar; the last one is to be completed.
+/// Parses the words before the last one by the grammar, and returns the completion of the last one.
 fn offer(words: &[String], grammar: &Command, configured: &Configured) -> Offer {
     let nothing = Offer::Values(Vec::new());
     let [_, before @ .., last] = words else { return nothing };
     let mut command = grammar;
-    let mut waiting = None;
+    let mut flag = None;
     let mut positionals = 0;
     let mut are_flags_over = false;
     for (word, index) in before.iter().zip(1..) {
-        if waiting.take().is_some() {
+        if flag.take().is_some() {
             continue;
         } else if !are_flags_over && word == "--" {
             are_flags_over = true;
         } else if !are_flags_over && word.starts_with('-') {
-            waiting = word.strip_prefix("--").and_then(|name| flag_with_value(command, name));
+            flag = word.strip_prefix("--").and_then(|name| flag_with_value(command, name));
         } else if command.has_subcommands() {
             let Some(named) = command.find_subcommand(word) else { return nothing };
             command = named;
@@ -111,14 +132,13 @@ fn offer(words: &[String], grammar: &Command, configured: &Configured) -> Offer 
             positionals += 1;
         }
     }
-    if let Some(flag) = waiting {
+    if let Some(flag) = flag {
         return values(command, flag, "", configured);
     }
     if !are_flags_over && last.starts_with('-') {
-        let Some((flag, _)) = last.split_once('=') else { return Offer::Values(flags(command)) };
-        let named = flag_with_value(command, flag.trim_start_matches('-'));
-        return named
-            .map_or(nothing, |named| values(command, named, &format!("{flag}="), configured));
+        let Some((name, _)) = last.split_once('=') else { return Offer::Values(flags(command)) };
+        let flag = flag_with_value(command, name.trim_start_matches('-'));
+        return flag.map_or(nothing, |flag| values(command, flag, &format!("{name}="), configured));
     }
     match positional(command, positionals) {
         _ if command.has_subcommands() => Offer::Values(
@@ -134,7 +154,7 @@ fn offer(words: &[String], grammar: &Command, configured: &Configured) -> Offer 
     }
 }
 
-/// The values of an argument, with `prefix` before each.
+/// The completion of an argument's value. Candidates begin with `prefix`.
 fn values(command: &Command, argument: &Arg, prefix: &str, configured: &Configured) -> Offer {
     let possible = argument.get_possible_values();
     let values: Vec<&str> = match argument.get_id().as_str() {
@@ -154,7 +174,7 @@ fn values(command: &Command, argument: &Arg, prefix: &str, configured: &Configur
     Offer::Values(values.iter().map(|value| (format!("{prefix}{value}"), String::new())).collect())
 }
 
-/// The flags of a command, its own before the settings.
+/// The flags of a command, with their descriptions. The settings, which all commands have, come last.
 fn flags(command: &Command) -> Vec<(String, String)> {
     let (settings, own): (Vec<_>, Vec<_>) =
         command.get_arguments().partition(|flag| flag.get_help_heading().is_some());
@@ -164,19 +184,22 @@ fn flags(command: &Command) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The flag `--NAME`, if it has a value.
 fn flag_with_value<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     command.get_opts().find(|flag| flag.get_long() == Some(name))
 }
 
+/// The positional argument at `index`, without the hidden ones.
 fn positional(command: &Command, index: usize) -> Option<&Arg> {
     command.get_positionals().filter(|argument| !argument.is_hide_set()).nth(index)
 }
 
+/// True for an argument that is the command line of another program.
 fn is_command_line(argument: &Arg) -> bool {
     argument.is_trailing_var_arg_set()
 }
 
-/// Help on one line, without the variable and the default.
+/// An argument's help on one line, without the variable and the default value.
 fn text(help: Option<&clap::builder::StyledStr>) -> String {
     let help = help.map(ToString::to_string).unwrap_or_default();
     help.split('[').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")

@@ -28,23 +28,24 @@ use crate::account::ServiceAccount;
 use crate::error::{ExchangeError, ExchangeErrorKind};
 use crate::exchange::connection::{Dialer, NoResolver};
 use crate::exchange::failure::Failure;
+use crate::exchange::handshake::USER_AGENT;
 use crate::exchange::tls::Tls;
 use crate::exchange::trust::Trust;
 use crate::proxy::Proxy;
 use crate::seal;
 use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
-use crate::token::{self, ExpiredAtBirth, Secret, Token, Validity};
+use crate::token::{self, AlreadyExpired, Secret, Token, Validity};
 
-/// The inputs of an exchange, besides the account.
+/// The inputs of an exchange, except the account.
 pub struct Exchange<'a> {
     /// The API base, without `/v2`.
     pub api: &'a str,
-    /// The PEM certificates to trust; `None` for the system's.
+    /// A file of PEM certificates, which are trusted instead of the system's.
     pub ca_file: Option<&'a Path>,
-    /// The folders of certificates to trust, in place of the system's, if there is no such file.
+    /// Folders of PEM certificates, which are trusted instead of the system's. Used only without `ca_file`.
     pub ca_folders: &'a [PathBuf],
-    /// The proxy, as a URL.
+    /// The proxy's URL; `None` for a direct connection.
     pub proxy: Option<&'a str>,
     /// The deadline of the whole exchange.
     pub deadline: Instant,
@@ -52,7 +53,7 @@ pub struct Exchange<'a> {
 
 /// The result of [`Exchange::probe`].
 pub struct Probe {
-    /// The time for the connection, the check of the certificate and the answer.
+    /// The time from the start of the connection to the answer, TLS included.
     pub took: Duration,
     /// Seconds by which this machine's clock is ahead of the server's; `None` if the answer has no `Date`.
     pub clock_ahead: Option<i64>,
@@ -61,13 +62,10 @@ pub struct Probe {
 /// The largest answer that is read, in bytes after decompression.
 const LARGEST_BODY: u64 = 1024 * 1024;
 
-/// The `User-Agent` for Astra and for a proxy.
-const USER_AGENT: &str = concat!("astra-credential/", env!("CARGO_PKG_VERSION"));
-
-/// The number of attempts before the deadline, the first included.
+/// The largest number of attempts, the first included.
 const ATTEMPTS: u32 = 3;
 
-/// Pause before the second attempt; doubled before the third, each with jitter.
+/// The pause before the second attempt; doubled before the third, each with jitter.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest `Retry-After` that an exchange waits for. With a longer one, the failure is cached.
@@ -79,7 +77,7 @@ const MOST_MESSAGES: usize = 16;
 /// The largest number of characters of a server's message that are shown.
 const LONGEST_DETAIL: usize = 200;
 
-/// The request, as the API documents it: these three and nothing else.
+/// The body of the request: the three fields that the API documents.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
@@ -88,15 +86,16 @@ struct Request<'a> {
     client_secret: &'a str,
 }
 
-/// The answer. `token` is documented, but not marked as required.
+/// The body of the documented answer. The API's documentation does not mark `token` as required, so
+/// [`token_in`] accepts other forms too.
 #[derive(Deserialize)]
 struct Answer {
     token: Secret,
 }
 
-/// A failure's body: `{"errors":[{"ID":340012,"message":"…"}]}`.
+/// The body of an error: `{"errors":[{"ID":340012,"message":"…"}]}`.
 ///
-/// The elements stay text until they are read one by one: as values, 1 MiB of `{"":0}` would take
+/// The elements stay text until they are read one by one. As JSON values, 1 MiB of `{"":0}` would take
 /// 100 MiB of memory.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -114,38 +113,39 @@ struct Described {
 impl Exchange<'_> {
     /// Exchanges `account` for a token.
     ///
-    /// Connection errors, 429, 502, 503 and 504 are tried again, with jitter, within the deadline.
+    /// After a connection error or a status 429, 502, 503 or 504, the exchange is tried again: [`ATTEMPTS`]
+    /// times at most, with a pause in between, and only before the deadline.
     ///
     /// # Errors
-    /// The failure of the last attempt. It does not hold the secret.
+    /// The error of the last attempt. It does not contain the secret.
     pub fn mint(self, account: &ServiceAccount) -> Result<Token, ExchangeError> {
         let agent = self.agent()?;
         let body = self.body(account)?;
         let mut pause = PAUSE;
-        for attempt in 1.. {
-            let (error, is_worth_another) = match self.attempt(&agent, &body, account) {
+        let mut attempt = 1;
+        loop {
+            let (error, is_transient) = match self.attempt(&agent, &body, account) {
                 Ok(token) => return Ok(token),
                 Err(failure) => failure,
             };
-            let asked =
-                error.retry_after.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+            let retry_after = error.retry_after.and_then(|s| u64::try_from(s).ok()).unwrap_or(0);
             let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
-            let wait = asked.unwrap_or(Duration::ZERO).max(pause.mul_f64(jitter));
+            let wait = Duration::from_secs(retry_after).max(pause.mul_f64(jitter));
             pause *= 2;
             let left = self.deadline.saturating_duration_since(Instant::now());
-            if !is_worth_another || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
+            if !is_transient || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
                 return Err(error);
             }
             log::debug!("{error}; trying again in {} ms", wait.as_millis());
             thread::sleep(wait);
+            attempt += 1;
         }
-        Err(self.error(ExchangeErrorKind::TimedOut, String::new()))
     }
 
-    /// Sends a `HEAD` request without any secret, to see that the API base answers and is trusted.
+    /// Sends a `HEAD` request without any secret to the API base.
     ///
     /// # Errors
-    /// The failure that an exchange would end with.
+    /// The error that an exchange would return: no connection, or a certificate that is not trusted.
     pub fn probe(&self) -> Result<Probe, ExchangeError> {
         let agent = self.agent()?;
         let start = Instant::now();
@@ -153,7 +153,7 @@ impl Exchange<'_> {
         let request = agent.head(format!("{}/", self.api));
         let answer = request.config().timeout_global(Some(left)).build().call();
         let headers =
-            answer.map_err(|error| self.transport_trouble(&error).0)?.into_parts().0.headers;
+            answer.map_err(|error| self.transport_error(&error).0)?.into_parts().0.headers;
         let date = header(&headers, DATE.as_str()).and_then(Timestamp::from_http_date);
         Ok(Probe {
             took: start.elapsed(),
@@ -180,7 +180,7 @@ impl Exchange<'_> {
             .proxy(None)
             .build();
         let (deadline, tls) = (self.deadline, Arc::new(tls));
-        let dialer = Dialer { proxy, deadline, tls, user_agent: USER_AGENT };
+        let dialer = Dialer { proxy, deadline, tls };
         Ok(Agent::with_parts(config, dialer, NoResolver))
     }
 
@@ -197,7 +197,7 @@ impl Exchange<'_> {
         Ok(body)
     }
 
-    /// Sends one POST. With an error, returns true if another attempt may succeed.
+    /// Sends one POST. An error comes with true if another attempt may succeed.
     fn attempt(
         &self,
         agent: &Agent,
@@ -205,7 +205,7 @@ impl Exchange<'_> {
         account: &ServiceAccount,
     ) -> Result<Token, (ExchangeError, bool)> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // The token's life is counted from here, so that a late answer does not lengthen it.
+        // The token's lifetime is counted from here, so that a late answer does not lengthen it.
         let requested_at = Timestamp::now();
         let sent = agent
             .post(format!("{}/v2/authenticateServiceAccount", self.api))
@@ -215,7 +215,7 @@ impl Exchange<'_> {
             .content_type("application/json")
             .header("accept", "application/json")
             .send(body);
-        let (parts, mut body) = sent.map_err(|error| self.transport_trouble(&error))?.into_parts();
+        let (parts, mut body) = sent.map_err(|error| self.transport_error(&error))?.into_parts();
         let status = parts.status.as_u16();
         if status != 200 {
             // A body that cannot be read must not hide the status.
@@ -226,7 +226,7 @@ impl Exchange<'_> {
         }
         let unusable = |what: String| (self.error(ExchangeErrorKind::Unusable, what), false);
         let (text, read) = read_text(&mut body);
-        read.map_err(|error| self.transport_trouble(&error.into()))?;
+        read.map_err(|error| self.transport_error(&error.into()))?;
         let Some(bearer) = token_in(&text) else {
             return Err(unusable(detail(&text, account)));
         };
@@ -236,8 +236,8 @@ impl Exchange<'_> {
             requested_at,
             seal::random() as u32,
         )
-        .map_err(|ExpiredAtBirth| unusable("the token it gave had already expired".to_owned()))?;
-        // This process may have been stopped while the answer was on its way.
+        .map_err(|AlreadyExpired| unusable("the token it gave had already expired".to_owned()))?;
+        // This process may have been stopped before it read the answer.
         if validity.expires_at <= Timestamp::now() {
             let late = "its token expired before the answer was read".to_owned();
             return Err((self.error(ExchangeErrorKind::Unusable, late), true));
@@ -255,31 +255,31 @@ impl Exchange<'_> {
         }
     }
 
-    fn transport_trouble(&self, error: &ureq::Error) -> (ExchangeError, bool) {
+    fn transport_error(&self, error: &ureq::Error) -> (ExchangeError, bool) {
         use ureq::Error as E;
         let failure = match error {
-            E::Timeout(_) => Failure::lasting(ExchangeErrorKind::TimedOut, ""),
+            E::Timeout(_) => Failure::permanent(ExchangeErrorKind::TimedOut, ""),
             E::Other(inner) => match inner.downcast_ref::<Failure>() {
                 Some(failure) => failure.clone(),
-                None => Failure::unreachable(inner.to_string()),
+                None => Failure::transient(inner.to_string()),
             },
-            E::Io(error) => Failure::of_connecting(error),
+            E::Io(error) => Failure::of_io(error),
             E::Protocol(error) => {
                 log::debug!("HTTP: {error}");
-                Failure::lasting(ExchangeErrorKind::Unusable, "it does not answer in HTTP")
+                Failure::permanent(ExchangeErrorKind::Unusable, "it does not answer in HTTP")
             }
-            other => Failure::lasting(ExchangeErrorKind::Unusable, other.to_string()),
+            other => Failure::permanent(ExchangeErrorKind::Unusable, other.to_string()),
         };
-        (self.error(failure.kind, clipped(&failure.detail)), failure.may_pass)
+        (self.error(failure.kind, clipped(&failure.detail)), failure.is_transient)
     }
 }
 
-/// The addresses of `host`, if the system finds them before `deadline`.
+/// Looks up the IP addresses of `host`, until `deadline`.
 ///
 /// # Errors
-/// The system's reason.
+/// The system's message, or that the lookup took too long.
 pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
-    // A lookup requires a port; any will do.
+    // The lookup requires a port, which has no effect here.
     let found = connection::addresses(host, 443, deadline).map_err(|failure| failure.detail)?;
     let mut addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
     addresses.dedup();
@@ -296,7 +296,7 @@ fn kind_of(status: u16) -> ExchangeErrorKind {
     }
 }
 
-/// The body as text, as far as it could be read, and true if that is the whole body. Bytes that are not
+/// Reads a body as text. Returns the text that was read before an error, and the error. Bytes that are not
 /// UTF-8 are replaced: no token contains them, and messages do not need them.
 fn read_text(body: &mut Body) -> (Zeroizing<String>, io::Result<usize>) {
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
@@ -308,10 +308,10 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Seconds, or a date counted by the server's own clock (RFC 9110, section 10.2.3).
+/// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date on the server's clock. Returns seconds.
 fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
     let value = header(headers, RETRY_AFTER.as_str())?.trim();
-    // A number that is too large for the type stands for the longest wait.
+    // A number that is too large for `i64` is the longest wait.
     let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(i64::MAX)).or_else(|| {
         let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
@@ -320,9 +320,10 @@ fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
     })
 }
 
-/// The token in an answer: an object's `token`, a JSON string, or the bare token as the whole body.
+/// Finds the token in an answer: an object's `token`, a JSON string, or the whole body.
 ///
-/// A bare body must have the three segments of a JWT, so that `OK` is no token.
+/// A token that is the whole body must have the three segments of a JWT. Without that rule, a body such as
+/// `OK` would be a token.
 fn token_in(text: &str) -> Option<Secret> {
     let text = text.trim();
     let is_segment = |part: &str| {
@@ -339,15 +340,17 @@ fn token_in(text: &str) -> Option<Secret> {
     token::bearer(found.expose()).map(|bearer| Secret::new(bearer.to_owned()))
 }
 
-/// The messages in the body of a failure, or its text if that is not markup; safe to show.
+/// The messages in the body of an error, or the body itself if it is plain text. The result is safe to show.
 fn detail(text: &str, account: &ServiceAccount) -> String {
     let message = |raw: &&RawValue| match raw.get().as_bytes().first()? {
         b'"' => serde_json::from_str(raw.get()).ok(),
-        b'{' => serde_json::from_str::<Described>(raw.get()).ok().map(|found| found.message),
+        b'{' => {
+            serde_json::from_str::<Described>(raw.get()).ok().map(|described| described.message)
+        }
         _ => None,
     };
     let text = text.trim();
-    let said = match text.as_bytes().first() {
+    let found = match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
         Some(b'{') => {
             let Errors { errors } = serde_json::from_str(text).unwrap_or_default();
@@ -358,10 +361,10 @@ fn detail(text: &str, account: &ServiceAccount) -> String {
         Some(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => String::new(),
         Some(_) => text.to_owned(),
     };
-    clipped(&redacted(&said, account.client_secret.expose()))
+    clipped(&redacted(&found, account.client_secret.expose()))
 }
 
-/// `text` on one line, without control characters, and not too long.
+/// Puts `text` on one line, escapes control characters, and cuts it to [`LONGEST_DETAIL`].
 fn clipped(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let shown: String = Escaped(&line).to_string();
@@ -371,8 +374,8 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// `text` without pieces of the secret that it may echo, as it is or escaped for JSON, and without anything
-/// like a token.
+/// Removes from a server's `text` all pieces of the secret, plain or escaped for JSON, and everything that
+/// looks like a token.
 fn redacted(text: &str, secret: &str) -> String {
     /// The shortest piece of the secret that is removed, in characters.
     const GIVEAWAY: usize = 6;

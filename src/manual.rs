@@ -1,5 +1,5 @@
-//! Manual pages, made from the same [`Command`] that reads the command line, so that no page names a flag
-//! that does not exist. Each link has a page too, because its name is what a tool's configuration shows.
+//! Manual pages. They are generated from the [`Command`] that parses the command line, so they list the flags
+//! that exist. Each link has a page too, because its name is in the configuration of a tool.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use crate::cli::{EXIT_CODES, LINKS};
 
-/// The manual page of the program, or of a link.
+/// The manual page of the program, or of the link `name`, in roff.
 #[inline(never)]
 pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
     grammar.build();
@@ -20,6 +20,7 @@ pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
     ascii(&page.unwrap_or_default()).into_bytes()
 }
 
+/// The one-line description in the section NAME.
 const SUMMARY: &str = "bearer tokens for the DataStax Astra DevOps API";
 
 const ENVIRONMENT: &str = "\
@@ -75,8 +76,8 @@ fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The section of a command: its name, description, arguments and examples. The settings, which every
-/// command takes, have one section of their own.
+/// The section of a command: its name, description, arguments and examples. The settings are not repeated; they
+/// have a section of their own.
 fn section_of_command(command: &Command) -> String {
     let usage = format!(".SS {} {}", escaped(command.get_name()), positionals(command));
     let is_its_own = |argument: &&Arg| {
@@ -91,8 +92,8 @@ fn section_of_command(command: &Command) -> String {
         let help = help.trim_end();
         let choices = argument.get_possible_values();
         let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
-        let is_told = names.is_empty() || argument.is_hide_possible_values_set();
-        let choices = if is_told { String::new() } else { format!(": {}", names.join(", ")) };
+        let is_hidden = names.is_empty() || argument.is_hide_possible_values_set();
+        let choices = if is_hidden { String::new() } else { format!(": {}", names.join(", ")) };
         section.push_str(&format!(
             ".TP\n\\fB{}\\fR\n{}\n",
             escaped(&argument.to_string()),
@@ -125,13 +126,14 @@ fn page_of_link(link: &'static str, word: &str, grammar: &Command) -> io::Result
     Ok(page)
 }
 
+/// The positional arguments, for a synopsis.
 fn positionals(command: &Command) -> String {
     let shown = command.get_positionals().filter(|word| !word.is_hide_set());
     shown.map(|word| escaped(&word.to_string())).collect::<Vec<_>>().join(" ")
 }
 
-/// The first line, with the name and version for the footer. clap_mangen leaves the date out, so that
-/// the version would be in its place; here the date is an empty word.
+/// The first line of a page, with the name and version for the footer. clap_mangen's own line has no date, so
+/// that `man` shows the version in its place. Here the date is an empty word.
 fn title(name: &str, grammar: &Command) -> Vec<u8> {
     let version = grammar.get_version().unwrap_or_default();
     let number = version.split(' ').next().unwrap_or_default();
@@ -142,8 +144,8 @@ fn heading(title: &str) -> String {
     format!(".SH {title}\n")
 }
 
-/// Help text. Indented lines are kept as they are, without the two spaces that the help indents them by,
-/// since the page has its own; an empty line ends a paragraph.
+/// Converts help text to roff. An empty line ends a paragraph. Indented lines keep their line breaks; the first
+/// two spaces are dropped, because the page has its own indentation.
 fn prose(text: &str) -> String {
     let mut roff = String::new();
     let mut before = None;
@@ -163,13 +165,13 @@ fn prose(text: &str) -> String {
     roff + if before == Some(true) { ".fi\n" } else { "" }
 }
 
-/// Escapes backslashes, hyphens and apostrophes, and a dot that would begin a request.
+/// Escapes backslashes, hyphens and apostrophes, and a dot at the beginning, which would be a roff request.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
     if text.starts_with('.') { format!("\\&{text}") } else { text }
 }
 
-/// Writes letters outside ASCII by number, so that a page is the same in every locale.
+/// Replaces letters outside ASCII by their numbers, so that a page is readable in every locale.
 fn ascii(page: &[u8]) -> String {
     let letter = |letter: char| match letter {
         _ if letter.is_ascii() => letter.to_string(),

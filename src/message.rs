@@ -1,8 +1,10 @@
 //! Messages on standard error: failures, warnings, the log of `-v` and, on a terminal, the reason for a
 //! long wait.
 //!
-//! Other modules use `log`. `warn!` prints a line. `info!` prints a temporary line, on a terminal only;
-//! the next message or [`wipe`] erases it. `debug!` prints a line under `-v`.
+//! Other modules use `log`:
+//! - `warn!` prints a line;
+//! - `info!` prints a temporary line, on a terminal only. The next message or [`wipe`] erases it;
+//! - `debug!` prints a line under `-v`.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -13,19 +15,19 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// After this time, a message explains a wait.
+/// The time after which a message explains a wait.
 pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// True while a temporary line is on the terminal.
 static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Returns to the first column and clears the line.
+/// Moves the cursor to the first column and clears the line.
 const WIPE: &str = "\r\x1b[K";
 
-/// Returns true if the locale uses UTF-8. A function, because most calls print no message.
+/// Determines if the locale uses UTF-8. It is called for the first message, because most calls print none.
 static IS_UTF_8: OnceLock<fn() -> bool> = OnceLock::new();
 
-/// Sets the function that decides between UTF-8 and ASCII for messages.
+/// Sets the function that determines if messages may contain UTF-8.
 pub fn set_locale(is_utf_8: fn() -> bool) {
     let _ = IS_UTF_8.set(is_utf_8);
 }
@@ -50,7 +52,7 @@ pub fn in_locale(text: &str) -> Cow<'_, str> {
     Cow::Owned(ascii)
 }
 
-/// Prints a message on standard error. Errors are ignored: standard error may be full or closed.
+/// Prints a message on standard error. Errors are ignored, because standard error may be full or closed.
 pub fn print_line(message: &str) {
     let wipe = if IS_SHOWN.swap(false, Ordering::Relaxed) { WIPE } else { "" };
     let message = in_locale(message);
@@ -69,7 +71,7 @@ pub fn wipe() {
     }
 }
 
-/// Runs `work`. On a terminal, prints `why` as a temporary line if that takes long.
+/// Runs `work`. On a terminal, prints `why` as a temporary line if `work` takes longer than [`LONG_WAIT`].
 pub fn explain_wait<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
@@ -89,6 +91,7 @@ pub fn explain_wait<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T 
     })
 }
 
+/// Prints a temporary line, on a terminal only.
 fn print_temporary(message: &dyn Display) {
     if io::stderr().is_terminal() {
         let line = format!("astra-credential: {message}");
@@ -111,8 +114,8 @@ fn columns() -> usize {
     usize::MAX
 }
 
-/// Starts the log: warnings and infos, and with `is_verbose` also debug messages. Messages of other crates
-/// are dropped, since one might contain a secret.
+/// Starts the log. `debug!` is included if `is_verbose`. Messages of other crates are dropped, since one might
+/// contain a secret.
 pub fn start_log(is_verbose: bool) {
     struct Listener;
     impl log::Log for Listener {

@@ -1,9 +1,9 @@
-//! The parts that all helper protocols share: hosts, and how a request is read.
+//! The parts that all helper protocols share: hosts, and the reading of requests.
 //!
-//! An adapter converts a request to an answer. It reads the host from the request, and calls one of two
-//! closures with it: `serve` for the credential or, if the protocol can delete one, `forget`. `serve`
-//! returns `Ok(None)` if no account is configured for the host, for which each protocol has its own answer.
-//! `Err` is a failure.
+//! An adapter converts a request to an answer. It reads the host from the request and calls one of two
+//! closures with it: `serve` for the credential, or `forget` if the protocol can delete one. `serve` returns
+//! `Ok(None)` if no account is configured for the host. Each protocol has its own answer for that. `Err` is a
+//! failure.
 
 use std::fmt;
 use std::io::Read;
@@ -20,36 +20,40 @@ pub mod git;
 pub mod kubernetes;
 pub mod terraform;
 
-/// The largest request that is read, in bytes. Real requests have a few hundred bytes; a line of git's may
-/// have 64 KiB.
+/// The largest request that is read, in bytes. Most requests have a few hundred bytes. A line of git's protocol
+/// may have 64 KiB.
 const LARGEST_REQUEST: u64 = 1024 * 1024;
 
-/// A host and port, in lower case.
+/// A host and a port. The name is in lower case; an IPv6 address has brackets.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
     name: String,
     port: u16,
 }
 
-/// A failed call of an adapter.
+/// A failed call, as the caller sees it.
 #[derive(Debug)]
 pub struct Failed {
-    /// The error for standard error.
+    /// The error.
     pub error: Error,
-    /// The protocol's answer for standard output.
-    pub stdout: &'static str,
+    /// The message on standard error.
+    pub stderr: Option<String>,
+    /// The protocol's answer on standard output.
+    pub stdout: String,
+    /// The exit code.
+    pub exit_code: u8,
 }
 
 impl Host {
-    /// Reads `HOST[:PORT]`; the port is 443 when absent.
+    /// Reads `HOST[:PORT]`. The default port is 443.
     ///
-    /// `None` for anything that two parsers might read differently: userinfo, a trailing dot, an
-    /// empty or padded port, percent-encoding, letters outside ASCII.
+    /// Returns `None` for everything that two parsers might read differently: a user name, a dot at the end, an
+    /// empty port or one with leading zeros, percent-encoding, letters outside ASCII.
     pub fn parse(authority: &str) -> Option<Self> {
         Self::read(authority).ok()
     }
 
-    /// The same; the error is a predicate, such as "names a user".
+    /// Like [`Host::parse`], with an error: the defect as a predicate, such as "names no host".
     fn read(authority: &str) -> Result<Self, &'static str> {
         if let Some(host) = Self::read_plain(authority) {
             return Ok(host);
@@ -77,8 +81,8 @@ impl Host {
         }
     }
 
-    /// Reads a name of labels with a dot between two, and a port. One pass, since a configuration file has
-    /// many hosts.
+    /// Reads a name of labels that are separated by dots, and a port. Returns `None` for any other host. It is
+    /// fast, because a warm call reads every host of the configuration file.
     fn read_plain(authority: &str) -> Option<Self> {
         let mut is_in_label = false;
         let mut end = authority.len();
@@ -101,15 +105,15 @@ impl Host {
         Some(Self { name: name.to_ascii_lowercase(), port })
     }
 
-    /// Reads the host of a URL that has one of `schemes`, which are compared to the letter.
+    /// Reads the host of a URL that has one of `schemes`. The comparison of schemes is case-sensitive.
     ///
     /// # Errors
-    /// The defect of the URL, as a predicate: "names a user in front of the host".
+    /// The defect of the URL, as a predicate such as "names a user in front of the host".
     pub fn of_url(url: &str, schemes: &[&str]) -> Result<Self, &'static str> {
         if !url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme)) {
             return Err("does not begin with `https://`");
         }
-        // Browsers read a backslash as a slash.
+        // Browsers treat a backslash as a slash.
         if url.bytes().any(|b| b == b'\\' || !b.is_ascii_graphic()) {
             return Err("has a backslash, a space or another character that no URL has");
         }
@@ -119,16 +123,19 @@ impl Host {
         let uri: http::Uri = url.parse().map_err(|_| "is malformed")?;
         Self::read(uri.authority().map_or("", http::uri::Authority::as_str))
     }
-}
 
-impl Host {
     /// The name, without the port.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// True if an entry of `NO_PROXY`, in lower case, names this host, a domain above it, or a network
-    /// (`10.0.0.0/8`) that it is an address of.
+    /// `HOST:PORT`, the form for a resolver.
+    pub fn with_port(&self) -> String {
+        format!("{}:{}", self.name, self.port)
+    }
+
+    /// True if an entry of `NO_PROXY`, in lower case, matches this host: it is the host, a domain above it, or a
+    /// network (`10.0.0.0/8`) that contains its address.
     pub fn is_exempt_by(&self, entry: &str) -> bool {
         if entry == "*" {
             return true;
@@ -152,7 +159,7 @@ impl Host {
     }
 }
 
-/// True if `network`, an address or `ADDRESS/BITS`, has `address` in it.
+/// True if `network`, an address or `ADDRESS/BITS`, contains `address`.
 fn is_in_network(address: IpAddr, network: &str) -> bool {
     let (first, bits) = match network.split_once('/') {
         Some((first, bits)) => (first, bits.parse::<u32>().ok()),
@@ -173,19 +180,13 @@ fn is_in_network(address: IpAddr, network: &str) -> bool {
     }
 }
 
-impl Host {
-    /// `HOST:PORT`, as a resolver takes it.
-    pub fn with_port(&self) -> String {
-        format!("{}:{}", self.name, self.port)
-    }
-}
-
+/// Reads a port without leading zeros or a sign.
 fn port_number(digits: &str) -> Option<u16> {
     let canonical = !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     canonical.then(|| digits.parse().ok()).flatten()
 }
 
-/// The host as in a URL: without the port if it is 443.
+/// The form of the host in a URL: without the port if that is 443.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -197,7 +198,8 @@ impl fmt::Display for Host {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, stdout: "" }
+        let stderr = Some(format!("{error}\nhint: {}", error.hint()));
+        Self { stderr, stdout: String::new(), exit_code: error.exit_code(), error }
     }
 }
 
@@ -208,7 +210,7 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
     input
         .take(LARGEST_REQUEST + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+        .map_err(|why| Error::RequestUnreadable { protocol, why })?;
     if bytes.len() as u64 > LARGEST_REQUEST {
         return Err(problem("the request is larger than 1 MiB".to_owned()));
     }
@@ -217,7 +219,7 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
 
 /// Reads a JSON object. The error contains the position of the defect.
 ///
-/// A list is refused, because serde would read it as a struct: that would be a second form of the request.
+/// A list is refused. serde would accept it for a struct, which would be a second form of the request.
 fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("not a JSON object".to_owned());
@@ -225,12 +227,9 @@ fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     serde_json::from_slice(text).map_err(|error| json_defect(&error))
 }
 
-/// One line of JSON.
-fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Request {
-        protocol,
-        problem: format!("the answer cannot be written: {error}"),
-    })?;
+/// Writes an answer as one line of JSON.
+fn json_line(reply: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Output(error.into()))?;
     line.push(b'\n');
     Ok(line)
 }

@@ -1,21 +1,20 @@
-//! The URL of a proxy, as `HTTPS_PROXY` gives it and curl reads it:
+//! The URL of a proxy, in the form that curl accepts in `HTTPS_PROXY`:
 //! `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT]`.
 //!
-//! No URL parser is used: even in a malformed URL, user name and password must not become part of a host's
-//! name, an error or a DNS query. Everything before the last `@` of the
-//! whole value counts as user name and password.
+//! Everything before the last `@` is the user name and the password. So neither becomes part of a host name,
+//! an error or a DNS query, even if the URL is malformed. A URL parser would not guarantee that.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A proxy's URL, taken apart.
+/// The parts of a proxy's URL.
 pub struct Proxy {
     /// The proxy's protocol.
     pub protocol: Protocol,
     /// The user name and password, percent-decoded.
     pub login: Option<Login>,
-    /// A name or an IP address, an IPv6 one without brackets.
+    /// A name or an IP address. An IPv6 address has no brackets.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -28,13 +27,13 @@ pub enum Protocol {
     Http,
     /// CONNECT over TLS.
     Https,
-    /// SOCKS 4: the target's address is looked up here.
+    /// SOCKS 4; this machine resolves the target's name.
     Socks4,
-    /// SOCKS 4a: the proxy looks the target up.
+    /// SOCKS 4a; the proxy resolves the target's name.
     Socks4a,
-    /// SOCKS 5, with an address that is looked up here.
+    /// SOCKS 5; this machine resolves the target's name.
     Socks5,
-    /// SOCKS 5: the proxy looks the target up.
+    /// SOCKS 5; the proxy resolves the target's name.
     Socks5h,
 }
 
@@ -46,6 +45,7 @@ pub struct Login {
     pub password: Zeroizing<Vec<u8>>,
 }
 
+/// The schemes, each with its protocol and default port.
 const SCHEMES: [(&str, Protocol, u16); 7] = [
     ("http", Protocol::Http, 80),
     ("https", Protocol::Https, 443),
@@ -57,10 +57,10 @@ const SCHEMES: [(&str, Protocol, u16); 7] = [
 ];
 
 impl Proxy {
-    /// Reads a URL. The error completes "the URL …", and holds no part of the URL.
+    /// Reads a URL.
     ///
     /// # Errors
-    /// The URL cannot be used.
+    /// The defect, as the predicate of "the URL". It contains no part of the URL.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         let url = url.trim();
         if url.contains(char::REPLACEMENT_CHARACTER) {
@@ -76,7 +76,7 @@ impl Proxy {
     }
 }
 
-/// `HOST:PORT`, with the brackets of an IPv6 address.
+/// `HOST:PORT`, without the login. An IPv6 address has brackets.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, .. } = self;
@@ -104,7 +104,7 @@ impl Login {
     }
 }
 
-/// The proxy that `url` names, safe to show: `HOST:PORT`, or a placeholder if the URL cannot be used.
+/// The proxy of a URL, safe to show: `HOST:PORT`, or a placeholder if the URL cannot be used.
 pub fn shown(url: &str) -> String {
     Proxy::parse(url).map_or_else(
         |_| "(not a usable URL)".to_owned(),
@@ -112,11 +112,11 @@ pub fn shown(url: &str) -> String {
     )
 }
 
-/// The protocol, its usual port, and the URL after the scheme. A value without a scheme means `http`.
+/// The protocol, its default port, and the URL after the scheme. Without a scheme, the protocol is `http`.
 fn scheme(url: &str) -> Result<(Protocol, u16, &str), &'static str> {
     let is_scheme =
         |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    // A password without a scheme before it may hold a `://` too.
+    // Without this check, a `://` in a password would end the scheme.
     let Some((name, rest)) = url.split_once("://").filter(|(name, _)| is_scheme(name)) else {
         return Ok((Protocol::Http, 80, url));
     };
@@ -126,7 +126,7 @@ fn scheme(url: &str) -> Result<(Protocol, u16, &str), &'static str> {
     )
 }
 
-/// The host and the port. A path is ignored, as curl does.
+/// The host and the port. Like curl, ignores a path.
 fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
     let place = place.split(['/', '?', '#']).next().unwrap_or_default();
     let (host, port) = match place.strip_prefix('[') {
@@ -138,7 +138,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
         None => {
             let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-            // A value that may be a secret must not end up in a DNS query.
+            // A value that may be a secret must not become part of a DNS query.
             let is_usable = crate::shown::is_usable_host(host);
             if host.is_empty() || !host.bytes().all(plain) || !is_usable {
                 return Err("has no host that can be looked up");
@@ -158,8 +158,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
     Ok((host, port))
 }
 
-/// `text` with each `%` and its two hexadecimal digits replaced by the byte that they stand for. Any
-/// other `%` stays, as curl does.
+/// Percent-decodes `text`. Like curl, keeps a `%` without two hexadecimal digits.
 fn decoded(text: &str) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();

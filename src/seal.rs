@@ -1,8 +1,8 @@
 //! Encrypts and authenticates cache entries. Without the account file, a copy of the cache cannot be read.
 //!
-//! HKDF-SHA256 (RFC 5869) over the client secret gives the key and the entry's file name;
-//! ChaCha20-Poly1305 (RFC 8439) seals. API base, client id and client name take part in the
-//! derivation, so each identity and each secret has an entry of its own.
+//! HKDF-SHA256 (RFC 5869) derives the key and the entry's file name from the client secret, the API base, the
+//! client id and the client name. So each identity and each secret has an entry of its own. ChaCha20-Poly1305
+//! (RFC 8439) encrypts and authenticates.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -10,7 +10,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::account::ServiceAccount;
 
-/// The format's version: salt of the derivation, and bound to every entry as associated data.
+/// The version of the format. It is the salt of the derivation and the associated data of every entry.
 const VERSION: &[u8] = b"astra-credential entry 2";
 
 /// Seals and opens the entry of one account at one API base.
@@ -32,7 +32,7 @@ impl KeyType for Length {
 }
 
 impl Seal {
-    /// The seal of `account` at the API base `api`.
+    /// The seal of `account` at the API base `api`; `None` if ring refuses a length, which does not happen.
     pub fn new(api: &str, account: &ServiceAccount) -> Option<Self> {
         let ServiceAccount { client_name, client_id, client_secret } = account;
         let secret = Salt::new(HKDF_SHA256, VERSION).extract(client_secret.expose().as_bytes());
@@ -47,7 +47,7 @@ impl Seal {
         Some(Self { secret, key, name })
     }
 
-    /// The file name of the entry, in hexadecimal. It reveals nothing about the account.
+    /// The name of the entry, in hexadecimal. It reveals nothing about the account.
     pub fn name(&self) -> String {
         hexadecimal(&self.name)
     }
@@ -60,7 +60,7 @@ impl Seal {
         Some(hexadecimal(&digest))
     }
 
-    /// Seals `content`; `None` when the system has no random numbers.
+    /// Encrypts `content`; `None` if the system has no random numbers.
     pub fn seal(&self, mut content: Vec<u8>) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
@@ -69,7 +69,7 @@ impl Seal {
         Some([nonce.as_slice(), content.as_slice()].concat())
     }
 
-    /// Opens the output of [`Seal::seal`] in place; `None` for anything else.
+    /// Decrypts the output of [`Seal::seal`] in place; `None` for any other input.
     pub fn open<'a>(&self, sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
         let (nonce, content) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
@@ -83,8 +83,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// Derives bytes from the secret. Each part is preceded by its length, so that two lists of parts never give
-/// the same input.
+/// Derives bytes from the secret, for one purpose. Each part is preceded by its length, so that two lists of
+/// parts never give the same input.
 fn derive<const N: usize>(
     secret: &Prk,
     purpose: &[u8],
@@ -103,8 +103,8 @@ fn derive<const N: usize>(
     secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
 }
 
-/// A random number, for jitter and for the names of temporary files. If the system has no random numbers, it
-/// is always the same; nothing depends on that for correctness.
+/// A random number for jitter, for the names of temporary files and for epochs. If the system has no random
+/// numbers, it is always 0. Correctness does not depend on it.
 pub fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = SystemRandom::new().fill(&mut bytes);

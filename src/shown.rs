@@ -1,8 +1,8 @@
-//! Values from flags, variables and files, made safe to show and to store.
+//! Makes values from flags, variables and files safe to show and to store.
 //!
-//! Users put the account itself, or a token, in the place of a path, a host or a duration, and in every
-//! spelling: quoted, in base64, after a name. No test recognises all of them. So a value is shown only if it
-//! certainly is something else. `tests/cli/spellings.rs` lists the known spellings.
+//! Users sometimes give the account or a token where a path, a host or a duration belongs: quoted, in base64,
+//! after a name. Not all such forms can be recognised. So a value is shown only if it is certainly a path, a
+//! host, a URL, a duration or a short word. `tests/cli/spellings.rs` lists the known forms of secrets.
 
 use std::fmt;
 use std::path::{Component, Path};
@@ -10,13 +10,13 @@ use std::path::{Component, Path};
 /// The note in place of a value that is not shown.
 pub const NOT_SHOWN: &str = "(not shown: it may hold a secret)";
 
-/// A name of a file or folder longer than this may be a secret.
+/// The longest name of a file or folder that is shown, in bytes. A longer one may be a secret.
 const LONGEST_NAME: usize = 40;
 
-/// More digits in one name may be a secret; a date has 8.
+/// The largest number of digits in a name that is shown. A date has 8; a name with more may be a secret.
 const MOST_DIGITS: usize = 8;
 
-/// The endings of the files that settings name.
+/// The extensions of the files that settings name.
 const EXTENSIONS: [&str; 10] =
     ["json", "jsonc", "txt", "pem", "crt", "cer", "key", "yaml", "yml", "env"];
 
@@ -30,7 +30,7 @@ pub fn quoted(value: &str) -> String {
     self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
 }
 
-/// The value of a setting, if it is safe to show. A comma separates the hosts of a list.
+/// The value of a setting, if it is safe to show. In a list, a comma separates hosts and URLs.
 pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
         return Some(Escaped(value).to_string());
@@ -39,12 +39,23 @@ pub fn value(value: &str) -> Option<String> {
     if is_plain(value) {
         return Some(value.to_owned());
     }
-    // Short words and numbers in a list may be a secret in pieces.
+    // Short words and numbers in a list may be the pieces of a secret.
     let is_list = value.contains(", ");
     let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
     let parts: Option<Vec<_>> =
         value.split(", ").map(|text| part(text).filter(|_| !is_list || !is_bare(text))).collect();
     parts.map(|parts| parts.join(", "))
+}
+
+/// A word of a command line for a shell, quoted if necessary. Unlike the functions above, it does not look for
+/// secrets.
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    let safe = Escaped(word).to_string();
+    format!("'{}'", safe.replace('\'', r"'\''"))
 }
 
 /// A path between backticks, or a note in its place.
@@ -67,13 +78,13 @@ pub fn file(name: &Path) -> String {
     if is_command(&name) { name.into_owned() } else { redacted(&name) }
 }
 
-/// True for a name that a command may have: words in lower case.
+/// True for a name that consists of words in lower case, as the name of a command does.
 fn is_command(name: &str) -> bool {
     name.len() <= 32 && is_ordinary(name) && !name.contains(char::is_uppercase)
 }
 
-/// True if a text certainly is a path: the part that does not exist has ordinary names. A relative path
-/// without an existing part must also begin with `./` or have a usual extension.
+/// True if a text is certainly a path: it exists, or the part that does not exist has ordinary names. A relative
+/// path without an existing part must also begin with `.` or `~`, or have one of the known extensions.
 pub fn is_path(path: &Path) -> bool {
     let Some((rest, is_anchored)) = missing_part(path) else {
         return true;
@@ -85,15 +96,15 @@ pub fn is_path(path: &Path) -> bool {
     has_ordinary_names(rest) && (is_anchored || is_file())
 }
 
-/// True if a new account may have this name, which becomes the name of its file: the name is short or
-/// consists of words.
+/// True if a new account may have this name: it is short or consists of words. The name becomes a part of a
+/// file name, and must not be a secret.
 pub fn is_usable_name(name: &str) -> bool {
     name.len() <= 24 || has_few_digits(name) && name.split(['-', '_']).all(is_word)
 }
 
-/// True if a path may be created, or written into a configuration: a secret must not become the name of a
-/// folder. Accepts more than [`is_path`]: ordinary names everywhere, and unusual names below an existing
-/// folder.
+/// True if a path may be created, or written into a configuration. It must not be a secret.
+///
+/// Accepts more than [`is_path`]: ordinary names everywhere, and unusual names below an existing folder.
 pub fn is_usable_path(path: &Path) -> bool {
     let Some((rest, _)) = missing_part(path) else {
         return true;
@@ -101,17 +112,17 @@ pub fn is_usable_path(path: &Path) -> bool {
     let is_plain = |c: char| c.is_alphanumeric() || " ._+@~:,=-".contains(c);
     let is_below_a_folder =
         path.ancestors().any(|above| above.parent().is_some() && above.is_dir());
-    let is_unusual = || {
+    let has_possible_names = || {
         rest.to_str().is_some_and(|rest| !rest.contains("AstraCS:"))
             && rest.components().all(|part| {
                 let name = part.as_os_str().to_str();
                 name.is_some_and(|name| name.len() <= 64 && name.chars().all(is_plain))
             })
     };
-    has_ordinary_names(rest) || is_below_a_folder && is_unusual()
+    has_ordinary_names(rest) || is_below_a_folder && has_possible_names()
 }
 
-/// The part of a path that does not exist, and true if the path begins with an existing folder, `.` or `~`.
+/// The part of a path that does not exist, with true if the path begins with an existing folder, `.` or `~`.
 /// `None` if the whole path exists.
 fn missing_part(path: &Path) -> Option<(&Path, bool)> {
     let exists = |path: &&Path| path.symlink_metadata().is_ok();
@@ -143,7 +154,8 @@ fn has_few_digits(name: &str) -> bool {
     name.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
 }
 
-/// True for letters followed by digits. The letters are `lower`, `UPPER`, `Capital` or `camelCase`.
+/// True for letters that are followed by digits or nothing. The letters have the case of `lower`, `UPPER`,
+/// `Capital` or `camelCase`.
 fn is_word(word: &str) -> bool {
     let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
     if letters.len() > 20 || !letters.bytes().all(|b| b.is_ascii_alphabetic()) {
@@ -155,7 +167,7 @@ fn is_word(word: &str) -> bool {
     is_upper || syllables.all(|rest| rest.len() >= 2)
 }
 
-/// True for a number, a duration or a short word, which is too short for an account or a token.
+/// True for a number, a duration or a short word. They are too short for a secret.
 fn is_plain(value: &str) -> bool {
     let is_part = |part: &str| {
         let number = part.trim_start_matches(['-', '+']);
@@ -185,7 +197,7 @@ fn is_host(text: &str) -> bool {
         is_ordinary(label) || !label.is_empty() && label.len() <= 20 && label.bytes().all(plain)
     };
     let is_name = match name.rsplit_once('.') {
-        // The host of each Astra database begins with a UUID.
+        // The host of an Astra database begins with a UUID.
         Some((below, "com")) if below.ends_with(".datastax") => {
             below.split('.').all(|label| is_label(label) || is_uuid_of_a_database(label))
         }
@@ -201,10 +213,10 @@ fn is_port(port: &str) -> bool {
     port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// True if a host may be written into a configuration: a single label is short, or the last label is a
-/// top-level domain. Without these rules a secret of letters, digits and hyphens would be a host.
+/// True if a host may be written into a configuration: it is a short label, or its last label may be a top-level
+/// domain. Without these rules, a secret of letters, digits and hyphens would be a host.
 pub fn is_usable_host(text: &str) -> bool {
-    // The cheap checks come first: a warm call does them for each host of the configuration file.
+    // The cheap checks come first, because a warm call does them for each host of the configuration file.
     let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
     let has_form = match name.rfind('.') {
@@ -245,14 +257,15 @@ fn url(text: &str) -> Option<String> {
     is_shown.then(|| format!("{scheme}://{user}{host}{path}{}", query.unwrap_or_default()))
 }
 
-/// Foreign text, safe for a terminal: control and direction-changing characters are escaped.
+/// Foreign text, safe for a terminal: control characters and characters that change the direction of text are
+/// escaped.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let turns = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let is_format = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         self.0.chars().try_for_each(|c| {
-            if c.is_control() || turns(c) {
+            if c.is_control() || is_format(c) {
                 write!(f, "{}", c.escape_default())
             } else {
                 write!(f, "{c}")

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
-/// 9999-12-31T23:59:59Z, the last instant that RFC 3339 can write.
+/// 9999-12-31T23:59:59Z, the last time that RFC 3339 can express.
 const LAST: i64 = 253_402_300_799;
 
 impl Timestamp {
@@ -24,7 +24,7 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
-    /// The instant `seconds` after the Unix epoch.
+    /// The time `seconds` after the Unix epoch.
     pub fn from_unix(seconds: i64) -> Self {
         Self(seconds)
     }
@@ -34,12 +34,12 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant `seconds` later, or earlier when negative; stops at the ends of the number line.
+    /// The time `seconds` later, or earlier if `seconds` is negative. Saturates.
     pub fn plus(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// Seconds from `earlier` to this instant, negative when it is later.
+    /// Seconds from `earlier` to this time; negative if `earlier` is later. Saturates.
     pub fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -84,7 +84,7 @@ impl Moment {
     }
 }
 
-/// The beginning of the second.
+/// Converts to the beginning of the second.
 impl From<Timestamp> for Moment {
     fn from(timestamp: Timestamp) -> Self {
         Self(timestamp.0.saturating_mul(NANOSECONDS))
@@ -101,7 +101,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC, whole seconds, with `Z`.
+/// RFC 3339 in UTC, with whole seconds and `Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = u64::try_from(self.0.clamp(0, LAST)).unwrap_or(0);
@@ -116,10 +116,11 @@ pub struct Heartbeat(SystemTime);
 /// The coarsest clock of a file system, that of FAT.
 const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 
-/// Updates the modification time of `file`, so that it differs from `last`; returns the new heartbeat.
+/// Updates the modification time of `file`, so that it differs from `last`. Returns the new heartbeat; `None`
+/// after an error.
 ///
-/// On a file system with whole seconds, the time is ahead of the clock, so that each heartbeat differs from
-/// the one before.
+/// If the file system stores whole seconds, the time is set ahead of the clock. Otherwise several heartbeats
+/// within one second would be equal.
 pub fn beat(file: &File, last: Option<Heartbeat>) -> Option<Heartbeat> {
     let now = SystemTime::now();
     let is_whole = |time: SystemTime| {
@@ -133,8 +134,8 @@ pub fn beat(file: &File, last: Option<Heartbeat>) -> Option<Heartbeat> {
     heartbeat(file)
 }
 
-/// The heartbeat of `file`. It is compared with an earlier one, and never with a clock: the clock may be
-/// another machine's.
+/// Reads the heartbeat of `file`; `None` after an error. It may only be compared with an earlier heartbeat, and
+/// not with this machine's clock: the file may be on another machine.
 pub fn heartbeat(file: &File) -> Option<Heartbeat> {
     file.metadata().ok()?.modified().ok().map(Heartbeat)
 }

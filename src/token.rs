@@ -1,9 +1,11 @@
 //! The bearer token, and how long it may be used.
 //!
-//! The life of Astra's tokens is not documented, so it is read from the `exp` in the token's payload. The
-//! rest of the token is not read, because the vendor's own example has a damaged header and invalid
-//! claims. Expiry is computed on this machine's clock: the time just before the request was sent, plus the
-//! token's life. So neither a wrong clock nor a late answer makes a token look valid for too long.
+//! The lifetime of Astra's tokens is not documented. It is read from the claims `exp` and `iat` in the token's
+//! payload. The rest of the token is not read, because the vendor's own example has a damaged header and
+//! invalid claims.
+//!
+//! The expiry is the time just before the request was sent, on this machine's clock, plus the lifetime. So
+//! neither a wrong clock nor a late answer makes a token look valid for too long.
 
 use std::fmt;
 
@@ -16,19 +18,21 @@ use zeroize::Zeroizing;
 
 use crate::timestamp::Timestamp;
 
-/// Text that must not be shown: a client secret or a token. It has no `Display`, its `Debug` is a
-/// placeholder, its memory is zeroed on drop, and [`Secret::expose`] is the only way out.
+/// A text that must not be shown: a client secret or a token.
+///
+/// It has no `Display`, and its `Debug` is a placeholder. Its memory is zeroed on drop. Only
+/// [`Secret::expose`] returns the text.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
 #[serde(transparent)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes `text` over; the caller keeps no copy.
+    /// Takes ownership of `text`. The caller must not keep a copy.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself. Every call of this is a place to audit.
+    /// Returns the text. An audit has to look at every call of this.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -45,9 +49,10 @@ impl fmt::Debug for Secret {
 pub struct Credential {
     /// The bearer token, without `Bearer `.
     pub bearer: Secret,
-    /// The time for the caller to ask again; `None` for a token that never expires.
+    /// The time of renewal: a caller that calls again then gets a new token. `None` for a token that never
+    /// expires.
     pub expires: Option<Timestamp>,
-    /// The token's own expiry, for a caller that cannot ask again; `None` if it never expires.
+    /// The token's own expiry, for a caller that cannot call again. `None` for a token that never expires.
     pub accepted_until: Option<Timestamp>,
 }
 
@@ -60,81 +65,84 @@ pub struct Token {
     pub validity: Validity,
 }
 
-/// The times of a token's life, all on this machine's clock.
+/// The times of a token, on this machine's clock.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Validity {
-    /// The time of the request, or a moment before.
+    /// The time just before the request was sent.
     pub requested_at: Timestamp,
     /// The time of renewal: `expires_at` less the leeway that was drawn for this token.
     pub refresh_at: Timestamp,
     /// The time of expiry.
     pub expires_at: Timestamp,
-    /// True if its exchange was for a `min_valid` that the token does not meet.
+    /// True if the exchange was for a `min_valid` that the token does not meet.
     pub falls_short: bool,
 }
 
-/// The error for a token that had expired before it arrived.
+/// The error for a token that had expired before it was issued.
 #[derive(Debug, Eq, PartialEq)]
-pub struct ExpiredAtBirth;
+pub struct AlreadyExpired;
 
-/// The longest life of a token, in seconds. A later `exp` is cut to this.
-const LONGEST_LIFE: i64 = 24 * 60 * 60;
+/// The longest lifetime of a token, in seconds. A longer one is cut to this.
+const LONGEST_LIFETIME: i64 = 24 * 60 * 60;
 
-/// Seconds for which a token without a readable `exp` is kept.
-const UNKNOWN_LIFE: i64 = 5 * 60;
+/// The assumed lifetime of a token without a readable `exp`, in seconds.
+const UNKNOWN_LIFETIME: i64 = 5 * 60;
 
-/// The leeway is a tenth of the life, within these seconds: enough for a request on its way, and
-/// for the clock to drift, without renewing long-lived tokens early.
+/// The bounds of the leeway, in seconds. Within them it is a tenth of the lifetime. It is long enough for a
+/// request on its way and for the drift of clocks, and does not renew a long-lived token early.
 const LEEWAY: std::ops::RangeInclusive<i64> = 5..=300;
+
+/// The smallest number that is a time in milliseconds: March 1973. In seconds it would be the year 5138.
+const FIRST_MILLISECONDS: f64 = 1e11;
 
 /// The largest token that is accepted, in bytes.
 pub const LARGEST_BEARER: usize = 64 * 1024;
 
-const _: () = assert!(UNKNOWN_LIFE < LONGEST_LIFE);
+const _: () = assert!(UNKNOWN_LIFETIME < LONGEST_LIFETIME);
 
 impl Validity {
-    /// The validity of `bearer`, which the issuer sent when its clock showed `issuer_date`.
+    /// The validity of `bearer`, which was issued when the issuer's clock showed `issuer_date`.
     ///
-    /// The life is the time from `issuer_date` to `exp`, and at most the time from `iat` to `exp`: a wrong
-    /// `issuer_date` can shorten it, but not lengthen it. It is added to `requested_at`, which is earlier
-    /// than the issuer's own start.
+    /// The lifetime is the time from `issuer_date` to `exp`, and at most the time from `iat` to `exp`. So a
+    /// wrong `issuer_date` can shorten it, but not lengthen it. It is counted from `requested_at`, which is
+    /// earlier than the time at which the token was issued.
     ///
-    /// `draw` is a random number: machines that started together must not renew together, so each
-    /// token gets a leeway between half and the whole of the tenth.
+    /// `random` sets the leeway between half and the whole of the tenth. So machines that started together do
+    /// not renew together.
     ///
     /// # Errors
-    /// [`ExpiredAtBirth`] if the token has expired already.
+    /// The token has expired already.
     pub fn of(
         bearer: &str,
         issuer_date: Option<Timestamp>,
         requested_at: Timestamp,
-        draw: u32,
-    ) -> Result<Self, ExpiredAtBirth> {
+        random: u32,
+    ) -> Result<Self, AlreadyExpired> {
         let claims = Claims::of(bearer);
-        let born = issuer_date.or(claims.iat).unwrap_or(requested_at);
-        let life = match claims.exp {
+        let issued_at = issuer_date.or(claims.iat).unwrap_or(requested_at);
+        let lifetime = match claims.exp {
             Some(exp) => {
-                let whole = claims.iat.map_or(LONGEST_LIFE, |iat| exp.since(iat));
-                exp.since(born).min(whole).min(LONGEST_LIFE)
+                let claimed = claims.iat.map_or(LONGEST_LIFETIME, |iat| exp.since(iat));
+                exp.since(issued_at).min(claimed).min(LONGEST_LIFETIME)
             }
-            None => UNKNOWN_LIFE,
+            None => UNKNOWN_LIFETIME,
         };
-        if life <= 0 {
-            return Err(ExpiredAtBirth);
+        if lifetime <= 0 {
+            return Err(AlreadyExpired);
         }
-        let leeway = (life / 10).clamp(*LEEWAY.start(), *LEEWAY.end());
-        let half = (leeway + 1) / 2;
-        let drawn = half + i64::from(draw) % (leeway - half + 1);
-        let expires_at = requested_at.plus(life);
-        let refresh_at = expires_at.plus(-drawn);
+        let longest = (lifetime / 10).clamp(*LEEWAY.start(), *LEEWAY.end());
+        let shortest = (longest + 1) / 2;
+        let leeway = shortest + i64::from(random) % (longest - shortest + 1);
+        let expires_at = requested_at.plus(lifetime);
+        let refresh_at = expires_at.plus(-leeway);
         Ok(Self { requested_at, refresh_at, expires_at, falls_short: false })
     }
 
-    /// The validity of a token whose exchange was for a call with this `min_valid`.
+    /// Notes if the token does not meet the `min_valid` of the call that did its exchange.
     #[must_use]
-    pub fn asked_for(self, min_valid: Option<i64>) -> Self {
+    pub fn for_min_valid(self, min_valid: Option<i64>) -> Self {
         let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
-        Self { falls_short: wanted_until < self.leeway_from_birth(), ..self }
+        Self { falls_short: wanted_until < self.earliest_renewal(), ..self }
     }
 
     /// The time at which a call with this `min_valid` renews the token.
@@ -143,18 +151,19 @@ impl Validity {
     /// every call.
     pub fn refresh_at(&self, min_valid: Option<i64>) -> Timestamp {
         let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
-        let soonest = if self.falls_short { self.leeway_from_birth() } else { wanted_until };
+        let soonest = if self.falls_short { self.earliest_renewal() } else { wanted_until };
         self.refresh_at.min(wanted_until.max(soonest))
     }
 
-    fn leeway_from_birth(&self) -> Timestamp {
+    /// One leeway after the request.
+    fn earliest_renewal(&self) -> Timestamp {
         self.requested_at.plus(self.expires_at.since(self.refresh_at))
     }
 
     /// True if a call with this `min_valid` may use the token.
     ///
-    /// If the clock shows a time before the request, it has jumped back. The remaining life is then unknown,
-    /// and the token is not fresh.
+    /// If the clock shows a time before the request, it has jumped back. The remaining lifetime is then
+    /// unknown, and the token is not fresh.
     pub fn is_fresh(&self, now: Timestamp, min_valid: Option<i64>) -> bool {
         self.requested_at <= now && now < self.refresh_at(min_valid)
     }
@@ -167,8 +176,8 @@ impl Validity {
 
 /// Removes the prefix `Bearer ` from `text`, if there is one.
 ///
-/// Returns `None` if the rest has a character outside the b64token alphabet of RFC 6750, section 2.1, is
-/// empty, or is larger than [`LARGEST_BEARER`]. A line end in a token would break kubectl, git and every
+/// Returns `None` if the rest is empty, is larger than [`LARGEST_BEARER`], or has a character outside the
+/// `b64token` alphabet of RFC 6750, section 2.1. A line end in a token would break kubectl, git and every
 /// header.
 pub fn bearer(text: &str) -> Option<&str> {
     let prefixed = text.get(..7).is_some_and(|p| p.eq_ignore_ascii_case("bearer "));
@@ -177,7 +186,7 @@ pub fn bearer(text: &str) -> Option<&str> {
     (!bare.is_empty() && bare.len() <= LARGEST_BEARER && bare.bytes().all(b64token)).then_some(bare)
 }
 
-/// The two claims that are read.
+/// The claims that are read.
 #[derive(Default, Deserialize)]
 #[serde(default, from = "WireClaims")]
 struct Claims {
@@ -199,7 +208,7 @@ impl From<WireClaims> for Claims {
 }
 
 impl Claims {
-    /// Reads the claims. A claim that cannot be read is absent, so that an opaque token is accepted too.
+    /// Reads the claims. A claim that cannot be read counts as absent, so that an opaque token is accepted.
     fn of(bearer: &str) -> Self {
         const UNPADDED: GeneralPurpose = GeneralPurpose::new(
             &URL_SAFE,
@@ -216,10 +225,9 @@ impl Claims {
     }
 }
 
-/// Reads a claim: a number or a string of one, in seconds, or in milliseconds if it is too large for seconds.
+/// Reads the time in a claim: a number, or a string with a number. It is in seconds, or in milliseconds from
+/// [`FIRST_MILLISECONDS`] on.
 fn instant(claim: &Value) -> Option<Timestamp> {
-    /// In seconds the year 5138, in milliseconds March 1973.
-    const FIRST_MILLISECOND: f64 = 1e11;
     let number = match claim {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
@@ -228,8 +236,8 @@ fn instant(claim: &Value) -> Option<Timestamp> {
     if !number.is_finite() {
         return None;
     }
-    let seconds = if number >= FIRST_MILLISECOND { number / 1000.0 } else { number };
-    // `as` saturates at the ends of the number line.
+    let seconds = if number >= FIRST_MILLISECONDS { number / 1000.0 } else { number };
+    // `as` saturates.
     #[allow(clippy::cast_possible_truncation)]
     Some(Timestamp::from_unix(seconds.floor() as i64))
 }
@@ -246,7 +254,7 @@ mod tests {
         format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload))
     }
 
-    /// Seconds of life from the request, and of leeway, of a token issued now; draws the longest leeway.
+    /// The lifetime and the shortest leeway of a token that is issued now, in seconds.
     fn life(payload: &str) -> String {
         let now = Timestamp::from_unix(NOW);
         match Validity::of(&token(payload), Some(now), now, 0) {
@@ -255,7 +263,7 @@ mod tests {
                 validity.expires_at.since(now),
                 validity.expires_at.since(validity.refresh_at)
             ),
-            Err(ExpiredAtBirth) => "expired at birth".to_owned(),
+            Err(AlreadyExpired) => "expired at birth".to_owned(),
         }
     }
 
@@ -325,10 +333,10 @@ mod tests {
         let five_minutes = r#"{"iat":1000000000,"exp":1000000300}"#;
         let dates = [-100_000, -30, 0, 100, 300];
         let lives = dates.map(|date| life(five_minutes, date));
-        assert_eq!(lives, [Ok(300), Ok(300), Ok(300), Ok(200), Err(ExpiredAtBirth)]);
+        assert_eq!(lives, [Ok(300), Ok(300), Ok(300), Ok(200), Err(AlreadyExpired)]);
         // Without `iat` there is nothing to compare the date with.
         assert_eq!(life(r#"{"exp":1000000300}"#, -100), Ok(400));
-        assert_eq!(life(r#"{"iat":1000000300,"exp":1000000300}"#, 0), Err(ExpiredAtBirth));
+        assert_eq!(life(r#"{"iat":1000000300,"exp":1000000300}"#, 0), Err(AlreadyExpired));
     }
 
     #[test]
@@ -402,8 +410,8 @@ mod tests {
         assert!(validity.is_fresh(asked.plus(-1), Some(3600)));
         assert!(!validity.is_fresh(asked, Some(3600)));
         // The longest `min_valid` that a token of ten hours meets, less its leeway.
-        assert!(!ten_hours().asked_for(Some(36_000 - 150)).falls_short);
-        assert!(ten_hours().asked_for(Some(36_000 - 149)).falls_short);
+        assert!(!ten_hours().for_min_valid(Some(36_000 - 150)).falls_short);
+        assert!(ten_hours().for_min_valid(Some(36_000 - 149)).falls_short);
     }
 
     fn ten_hours() -> Validity {
@@ -423,12 +431,12 @@ mod tests {
     fn a_min_valid_that_no_token_meets_renews_it_but_not_at_each_call() {
         let min_valid = Some(20 * 3600);
         assert!(!ten_hours().is_fresh(ten_hours().requested_at, min_valid));
-        let validity = ten_hours().asked_for(min_valid);
+        let validity = ten_hours().for_min_valid(min_valid);
         assert!(validity.is_fresh(validity.requested_at, min_valid));
         assert!(validity.is_fresh(validity.requested_at.plus(149), min_valid));
         assert!(!validity.is_fresh(validity.requested_at.plus(150), min_valid));
         assert!(validity.is_fresh(validity.requested_at.plus(150), None));
-        assert!(!ten_hours().asked_for(Some(3600)).falls_short);
+        assert!(!ten_hours().for_min_valid(Some(3600)).falls_short);
     }
 
     #[test]
@@ -457,7 +465,7 @@ mod tests {
             for bearer in [odd, sized] {
                 if let Ok(validity) = Validity::of(&bearer, Some(Timestamp::from_unix(date)), now, draw) {
                     let life = validity.expires_at.since(now);
-                    prop_assert!(0 < life && life <= LONGEST_LIFE);
+                    prop_assert!(0 < life && life <= LONGEST_LIFETIME);
                     let leeway = validity.expires_at.since(validity.refresh_at);
                     let whole = (life / 10).clamp(5, 300);
                     prop_assert!(whole <= 2 * leeway && leeway <= whole);

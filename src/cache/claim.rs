@@ -1,21 +1,25 @@
 //! Replaces an entry only if no other process has replaced it since it was read, without a lock and without
 //! waiting.
 //!
-//! A process that wants to change the entry `ID.entry`
+//! To change the entry `ID.entry`, a process
 //!
-//! 1. creates a temporary file of its own, `ID.RANDOM.tmp`: its *claim*;
+//! 1. creates a temporary file `ID.RANDOM.tmp`, its *claim*;
 //! 2. lists the folder and removes every other claim on this entry;
 //! 3. reads the entry and computes the new entry;
-//! 4. writes that into its claim, and renames the claim over the entry.
+//! 4. writes the new entry into its claim, and renames the claim to the entry.
 //!
-//! If the rename fails because the claim is missing, another process has claimed the entry, and all steps are
-//! repeated. A rename that succeeds replaces exactly what step 3 read. For suppose that process B
-//! renamed its claim between the reading and the renaming of process A. Either B created its claim
-//! after A did. Then B has listed the folder after A created its claim, so B removed A's claim before B
-//! read and renamed, and A's rename fails. Or B created its claim before A did. Then A removed it
-//! before A read, so B's rename came before A's reading.
+//! If the rename fails because the claim is missing, another process has claimed the entry. All steps are then
+//! repeated.
 //!
-//! A process that is stopped or killed between two of these steps blocks no other process: the next claim
+//! A rename that succeeds replaces exactly the entry that step 3 read. Proof: suppose that process A renames
+//! its claim, and that process B renamed its own between step 3 and step 4 of A.
+//! - If B created its claim after A, B listed the folder after A had created its claim. So B removed A's claim
+//!   before B's rename, and A's rename fails.
+//! - If B created its claim before A, A removed it before step 3. So B's rename was before step 3 of A.
+//!
+//! Both contradict the assumption.
+//!
+//! A process that is stopped or killed between two steps blocks no other process, because the next claim
 //! removes its claim. This works without `flock`, on every file system with an atomic rename.
 
 use std::fs::{self, File};
@@ -27,13 +31,13 @@ use super::file::{self, Kind};
 /// A claim on an entry. Dropping it removes the temporary file.
 pub struct Claim {
     path: PathBuf,
-    /// `None` once it has been published.
+    /// `None` after it has been published.
     file: Option<File>,
     entry: PathBuf,
 }
 
 impl Claim {
-    /// Claims the entry of `identity` in `dir`, and ends every other claim on it.
+    /// Claims the entry of `identity` in `dir`, and removes every other claim on it.
     ///
     /// # Errors
     /// The claim cannot be written, or another one cannot be removed.
@@ -56,19 +60,20 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Replaces the entry by `content`. Returns `false` if another process has claimed the entry since. If
-    /// `content` cannot be written and the new entry `drops` the token, an empty file replaces the entry: it
-    /// opens under no seal.
+    /// Replaces the entry by `content`. Returns `false` if another process has claimed the entry since.
     ///
-    /// The file is not synced to disk: an entry that a power cut damages does not open under the seal, and
-    /// is a miss.
+    /// If `content` cannot be written and `is_deletion` is true, an empty file replaces the entry. It opens
+    /// under no seal, so the old token is deleted on a full disk too.
+    ///
+    /// The file is not synced to disk. An entry that a power cut damages does not open under the seal and is a
+    /// miss.
     ///
     /// # Errors
-    /// The file system refuses to write or to rename.
-    pub fn publish(mut self, content: &[u8], drops: bool) -> io::Result<bool> {
+    /// The file cannot be written or renamed.
+    pub fn publish(mut self, content: &[u8], is_deletion: bool) -> io::Result<bool> {
         let written = self.file.as_mut().map_or(Ok(()), |file| {
             let written = file.write_all(content);
-            written.or_else(|error| if drops { file.set_len(0) } else { Err(error) })
+            written.or_else(|error| if is_deletion { file.set_len(0) } else { Err(error) })
         });
         let published = written.and_then(|()| {
             fs::rename(&self.path, &self.entry).or_else(|error| {
@@ -89,8 +94,9 @@ impl Claim {
         }
     }
 
-    /// Moves a folder at the entry's place onto an empty folder. A rename onto a folder
-    /// fails if the source is a file, so an entry that has been written there since stays.
+    /// Moves a folder that has the entry's name away, by renaming it to an empty folder. If another process has
+    /// replaced that folder by an entry since, the rename fails and the entry stays: a file cannot be renamed to
+    /// a folder.
     fn move_folder_away(&self) {
         let aside = self.path.with_extension("folder.tmp");
         if fs::create_dir(&aside).is_ok() {
@@ -113,8 +119,8 @@ fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// True if the file no longer exists. NFS returns `ESTALE`, and Windows refuses access to a file that is
-/// being deleted.
+/// True if the error means that the file no longer exists. NFS returns `ESTALE` for such a file. Windows
+/// refuses access to a file that is being deleted.
 fn is_gone(error: &io::Error) -> bool {
     let gone = [io::ErrorKind::NotFound, io::ErrorKind::StaleNetworkFileHandle];
     gone.contains(&error.kind()) || cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied

@@ -1,8 +1,8 @@
-//! The last failure, stored for `status` because many tools do not show a helper's standard error.
+//! The last failure. It is stored for `status`, because many tools do not show a helper's standard error.
 //!
-//! An account's last failure is a file next to its entry, under the same seal. If a call fails before it has
-//! read an account, there is neither a name nor a key: that failure is `last.failure`, in clear text. The
-//! messages are those of the catalogue, which hold no secret.
+//! An account's last failure is a file next to its entry, under the same seal. The failure of a call that has
+//! not read an account is `last.failure`, in clear text: there is no key without an account. The messages are
+//! those of the catalogue in [`crate::error`] and contain no secret.
 //!
 //! Storing a failure takes no lock, and errors are ignored.
 
@@ -22,13 +22,13 @@ use crate::timestamp::Timestamp;
 pub struct LastFailure {
     /// The time of the failure.
     pub at: Timestamp,
-    /// The command.
+    /// The name of the command that failed.
     pub command: String,
-    /// The call's exit code.
+    /// The exit code of the call.
     pub exit_code: u8,
-    /// The message.
+    /// The error's message.
     pub message: String,
-    /// The hint.
+    /// The error's hint.
     pub hint: String,
 }
 
@@ -36,7 +36,7 @@ pub struct LastFailure {
 const LARGEST: u64 = 64 * 1024;
 
 impl LastFailure {
-    /// The failure of a call of `command`.
+    /// The failure of a call of `command`, with the current time.
     pub fn of(error: &Error, command: &str) -> Self {
         Self {
             at: Timestamp::now(),
@@ -100,7 +100,7 @@ fn content(path: &Path) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     file::read_exactly(&mut file, length).ok()
 }
 
-/// Replaces the failure of `identity`. A folder in its place is moved out of the way.
+/// Replaces the failure of `identity`. A folder of that name is renamed first.
 fn replace(dir: &Path, identity: &str, content: &[u8]) -> io::Result<()> {
     let prefix = format!("{identity}.failure");
     let temporary = file::temporary(dir, &prefix);

@@ -1,8 +1,8 @@
-//! The files of the cache, which only their owner can read, and their names.
+//! The files of the cache, their names and their permissions.
 //!
-//! Opening a file neither follows a link nor waits for the writer of a pipe. Files are created with mode
-//! 0600 and folders with 0700, regardless of the umask. Some file systems have no modes or no
-//! owners (drives of Windows under WSL, CIFS); there a failed `chmod` is not an error.
+//! Files are created with mode 0600 and folders with mode 0700, regardless of the umask. Some file systems have
+//! no modes or no owners (Windows drives under WSL, CIFS), so a failed `chmod` is not always an error. Opening
+//! a file neither follows a link nor waits for the writer of a pipe.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::seal;
 use crate::shown;
 
-/// Replaces the identity in the name of a failure without an account.
+/// Takes the place of the identity in the name of a failure without an account.
 pub const UNNAMED: &str = "last";
 
 /// The kinds of files in the folder.
@@ -56,7 +56,7 @@ pub fn temporary(dir: &Path, prefix: &str) -> PathBuf {
     dir.join(format!("{prefix}.{:016x}.tmp", seal::random()))
 }
 
-/// The names in a folder. Does not use the standard library, which panics if closing fails.
+/// Lists the names in a folder. Does not use the standard library, which panics if the folder cannot be closed.
 #[cfg(unix)]
 pub fn names(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
     use rustix::fs::{Dir, Mode, OFlags};
@@ -85,11 +85,11 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Opens a lock file, and creates it and its folder if they are missing. It is opened for reading
-/// and writing, because NFS refuses an exclusive lock on anything less.
+/// Opens a lock file, and creates it and its folder if they are missing. It is opened for reading and writing,
+/// because NFS refuses an exclusive lock on a file that is open for one of them.
 ///
 /// # Errors
-/// Also if the file is not a regular file.
+/// The file cannot be opened or created, or it is not a regular file.
 pub fn open_to_lock(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     let open = || {
@@ -136,11 +136,11 @@ fn in_folder(path: &Path, open: impl Fn() -> io::Result<File>) -> io::Result<Fil
     }
 }
 
-/// Keeps root from writing into a folder of another user, or into a new folder below one: that user's own
-/// calls could not use the files.
+/// Keeps root from writing into another user's folder, or into a new folder below it. That user's own calls
+/// could not use the files.
 ///
 /// # Errors
-/// The caller is root, and the folder or the nearest one above it that exists is not root's.
+/// The caller is root, and `dir` or its nearest existing ancestor belongs to another user.
 pub fn check_owner(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
@@ -156,19 +156,19 @@ pub fn check_owner(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The length of a file that may be an entry of this user; `None` for a file that is not regular, is too
-/// long, or that other users can read or write.
+/// The length of a file that may be an entry. `None` if the file is not regular, is longer than `largest`,
+/// belongs to another user, or can be accessed by other users.
 ///
-/// The seal authenticates an entry; owner and mode are a second check. A file system without modes reports
-/// every file as open to other users, and one without owners reports another owner. It reports the same for
-/// the folder, and then these checks are skipped. The folder is examined only if the file is not as expected.
+/// Owner and mode are a second check, besides the seal. A file system without modes reports every file as open
+/// to other users, and one without owners reports another owner. Both report the same for the folder. So a
+/// file that fails a check is accepted if its folder fails the same check.
 pub fn trusted_length(file: &File, path: &Path, largest: u64) -> io::Result<Option<usize>> {
     let metadata = file.metadata()?;
     let is_sound = metadata.is_file() && metadata.len() <= largest && is_trusted(&metadata, path);
     Ok(usize::try_from(metadata.len()).ok().filter(|_| is_sound))
 }
 
-/// True if only the owner can access an open file.
+/// True if the mode of an open file lets only its owner access it.
 #[cfg(unix)]
 pub fn is_private(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| !is_open(&metadata))
@@ -179,6 +179,7 @@ pub fn is_private(_: &File) -> bool {
     true
 }
 
+/// True if the mode lets other users access the file.
 #[cfg(unix)]
 fn is_open(metadata: &fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0
@@ -202,14 +203,14 @@ fn is_trusted(_: &fs::Metadata, _: &Path) -> bool {
     true
 }
 
-/// Reads `length` bytes, into memory that is zeroed on drop.
+/// Reads `length` bytes into memory that is zeroed on drop.
 pub fn read_exactly(file: &mut File, length: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; length]);
     file.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Sets mode 0600 on an open file, if the umask has removed bits.
+/// Sets the mode of an open file to 0600.
 #[cfg(unix)]
 fn make_private(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -222,8 +223,8 @@ fn make_private(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `set` unless the mode is `wanted` already. An error is ignored if the owner can use the file as it
-/// is, because the file system then has no modes.
+/// Runs `set` unless the mode is `wanted` already. An error is ignored if `mode` includes all bits of `wanted`:
+/// the file system then has no modes, and the owner can use the file.
 #[cfg(unix)]
 fn set_mode(mode: u32, wanted: u32, set: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     if mode & 0o777 == wanted {
@@ -237,7 +238,7 @@ pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    // Without this check, an account in the place of a path would become the name of a folder.
+    // Without this check, an account that was given as a path would become the name of a folder.
     if !shown::is_usable_path(dir) {
         return Err(io::Error::other("no folder of that name is made"));
     }

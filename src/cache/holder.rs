@@ -1,4 +1,4 @@
-//! Finds the process that holds a lock, from /proc/locks (proc_locks(5)). On other systems the holder
+//! Finds the process that holds a lock, in /proc/locks (proc_locks(5)). On systems other than Linux the holder
 //! is unknown.
 
 use std::fmt;
@@ -6,17 +6,17 @@ use std::fs::File;
 
 use crate::shown::Escaped;
 
-/// The holder of a lock, looked up when it is shown.
+/// The holder of a lock, for a message. The process is looked up when this is formatted.
 pub struct Holder<'a>(pub Option<&'a File>);
 
 /// A process that holds a lock.
 #[derive(Debug)]
 pub struct Process {
-    /// Its number.
+    /// The process id.
     pub id: u32,
     /// True if a signal has stopped it.
     pub is_stopped: bool,
-    /// The name of its parent, which is more helpful than `astra-credential`.
+    /// The name of the parent process. The process itself is always `astra-credential`.
     parent: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Process {
 }
 
 impl Process {
-    /// The process that holds the lock on this file.
+    /// Finds the process that holds the lock on this file.
     #[cfg(target_os = "linux")]
     pub fn holding(lock: &File) -> Option<Self> {
         use rustix::fs::{major, minor};
@@ -56,7 +56,8 @@ impl Process {
                 _ => None,
             }
         })?;
-        // `ID (NAME) STATE PARENT …`; a process of another namespace has the number 0, and no such file.
+        // proc_pid_stat(5): `ID (NAME) STATE PARENT …`. A process of another namespace has the id 0 in
+        // /proc/locks, and no such file.
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let mut words = stat.rsplit_once(')')?.1.split_whitespace();
         let is_stopped = words.next() == Some("T");

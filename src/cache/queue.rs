@@ -1,10 +1,12 @@
 //! The exchange lock, which keeps the number of exchanges small. Nothing else depends on it.
 //!
-//! Processes that need a token queue for a file lock: one does the exchange, and the others read the result
-//! from the cache. `flock` does not show whether the holder waits for Astra or is stopped, so the holder
-//! updates the modification time of the lock file while it waits: its heartbeat. A waiting process gives up
-//! on a holder without a heartbeat, and queues for the next of [`LEVELS`] locks. So one of the waiting
-//! processes continues, and not all of them.
+//! Processes that need a token queue for a file lock. One does the exchange, and the others read the result
+//! from the cache.
+//!
+//! The holder updates the modification time of the lock file while it waits for Astra: its heartbeat. This
+//! shows that it is not stopped, which `flock` does not show. A waiting process gives up on a holder without a
+//! heartbeat, and queues for the next of [`LEVELS`] locks. So one of the waiting processes does an exchange,
+//! and not all of them.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +25,7 @@ use crate::timestamp::{self, Heartbeat};
 pub struct Queue {
     /// `None` without a cache.
     locks: Option<Locks>,
-    /// The time at which to explain the wait; `None` once it has been explained.
+    /// The time at which a message explains the wait; `None` after it has been printed.
     explain_from: Option<Instant>,
     deadline: Instant,
     pause: Duration,
@@ -36,15 +38,15 @@ struct Locks {
     level: u32,
     lock: Option<File>,
     /// The time after which the process gives up on a holder without a heartbeat.
-    patience: Duration,
-    /// The time of the last change of the holder's heartbeat, and the heartbeat.
-    alive: (Instant, Option<Heartbeat>),
+    heartbeat_timeout: Duration,
+    /// The last heartbeat of the holder, and the time at which this process first saw it.
+    last_beat: (Instant, Option<Heartbeat>),
 }
 
 /// The result of a step in the queue.
 pub enum Turn {
-    /// This process does the exchange.
-    Ask(Hold),
+    /// This process has to do the exchange.
+    Exchange(Permit),
     /// Another process does the exchange; read the entry again.
     Wait,
     /// The deadline has passed.
@@ -53,9 +55,9 @@ pub enum Turn {
 
 /// The permission to do an exchange. Dropping it releases the lock.
 ///
-/// The lock is `None` without a cache, on a file system that cannot lock, and if the holders of all locks
-/// are stopped. Several processes may then do an exchange at the same time.
-pub struct Hold(Option<File>);
+/// It contains no lock if there is no cache, if the file system cannot lock, or if the holders of all locks are
+/// stopped. Several processes may then do an exchange at the same time.
+pub struct Permit(Option<File>);
 
 /// The number of locks. The second is used if the holder of the first is stopped, and the third if the
 /// process that took over is stopped too. After that, processes do the exchange without a lock.
@@ -64,14 +66,15 @@ const LEVELS: u32 = 3;
 /// The interval of a holder's heartbeat.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// The shortest patience. On a busy machine some heartbeats are late.
-const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
+/// The shortest heartbeat time-out. On a busy machine some heartbeats are late.
+const SHORTEST_HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The shortest patience for the second and third lock. It is halved each time, so that all three together
-/// are two thirds of the time-out, and time is left for an exchange.
-const SHORTEST_LATER_PATIENCE: Duration = Duration::from_millis(150);
+/// The shortest heartbeat time-out for the second and third lock. The heartbeat time-out is halved for each of
+/// them, so that the three together take less than two thirds of the call's time-out. The rest is left for an
+/// exchange.
+const SHORTEST_LATER_HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// The pause between two steps: the first and the longest, doubling in between.
+/// The pause between two steps. It is doubled each time, from the first to the longest.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(2)..Duration::from_millis(64);
 
 impl Queue {
@@ -84,23 +87,23 @@ impl Queue {
             identity,
             level: 1,
             lock: None,
-            patience: third.max(SHORTEST_PATIENCE),
-            alive: (now, None),
+            heartbeat_timeout: third.max(SHORTEST_HEARTBEAT_TIMEOUT),
+            last_beat: (now, None),
         });
         Self { locks, explain_from: Some(now + LONG_WAIT), deadline, pause: PAUSE.start }
     }
 
-    /// Tries to take the lock, and sleeps for a moment if another process holds it.
+    /// Tries to take the lock. Sleeps for a moment if another process holds it.
     ///
     /// # Errors
     /// The lock file cannot be used.
     pub fn step(&mut self) -> io::Result<Turn> {
         let Some(locks) = &mut self.locks else {
-            return Ok(Turn::Ask(Hold(None)));
+            return Ok(Turn::Exchange(Permit(None)));
         };
         let now = Instant::now();
-        if let Some(hold) = locks.take(now)? {
-            return Ok(Turn::Ask(hold));
+        if let Some(permit) = locks.take(now)? {
+            return Ok(Turn::Exchange(permit));
         }
         let left = self.deadline.saturating_duration_since(now);
         if left.is_zero() {
@@ -112,7 +115,7 @@ impl Queue {
         Ok(Turn::Wait)
     }
 
-    /// Calls `explain` once if the wait has become long.
+    /// Calls `explain` once, after [`LONG_WAIT`].
     pub fn when_long(&mut self, explain: impl FnOnce(Holder<'_>)) {
         if self.explain_from.take_if(|from| *from <= Instant::now()).is_some() {
             explain(Holder(self.locks.as_ref().and_then(|locks| locks.lock.as_ref())));
@@ -122,37 +125,38 @@ impl Queue {
 
 impl Locks {
     /// Takes the lock. Returns `None` if the process has to wait for it.
-    fn take(&mut self, now: Instant) -> io::Result<Option<Hold>> {
+    fn take(&mut self, now: Instant) -> io::Result<Option<Permit>> {
         let path = path(&self.dir, &self.identity, self.level);
         let lock = match self.lock.take().filter(|lock| is_at(lock, &path)) {
             Some(lock) => lock,
             None => file::open_to_lock(&path)?,
         };
         match try_lock(&lock) {
-            Ok(true) if is_at(&lock, &path) => return Ok(Some(Hold(Some(lock)))),
-            // The lock file was removed before it was locked: lock the one that is there now.
+            Ok(true) if is_at(&lock, &path) => return Ok(Some(Permit(Some(lock)))),
+            // The lock file was removed before it was locked. The next step opens the current one.
             Ok(true) => return Ok(None),
             Ok(false) => {}
             Err(error) if cannot_lock(&error) => {
                 log::debug!(
                     "the file system of the cache cannot lock ({error}); going on unlocked"
                 );
-                return Ok(Some(Hold(None)));
+                return Ok(Some(Permit(None)));
             }
             Err(error) => return Err(error),
         }
         let heartbeat = timestamp::heartbeat(&lock);
-        if self.alive.1.is_none() || self.alive.1 != heartbeat {
-            self.alive = (now, heartbeat);
-        } else if now - self.alive.0 > self.patience {
+        if self.last_beat.1.is_none() || self.last_beat.1 != heartbeat {
+            self.last_beat = (now, heartbeat);
+        } else if now - self.last_beat.0 > self.heartbeat_timeout {
             if self.level == LEVELS {
                 log::debug!("no holder of a lock has a heartbeat; going on without a lock");
-                return Ok(Some(Hold(None)));
+                return Ok(Some(Permit(None)));
             }
             log::debug!("the holder of the lock has no heartbeat; going on with the next lock");
             self.level += 1;
-            self.patience = (self.patience / 2).max(SHORTEST_LATER_PATIENCE);
-            self.alive = (now, None);
+            self.heartbeat_timeout =
+                (self.heartbeat_timeout / 2).max(SHORTEST_LATER_HEARTBEAT_TIMEOUT);
+            self.last_beat = (now, None);
             return Ok(None);
         }
         self.lock = Some(lock);
@@ -160,14 +164,14 @@ impl Locks {
     }
 }
 
-impl Hold {
-    /// The permission for a process that cannot use the lock file.
-    pub fn without_lock() -> Self {
+impl Permit {
+    /// The permission of a process that cannot use the lock file.
+    pub fn unlocked() -> Self {
         Self(None)
     }
 
-    /// Runs `work`, and updates the heartbeat meanwhile, until `deadline` at the latest.
-    pub fn beat_during<T>(&self, deadline: Instant, work: impl FnOnce() -> T) -> T {
+    /// Runs `work`. A thread updates the heartbeat meanwhile, until `deadline` at the latest.
+    pub fn with_heartbeat<T>(&self, deadline: Instant, work: impl FnOnce() -> T) -> T {
         let Some(lock) = &self.0 else {
             return work();
         };
@@ -182,8 +186,8 @@ impl Hold {
                     last = timestamp::beat(lock, last);
                 }
             };
-            // If the thread cannot be started, there is no heartbeat. Waiting processes then give up on this
-            // lock and do an exchange of their own.
+            // If the thread cannot be started, there is no heartbeat. Another process then gives up on this lock
+            // and does an exchange of its own.
             let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, beats);
             let result = work();
             drop(done);
@@ -192,7 +196,7 @@ impl Hold {
     }
 }
 
-/// The lock file of a level.
+/// The lock file of a level, from 1 to [`LEVELS`].
 pub fn path(dir: &Path, identity: &str, level: u32) -> PathBuf {
     match level {
         1 => dir.join(format!("{identity}.lock")),
@@ -200,12 +204,12 @@ pub fn path(dir: &Path, identity: &str, level: u32) -> PathBuf {
     }
 }
 
-/// Takes a lock without waiting; `false` if another process has it.
+/// Tries to take a lock without waiting. Returns `false` if another process holds it.
 ///
 /// # Errors
-/// The file system cannot lock, or refuses.
+/// The file system cannot lock, or returns another error.
 pub fn try_lock(file: &File) -> io::Result<bool> {
-    // Called by its full path: a method of the standard library with the same name would take precedence.
+    // Called by its full path. Otherwise the compiler would choose the standard library's method of that name.
     match fs2::FileExt::try_lock_exclusive(file) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
@@ -216,13 +220,13 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// True if `file` is the file at `path`. A lock on a removed file does not exclude other processes.
+/// True if the open `file` is the one at `path`. A lock on a removed file does not exclude other processes.
 #[cfg(unix)]
 pub fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     let there = path.symlink_metadata().map(identity);
-    // If one of them cannot be read, the open file counts as the one at `path`.
+    // After an error, the open file counts as the one at `path`.
     match (file.metadata().map(identity), there) {
         (Ok(ours), Ok(there)) => ours == there,
         (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
@@ -235,7 +239,7 @@ pub fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// True if the file system does not support locks, as some NFS mounts do not.
+/// True if the error means that the file system does not support locks. Some NFS mounts do not.
 fn cannot_lock(error: &io::Error) -> bool {
     #[cfg(unix)]
     {

@@ -1,7 +1,7 @@
-//! Removes the files of dead processes and unused accounts from the folder.
+//! Removes the files of killed processes and unused accounts from the folder.
 //!
-//! After each exchange, a bounded part of the files is examined, from a random one on, so that every file is
-//! examined at some time.
+//! A sweep follows each exchange and has a time limit. It begins at a random file, so that every file is
+//! examined by some sweep.
 
 use std::fs;
 use std::io;
@@ -13,16 +13,16 @@ use super::queue;
 use crate::seal;
 use crate::timestamp::Timestamp;
 
-/// The age of a stale temporary file, in seconds. No process writes one for so long.
+/// The age from which a temporary file is stale, in seconds. No process needs one for so long.
 pub const STALE_TEMPORARY: i64 = 60 * 60;
 
-/// The age of a stale entry, lock or failure, in seconds. Its account is no longer used.
+/// The age from which an entry, lock or failure is stale, in seconds. Its account is no longer used.
 const STALE: i64 = 30 * 24 * 60 * 60;
 
-/// The time for one sweep.
-const AT_MOST: Duration = Duration::from_millis(50);
+/// The longest time of one sweep.
+const LONGEST_SWEEP: Duration = Duration::from_millis(50);
 
-/// Removes old files from `dir`, but not the entry of `own`.
+/// Removes stale files from `dir`, except the entry of the identity `own`.
 pub fn sweep(dir: &Path, own: &str) {
     let Ok(names) = file::names(dir) else {
         return;
@@ -33,7 +33,7 @@ pub fn sweep(dir: &Path, own: &str) {
     }
     let start = seal::random() % names.len() as u64;
     names.rotate_left(usize::try_from(start).unwrap_or_default());
-    let end = Instant::now() + AT_MOST;
+    let end = Instant::now() + LONGEST_SWEEP;
     for name in names {
         let Some((identity, kind)) = file::parse(&name) else {
             continue;
@@ -67,15 +67,15 @@ pub fn is_older(path: &Path, seconds: i64) -> bool {
     age().is_some_and(|age| age > seconds)
 }
 
-/// Removes a file while no exchange is under way that might write it.
+/// Removes a file and its lock file, if no other process holds the lock.
 fn remove_locked(path: &Path, lock: &Path) {
     let removed = || -> io::Result<()> {
         let opened = file::open_to_lock(lock)?;
-        // On a file system that cannot lock, only the age counts.
+        // If the file system cannot lock, only the age is checked.
         let is_free = queue::try_lock(&opened).unwrap_or(true) && queue::is_at(&opened, lock);
         if is_free && is_older(path, STALE) {
             file::remove(path)?;
-            // A process that waits for the lock notices that the file was removed.
+            // A process that waits for the lock checks if the file was removed.
             file::remove(lock)?;
         }
         Ok(())

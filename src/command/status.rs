@@ -1,7 +1,7 @@
 //! `status`: the accounts, their tokens, the settings and the last failure, without a request.
 //!
-//! The output is safe to paste: it holds no secret and no token. The command reads; it takes no lock
-//! and writes nothing.
+//! The output is safe to paste, because it contains no secret and no token. The command takes no lock and writes
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,24 +13,20 @@ use super::{Colour, State, Style};
 use crate::account::Account;
 use crate::cache::{Entry, FailedExchange, LastFailure, Refusal};
 use crate::error::Error;
+use crate::message;
 use crate::service::{self, Inspected};
 use crate::settings::{ChosenAccount, Configuration, ListedSetting, Settings, Source};
 use crate::shown;
 use crate::timestamp::Timestamp;
 use crate::token::Validity;
 
-/// Returns the answer and the exit code. `stored` are the names of the account files in the configuration
-/// folder.
+/// Returns the answer and the exit code.
 ///
 /// # Errors
 /// A setting cannot be used.
-pub fn run(
-    configuration: &Configuration<'_>,
-    stored: &[String],
-    style: Style,
-) -> Result<(Vec<u8>, u8), Error> {
+pub fn run(configuration: &Configuration<'_>, style: Style) -> Result<(Vec<u8>, u8), Error> {
     let now = Timestamp::now();
-    let settings = configuration.every_account(stored)?;
+    let settings = configuration.every_account()?;
     let dir = settings
         .first()
         .and_then(|settings| settings.cache_dir.as_deref().filter(|_| !*settings.no_cache));
@@ -46,30 +42,34 @@ pub fn run(
     let exit_code = report.exit_code();
     let answer = match style {
         Style::Json => super::line(&report.in_json()),
-        Style::Text { is_verbose, colour } => report.in_text(is_verbose, colour),
+        Style::Text { is_verbose, colour } => {
+            message::in_locale(&report.in_text(is_verbose, colour)).into_owned()
+        }
     };
     Ok((answer.into_bytes(), exit_code))
 }
 
-/// The accounts that were asked for; the first answers calls that name no host.
+/// The state of all accounts. The first account is the one for calls that name no host.
 struct Report {
     accounts: Vec<AccountReport>,
-    /// The last failure of a call before it had read an account.
+    /// The last failure of a call that had not read an account.
     unnamed: Option<LastFailure>,
     /// The configuration files that were read.
     files: Vec<String>,
     now: Timestamp,
 }
 
-/// One account.
+/// The state of one account.
 struct AccountReport {
     settings: Settings,
+    /// The settings with their sources, the hosts included.
     listed: Vec<ListedSetting>,
+    /// The content of the account file, or the error.
     account: Result<Account, Error>,
     state: TokenState,
-    /// The token's validity, and the time of its renewal.
-    life: Option<(Validity, Timestamp)>,
-    /// The cached failure, and whether it applies to a call with these settings.
+    /// The cached token's validity, and the time of its renewal.
+    validity: Option<(Validity, Timestamp)>,
+    /// The cached failure, with true if it applies to a call with these settings.
     failure: Option<(bool, FailedExchange)>,
     refusals: Vec<Refusal>,
     last_failure: Option<LastFailure>,
@@ -86,49 +86,50 @@ enum TokenState {
     Due,
     /// Expired.
     Expired,
-    /// Not cached.
+    /// No token is cached.
     None,
-    /// The account file cannot be read, so its cache entry is unknown.
+    /// The account file cannot be read, so its cache entry cannot be found.
     Unknown,
 }
 
 impl AccountReport {
-    fn of(known: Inspected, listed: Vec<ListedSetting>, now: Timestamp) -> Self {
-        let Inspected { settings, account, cache } = known;
+    fn of(inspected: Inspected, listed: Vec<ListedSetting>, now: Timestamp) -> Self {
+        let Inspected { settings, account, cache } = inspected;
         let Entry { token, failure, epoch: _, refusals } = cache.read();
         let validity = token.map(|cached| cached.token.validity);
         let min_valid = *settings.min_valid;
         let state = match (&account, &validity) {
             (Ok(Account::Application(_)), _) => TokenState::Endless,
-            (_, Some(life)) if life.is_fresh(now, min_valid) => TokenState::Fresh,
-            (_, Some(life)) if life.is_alive(now) => TokenState::Due,
+            (_, Some(validity)) if validity.is_fresh(now, min_valid) => TokenState::Fresh,
+            (_, Some(validity)) if validity.is_alive(now) => TokenState::Due,
             (_, Some(_)) => TokenState::Expired,
             (Ok(_), None) => TokenState::None,
             (Err(_), None) => TokenState::Unknown,
         };
-        let life = validity.map(|life| (life, life.refresh_at(min_valid)));
+        let validity = validity.map(|validity| (validity, validity.refresh_at(min_valid)));
         let route = cache.digest(settings.route().expose());
         let failure =
             failure.map(|failure| (failure.is_current(&route, now, *settings.timeout), failure));
         let last_failure = cache.last_failure();
-        Self { settings, listed, account, state, life, failure, refusals, last_failure }
+        Self { settings, listed, account, state, validity, failure, refusals, last_failure }
     }
 
+    /// True if the next call returns a token without an exchange.
     fn is_valid(&self) -> bool {
         self.account.is_ok() && matches!(self.state, TokenState::Endless | TokenState::Fresh)
     }
 
-    /// The failed exchange, if it keeps calls from asking Astra again now.
+    /// The cached failure, if the next call returns it and does no exchange.
     fn current_failure(&self) -> Option<&FailedExchange> {
         self.failure.as_ref().filter(|(is_current, _)| *is_current).map(|(_, failure)| failure)
     }
 
-    /// The time of the last successful exchange whose token is in the cache.
+    /// The time of the exchange whose token is cached.
     fn last_success(&self) -> Option<Timestamp> {
-        self.life.map(|(life, _)| life.requested_at)
+        self.validity.map(|(validity, _)| validity.requested_at)
     }
 
-    /// The name, or the file of an account without one.
+    /// The account's name, or its file if it has no name.
     fn name(&self) -> String {
         match &self.settings.account.value {
             ChosenAccount::Named(name) => name.clone(),
@@ -142,7 +143,7 @@ impl AccountReport {
     }
 }
 
-/// The answer in JSON: the first account's keys, and all accounts.
+/// The answer in JSON: the fields of the first account, and all accounts.
 #[derive(Serialize)]
 struct Status {
     #[serde(flatten)]
@@ -158,7 +159,8 @@ struct OneStatus {
     settings: BTreeMap<&'static str, SettingStatus>,
     hosts: Vec<SettingStatus>,
     token: TokenStatus,
-    verdict: Option<FailedExchangeStatus>,
+    #[serde(rename = "verdict")]
+    failed_exchange: Option<FailedExchangeStatus>,
     refusals: Vec<RefusalStatus>,
     last_failure: Option<FailureStatus>,
 }
@@ -194,10 +196,12 @@ struct FailedExchangeStatus {
     message: String,
     at: String,
     until: String,
-    stands: bool,
+    /// True if the failure applies to a call with these settings.
+    #[serde(rename = "stands")]
+    is_current: bool,
 }
 
-/// A host that has refused a token.
+/// A host that refused a token.
 #[derive(Clone, Serialize)]
 struct RefusalStatus {
     host: String,
@@ -219,19 +223,17 @@ struct FailureStatus {
 
 impl Report {
     fn exit_code(&self) -> u8 {
-        let codes = self.accounts.iter().map(|account_report| match &account_report.account {
+        let codes = self.accounts.iter().map(|report| match &report.account {
             Err(error) => error.exit_code(),
-            Ok(_) => u8::from(!account_report.is_valid()),
+            Ok(_) => u8::from(!report.is_valid()),
         });
         codes.max().unwrap_or_default()
     }
 
     fn in_json(self) -> Status {
         let Self { accounts, unnamed, files, now: _ } = self;
-        let accounts: Vec<_> = accounts
-            .into_iter()
-            .map(|account_report| account_report.in_json(unnamed.as_ref()))
-            .collect();
+        let accounts: Vec<_> =
+            accounts.into_iter().map(|report| report.in_json(unnamed.as_ref())).collect();
         Status { first: accounts.first().cloned(), accounts, files }
     }
 
@@ -269,12 +271,12 @@ impl Report {
             let _ = writeln!(text, "{}", line.trim_end());
         }
         text.push('\n');
-        for account_report in &self.accounts {
-            if let Some((message, hint)) = account_report.problem() {
-                let _ = writeln!(text, "{}: {message}\nhint: {hint}\n", account_report.name());
+        for report in &self.accounts {
+            if let Some((message, hint)) = report.problem() {
+                let _ = writeln!(text, "{}: {message}\nhint: {hint}\n", report.name());
             }
         }
-        if self.accounts.iter().any(|account_report| account_report.life.is_some()) {
+        if self.accounts.iter().any(|report| report.validity.is_some()) {
             text.push_str(
                 "Only a server knows whether it still accepts a cached token. If one refuses it, run\n\
                  `astra-credential forget --account NAME`.\n\n",
@@ -283,12 +285,14 @@ impl Report {
         text
     }
 
-    /// The latest failure: of an account, or of a call that had not read one.
-    fn last_failure(&self, account_report: Option<&AccountReport>) -> Vec<(String, String)> {
-        let of_account = self.accounts.iter().filter_map(|account_report| {
-            Some((account_report.last_failure.as_ref()?, account_report.last_success()))
-        });
-        let success = account_report.and_then(AccountReport::last_success);
+    /// The rows of the latest failure. It is that of an account, or of a call that had not read one. The latter
+    /// is over after a success of the `first` account.
+    fn last_failure(&self, first: Option<&AccountReport>) -> Vec<(String, String)> {
+        let of_account = self
+            .accounts
+            .iter()
+            .filter_map(|report| Some((report.last_failure.as_ref()?, report.last_success())));
+        let success = first.and_then(AccountReport::last_success);
         let unnamed = self.unnamed.iter().map(|failure| (failure, success));
         let last = of_account.chain(unnamed).max_by_key(|(failure, _)| failure.at);
         let Some((LastFailure { at, command, exit_code, message, hint }, success)) = last else {
@@ -300,8 +304,8 @@ impl Report {
             format!("{}, `{command}`, exit code {exit_code}{since}", when(*at, self.now));
         let mut rows = vec![("last failure".to_owned(), happened)];
         let mut problems = self.accounts.iter().filter_map(AccountReport::problem);
-        // The table already contains the message.
-        if self.accounts.len() == 1 || !problems.any(|(told, _)| told == *message) {
+        // The message is left out if the table contains it.
+        if self.accounts.len() == 1 || !problems.any(|(shown, _)| shown == *message) {
             rows.push((String::new(), message.clone()));
             rows.push((String::new(), format!("hint: {hint}")));
         }
@@ -318,7 +322,7 @@ struct Line {
 }
 
 impl AccountReport {
-    /// The problem that keeps this account from getting a token, and the hint.
+    /// The error that keeps this account from getting a token, and the hint.
     fn problem(&self) -> Option<(String, String)> {
         if let Err(error) = &self.account {
             return Some((error.to_string(), error.hint()));
@@ -337,7 +341,7 @@ impl AccountReport {
         let token = match (&self.account, self.current_failure()) {
             (Err(_), _) => "no usable account file".to_owned(),
             (Ok(_), Some(failure)) => format!("not asked again until {}", failure.until),
-            (Ok(_), None) => token_line(self.state, self.life, |instant| instant.to_string()),
+            (Ok(_), None) => token_line(self.state, self.validity, |time| time.to_string()),
         };
         let hosts = self.listed.iter().filter(|listed| listed.name == "hosts");
         let hosts: Vec<_> = hosts.map(|host| host.value.as_str()).collect();
@@ -365,10 +369,8 @@ impl AccountReport {
         if self.account.is_ok() {
             row(
                 "token",
-                colour.paint(
-                    &state,
-                    &token_line(self.state, self.life, |instant| when(instant, now)),
-                ),
+                colour
+                    .paint(&state, &token_line(self.state, self.validity, |time| when(time, now))),
             );
         }
         if matches!(self.state, TokenState::Fresh | TokenState::Due) {
@@ -381,7 +383,7 @@ impl AccountReport {
             );
         }
         if let Some(failed) = failure_line(self.failure.as_ref(), now) {
-            row("verdict", failed);
+            row("cached error", failed);
         }
         for refusal in &self.refusals {
             row("refused by", refusal_line(refusal, now));
@@ -389,8 +391,8 @@ impl AccountReport {
         rows
     }
 
-    /// The rows of the settings: the account file, the hosts, the other settings that were set, and with
-    /// `is_verbose` those with their default values.
+    /// The rows of the settings: the account file and the hosts, then the other settings that do not have their
+    /// default values. If `is_verbose`, the rest follows.
     fn settings(&self, is_verbose: bool) -> Vec<(String, String)> {
         let is_default = |listed: &&ListedSetting| listed.source == Source::Default;
         let is_first = |listed: &&ListedSetting| ["file", "hosts"].contains(&listed.name);
@@ -406,13 +408,14 @@ impl AccountReport {
 
     fn in_json(self, unnamed: Option<&LastFailure>) -> OneStatus {
         let success = self.last_success();
-        let Self { settings, listed, account, state, life, failure, refusals, last_failure } = self;
+        let Self { settings, listed, account, state, validity, failure, refusals, last_failure } =
+            self;
         let problem = |error: &Error| Problem { message: error.to_string(), hint: error.hint() };
         let last = last_failure.as_ref().into_iter().chain(unnamed).max_by_key(|last| last.at);
         let in_json = |ListedSetting { name, value, source }: ListedSetting| {
             (name, SettingStatus { value, source: source.to_string() })
         };
-        let (hosts, settings_told): (Vec<_>, Vec<_>) =
+        let (hosts, other_settings): (Vec<_>, Vec<_>) =
             listed.into_iter().map(in_json).partition(|(name, _)| *name == "hosts");
         OneStatus {
             name: match settings.account.value {
@@ -424,18 +427,18 @@ impl AccountReport {
                 client_id: account.as_ref().ok().map(|account| account.client_id().to_owned()),
                 problem: account.as_ref().err().map(problem),
             },
-            settings: settings_told.into_iter().collect(),
+            settings: other_settings.into_iter().collect(),
             hosts: hosts.into_iter().map(|(_, host)| host).collect(),
             token: TokenStatus {
                 state,
-                renewed_at: life.map(|(_, renewed_at)| renewed_at.to_string()),
-                expires_at: life.map(|(life, _)| life.expires_at.to_string()),
+                renewed_at: validity.map(|(_, renewed_at)| renewed_at.to_string()),
+                expires_at: validity.map(|(validity, _)| validity.expires_at.to_string()),
             },
-            verdict: failure.map(|(stands, failure)| FailedExchangeStatus {
+            failed_exchange: failure.map(|(is_current, failure)| FailedExchangeStatus {
                 message: failure.error.to_string(),
                 at: failure.at.to_string(),
                 until: failure.until.to_string(),
-                stands,
+                is_current,
             }),
             refusals: refusals
                 .into_iter()
@@ -459,7 +462,7 @@ impl AccountReport {
     }
 }
 
-/// Aligns the rows in two columns. A name that equals the one above is left out.
+/// Aligns the rows in two columns. A name that is equal to the one above is left out.
 fn aligned(rows: &[(String, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let names = rows.iter().map(|(name, _)| name.as_str());
@@ -473,19 +476,20 @@ fn aligned(rows: &[(String, String)]) -> String {
         .collect()
 }
 
+/// The token's state and times.
 fn token_line(
     state: TokenState,
-    life: Option<(Validity, Timestamp)>,
+    validity: Option<(Validity, Timestamp)>,
     when: impl Fn(Timestamp) -> String,
 ) -> String {
-    match (state, life) {
-        (TokenState::Fresh, Some((life, renewed_at))) => {
-            format!("valid until {}, renewed from {}", when(life.expires_at), when(renewed_at))
+    match (state, validity.map(|(validity, renewed_at)| (when(validity.expires_at), renewed_at))) {
+        (TokenState::Fresh, Some((expiry, renewed_at))) => {
+            format!("valid until {expiry}, renewed from {}", when(renewed_at))
         }
-        (TokenState::Due, Some((life, _))) => {
-            format!("valid until {}, renewed by the next call", when(life.expires_at))
+        (TokenState::Due, Some((expiry, _))) => {
+            format!("valid until {expiry}, renewed by the next call")
         }
-        (TokenState::Expired, Some((life, _))) => format!("expired {}", when(life.expires_at)),
+        (TokenState::Expired, Some((expiry, _))) => format!("expired {expiry}"),
         (TokenState::Endless, _) => {
             "the application token itself, which does not expire".to_owned()
         }
@@ -493,19 +497,20 @@ fn token_line(
     }
 }
 
-/// The failed exchange, as long as it is cached.
+/// The cached failure; `None` if it is no longer cached.
 fn failure_line(failure: Option<&(bool, FailedExchange)>, now: Timestamp) -> Option<String> {
     let (is_current, failure) = failure?;
     let consequence = if *is_current {
         format!("not asked again until {}", when(failure.until, now))
     } else if failure.at <= now && now < failure.until {
-        "does not stand for this proxy, these authorities and this time-out".to_owned()
+        "does not apply to this proxy, these authorities and this time-out".to_owned()
     } else {
         return None;
     };
     Some(format!("{}, {}; {consequence}", failure.error, when(failure.at, now)))
 }
 
+/// The host that refused a token, and the end of its pause.
 fn refusal_line(refusal: &Refusal, now: Timestamp) -> String {
     let Refusal { host, at, until } = refusal;
     let until = until.filter(|_| refusal.is_current(now));

@@ -1,7 +1,7 @@
 //! Reads the fields of an X.509 certificate (RFC 5280) that an error message names.
 //!
-//! rustls verifies certificates. This module only describes one that was refused, and reads its DER
-//! leniently.
+//! rustls verifies certificates. This module describes one that was refused; it ignores fields and
+//! extensions that no message names.
 
 use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
@@ -53,12 +53,12 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// The name of its subject, safe to show.
+    /// The subject's name, safe to show.
     pub fn subject(&self) -> String {
         name(self.subject)
     }
 
-    /// The name of its issuer, safe to show.
+    /// The issuer's name, safe to show.
     pub fn issuer(&self) -> String {
         name(self.issuer)
     }
@@ -68,18 +68,18 @@ impl<'a> Certificate<'a> {
         self.issuer == self.subject
     }
 
-    /// The issuer's name, in the form in which the issuer's own certificate has it.
+    /// The issuer's name in DER, to compare with the subject of the issuer's certificate.
     pub fn issuer_der(&self) -> &'a [u8] {
         self.issuer
     }
 
-    /// The bits of its key, if that is an RSA key.
+    /// The length of the key in bits; `None` unless it is an RSA key.
     pub fn rsa_bits(&self) -> Option<usize> {
         rsa_bits(self.key)
     }
 }
 
-/// The bits of an RSA key, given the content of a `SubjectPublicKeyInfo`.
+/// The length of an RSA key in bits. `key` is the content of a `SubjectPublicKeyInfo`.
 pub fn rsa_bits(key: &[u8]) -> Option<usize> {
     let (algorithm, rest) = expect(SEQUENCE, key)?;
     let (algorithm, _) = expect(OBJECT_IDENTIFIER, algorithm)?;
@@ -91,14 +91,14 @@ pub fn rsa_bits(key: &[u8]) -> Option<usize> {
     Some(modulus.len() * 8)
 }
 
-/// The bytes of the first DER element in `der`, its head included.
+/// The first element of `der`, with its tag and length. `None` unless it is a `SEQUENCE`.
 pub fn first_element(der: &[u8]) -> Option<&[u8]> {
     let (_, rest) = expect(SEQUENCE, der)?;
     der.get(..der.len() - rest.len())
 }
 
-/// True if the purposes in a `TRUSTED CERTIFICATE` allow the authentication of servers. OpenSSL's rules:
-/// rejected purposes take precedence, and a list of trusted purposes excludes all others.
+/// True if the purposes in a `TRUSTED CERTIFICATE` allow the authentication of servers. The rules are
+/// OpenSSL's: a rejected purpose is excluded, and so is every purpose that a list of trusted ones lacks.
 pub fn is_for_servers(purposes: &[u8]) -> bool {
     // `serverAuth` and `anyExtendedKeyUsage`.
     const OURS: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 1], &[0x55, 0x1d, 0x25, 0]];
@@ -125,7 +125,7 @@ pub fn is_for_servers(purposes: &[u8]) -> bool {
     is_trusted
 }
 
-/// The tag and the content of the first element, and the bytes after it.
+/// The tag and the content of the first element of `der`, and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (short, rest) = rest.split_first()?;
@@ -146,6 +146,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, content, rest))
 }
 
+/// The content of the first element of `der`, which must have `tag`, and the bytes after it.
 fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(der)?;
     (found == tag).then_some((content, rest))
@@ -172,7 +173,7 @@ fn instant(kind: u8, text: &[u8]) -> Option<Timestamp> {
     ))
 }
 
-/// A distinguished name's common name, or else its organisation.
+/// The common name in a distinguished name, or else the organisation.
 fn name(mut parts: &[u8]) -> String {
     const LONGEST: usize = 64;
     let mut found: [Option<String>; 2] = [None, None];
@@ -190,6 +191,7 @@ fn name(mut parts: &[u8]) -> String {
     Escaped(&full.chars().take(LONGEST).collect::<String>()).to_string()
 }
 
+/// A string of any ASN.1 type, as UTF-8.
 fn text(kind: u8, bytes: &[u8]) -> String {
     const BMP_STRING: u8 = 0x1e;
     if kind == BMP_STRING {

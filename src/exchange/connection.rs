@@ -1,7 +1,7 @@
 //! Opens the connection to the API base: name lookup, TCP, proxy and TLS, with one deadline for all.
 //!
-//! ureq is used for HTTP alone. Its own connectors restart the time-out at each read while a proxy
-//! answers, and they do not try the next address after an error such as EACCES.
+//! ureq is used for HTTP alone. Its own connectors are not used, for two reasons. They restart the time-out
+//! at each read while a proxy answers, and they do not try the next address after an error such as EACCES.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -23,10 +23,10 @@ use crate::exchange::handshake::{self, Target};
 use crate::exchange::tls::Tls;
 use crate::proxy::{Protocol, Proxy};
 
-/// Time for a connection, TLS included.
+/// The time-out of a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pause before the next address is tried in parallel (RFC 8305, section 5).
+/// The time after which the next address is tried in parallel (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The size of ureq's input buffer. ureq clears the default of 128 KiB at each connection. The buffer must
@@ -36,20 +36,18 @@ const INPUT_BUFFER: usize = 80 * 1024;
 /// The size of ureq's output buffer. The largest request is an account.
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
-/// Makes connections for ureq.
+/// Opens connections for ureq.
 #[derive(Debug)]
 pub struct Dialer {
-    /// The proxy in between.
+    /// The proxy; `None` for a direct connection.
     pub proxy: Option<Proxy>,
-    /// The deadline of every read and write, independent of ureq's own time-outs.
+    /// The deadline of every read and write. It does not depend on ureq's own time-outs.
     pub deadline: Instant,
     /// The configuration of TLS.
     pub tls: Arc<Tls>,
-    /// The `User-Agent` for a proxy.
-    pub user_agent: &'static str,
 }
 
-/// Resolves nothing. The [`Dialer`] resolves the name of the proxy or of the API.
+/// Keeps ureq from resolving names. The [`Dialer`] resolves the name of the proxy or of the API.
 #[derive(Debug)]
 pub struct NoResolver;
 
@@ -75,8 +73,8 @@ impl Connector for Dialer {
         let host = details.uri.host().unwrap_or_default();
         let port = details.uri.port_u16().unwrap_or(443);
         let stream = self.open(host, port).map_err(|failure| {
-            // The call's own deadline has passed, which is not an error of the connection.
-            if failure.may_pass && self.deadline <= Instant::now() {
+            // After the call's own deadline, the error is the time-out and not the connection.
+            if failure.is_transient && self.deadline <= Instant::now() {
                 ureq::Error::Timeout(ureq::Timeout::Global)
             } else {
                 ureq::Error::Other(failure.into())
@@ -88,14 +86,18 @@ impl Connector for Dialer {
 }
 
 impl Dialer {
-    fn open(&self, host: &str, port: u16) -> Result<StreamOwned<ClientConnection, Way>, Failure> {
-        let until = self.deadline.min(Instant::now() + CONNECT_TIMEOUT);
-        let way = match &self.proxy {
-            None => Way::Plain(Line { socket: race(addresses(host, port, until)?, until)?, until }),
-            Some(proxy) => self.open_through(proxy, host, port, until)?,
+    /// Opens TLS with `host`, directly or through the proxy.
+    fn open(&self, host: &str, port: u16) -> Result<StreamOwned<ClientConnection, Raw>, Failure> {
+        let deadline = self.deadline.min(Instant::now() + CONNECT_TIMEOUT);
+        let raw = match &self.proxy {
+            None => {
+                let stream = race(addresses(host, port, deadline)?, deadline)?;
+                Raw::Tcp(Socket { stream, deadline })
+            }
+            Some(proxy) => self.open_through(proxy, host, port, deadline)?,
         };
-        let mut stream = self.tls.wrap(way, host)?;
-        stream.sock.line().until = self.deadline;
+        let mut stream = self.tls.connect(raw, bare(host))?;
+        stream.sock.socket().deadline = self.deadline;
         Ok(stream)
     }
 
@@ -104,13 +106,13 @@ impl Dialer {
         proxy: &Proxy,
         host: &str,
         port: u16,
-        until: Instant,
-    ) -> Result<Way, Failure> {
-        let is_looked_up_here = matches!(proxy.protocol, Protocol::Socks4 | Protocol::Socks5);
+        deadline: Instant,
+    ) -> Result<Raw, Failure> {
+        let resolves_here = matches!(proxy.protocol, Protocol::Socks4 | Protocol::Socks5);
         let address = bare(host).parse::<IpAddr>();
         let targets = match address {
             Ok(address) => vec![Target::Address(address, port)],
-            Err(_) if is_looked_up_here => addresses(host, port, until)?
+            Err(_) if resolves_here => addresses(host, port, deadline)?
                 .into_iter()
                 .map(|address| Target::Address(address.ip(), port))
                 .filter(|target| {
@@ -120,20 +122,20 @@ impl Dialer {
                 .collect(),
             Err(_) => vec![Target::Name(host, port)],
         };
-        let mut failure = Failure::unreachable("it has no address that the proxy can connect to");
+        let mut failure = Failure::transient("it has no address that the proxy can connect to");
         for target in targets {
-            let socket = race(addresses(&proxy.host, proxy.port, until)?, until)?;
-            let line = Line { socket, until };
-            let mut way = if proxy.protocol == Protocol::Https {
-                let wrapped = self.tls.wrap(line, &proxy.host).map_err(of_proxy)?;
-                Way::Tls(Box::new(wrapped))
+            let stream = race(addresses(&proxy.host, proxy.port, deadline)?, deadline)?;
+            let socket = Socket { stream, deadline };
+            let mut raw = if proxy.protocol == Protocol::Https {
+                let stream = self.tls.connect(socket, &proxy.host).map_err(of_proxy)?;
+                Raw::Tls(Box::new(stream))
             } else {
-                Way::Plain(line)
+                Raw::Tcp(socket)
             };
-            match handshake::ask(&mut way, proxy, target, self.user_agent) {
-                Ok(()) => return Ok(way),
-                // The proxy may reach another of its addresses.
-                Err(refused) if refused.may_pass => failure = refused,
+            match handshake::open_tunnel(&mut raw, proxy, target) {
+                Ok(()) => return Ok(raw),
+                // The proxy may be able to connect to the next address.
+                Err(refused) if refused.is_transient => failure = refused,
                 Err(refused) => return Err(refused),
             }
         }
@@ -141,9 +143,9 @@ impl Dialer {
     }
 }
 
-/// Marks a failure of TLS with the proxy, and not with the API base.
+/// Makes the detail of a TLS failure name the proxy. Without this, the message would name the API base.
 fn of_proxy(failure: Failure) -> Failure {
-    let Failure { kind, detail, may_pass } = failure;
+    let Failure { kind, detail, is_transient } = failure;
     let detail = match kind {
         ExchangeErrorKind::Unreachable => detail,
         ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
@@ -151,19 +153,19 @@ fn of_proxy(failure: Failure) -> Failure {
         }
         _ => format!("the certificate of the proxy is not trusted: {detail}"),
     };
-    Failure { kind: ExchangeErrorKind::Unreachable, detail, may_pass }
+    Failure { kind: ExchangeErrorKind::Unreachable, detail, is_transient }
 }
 
 /// TLS with the API base, in the form that ureq uses.
 pub struct Connection {
-    stream: StreamOwned<ClientConnection, Way>,
+    stream: StreamOwned<ClientConnection, Raw>,
     buffers: LazyBuffers,
     tls: Arc<Tls>,
 }
 
 impl Connection {
-    /// Converts an error that comes after the handshake. ureq takes `UnexpectedEof` and a reset for the end
-    /// of a body without a length; as `Other` they are errors, because such a body may be cut off.
+    /// Converts an error after the handshake. ureq treats `UnexpectedEof` and a reset as the end of a body
+    /// without a length. Such a body may be cut off, so both are converted to `Other`, which is an error.
     fn error(&self, error: &io::Error) -> ureq::Error {
         match error.kind() {
             io::ErrorKind::TimedOut => ureq::Error::Timeout(ureq::Timeout::Global),
@@ -190,7 +192,7 @@ impl Transport for Connection {
         Ok(count > 0)
     }
 
-    /// Connections are used once.
+    /// Always false: a connection is used for one request.
     fn is_open(&mut self) -> bool {
         false
     }
@@ -208,21 +210,23 @@ impl fmt::Debug for Connection {
 
 /// A socket with one deadline for all reads and writes together.
 #[derive(Debug)]
-pub struct Line {
-    socket: TcpStream,
-    until: Instant,
+pub struct Socket {
+    stream: TcpStream,
+    deadline: Instant,
 }
 
-impl Line {
+impl Socket {
     fn left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }
 
-/// Makes a call with the time that is left, again after EINTR. A time-out is `TimedOut` on every system.
-/// macOS refuses to set the time-out of a socket that the peer has closed; the call itself then returns the
-/// error.
+/// Sets the remaining time as the socket's time-out and makes a system call, again after EINTR. A time-out
+/// is `TimedOut` on every system.
+///
+/// On macOS the time-out of a socket that the peer has closed cannot be set. That error is ignored, because
+/// the call itself then returns one.
 fn in_time<T>(
     mut left: impl FnMut() -> io::Result<Duration>,
     set: impl Fn(Duration) -> io::Result<()>,
@@ -243,24 +247,24 @@ fn in_time<T>(
     }
 }
 
-impl Read for Line {
+impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut socket = &self.socket;
+        let mut stream = &self.stream;
         in_time(
             || self.left(),
-            |left| self.socket.set_read_timeout(Some(left)),
-            || socket.read(buffer),
+            |left| self.stream.set_read_timeout(Some(left)),
+            || stream.read(buffer),
         )
     }
 }
 
-impl Write for Line {
+impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut socket = &self.socket;
+        let mut stream = &self.stream;
         in_time(
             || self.left(),
-            |left| self.socket.set_write_timeout(Some(left)),
-            || socket.write(bytes),
+            |left| self.stream.set_write_timeout(Some(left)),
+            || stream.write(bytes),
         )
     }
 
@@ -269,62 +273,62 @@ impl Write for Line {
     }
 }
 
-/// The stream below TLS with the API base.
+/// The stream that carries TLS with the API base.
 #[derive(Debug)]
-pub enum Way {
-    /// A socket to the server, or to a proxy without TLS.
-    Plain(Line),
+pub enum Raw {
+    /// TCP to the server, or to a proxy without TLS.
+    Tcp(Socket),
     /// TLS to a proxy.
-    Tls(Box<StreamOwned<ClientConnection, Line>>),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
-impl Way {
-    fn line(&mut self) -> &mut Line {
+impl Raw {
+    fn socket(&mut self) -> &mut Socket {
         match self {
-            Self::Plain(line) => line,
+            Self::Tcp(socket) => socket,
             Self::Tls(stream) => &mut stream.sock,
         }
     }
 }
 
-impl Read for Way {
+impl Read for Raw {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(line) => line.read(buffer),
+            Self::Tcp(socket) => socket.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
 
-impl Write for Way {
+impl Write for Raw {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(line) => line.write(bytes),
+            Self::Tcp(socket) => socket.write(bytes),
             Self::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(line) => line.flush(),
+            Self::Tcp(socket) => socket.flush(),
             Self::Tls(stream) => stream.flush(),
         }
     }
 }
 
-/// A host as a URL writes it, without the brackets of an IPv6 address.
+/// Removes the brackets that an IPv6 address has in a URL.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// The addresses of `host`, at least one.
+/// Looks up the addresses of `host`, at least one.
 ///
-/// The system's resolver has no time-out, so it runs in a thread that is abandoned at `until`; without
-/// threads it runs in this one.
+/// The system's resolver has no time-out, so it runs in a thread that is abandoned at `deadline`. If no
+/// thread can be started, it runs in this one.
 ///
 /// # Errors
-/// The system's reason, or that it did not answer in time.
-pub fn addresses(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, Failure> {
+/// The system's message, or that the lookup took too long.
+pub fn addresses(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
     let host = bare(host);
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -339,72 +343,73 @@ pub fn addresses(host: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr
     if thread::Builder::new().spawn(look_up).is_err() {
         here();
     }
-    let answer = receiver.recv_timeout(until.saturating_duration_since(Instant::now()));
+    let answer = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     match answer {
-        Ok(Ok(found)) if found.is_empty() => Err(Failure::unreachable("there is no such host")),
+        Ok(Ok(found)) if found.is_empty() => Err(Failure::transient("there is no such host")),
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(Failure::unreachable(error.to_string())),
-        Err(_) => Err(Failure::unreachable("its name was not looked up in time")),
+        Ok(Err(error)) => Err(Failure::transient(error.to_string())),
+        Err(_) => Err(Failure::transient("its name was not looked up in time")),
     }
 }
 
-/// Connects to the first of `addresses` that answers ("happy eyeballs", RFC 8305): each is tried when
-/// the one before it has failed, or has not answered for [`HEAD_START`].
+/// Connects to the first of `addresses` that answers ("happy eyeballs", RFC 8305). An address is tried when
+/// the one before it has failed, or has not answered within [`HEAD_START`].
 ///
 /// # Errors
 /// The error of the address that failed last.
-fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, Failure> {
+fn race(addresses: Vec<SocketAddr>, deadline: Instant) -> Result<TcpStream, Failure> {
     let left =
-        move || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        move || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let connect = move |address: SocketAddr| {
         let socket = TcpStream::connect_timeout(&address, left())?;
         socket.set_nodelay(true).map(|()| socket)
     };
     if let [only] = addresses[..] {
-        return connect(only).map_err(|error| Failure::of_connecting(&error));
+        return connect(only).map_err(|error| Failure::of_io(&error));
     }
     let (sender, receiver) = channel();
-    let mut failure = Failure::unreachable("it has no address");
-    let mut under_way = 0;
-    let mut waiting = interleaved(addresses).into_iter();
-    let mut next = waiting.next();
-    while next.is_some() || under_way > 0 {
+    let mut failure = Failure::transient("it has no address");
+    let mut pending = 0;
+    let mut untried = interleaved(addresses).into_iter();
+    let mut next = untried.next();
+    while next.is_some() || pending > 0 {
         if let Some(address) = next.take() {
-            let teller = sender.clone();
-            let attempt = move || drop(teller.send(connect(address)));
-            under_way += 1;
+            let result = sender.clone();
+            let attempt = move || drop(result.send(connect(address)));
+            pending += 1;
             if thread::Builder::new().spawn(attempt).is_err() {
                 drop(sender.send(connect(address)));
             }
         }
-        let is_last = waiting.len() == 0;
+        let is_last = untried.len() == 0;
         match receiver.recv_timeout(if is_last { left() } else { HEAD_START.min(left()) }) {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => {
                 log::debug!("one address failed: {error}");
-                under_way -= 1;
-                failure = Failure::of_connecting(&error);
+                pending -= 1;
+                failure = Failure::of_io(&error);
             }
             Err(RecvTimeoutError::Disconnected) => return Err(failure),
-            Err(RecvTimeoutError::Timeout) if until <= Instant::now() => {
-                return Err(Failure::unreachable("no connection in time"));
+            Err(RecvTimeoutError::Timeout) if deadline <= Instant::now() => {
+                return Err(Failure::transient("no connection in time"));
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        next = waiting.next();
+        next = untried.next();
     }
     Err(failure)
 }
 
-/// `addresses` in their order, but alternating between IPv6 and IPv4 (RFC 8305, section 4).
+/// Makes `addresses` alternate between IPv6 and IPv4 (RFC 8305, section 4). The order within each family
+/// stays, and the first address stays first.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (these, those): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv6() == first);
-    let (mut these, mut those) = (these.into_iter(), those.into_iter());
+    let is_first_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == is_first_ipv6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut mixed = Vec::new();
     loop {
-        let pair = [these.next(), those.next()];
+        let pair = [first.next(), second.next()];
         if pair == [None, None] {
             return mixed;
         }

@@ -4,38 +4,38 @@ use std::fmt;
 
 use crate::error::ExchangeErrorKind;
 
-/// A connection that failed. Its detail is safe to show.
+/// A failed connection. The detail is safe to show.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The kind of error.
     pub kind: ExchangeErrorKind,
-    /// The reason that the system, the proxy or the server gave.
+    /// The reason, from the system, the proxy or the server.
     pub detail: String,
     /// True if another attempt may succeed.
-    pub may_pass: bool,
+    pub is_transient: bool,
 }
 
 impl Failure {
-    /// No connection, for a reason that may pass.
-    pub fn unreachable(detail: impl Into<String>) -> Self {
+    /// A failed connection for which another attempt may succeed.
+    pub fn transient(detail: impl Into<String>) -> Self {
         let kind = ExchangeErrorKind::Unreachable;
-        Self { kind, detail: detail.into(), may_pass: true }
+        Self { kind, detail: detail.into(), is_transient: true }
     }
 
-    /// A failure that the next attempt would meet too.
-    pub fn lasting(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), may_pass: false }
+    /// A failure that another attempt would repeat.
+    pub fn permanent(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), is_transient: false }
     }
 
-    /// An error of the connection while it was made.
-    pub fn of_connecting(error: &std::io::Error) -> Self {
+    /// Converts an I/O error of a connection.
+    pub fn of_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         match error.kind() {
-            K::TimedOut | K::WouldBlock => Self::unreachable("no connection in time"),
+            K::TimedOut | K::WouldBlock => Self::transient("no connection in time"),
             K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => {
-                Self::unreachable("the connection broke off")
+                Self::transient("the connection broke off")
             }
-            _ => Self::unreachable(error.to_string()),
+            _ => Self::transient(error.to_string()),
         }
     }
 }

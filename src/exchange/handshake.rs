@@ -1,4 +1,4 @@
-//! Asks a proxy for a connection: CONNECT (RFC 9110, section 9.3.6), SOCKS 4 and 4a, SOCKS 5 (RFC 1928
+//! Opens a connection through a proxy: CONNECT (RFC 9110, section 9.3.6), SOCKS 4 and 4a, SOCKS 5 (RFC 1928
 //! and 1929).
 
 use std::io::{self, Read, Write};
@@ -13,48 +13,50 @@ use crate::exchange::failure::Failure;
 use crate::proxy::{Login, Protocol, Proxy};
 use crate::shown::Escaped;
 
-/// The host that the proxy is to connect to.
+/// The host to which the proxy connects, and its port.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
-    /// A name that the proxy looks up.
+    /// A name, which the proxy resolves.
     Name(&'a str, u16),
     /// An address.
     Address(IpAddr, u16),
 }
 
+/// The `User-Agent` for Astra and for a proxy.
+pub const USER_AGENT: &str = concat!("astra-credential/", env!("CARGO_PKG_VERSION"));
+
 /// The largest answer of a proxy to CONNECT that is read, in bytes.
 const LARGEST_HEAD: usize = 16 * 1024;
 
-/// Asks `proxy` for a connection to `target`. When this returns, all bytes go to and come from the target.
+/// Opens a connection to `target` through `proxy`. Afterwards `stream` carries the bytes of that connection.
 ///
 /// # Errors
-/// The proxy's refusal, or an error of the connection to it.
-pub fn ask(
+/// The proxy refuses, or the connection to it fails.
+pub fn open_tunnel(
     stream: &mut (impl Read + Write),
     proxy: &Proxy,
     target: Target<'_>,
-    user_agent: &str,
 ) -> Result<(), Failure> {
     let login = proxy.login.as_ref();
     match proxy.protocol {
-        Protocol::Http | Protocol::Https => connect(stream, login, target, user_agent),
+        Protocol::Http | Protocol::Https => connect(stream, login, target),
         Protocol::Socks4 | Protocol::Socks4a => socks4(stream, login, target),
         Protocol::Socks5 | Protocol::Socks5h => socks5(stream, login, target),
     }
 }
 
+/// The method CONNECT of HTTP.
 fn connect(
     stream: &mut (impl Read + Write),
     login: Option<&Login>,
     target: Target<'_>,
-    user_agent: &str,
 ) -> Result<(), Failure> {
     let target = match target {
         Target::Name(name, port) => format!("{name}:{port}"),
         Target::Address(address, port) => std::net::SocketAddr::new(address, port).to_string(),
     };
     let mut request = Zeroizing::new(format!(
-        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {user_agent}\r\n\
+        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {USER_AGENT}\r\n\
          Proxy-Connection: Keep-Alive\r\n"
     ));
     if let Some(Login { user, password }) = login {
@@ -69,28 +71,30 @@ fn connect(
     let head = read_head(stream)?;
     let mut lines = head.lines();
     let status = lines.next().and_then(status_of).ok_or_else(|| {
-        Failure::lasting(
+        Failure::permanent(
             ExchangeErrorKind::Unreachable,
             "the proxy does not answer as an HTTP proxy",
         )
     })?;
     match status {
         200..=299 => Ok(()),
-        407 => Err(refused_login(login.is_some(), lines)),
-        _ => Err(Failure::lasting(
+        407 => Err(login_required(login.is_some(), lines)),
+        _ => Err(Failure::permanent(
             ExchangeErrorKind::Unreachable,
             format!("the proxy refuses to connect to it ({status})"),
         )),
     }
 }
 
-/// Reads an answer up to its empty line. It is read in large pieces: nothing follows that line, because
-/// the target is a TLS server, which does not send first.
+/// Reads an answer up to its empty line.
+///
+/// Bytes after that line would be lost. There are none: the target is a TLS server, which does not send
+/// first.
 fn read_head(stream: &mut impl Read) -> Result<String, Failure> {
     let mut head = Vec::new();
     let mut piece = [0; 2048];
     loop {
-        let count = stream.read(&mut piece).map_err(|error| Failure::of_connecting(&error))?;
+        let count = stream.read(&mut piece).map_err(|error| Failure::of_io(&error))?;
         head.extend_from_slice(&piece[..count]);
         let text = || String::from_utf8_lossy(&head).into_owned();
         if head.windows(4).any(|end| end == b"\r\n\r\n")
@@ -99,10 +103,10 @@ fn read_head(stream: &mut impl Read) -> Result<String, Failure> {
             return Ok(text());
         }
         if count == 0 {
-            return Err(Failure::unreachable("the proxy broke the connection off"));
+            return Err(Failure::transient("the proxy broke the connection off"));
         }
         if head.len() > LARGEST_HEAD {
-            return Err(Failure::lasting(
+            return Err(Failure::permanent(
                 ExchangeErrorKind::Unreachable,
                 "the proxy's answer has no end",
             ));
@@ -116,8 +120,8 @@ fn status_of(line: &str) -> Option<u16> {
     rest.split(' ').next()?.parse().ok()
 }
 
-/// The failure for a 407, given the rest of its header.
-fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -> Failure {
+/// The failure for a 407 with these header lines.
+fn login_required<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -> Failure {
     let schemes: Vec<_> = headers
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"))
@@ -137,15 +141,16 @@ fn refused_login<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) ->
     } else {
         "the proxy wants a user name and a password (407)"
     };
-    Failure::lasting(ExchangeErrorKind::ProxyLogin, detail)
+    Failure::permanent(ExchangeErrorKind::ProxyLogin, detail)
 }
 
+/// SOCKS 4 and 4a. The login has no password.
 fn socks4(
     stream: &mut (impl Read + Write),
     login: Option<&Login>,
     target: Target<'_>,
 ) -> Result<(), Failure> {
-    /// The address 0.0.0.x announces that a name follows.
+    /// In SOCKS 4a, an address 0.0.0.x means that a name follows.
     const NAMED: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
     let (address, port, name) = match target {
         Target::Address(IpAddr::V4(address), port) => (address, port, None),
@@ -165,13 +170,15 @@ fn socks4(
     match receive::<8>(stream)? {
         [0, 90, ..] => Ok(()),
         [0, 91, ..] => Err(refusal("the proxy refuses to connect to it")),
-        [0, 92 | 93, ..] => {
-            Err(Failure::lasting(ExchangeErrorKind::ProxyLogin, "the proxy refuses the user name"))
-        }
+        [0, 92 | 93, ..] => Err(Failure::permanent(
+            ExchangeErrorKind::ProxyLogin,
+            "the proxy refuses the user name",
+        )),
         _ => Err(no_socks()),
     }
 }
 
+/// SOCKS 5: RFC 1928.
 fn socks5(
     stream: &mut (impl Read + Write),
     login: Option<&Login>,
@@ -184,13 +191,13 @@ fn socks5(
         ([5, NO_LOGIN], _) => {}
         ([5, PASSWORD], Some(login)) => log_in(stream, login)?,
         ([5, _], None) => {
-            return Err(Failure::lasting(
+            return Err(Failure::permanent(
                 ExchangeErrorKind::ProxyLogin,
                 "the proxy wants a user name and a password",
             ));
         }
         ([5, _], Some(_)) => {
-            return Err(Failure::lasting(
+            return Err(Failure::permanent(
                 ExchangeErrorKind::ProxyLogin,
                 "the proxy takes no login by user name and password",
             ));
@@ -227,10 +234,10 @@ fn socks5(
         0 => {}
         1 => return Err(refusal("the proxy has failed")),
         2 => return Err(refusal("the proxy forbids connecting to it")),
-        3..=6 => return Err(Failure::unreachable("the proxy cannot reach it")),
+        3..=6 => return Err(Failure::transient("the proxy cannot reach it")),
         _ => return Err(refusal("the proxy refuses to connect to it")),
     }
-    // The address from which the proxy connects, which is not used.
+    // The address from which the proxy connects. It is not used.
     let length = match kind {
         1 => 4,
         4 => 16,
@@ -238,15 +245,16 @@ fn socks5(
         _ => return Err(no_socks()),
     };
     let mut rest = vec![0; length + 2];
-    stream.read_exact(&mut rest).map_err(|error| Failure::of_connecting(&error))
+    stream.read_exact(&mut rest).map_err(|error| Failure::of_io(&error))
 }
 
+/// The login of SOCKS 5 by user name and password: RFC 1929.
 fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure> {
     let Login { user, password } = login;
     let length = |text: &[u8]| {
         u8::try_from(text.len()).map_err(|_| {
             let why = "a user name or password of more than 255 bytes cannot be sent to it";
-            Failure::lasting(ExchangeErrorKind::ProxyLogin, why)
+            Failure::permanent(ExchangeErrorKind::ProxyLogin, why)
         })
     };
     let mut request = Zeroizing::new(vec![1, length(user)?]);
@@ -256,7 +264,7 @@ fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure
     send(stream, &request)?;
     match receive(stream)? {
         [_, 0] => Ok(()),
-        _ => Err(Failure::lasting(
+        _ => Err(Failure::permanent(
             ExchangeErrorKind::ProxyLogin,
             "the proxy refuses the user name and password in its URL",
         )),
@@ -265,20 +273,20 @@ fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure
 
 fn send(stream: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     let sent: io::Result<()> = stream.write_all(bytes).and_then(|()| stream.flush());
-    sent.map_err(|error| Failure::of_connecting(&error))
+    sent.map_err(|error| Failure::of_io(&error))
 }
 
 fn receive<const LENGTH: usize>(stream: &mut impl Read) -> Result<[u8; LENGTH], Failure> {
     let mut bytes = [0; LENGTH];
     stream.read_exact(&mut bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Failure::unreachable("the proxy broke the connection off"),
-        _ => Failure::of_connecting(&error),
+        io::ErrorKind::UnexpectedEof => Failure::transient("the proxy broke the connection off"),
+        _ => Failure::of_io(&error),
     })?;
     Ok(bytes)
 }
 
 fn refusal(detail: &str) -> Failure {
-    Failure::lasting(ExchangeErrorKind::Unreachable, detail)
+    Failure::permanent(ExchangeErrorKind::Unreachable, detail)
 }
 
 fn no_socks() -> Failure {

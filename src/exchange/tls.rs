@@ -1,5 +1,5 @@
-//! TLS, with error messages that name the certificate, its issuer and its dates, or the requirement of the
-//! server.
+//! TLS. The error messages name the server's certificate, its issuer and its dates, or what the server
+//! requires.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
-    Error, InvalidMessage, PeerIncompatible, SignatureScheme, StreamOwned,
+    Error, PeerIncompatible, SignatureScheme, StreamOwned,
 };
 
 use crate::error::ExchangeErrorKind as Kind;
@@ -21,22 +21,22 @@ use crate::exchange::trust::Trust;
 use crate::shown::Escaped;
 use crate::timestamp::Timestamp;
 
-/// The configuration of TLS, and the certificates and requests of the last handshake.
+/// The configuration of TLS, with a record of the last handshake.
 #[derive(Debug)]
 pub struct Tls {
     config: Arc<ClientConfig>,
-    witness: Arc<Witness>,
+    verifier: Arc<Verifier>,
     request: Arc<CertificateRequest>,
 }
 
-/// A verifier that keeps the certificates of the last handshake.
+/// Verifies the server's certificate, and records the certificates of the last handshake for messages.
 #[derive(Debug)]
-struct Witness {
+struct Verifier {
     trust: Trust,
     chain: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-/// Notes that the server asked for a client certificate. None is ever sent.
+/// True if the server requested a client certificate in the last handshake. This program never sends one.
 #[derive(Debug, Default)]
 struct CertificateRequest(AtomicBool);
 
@@ -55,31 +55,30 @@ impl Tls {
         trust: Trust,
         provider: Arc<rustls::crypto::CryptoProvider>,
     ) -> Result<Self, String> {
-        let witness = Arc::new(Witness { trust, chain: Mutex::default() });
+        let verifier = Arc::new(Verifier { trust, chain: Mutex::default() });
         let request = Arc::new(CertificateRequest::default());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::<Witness>::clone(&witness))
+            .with_custom_certificate_verifier(Arc::<Verifier>::clone(&verifier))
             .with_client_cert_resolver(Arc::<CertificateRequest>::clone(&request));
-        Ok(Self { config: Arc::new(config), witness, request })
+        Ok(Self { config: Arc::new(config), verifier, request })
     }
 
-    /// Shakes hands with `host` over `stream`.
+    /// Does the TLS handshake with `host`, an address or a name, over `stream`.
     ///
     /// # Errors
-    /// An error of the server, its certificate or the connection.
-    pub fn wrap<S: Read + Write>(
+    /// The certificate is not accepted, the server refuses the handshake, or the connection fails.
+    pub fn connect<S: Read + Write>(
         &self,
         mut stream: S,
         host: &str,
     ) -> Result<StreamOwned<ClientConnection, S>, Failure> {
         self.request.0.store(false, Ordering::Relaxed);
-        self.witness.chain().clear();
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(bare).map_err(|_| {
-            Failure::lasting(Kind::Unreachable, "its name is not one that a certificate can hold")
+        self.verifier.chain().clear();
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            Failure::permanent(Kind::Unreachable, "its name is not one that a certificate can hold")
         })?;
         let mut connection = ClientConnection::new(Arc::clone(&self.config), name)
             .map_err(|error| self.refusal(&error))?;
@@ -89,28 +88,28 @@ impl Tls {
         Ok(StreamOwned::new(connection, stream))
     }
 
-    /// An error of reading or writing over TLS, during the handshake or after it.
+    /// Converts an error of reading or writing over TLS, during the handshake or after it.
     pub fn failure(&self, error: &io::Error) -> Failure {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-        let failure = inner.map_or_else(|| Failure::of_connecting(error), |tls| self.refusal(tls));
+        let failure = inner.map_or_else(|| Failure::of_io(error), |tls| self.refusal(tls));
         // If the server closes the connection at once, its alert may be lost.
-        if inner.is_none() && self.is_certificate_wanted() {
+        if inner.is_none() && self.is_certificate_requested() {
             let detail = format!("{}, after it had asked for a client certificate", failure.detail);
             return Failure { detail, ..failure };
         }
         failure
     }
 
-    fn is_certificate_wanted(&self) -> bool {
+    fn is_certificate_requested(&self) -> bool {
         self.request.0.load(Ordering::Relaxed)
     }
 
     fn refusal(&self, error: &Error) -> Failure {
         use AlertDescription as A;
         log::debug!("TLS: {error:?}");
-        let lasting = Failure::lasting;
+        let permanent = Failure::permanent;
         match error {
-            Error::InvalidCertificate(error) => self.untrusted(error),
+            Error::InvalidCertificate(error) => self.refused_certificate(error),
             Error::AlertReceived(A::CertificateRequired) => client_certificate(),
             Error::AlertReceived(
                 A::HandshakeFailure
@@ -120,62 +119,61 @@ impl Tls {
                 | A::CertificateUnknown
                 | A::UnknownCA
                 | A::AccessDenied,
-            ) if self.is_certificate_wanted() => client_certificate(),
+            ) if self.is_certificate_requested() => client_certificate(),
             Error::AlertReceived(A::ProtocolVersion)
             | Error::PeerIncompatible(
                 PeerIncompatible::ServerDoesNotSupportTls12Or13
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-            ) => lasting(Kind::OldTls, "it speaks only versions of TLS before 1.2"),
+            ) => permanent(Kind::OldTls, "it speaks only versions of TLS before 1.2"),
             Error::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity)
-            | Error::PeerIncompatible(_) => lasting(
+            | Error::PeerIncompatible(_) => permanent(
                 Kind::OldTls,
                 "it has no cipher suite or key exchange in common with this program",
             ),
             Error::AlertReceived(A::UnrecognisedName) => {
-                lasting(Kind::Unreachable, "its TLS knows no host of that name")
+                permanent(Kind::Unreachable, "its TLS knows no host of that name")
             }
-            Error::AlertReceived(_) => Failure::unreachable("it broke the TLS handshake off"),
-            Error::InvalidMessage(InvalidMessage::InvalidContentType)
-            | Error::InvalidMessage(_) => {
-                lasting(Kind::Unreachable, "it does not speak TLS on this port")
+            Error::AlertReceived(_) => Failure::transient("it broke the TLS handshake off"),
+            Error::InvalidMessage(_) => {
+                permanent(Kind::Unreachable, "it does not speak TLS on this port")
             }
-            Error::NoCertificatesPresented => lasting(Kind::Untrusted, "it shows none"),
-            _ => lasting(Kind::Unreachable, "it does not follow the rules of TLS"),
+            Error::NoCertificatesPresented => permanent(Kind::Untrusted, "it shows none"),
+            _ => permanent(Kind::Unreachable, "it does not follow the rules of TLS"),
         }
     }
 
-    /// Describes why the certificate of the last handshake was refused.
-    fn untrusted(&self, error: &CertificateError) -> Failure {
+    /// Describes the defect of the certificate in the last handshake.
+    fn refused_certificate(&self, error: &CertificateError) -> Failure {
         use CertificateError as C;
-        let chain = self.witness.chain();
+        let chain = self.verifier.chain();
         let chain: Vec<_> = chain.iter().filter_map(|der| Certificate::read(der)).collect();
         let leaf = chain.first();
         let issued = leaf.map_or_else(String::new, |leaf| {
             format!("; it is for `{}`, issued by `{}`", leaf.subject(), leaf.issuer())
         });
-        let lasting = |kind, detail: &str| Failure::lasting(kind, format!("{detail}{issued}"));
+        let permanent = |kind, detail: &str| Failure::permanent(kind, format!("{detail}{issued}"));
         match error {
             C::ExpiredContext { time, not_after } => {
                 let (now, date) = (timestamp(*time), timestamp(*not_after));
-                let whose = whose(&chain, |certificate| certificate.not_after == Some(date));
-                lasting(
+                let subject = dated(&chain, |certificate| certificate.not_after == Some(date));
+                permanent(
                     Kind::Expired,
-                    &format!("{whose} expired on {date}, and this machine's clock shows {now}"),
+                    &format!("{subject} expired on {date}, and this machine's clock shows {now}"),
                 )
             }
             C::NotValidYetContext { time, not_before } => {
                 let (now, date) = (timestamp(*time), timestamp(*not_before));
-                let whose = whose(&chain, |certificate| certificate.not_before == Some(date));
-                lasting(
+                let subject = dated(&chain, |certificate| certificate.not_before == Some(date));
+                permanent(
                     Kind::Expired,
                     &format!(
-                        "{whose} is valid only from {date}, and this machine's clock shows {now}"
+                        "{subject} is valid only from {date}, and this machine's clock shows {now}"
                     ),
                 )
             }
-            C::Expired => lasting(Kind::Expired, "it has expired"),
-            C::NotValidYet => lasting(Kind::Expired, "it is not valid yet"),
-            C::NotValidForNameContext { presented, .. } if presented.is_empty() => lasting(
+            C::Expired => permanent(Kind::Expired, "it has expired"),
+            C::NotValidYet => permanent(Kind::Expired, "it is not valid yet"),
+            C::NotValidForNameContext { presented, .. } if presented.is_empty() => permanent(
                 Kind::UnfitCertificate,
                 "it names no host among its subject alternative names",
             ),
@@ -186,10 +184,10 @@ impl Tls {
                 let names = names.join(", ");
                 let issuer = leaf.map(Certificate::issuer).unwrap_or_default();
                 let detail = format!("it is for {names}{more}, issued by `{issuer}`");
-                Failure::lasting(Kind::WrongHost, detail)
+                Failure::permanent(Kind::WrongHost, detail)
             }
-            C::NotValidForName => lasting(Kind::WrongHost, "it is for another host"),
-            C::UnknownIssuer | C::BadSignature => self.unknown(&chain),
+            C::NotValidForName => permanent(Kind::WrongHost, "it is for another host"),
+            C::UnknownIssuer | C::BadSignature => self.unknown_issuer(&chain),
             C::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. }
             | C::UnsupportedSignatureAlgorithmForPublicKeyContext {
                 signature_algorithm_id, ..
@@ -197,19 +195,20 @@ impl Tls {
                 let with = weak_hash(signature_algorithm_id)
                     .unwrap_or("an algorithm that is not supported");
                 let detail = format!("it, or an authority in its chain, is signed with {with}");
-                lasting(Kind::UnfitCertificate, &detail)
+                permanent(Kind::UnfitCertificate, &detail)
             }
-            C::Revoked => lasting(Kind::UnfitCertificate, "it was revoked"),
-            C::BadEncoding => lasting(Kind::UnfitCertificate, "it is damaged"),
+            C::Revoked => permanent(Kind::UnfitCertificate, "it was revoked"),
+            C::BadEncoding => permanent(Kind::UnfitCertificate, "it is damaged"),
             C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
-                lasting(Kind::UnfitCertificate, "its extended key usage is not that of a server")
+                permanent(Kind::UnfitCertificate, "its extended key usage is not that of a server")
             }
-            C::UnhandledCriticalExtension => {
-                lasting(Kind::UnfitCertificate, "it has a critical extension that is not supported")
-            }
+            C::UnhandledCriticalExtension => permanent(
+                Kind::UnfitCertificate,
+                "it has a critical extension that is not supported",
+            ),
             // These errors have a type of webpki, which is not a dependency, so they are recognised by
             // their text.
-            C::Other(other) => lasting(
+            C::Other(other) => permanent(
                 Kind::UnfitCertificate,
                 match other.to_string().as_str() {
                     "CaUsedAsEndEntity" => {
@@ -222,19 +221,19 @@ impl Tls {
                     _ => "it does not follow the rules for certificates",
                 },
             ),
-            _ => lasting(Kind::Untrusted, "it was refused"),
+            _ => permanent(Kind::Untrusted, "it was refused"),
         }
     }
 
     /// Describes a certificate that no trusted authority has signed.
-    fn unknown(&self, chain: &[Certificate<'_>]) -> Failure {
-        let Trust { anchors, named, .. } = &self.witness.trust;
+    fn unknown_issuer(&self, chain: &[Certificate<'_>]) -> Failure {
+        let Trust { anchors, named, .. } = &self.verifier.trust;
         let is_weak = |bits: Option<usize>| bits.is_some_and(|bits| bits < SMALLEST_RSA);
         let trusted = named.as_ref().map(|named| format!("; trusted are those in {named}"));
         let trusted = trusted.unwrap_or_default();
         let Some(last) = chain.last() else {
             let detail = format!("no trusted certificate authority has signed it{trusted}");
-            return Failure::lasting(Kind::Untrusted, detail);
+            return Failure::permanent(Kind::Untrusted, detail);
         };
         if let Some(weak) = chain.iter().find(|certificate| is_weak(certificate.rsa_bits())) {
             let detail = format!(
@@ -243,22 +242,22 @@ impl Tls {
                 weak.issuer(),
                 weak.rsa_bits().unwrap_or_default()
             );
-            return Failure::lasting(Kind::UnfitCertificate, detail);
+            return Failure::permanent(Kind::UnfitCertificate, detail);
         }
         let issuer = last.issuer();
-        let namesakes = anchors.iter().flat_map(|store| &store.roots);
-        let mut namesakes =
-            namesakes.filter(|anchor| anchor.subject.as_ref() == last.issuer_der()).peekable();
-        if namesakes.peek().is_some() {
-            let bits = namesakes.find_map(|anchor| {
+        let same_name = anchors.iter().flat_map(|store| &store.roots);
+        let mut same_name =
+            same_name.filter(|anchor| anchor.subject.as_ref() == last.issuer_der()).peekable();
+        if same_name.peek().is_some() {
+            let bits = same_name.find_map(|anchor| {
                 rsa_bits(&anchor.subject_public_key_info).filter(|bits| *bits < SMALLEST_RSA)
             });
             return match bits {
-                Some(bits) => Failure::lasting(
+                Some(bits) => Failure::permanent(
                     Kind::UnfitCertificate,
                     format!("the RSA key of its authority `{issuer}` has only {bits} bits"),
                 ),
-                None => Failure::lasting(
+                None => Failure::permanent(
                     Kind::Untrusted,
                     format!(
                         "no trusted certificate authority has signed it: the one that has is \
@@ -278,30 +277,31 @@ impl Tls {
                 "no trusted certificate authority has signed it; the authority that has is `{issuer}`{trusted}"
             ),
         };
-        Failure::lasting(Kind::Untrusted, detail)
+        Failure::permanent(Kind::Untrusted, detail)
     }
 }
 
 fn client_certificate() -> Failure {
-    Failure::lasting(Kind::ClientCertificate, "it wants a client certificate")
+    Failure::permanent(Kind::ClientCertificate, "it wants a client certificate")
 }
 
-/// `it`, or the authority in the chain that a date belongs to.
-fn whose(chain: &[Certificate<'_>], is_its: impl Fn(&Certificate<'_>) -> bool) -> String {
-    match chain.iter().position(is_its) {
+/// The subject of a sentence about a date: `it` for the server's certificate, or the certificate of the
+/// authority that has this date.
+fn dated(chain: &[Certificate<'_>], has_date: impl Fn(&Certificate<'_>) -> bool) -> String {
+    match chain.iter().position(has_date) {
         None | Some(0) => "it".to_owned(),
         Some(at) => format!("that of its authority `{}`", chain[at].subject()),
     }
 }
 
-/// A name in the form `DnsName("host")`.
+/// The name in rustls's form `DnsName("host")`, between backticks.
 fn bare_name(name: &str) -> String {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
     format!("`{}`", Escaped(inner.trim_matches('"')))
 }
 
-/// The hash of a signature algorithm that is too weak. The algorithm is what a certificate holds: an
-/// object identifier and its parameters, in DER.
+/// The hash of a signature algorithm, if it is too weak. `algorithm` is an object identifier and its
+/// parameters, in DER.
 fn weak_hash(algorithm: &[u8]) -> Option<&'static str> {
     const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
     const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
@@ -317,13 +317,13 @@ fn timestamp(time: UnixTime) -> Timestamp {
     Timestamp::from_unix(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
-impl Witness {
+impl Verifier {
     fn chain(&self) -> std::sync::MutexGuard<'_, Vec<CertificateDer<'static>>> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -1,9 +1,8 @@
-//! The certificate authorities that are trusted: those of a file, of the folders in `SSL_CERT_DIR`, or
-//! the system's.
+//! The trusted certificate authorities: those of a file, of the folders in `SSL_CERT_DIR`, or the system's.
 //!
-//! Files are read as curl with OpenSSL reads them: any text around the blocks, `CERTIFICATE` and
-//! `TRUSTED CERTIFICATE`, with every kind of line end. Unlike OpenSSL, a byte order mark before the first
-//! block and blanks before a line do not hide a certificate.
+//! Files have the forms that curl with OpenSSL accepts: `CERTIFICATE` and `TRUSTED CERTIFICATE` blocks, with
+//! any text around them and any line ends. A byte order mark before the first block and blanks before a
+//! line are accepted too, although OpenSSL misses such certificates.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -24,10 +23,10 @@ use rustls::pki_types::CertificateDer;
 use crate::exchange::certificate::{first_element, is_for_servers};
 use crate::shown;
 
-/// The largest file of certificates that is read, in bytes. Systems' own files have half a MiB.
+/// The largest file of certificates that is read, in bytes. The system's own file has about half a MiB.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// The largest number of defects of one file that are listed. The others are only counted.
+/// The largest number of defects that a message lists for one file. The others are only counted.
 const MOST_DEFECTS: usize = 4;
 
 /// The trusted authorities.
@@ -37,26 +36,27 @@ pub struct Trust {
     pub verifier: Arc<dyn ServerCertVerifier>,
     /// The trusted authorities; `None` if only the operating system's verifier has them.
     pub anchors: Option<Arc<RootCertStore>>,
-    /// The file or folders that were named.
+    /// The file or folders that the user named, for messages; `None` for the system's authorities.
     pub named: Option<String>,
 }
 
-/// The blocks of a PEM file that may hold a trusted certificate.
+/// The certificate blocks of a PEM file. Each has the number of its first line.
 #[derive(Debug, Default, Eq, PartialEq)]
-struct Found {
-    /// Each with the line at which its block begins.
+struct Blocks {
+    /// The certificates, in DER.
     certificates: Vec<(usize, Vec<u8>)>,
-    /// The line at which each block begins that cannot be read.
-    unreadable: Vec<usize>,
-    /// The line of each `TRUSTED CERTIFICATE` whose purposes exclude servers.
+    /// The damaged blocks.
+    damaged: Vec<usize>,
+    /// The `TRUSTED CERTIFICATE` blocks whose purposes exclude servers.
     refused: Vec<usize>,
 }
 
 impl Trust {
-    /// Trusts the certificates in `file`, else those in `folders`, else the system's.
+    /// Trusts the certificates in `file`. Without a file, trusts those in `folders`; without both, trusts the
+    /// system's.
     ///
     /// # Errors
-    /// The file or folder, and why it cannot be used.
+    /// A message with the file or folder and the reason why it cannot be used.
     pub fn of(
         file: Option<&Path>,
         folders: &[PathBuf],
@@ -85,7 +85,7 @@ impl Trust {
     }
 }
 
-/// Reads a file that the user has named. A pipe is read in a thread, which is abandoned at the deadline.
+/// Reads a file that the user named. A pipe is read in a thread, which is abandoned at `deadline`.
 fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
     if std::fs::metadata(file)?.is_file() {
         return read_file(file);
@@ -94,8 +94,8 @@ fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
     let file = file.to_owned();
     std::thread::Builder::new().spawn(move || sender.send(read_file(&file)))?;
     let left = deadline.saturating_duration_since(Instant::now());
-    let silent = |_| Err(io::Error::other("nothing came out of it in time"));
-    receiver.recv_timeout(left).unwrap_or_else(silent)
+    let timed_out = |_| Err(io::Error::other("nothing came out of it in time"));
+    receiver.recv_timeout(left).unwrap_or_else(timed_out)
 }
 
 fn read_file(file: &Path) -> io::Result<Vec<u8>> {
@@ -109,12 +109,13 @@ fn read_file(file: &Path) -> io::Result<Vec<u8>> {
     if content.len() as u64 > LARGEST_FILE { Err(too_large()) } else { Ok(content) }
 }
 
-/// Adds the certificates of a file that the user has named. Warns about each that cannot be used.
+/// Adds the certificates of a file that the user named. Warns about those that cannot be used. It is an error
+/// if there is no usable one.
 fn add(roots: &mut RootCertStore, pem: &[u8], file: &Path) -> Result<(), String> {
     let shown = shown::path(file);
-    let Found { certificates, unreadable, refused } = read(pem);
+    let Blocks { certificates, damaged, refused } = read(pem);
     let mut skipped: Vec<_> =
-        unreadable.iter().map(|line| format!("the block at line {line} is damaged")).collect();
+        damaged.iter().map(|line| format!("the block at line {line} is damaged")).collect();
     let before = roots.len();
     for (line, der) in certificates {
         if roots.add(CertificateDer::from(der)).is_err() {
@@ -144,8 +145,8 @@ fn listed(defects: &[String]) -> String {
     first.join(", ") + &more
 }
 
-/// Adds the certificates in the folders of `SSL_CERT_DIR`. It is an error if no folder can be used; if
-/// others can, a warning is printed.
+/// Adds the certificates in the folders of `SSL_CERT_DIR`. Warns about a folder that cannot be used. It is an
+/// error if there is no usable one.
 fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String, String> {
     let mut unusable = Vec::new();
     for folder in folders {
@@ -164,8 +165,8 @@ fn add_folders(roots: &mut RootCertStore, folders: &[PathBuf]) -> Result<String,
     Ok(folders.iter().map(|folder| shown::path(folder)).collect::<Vec<_>>().join(", "))
 }
 
-/// Adds the certificates in the files of a folder, and returns their number. Other files are ignored, since
-/// such folders usually have some.
+/// Adds the certificates in the files of a folder, and returns their number. Files without a certificate are
+/// ignored: such folders usually have some.
 fn add_folder(roots: &mut RootCertStore, folder: &Path) -> std::io::Result<usize> {
     let mut ders = Vec::new();
     for item in std::fs::read_dir(folder)? {
@@ -176,15 +177,14 @@ fn add_folder(roots: &mut RootCertStore, folder: &Path) -> std::io::Result<usize
             ders.extend(read(&pem).certificates.into_iter().map(|(_, der)| der));
         }
     }
-    // OpenSSL's folders hold each certificate under its name and, as a link, under its hash.
+    // In OpenSSL's folders, each certificate has a second name: a link that is named after its hash.
     ders.sort_unstable();
     ders.dedup();
     let (added, _) = roots.add_parsable_certificates(ders.into_iter().map(CertificateDer::from));
     Ok(added)
 }
 
-/// Adds the system's authorities: from the one file that holds them all, where there is one, else from
-/// the system's folders.
+/// Adds the system's authorities: from the system's bundle or, if that is missing, from its folders.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn system(
     roots: &mut RootCertStore,
@@ -205,7 +205,7 @@ fn system(
     Ok(None)
 }
 
-/// The operating system's own verifier.
+/// Returns the operating system's own verifier.
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 fn system(
     _: &mut RootCertStore,
@@ -218,22 +218,22 @@ fn system(
     }
 }
 
-/// The certificates in PEM text.
-fn read(pem: &[u8]) -> Found {
+/// Finds the certificate blocks in a PEM text.
+fn read(pem: &[u8]) -> Blocks {
     const BASE64: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
-    let mut found = Found::default();
+    let mut found = Blocks::default();
     let mut block: Option<(usize, &[u8], Vec<u8>)> = None;
     let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
-    // A carriage return ends a line too, alone or before a line feed.
+    // A carriage return also ends a line, alone or before a line feed.
     for (number, line) in (1..).zip(pem.split(|b| *b == b'\n')) {
         for line in line.split(|b| *b == b'\r').map(<[u8]>::trim_ascii) {
             let label = |start: &[u8]| line.strip_prefix(start)?.strip_suffix(b"-----");
             if let Some(label) = label(b"-----BEGIN ") {
                 // The block before this one has no end.
-                found.unreadable.extend(block.take().map(|(at, ..)| at));
+                found.damaged.extend(block.take().map(|(at, ..)| at));
                 let is_certificate =
                     [&b"CERTIFICATE"[..], b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE"]
                         .contains(&label);
@@ -241,20 +241,20 @@ fn read(pem: &[u8]) -> Found {
             } else if let Some(end) = label(b"-----END ") {
                 let Some((at, label, text)) = block.take() else { continue };
                 let der = BASE64.decode(text).ok().filter(|_| label == end).unwrap_or_default();
-                // In a `TRUSTED CERTIFICATE`, the purposes that it is trusted for come second.
+                // In a `TRUSTED CERTIFICATE`, the trusted purposes follow the certificate.
                 match first_element(&der) {
                     Some(first) if is_for_servers(&der[first.len()..]) => {
                         found.certificates.push((at, first.to_vec()));
                     }
                     Some(_) => found.refused.push(at),
-                    None => found.unreadable.push(at),
+                    None => found.damaged.push(at),
                 }
             } else if let Some((_, _, text)) = &mut block {
                 text.extend(line.iter().filter(|b| !b.is_ascii_whitespace()));
             }
         }
     }
-    found.unreadable.extend(block.map(|(at, ..)| at));
+    found.damaged.extend(block.map(|(at, ..)| at));
     found
 }
 
@@ -294,20 +294,19 @@ mod tests {
             format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n{pem}"),
         ];
         for form in forms {
-            let Found { certificates, unreadable, .. } = read(form.as_bytes());
+            let Blocks { certificates, damaged, .. } = read(form.as_bytes());
             let ders: Vec<_> = certificates.into_iter().map(|(_, der)| der).collect();
-            assert_eq!((ders, unreadable), (vec![der.clone()], vec![]), "{form}");
+            assert_eq!((ders, damaged), (vec![der.clone()], vec![]), "{form}");
         }
         let damaged = pem.replacen(&text[..4], "MI*!", 1);
         let cut = pem.split("-----END").next().unwrap();
         let both = format!("{cut}{pem}");
         let after = cut.lines().count() + 1;
-        let found =
-            Found { certificates: vec![(after, der)], unreadable: vec![1], refused: vec![] };
+        let found = Blocks { certificates: vec![(after, der)], damaged: vec![1], refused: vec![] };
         assert_eq!(read(both.as_bytes()), found);
-        assert_eq!(read(damaged.as_bytes()), Found { unreadable: vec![1], ..Found::default() });
-        assert_eq!(read(cut.as_bytes()).unreadable, [1]);
-        assert_eq!(read(b"nothing"), Found::default());
+        assert_eq!(read(damaged.as_bytes()), Blocks { damaged: vec![1], ..Blocks::default() });
+        assert_eq!(read(cut.as_bytes()).damaged, [1]);
+        assert_eq!(read(b"nothing"), Blocks::default());
     }
 
     proptest! {
@@ -323,7 +322,7 @@ mod tests {
             let found = read(pem.replace('\n', &end).as_bytes());
             let line = before.matches('\n').count() + 1;
             let line = if end == "\r" { 1 } else { line };
-            prop_assert_eq!(found, Found { certificates: vec![(line, der)], ..Found::default() });
+            prop_assert_eq!(found, Blocks { certificates: vec![(line, der)], ..Blocks::default() });
         }
 
         #[test]

@@ -1,8 +1,8 @@
-//! The JSON `get` of Bazel, EngFlow's credential-helper specification:
+//! The credential helper of Bazel, with EngFlow's specification:
 //! <https://github.com/EngFlow/credential-helper-spec/blob/main/spec.md>.
 //!
-//! Bazel calls the helper once for each distinct URI, in parallel, with a time-out of 10 s. It ignores a
-//! reply without `headers`, and one whose expiry has a fraction of a second.
+//! Bazel calls the helper once for each distinct URI, in parallel, with a time-out of 10 s. It ignores a reply
+//! without `headers`, and a reply whose expiry has a fraction of a second.
 
 use std::io::Read;
 
@@ -14,7 +14,7 @@ use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "bazel";
 
-/// The request. Further properties are ignored.
+/// The request. Other properties are ignored.
 #[derive(Deserialize)]
 struct Request {
     uri: String,
@@ -36,7 +36,8 @@ struct Headers<'a> {
 /// Answers one call of `HELPER VERB`.
 ///
 /// # Errors
-/// Another verb than `get`, a malformed request, a URI that is not ours, or `serve` fails.
+/// The verb is not `get`, the request is malformed, no account is configured for the URI's host, or `serve`
+/// fails.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -64,7 +65,7 @@ pub fn answer(
         headers: Headers { authorization: [header.expose()] },
         expires: credential.expires.map(|instant| instant.to_string()),
     };
-    super::json_line(PROTOCOL, &reply)
+    super::json_line(&reply)
 }
 
 #[cfg(test)]

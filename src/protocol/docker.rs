@@ -1,14 +1,14 @@
-//! Docker's credential helpers: <https://github.com/docker/docker-credential-helpers#development>.
+//! Docker's credential helper: <https://github.com/docker/docker-credential-helpers#development>.
 //!
-//! Errors are text on standard *output* with exit code 1. Two messages have a meaning for the caller: see
-//! [`failure`].
+//! An error is a text on standard *output*, with exit code 1. The caller recognises two of these texts: see
+//! [`failed`].
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use super::Host;
+use super::{Failed, Host};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -20,7 +20,7 @@ const NAME: &str = "astra";
 /// The message for a server without a credential.
 const NOT_FOUND: &str = "credentials not found in native keychain\n";
 
-/// The user name: any fixed word except `<token>`, with which clients would send the secret as a refresh
+/// The user name. It may be any word except `<token>`, for which clients would send the secret as a refresh
 /// token.
 const USERNAME: &str = "token";
 
@@ -33,19 +33,19 @@ struct Reply<'a> {
     secret: &'a str,
 }
 
-/// The part of Docker's `config.json` that names helpers for single servers.
+/// The part of Docker's `config.json` that has a helper for each server.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Configuration {
     cred_helpers: Option<BTreeMap<String, String>>,
 }
 
-/// Answers one call of `docker-credential-astra VERB`. `hosts` gives the hosts that `list` names,
-/// `configuration` the content of Docker's `config.json`.
+/// Answers one call of `docker-credential-astra VERB`. `hosts` returns the hosts for `list`, and
+/// `configuration` returns the content of Docker's `config.json`.
 ///
 /// # Errors
-/// An unknown verb, an empty request, a `get` for a host without an account, or `serve` or `forget` fails.
-/// [`failure`] converts the error to the protocol's form.
+/// The verb is unknown, the request is empty, no account is configured for the host of a `get`, or `serve` or
+/// `forget` fails. [`failed`] converts the error to the protocol's form.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -68,24 +68,21 @@ pub fn answer(
                     Error::NotOurs { protocol: PROTOCOL, host }
                 }
             })?;
-            super::json_line(
-                PROTOCOL,
-                &Reply {
-                    server_url: &server,
-                    username: USERNAME,
-                    secret: credential.bearer.expose(),
-                },
-            )
+            super::json_line(&Reply {
+                server_url: &server,
+                username: USERNAME,
+                secret: credential.bearer.expose(),
+            })
         }
         "erase" => {
             let host = host_of(&server(input)?);
             host.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new())
         }
-        // `docker login` passes the token that it got from `get`, so there is nothing to store.
+        // `docker login` stores the token that `get` has returned, so there is nothing to do.
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
             let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
-            super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
+            super::json_line(&names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
         _ => Err(super::unknown_verb(
@@ -96,21 +93,22 @@ pub fn answer(
     }
 }
 
-/// The text of `error` on standard output, and its line on standard error.
+/// A failed call: the text of `error` on standard output, the line on standard error, and exit code 1.
 ///
-/// The first two sentences are fixed by the protocol. Some of Docker's commands do not show what a
-/// helper prints on standard output, and all of them pass on its standard error.
-pub fn failure(error: &Error) -> (String, Option<String>) {
+/// The protocol specifies the texts for a server without a credential and for an empty request. Any other text
+/// is printed on both, because some of Docker's commands do not show a helper's standard output.
+pub fn failed(error: Error) -> Failed {
     let line = format!("{error}; hint: {}", error.hint());
-    match error {
+    let (stdout, stderr) = match error {
         Error::NotOurs { .. } => (NOT_FOUND.to_owned(), None),
         Error::Unbound { .. } => (NOT_FOUND.to_owned(), Some(line)),
         Error::EmptyRequest { .. } => ("no credentials server URL\n".to_owned(), None),
         _ => (format!("{line}\n"), Some(line)),
-    }
+    };
+    Failed { error, stderr, stdout, exit_code: 1 }
 }
 
-/// The server's URL, as the caller wrote it.
+/// Reads the server's URL, unchanged.
 fn server(input: impl Read) -> Result<String, Error> {
     let request = super::read_request(PROTOCOL, input)?;
     let text = String::from_utf8(request).map_err(|_| Error::Request {
@@ -125,7 +123,7 @@ fn server(input: impl Read) -> Result<String, Error> {
     Ok(line.to_owned())
 }
 
-/// The host of a server, which Docker names with or without scheme and path.
+/// The host of a server. Docker names a server with or without a scheme and a path.
 fn host_of(server: &str) -> Option<Host> {
     let url = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
     Host::of_url(&url, &["https"]).ok()
@@ -183,21 +181,21 @@ mod tests {
             let serve = serve_for("ours.example");
             let hosts = || Ok(Vec::new());
             let done = answer("get", server.as_bytes(), hosts, json, serve, |_, _| Ok(()));
-            let (stdout, stderr) = failure(&done.unwrap_err());
+            let Failed { stdout, stderr, .. } = failed(done.unwrap_err());
             assert_eq!(stdout, "credentials not found in native keychain\n");
-            format!("{server:?}: {}", stderr.as_deref().unwrap_or("silence"))
+            format!("{server:?}: {}", stderr.as_deref().unwrap_or("no message"))
         });
         insta::assert_snapshot!(table.join("\n"), @r#"
         "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "evil.example.": docker: the configuration names this helper for `evil.example.`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
-        "evil.example": silence
-        "evil.example": silence
-        "evil.example": silence
-        "evil.example": silence
-        "evil.example": silence
-        "evil.example": silence
-        "..": silence
+        "evil.example": no message
+        "evil.example": no message
+        "evil.example": no message
+        "evil.example": no message
+        "evil.example": no message
+        "evil.example": no message
+        "..": no message
         "#);
     }
 

@@ -1,10 +1,10 @@
 //! git's credential protocol: <https://git-scm.com/docs/git-credential#IOFMT> and
 //! <https://git-scm.com/docs/gitcredentials#_custom_helpers>.
 //!
-//! Lines end in LF only. Helpers that read a bare CR as a line end sent tokens to other hosts
+//! Only LF ends a line. Helpers that accept a bare CR as a line end have sent passwords to other hosts
 //! (CVE-2024-52006, CVE-2024-50338). `str::lines` is not used, because it strips a CR.
 //!
-//! For a host without an account the output is empty, so that git calls its next helper.
+//! For a host without an account the output is empty, and git calls its next helper.
 
 use std::io::BufRead;
 
@@ -20,40 +20,42 @@ mod challenge;
 
 const PROTOCOL: &str = "git";
 
-/// The user name beside a token as the password. Servers ignore it, and clients refuse an empty one.
+/// The user name, if the token is the password. Servers ignore it, but clients refuse an empty one.
 const USERNAME: &str = "token";
 
-/// The capability with which git reads `authtype` and `credential` (since 2.46).
+/// The capability of git to read `authtype` and `credential`, since version 2.46.
 const AUTHTYPE: &str = "authtype";
 
-/// The output of a failed `get` for a configured host. Without it git would prompt for a user name and a
-/// password. git also reads the output of a failed helper.
+/// The output of a failed `get` for a configured host. git reads it despite the exit code. Without it, git would
+/// prompt for a user name and a password.
 const QUIT: &str = "quit=1\n";
 
 /// The parts of a request that the answer depends on.
 #[derive(Debug)]
 struct Request {
+    /// `None` if the request is not for `https`, or its host cannot be one of an account.
     host: Option<Host>,
     form: Form,
+    /// The token in the request.
     named: Option<Secret>,
 }
 
 /// The form of the token for the caller.
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    /// `username` and `password`: the caller lacks `authtype`.
+    /// `username` and `password`, for a caller without the capability `authtype`.
     Password,
     /// `authtype=Bearer`.
     Bearer,
-    /// `authtype=Basic`: the caller has `authtype`, and its server accepts only passwords.
+    /// `authtype=Basic`, for a caller with that capability whose server accepts only passwords.
     Basic,
 }
 
-/// Answers one call of `git-credential-astra VERB`. After a failure of `serve`, `is_ours` tells if an
-/// account is configured for the host.
+/// Answers one call of `git-credential-astra VERB`. `is_ours` returns true if an account is configured for the
+/// host. It is called only if `serve` fails.
 ///
 /// # Errors
-/// A malformed `get` or `erase`, or `serve` or `forget` fails.
+/// The request is malformed, or `serve` or `forget` fails.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -69,7 +71,7 @@ pub fn answer(
             let Some(host) = host else { return Ok(Vec::new()) };
             let credential = serve(&host).map_err(|error| {
                 let stdout = if is_ours(&host) { QUIT } else { "" };
-                Failed { error, stdout }
+                Failed { stdout: stdout.to_owned(), ..Failed::from(error) }
             })?;
             Ok(credential.map_or_else(Vec::new, |credential| reply(&credential, form).into_bytes()))
         }
@@ -78,7 +80,7 @@ pub fn answer(
             host.map_or(Ok(()), |host| forget(&host, named.as_ref()))?;
             Ok(Vec::new())
         }
-        // `store` has nothing to do: git passes the token that it got from `get`. Unknown verbs are ignored,
+        // `store` passes the token that `get` has returned, so there is nothing to do. Other verbs are ignored,
         // as git's documentation requires.
         _ => {
             let _ = read_request(PROTOCOL, input);
@@ -87,10 +89,10 @@ pub fn answer(
     }
 }
 
-/// Writes the answer. It does not repeat keys of the request: git would connect to the host of a `host=`.
+/// Writes the answer. It contains no key of the request. With a `host=`, git would connect to that host.
 fn reply(credential: &Credential, form: Form) -> String {
     let token = credential.bearer.expose();
-    // The capability comes first. Otherwise git ignores the lines that depend on it.
+    // git ignores `authtype` and `credential` unless the capability comes first.
     let typed = |authtype: &str, credential: &str| {
         format!(
             "capability[]={AUTHTYPE}\nauthtype={authtype}\ncredential={credential}\nephemeral=1\n"
@@ -120,7 +122,7 @@ fn read(input: impl BufRead) -> Result<Request, Error> {
         let mut line = Vec::new();
         let length = lines
             .read_until(b'\n', &mut line)
-            .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+            .map_err(|why| Error::RequestUnreadable { protocol: PROTOCOL, why })?;
         total += length as u64;
         if total > LARGEST_REQUEST {
             return Err(problem("the request is larger than 1 MiB".to_owned()));
@@ -134,20 +136,22 @@ fn read(input: impl BufRead) -> Result<Request, Error> {
     fields.into_request().map_err(problem)
 }
 
+/// The fields of a request.
 #[derive(Default)]
 struct Fields {
     protocol: Option<String>,
     host: Option<String>,
     url: Option<String>,
     has_authtype: bool,
-    wants_basic: bool,
-    wants_bearer: bool,
+    offers_basic: bool,
+    offers_bearer: bool,
     authtype: Option<String>,
     credential: Option<Secret>,
     password: Option<Secret>,
 }
 
 impl Fields {
+    /// Reads a line. The error is the defect, without the line.
     fn take(&mut self, line: &[u8]) -> Result<(), String> {
         let line = std::str::from_utf8(line).map_err(|_| "a line is not UTF-8".to_owned())?;
         if line.contains(['\r', '\0']) {
@@ -176,11 +180,11 @@ impl Fields {
                 return Ok(());
             }
             "wwwauth[]" => {
-                let wants = |was: bool, scheme| {
-                    !value.is_empty() && (was || challenge::has_scheme(value, scheme))
+                let offers = |earlier: bool, scheme| {
+                    !value.is_empty() && (earlier || challenge::has_scheme(value, scheme))
                 };
-                self.wants_basic = wants(self.wants_basic, "Basic");
-                self.wants_bearer = wants(self.wants_bearer, "Bearer");
+                self.offers_basic = offers(self.offers_basic, "Basic");
+                self.offers_bearer = offers(self.offers_bearer, "Bearer");
                 return Ok(());
             }
             _ => return Ok(()),
@@ -205,18 +209,18 @@ impl Fields {
                     return Err("`host` is empty".to_owned());
                 }
                 ("https", Some(host)) => Host::parse(&host),
-                // No account is configured for another protocol. Some have no host, such as git's own
-                // `cert` for the password of a client certificate.
+                // No account is for another protocol. A host is not required there: git's own `cert`, for the
+                // password of a client certificate, has none.
                 _ => None,
             },
         };
-        let form = match (self.has_authtype, self.wants_basic, self.wants_bearer) {
+        let form = match (self.has_authtype, self.offers_basic, self.offers_bearer) {
             (false, ..) => Form::Password,
             (true, true, false) => Form::Basic,
             (true, ..) => Form::Bearer,
         };
         let is_basic = self.authtype.is_some_and(|it| it.eq_ignore_ascii_case("Basic"));
-        // git sends the fields of the answer back: `credential` with `authtype`, or `password`.
+        // `erase` repeats the fields of the answer: `credential` with `authtype`, or `password`.
         let named = match self.credential {
             Some(credential) if is_basic => Some(password_of(&credential).unwrap_or(credential)),
             Some(credential) => Some(credential),
@@ -226,7 +230,7 @@ impl Fields {
     }
 }
 
-/// The password in the credential of the scheme `Basic`.
+/// The password in a credential of the scheme `Basic` (RFC 7617).
 fn password_of(credential: &Secret) -> Option<Secret> {
     let pair = Zeroizing::new(BASE64.decode(credential.expose()).ok()?);
     let (_, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
@@ -250,7 +254,7 @@ mod tests {
         };
         match answer(verb, request, |_| true, serve_for("ours.example"), forget) {
             Ok(reply) => String::from_utf8(reply).unwrap() + &forgotten.take(),
-            Err(Failed { error, stdout }) => format!("[{error}]{stdout}"),
+            Err(Failed { error, stdout, .. }) => format!("[{error}]{stdout}"),
         }
     }
 

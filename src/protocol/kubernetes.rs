@@ -1,9 +1,8 @@
 //! Kubernetes `ExecCredential`, `client.authentication.k8s.io/v1` and `v1beta1`:
 //! <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>.
 //!
-//! The request is in a variable. Standard input is not read, since it may be a terminal or a pipe without
-//! an end. The client refuses a reply in another version than the request's, so the reply repeats the
-//! version.
+//! The request is in the variable `KUBERNETES_EXEC_INFO`. Standard input is not read, because it may be a
+//! terminal or a pipe without an end. The reply has the version of the request. A client refuses any other.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +25,7 @@ struct Request {
 
 #[derive(Deserialize)]
 struct Spec {
-    /// Sent for a kubeconfig with `provideClusterInfo: true`.
+    /// Present if the kubeconfig has `provideClusterInfo: true`.
     cluster: Option<Cluster>,
 }
 
@@ -52,12 +51,12 @@ struct Status<'a> {
     expiration_timestamp: Option<String>,
 }
 
-/// Answers the request in `KUBERNETES_EXEC_INFO`. Without one the answer is in the version `stated`
-/// on the command line, else in v1.
+/// Answers the request in `KUBERNETES_EXEC_INFO`. `stated` is the version on the command line. Without a request,
+/// the answer has that version or v1.
 ///
 /// # Errors
-/// The request is not an `ExecCredential` of a known version or not of the one stated, its cluster is
-/// not ours, or `serve` fails.
+/// The request is not an `ExecCredential` of a known version, its version is not the stated one, no account is
+/// configured for its cluster, or `serve` fails.
 #[inline(never)]
 pub fn answer(
     exec_info: Option<&str>,
@@ -81,7 +80,7 @@ pub fn answer(
             expiration_timestamp: credential.expires.map(|instant| instant.to_string()),
         },
     };
-    super::json_line(PROTOCOL, &reply)
+    super::json_line(&reply)
 }
 
 /// The version of the answer, and the cluster if the request names one.
@@ -205,8 +204,8 @@ mod tests {
                 let asked =
                     format!(r#"{{"kind":"ExecCredential","apiVersion":"{V1}","spec":{{{spec}}}}}"#);
                 let reply = answered(Some(&asked));
-                let said = if reply.contains("a.b.c") { "the token" } else { reply.trim_end() };
-                format!("{spec}\n  {said}")
+                let shown = if reply.contains("a.b.c") { "the token" } else { reply.trim_end() };
+                format!("{spec}\n  {shown}")
             })
             .into();
         insta::assert_snapshot!(table.join("\n"), @r#"

@@ -1,9 +1,9 @@
-//! Terraform's and OpenTofu's credentials helpers, and the `external` data source:
+//! The credentials helper of Terraform and OpenTofu, and the `external` data source:
 //! <https://developer.hashicorp.com/terraform/internals/credentials-helpers>,
 //! <https://registry.terraform.io/providers/hashicorp/external/latest/docs/data-sources/external>.
 //!
 //! The answer for a host without an account is `{}`, which is not a failure. `get` and `forget` do not read
-//! standard input; `store` reads it to its end although it always fails.
+//! standard input. `store` always fails, after it has read standard input to its end.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,7 +16,7 @@ use crate::token::{Credential, Secret};
 
 const PROTOCOL: &str = "terraform";
 
-/// Every value of an external data source has to be a string.
+/// The answer of `get` and of `external`. All values are strings, because an external data source requires it.
 #[derive(Serialize)]
 struct Reply<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,11 +25,10 @@ struct Reply<'a> {
     expires: Option<String>,
 }
 
-/// Answers one call of `terraform-credentials-astra VERB HOST`, or of `terraform external`, which
-/// names no host.
+/// Answers one call of `terraform-credentials-astra VERB HOST`. The verb `external` has no host.
 ///
 /// # Errors
-/// An unknown verb, a missing host, a `store`, a malformed query, or `serve` or `forget` fails.
+/// The verb is unknown or `store`, the host is missing, the query is malformed, or `serve` or `forget` fails.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -47,7 +46,7 @@ pub fn answer(
         "get" => {
             let credential = host()?.map_or(Ok(None), |host| serve(Some(&host)))?;
             let token = credential.as_ref().map(|credential| credential.bearer.expose());
-            super::json_line(PROTOCOL, &Reply { token, expires: None })
+            super::json_line(&Reply { token, expires: None })
         }
         "forget" => host()?.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new()),
         "store" => {
@@ -63,7 +62,7 @@ pub fn answer(
                 serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL, host: None })?;
             let token = Some(credential.bearer.expose());
             let expires = credential.expires.map(|instant| instant.to_string());
-            super::json_line(PROTOCOL, &Reply { token, expires })
+            super::json_line(&Reply { token, expires })
         }
         _ => Err(super::unknown_verb(PROTOCOL, verb, "`get`, `store`, `forget` and `external`")),
     }

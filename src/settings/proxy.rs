@@ -1,5 +1,6 @@
 //! The proxy for a host, chosen from the environment as curl chooses it.
 
+use super::sourced::{Source, Sourced};
 use crate::protocol::Host;
 
 /// The variables that name a proxy, in the order in which they count. Lower case comes first,
@@ -9,23 +10,21 @@ pub const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_
 /// The variables that name the hosts which need no proxy.
 pub const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// The proxy for `https` to `host` with the variable that decided; the proxy is `None` if
-/// `NO_PROXY` exempts the host. `text` looks up a variable.
-pub fn proxy_for(
-    host: &Host,
-    text: impl Fn(&str) -> Option<String>,
-) -> Option<(Option<String>, &'static str)> {
+/// The proxy for `https` to `host`, with the variable that decided. It is `None` if no variable names one, or
+/// if `NO_PROXY` exempts the host. `text` looks up a variable.
+pub fn proxy_for(host: &Host, text: impl Fn(&str) -> Option<String>) -> Sourced<Option<String>> {
     let found = |names: &[&'static str]| {
-        names.iter().find_map(|name| text(name).map(|value| (value, *name)))
+        let set = |name: &&'static str| Some(Sourced::new(text(name)?, Source::Variable(name)));
+        names.iter().find_map(set)
     };
-    let (proxy, variable) = found(&PROXIES)?;
-    if let Some((exempt, exempting)) = found(&NO_PROXY) {
+    let Some(proxy) = found(&PROXIES) else { return Sourced::default_of(None) };
+    if let Some(exempt) = found(&NO_PROXY) {
         let mut entries = exempt.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
         if entries.any(|entry| host.is_exempt_by(&entry)) {
-            return Some((None, exempting));
+            return exempt.map(|_| None);
         }
     }
-    Some((Some(proxy), variable))
+    proxy.map(Some)
 }
 
 #[cfg(test)]
@@ -41,7 +40,7 @@ mod tests {
                 found.map(str::to_owned)
             };
             let proxy = proxy_for(&Host::parse("api.example.com").unwrap(), env);
-            proxy.and_then(|(proxy, _)| proxy).unwrap_or("direct".to_owned())
+            proxy.value.unwrap_or("direct".to_owned())
         };
         let cases: [&[&str]; 12] = [
             &["HTTPS_PROXY=a", "https_proxy=b"],

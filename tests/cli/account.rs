@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
-use crate::world::{Done, World, mode, needs, set_mode, transcript};
+use crate::world::{Call, World, mode, needs, set_mode, transcript};
 
 const APPLICATION: &str = r#"{"clientId":"i","secret":"s","token":"AstraCS:i:0f0f"}"#;
 
@@ -30,35 +30,48 @@ fn an_application_token_is_served_with_no_network_no_cache_and_no_expiry() {
     "#);
 }
 
-fn with_content<'a>(world: &'a World, content: &str) -> Done<'a> {
-    world.write_account(content);
-    world.call("token").run()
-}
-
 #[test]
-fn a_defect_is_named_and_the_content_is_not() {
+fn a_defect_of_the_account_file_is_named_offline_and_its_content_is_not_shown() {
     let world = World::new();
-    let parts = [
-        r#"{"clientId":"hush-hush","clientName":"hush-hush"}"#,
-        r#"{"clientId":"hush-hush","clientName":"hush-hush","clientSecret":7}"#,
-        r#"{"clientId":"hush-hush","clientName":"","clientSecret":"hush-hush"}"#,
-        r#"{"clientId":"hush-hush","secret":"hush-hush"}"#,
-        r#"{"clientId":"hush-hush","clientName":"hush-hush","clientSecret":"hush-hush""#,
-        "AstraCS:hush-hush",
-        "hush-hush",
+    let mut shown = String::new();
+    for content in [
+        r#"{"clientId":"hush","clientName":"hush"}"#,
+        r#"{"clientId":"hush","clientName":"hush","clientSecret":7}"#,
+        r#"{"clientId":"hush","clientName":"","clientSecret":"hush"}"#,
+        r#"{"clientId":"hush","secret":"hush"}"#,
+        r#"{"clientId":"hush","clientName":"hush","clientSecret":"hush""#,
+        r#"{"hush":{"clientId":"hush","clientName":"hush","clientSecret":"hush"}}"#,
+        r#"[{"clientId":"hush","clientName":"hush","clientSecret":"hush"}]"#,
+        r#"{"clientId":"hush","clientName":"hush","clientSecret":"${hush}"}"#,
+        "{{ .hush }}",
+        "eyJjbGllbnRJZCI6Imh1c2giLCJjbGllbnROYW1lIjoiaHVzaCIsImNsaWVudFNlY3JldCI6Imh1c2gifQ==",
+        "clientId=hush\r\nclientSecret=hush\r\n",
+        "AstraCS:hush",
+        "hush",
         "",
-    ]
-    .map(|content| with_content(&world, content));
-    for done in &parts {
-        assert!(!done.failure(3).contains("hush-hush"), "{done}");
+    ] {
+        world.write_account(content);
+        let done = world.call("token").run();
+        assert!(!done.failure(3).contains("hush"), "{done}");
+        let content = content.replace("\r\n", "\\r\\n");
+        shown += &done.to_string().replace("$ astra-credential token", &content);
+        shown += "\n";
     }
     assert_eq!(world.astra.connections(), 0);
-    let [missing, number, empty, application, cut, damaged, word, nothing] = parts;
-    transcript!(missing, number, empty, application, cut, damaged, word, nothing);
+    transcript!(shown);
 }
 
 #[test]
-fn a_file_that_is_not_there_or_not_a_file_is_named() {
+fn an_account_file_in_utf_16_is_named_as_that() {
+    let world = World::new();
+    let utf_16 = r#"{"clientId":"hush"}"#.encode_utf16().flat_map(u16::to_le_bytes);
+    fs::write(world.account_file(), utf_16.collect::<Vec<_>>()).unwrap();
+    assert!(world.call("token").run().failure(3).contains("UTF-16"));
+    assert_eq!(world.astra.connections(), 0);
+}
+
+#[test]
+fn a_missing_file_and_a_folder_are_named() {
     let world = World::new();
     let missing = world.call("token --service-account ~/none.json").run();
     let folder = world.call("token").env("ASTRA_SERVICE_ACCOUNT", world.home.path()).run();
@@ -73,21 +86,38 @@ fn a_file_that_is_not_there_or_not_a_file_is_named() {
 #[test]
 fn a_file_that_is_open_to_others_is_refused_with_the_command_that_closes_it() {
     let world = World::new();
-    let mut parts = Vec::new();
-    for open in [0o604, 0o644, 0o620, 0o602, 0o666] {
+    let refuse = |open: u32, problem: &str| {
         set_mode(&world.account_file(), open);
         let refused = world.call("token").run();
         let stderr = refused.failure(3);
+        assert!(stderr.contains(&format!("{problem} (mode {open:04o})\n")), "{refused}");
         let command = stderr.split('`').find(|part| part.starts_with("chmod ")).expect("a command");
-        let allowed = world.call("token").env("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE", "1").run();
-        allowed.quiet();
         assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
         assert_eq!(mode(&world.account_file()), 0o600);
         world.token();
-        parts.push(refused);
+        refused
+    };
+    refuse(0o604, "may be read by everybody");
+    let refused = refuse(0o644, "may be read by everybody");
+    refuse(0o620, "may be changed by its group");
+    refuse(0o602, "may be changed by everybody");
+    refuse(0o666, "may be changed by everybody");
+    transcript!(refused, @"
+    $ astra-credential token
+    ! astra-credential: the account file `~/.config/astra-credential/service-account.json` may be read by everybody (mode 0644)
+    ! hint: run `chmod 600 ~/.config/astra-credential/service-account.json`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it on another file system, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
+    [exit status: 3]
+    ");
+}
+
+#[test]
+fn a_file_that_is_open_to_others_is_used_where_that_is_allowed() {
+    let world = World::new();
+    for open in [0o604, 0o644, 0o620, 0o602, 0o666] {
+        set_mode(&world.account_file(), open);
+        let allowed = world.call("token").env("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE", "1").run();
+        allowed.quiet();
     }
-    let [read, everybody, group, others, all] = &parts[..] else { unreachable!() };
-    transcript!(read, everybody, group, others, all);
 }
 
 /// Each hint says what helps, and none makes a file another user's.
@@ -118,7 +148,7 @@ fn a_file_that_everybody_may_change_has_a_hint_that_helps_without_chmod_too() {
 }
 
 #[test]
-fn a_field_with_blanks_at_its_ends_is_told_of_when_the_account_is_rejected() {
+fn blanks_at_the_ends_of_a_field_are_named_when_the_account_is_rejected() {
     let world = World::new();
     let account = world.astra.account_json();
     world.write_account(&account.replace("secret000000", "secret000000\\n"));
@@ -143,32 +173,7 @@ fn a_field_with_blanks_at_its_ends_is_told_of_when_the_account_is_rejected() {
 }
 
 #[test]
-fn what_stands_in_place_of_an_account_is_named_offline_and_not_quoted() {
-    let world = World::new();
-    let mut parts = Vec::new();
-    for content in [
-        "eyJjbGllbnRJZCI6Imh1c2giLCJjbGllbnROYW1lIjoiaHVzaCIsImNsaWVudFNlY3JldCI6Imh1c2gifQ==",
-        r#"{"hush":{"clientId":"hush","clientName":"hush","clientSecret":"hush"}}"#,
-        r#"[{"clientId":"hush","clientName":"hush","clientSecret":"hush"}]"#,
-        r#"{"clientId":"hush","clientName":"hush","clientSecret":"${hush}"}"#,
-        "{{ .hush }}",
-        "clientId=hush\r\nclientSecret=hush\r\n",
-    ] {
-        world.write_account(content);
-        let done = world.call("token").run();
-        assert!(!done.failure(3).contains("hush"), "{done}");
-        parts.push(done.to_string());
-    }
-    let utf_16 = r#"{"clientId":"hush"}"#.encode_utf16().flat_map(u16::to_le_bytes);
-    fs::write(world.account_file(), utf_16.collect::<Vec<_>>()).unwrap();
-    assert!(world.call("token").run().failure(3).contains("UTF-16"));
-    assert_eq!(world.astra.connections(), 0);
-    let told = parts.join("\n");
-    transcript!(told);
-}
-
-#[test]
-fn another_users_file_is_refused_and_roots_own_volume_is_not() {
+fn a_file_of_another_user_is_refused_and_a_mounted_secret_of_root_is_not() {
     needs!(root);
     let world = World::new();
     chown(world.account_file(), Some(12345), None).unwrap();
@@ -203,7 +208,7 @@ fn standard_input_and_a_process_substitution_work() {
 }
 
 #[test]
-fn a_pipe_that_stays_silent_is_not_waited_for_past_the_deadline() {
+fn a_pipe_without_content_is_given_up_at_the_deadline() {
     let world = World::new();
     let pipe = world.path("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -224,11 +229,7 @@ fn a_tilde_that_no_shell_has_replaced_is_the_home_in_every_path() {
     let elsewhere = world.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::rename(world.account_file(), world.path("account.json")).unwrap();
-    let in_elsewhere = |call: crate::world::Call<'_>| {
-        let output = call.command().current_dir(&elsewhere).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let in_elsewhere = |call: Call<'_>| call.in_folder(&elsewhere).run().quiet();
     let by_variables = || {
         world
             .call("token")
@@ -251,14 +252,24 @@ fn a_tilde_that_no_shell_has_replaced_is_the_home_in_every_path() {
 #[test]
 fn a_tilde_that_stands_for_no_known_home_is_an_error() {
     let world = World::new();
-    let somebodys = world.call("token --service-account ~me/account.json").run();
+    let account = world.call("token --service-account ~me/account.json").run();
     let cache = world.call("token").env("ASTRA_CREDENTIAL_CACHE_DIR", "~me").run();
     let authorities = world.call("token --ca-file ~me/ca.pem").run();
-    let homeless = world.call("token --cache-dir ~/cache").without("HOME").run();
-    for done in [&somebodys, &cache, &authorities, &homeless] {
-        done.failure(2);
-    }
-    transcript!(somebodys, cache, authorities, homeless);
+    let without_home = world.call("token --cache-dir ~/cache").without("HOME").run();
+    let errors = [account, cache, authorities, without_home].map(|done| done.failure(2));
+    transcript!(errors.join("\n"), @"
+    astra-credential: `--service-account` is `~me/account.json`, which begins with `~` and a name, which is not replaced by a home
+    hint: set `--service-account` to the absolute path of a file
+
+    astra-credential: `ASTRA_CREDENTIAL_CACHE_DIR` is `~me`, which begins with `~` and a name, which is not replaced by a home
+    hint: set `ASTRA_CREDENTIAL_CACHE_DIR` to the absolute path of a folder
+
+    astra-credential: `--ca-file` is `~me/ca.pem`, which begins with `~` and a name, which is not replaced by a home
+    hint: set `--ca-file` to the absolute path of a file of PEM certificates
+
+    astra-credential: `--cache-dir` is `~/cache`, which begins with `~/`, and there is no absolute `HOME`
+    hint: set `--cache-dir` to the absolute path of a folder
+    ");
 }
 
 #[test]

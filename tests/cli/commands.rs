@@ -25,31 +25,71 @@ fn token_prints_json_when_asked() {
     "#);
 }
 
+/// The values of `--shell` that are no other name of one.
+const FORMS: [&str; 8] = ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"];
+
 #[test]
 fn env_is_written_for_its_shell() {
     let world = World::new();
-    let parts = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"]
-        .map(|shell| world.call(&format!("env --shell {shell}")).run());
-    parts.iter().for_each(|done| drop(done.quiet()));
-    // Another name of each, and the shell that is started at login, which need not be the one that evaluates.
-    for (name, at) in [("bash", 0), ("zsh", 0), ("dash", 0), ("tcsh", 2), ("pwsh", 3)] {
-        let named = world.call(&format!("env --shell {name}")).env("SHELL", "/usr/bin/fish").run();
-        assert_eq!(named.quiet(), parts[at].quiet(), "{name}");
+    let mut shown = Vec::new();
+    for shell in FORMS {
+        let done = world.call(&format!("env --shell {shell}")).run();
+        done.quiet();
+        shown.push(done.to_string());
+    }
+    world.write_account("AstraCS:i:0f0f");
+    shown.push(world.call("env").run().to_string());
+    std::fs::remove_file(world.account_file()).unwrap();
+    let failed = world.call("env").run();
+    shown.push(failed.to_string());
+    for shell in FORMS {
+        let done = world.call(&format!("env --shell {shell}")).run();
+        assert_eq!((done.code(), done.stderr()), (3, failed.stderr()), "{done}");
+        // The message, which is the same for all shells, is shown once.
+        let lines = done.to_string();
+        let lines = lines.lines().filter(|line| !line.starts_with("! "));
+        shown.push(lines.map(|line| format!("{line}\n")).collect());
+    }
+    transcript!(shown.join("\n"));
+}
+
+#[test]
+fn env_takes_other_names_of_a_shell_and_ignores_the_login_shell() {
+    let world = World::new();
+    let with_shell = |line: &str, path: &str| world.call(line).env("SHELL", path).run().quiet();
+    let named = |name: &str| with_shell(&format!("env --shell {name}"), "/usr/bin/fish");
+    for (name, other) in
+        [("bash", "sh"), ("zsh", "sh"), ("dash", "sh"), ("tcsh", "csh"), ("pwsh", "powershell")]
+    {
+        assert_eq!(named(name), named(other), "{name}");
     }
     for path in ["/usr/bin/fish", "/opt/pwsh", "/bin/tcsh", "/usr/bin/nu", ""] {
-        let unnamed = world.call("env").env("SHELL", path).run();
-        assert_eq!(unnamed.quiet(), parts[0].quiet(), "{path}");
+        assert_eq!(with_shell("env", path), named("sh"), "{path}");
     }
-    let [sh, fish, csh, powershell, elvish, xonsh, json] = parts;
-    world.write_account("AstraCS:i:0f0f");
-    let endless = world.call("env").run();
-    transcript!(sh, fish, csh, powershell, elvish, xonsh, json, endless);
+}
+
+#[test]
+fn a_token_that_is_too_long_for_cmd_is_refused_and_the_variables_are_unset() {
+    let world = World::new();
+    world.write_account(&format!("AstraCS:i:{}", "0f".repeat(4000)));
+    let done = world.call("env --shell cmd").run();
+    assert_eq!(done.code(), 1, "{done}");
+    transcript!(done, @r#"
+    $ astra-credential env --shell cmd
+    > set "ASTRA_API_TOKEN="
+    > set "ASTRA_API_TOKEN_EXPIRES_AT="
+    > cmd /c exit 1
+    ! astra-credential: cmd.exe cannot take the token: it has more than 8000 characters
+    ! hint: run `astra-credential exec -- COMMAND`, which needs no shell
+    [exit status: 1]
+    "#);
+    drop(world.call("env --shell powershell").run().quiet());
 }
 
 #[test]
 fn env_for_an_unknown_shell_is_an_error() {
     let world = World::new();
-    let parts = ["nu", "cmd", "no-such-shell"].map(|name| {
+    let parts = ["nu", "cmd.exe", "no-such-shell"].map(|name| {
         let done = world.call(&format!("env --shell {name}")).run();
         assert_eq!(done.code(), 2, "{done}");
         done
@@ -60,38 +100,38 @@ fn env_for_an_unknown_shell_is_an_error() {
     > unset ASTRA_API_TOKEN;
     > unset ASTRA_API_TOKEN_EXPIRES_AT;
     > false;
-    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `elvish`, `xonsh`, `json`
+    ! astra-credential: the command line cannot be used: `--shell` is one of `sh`, `fish`, `csh`, `powershell`, `cmd`, `elvish`, `xonsh`, `json`
     ! hint: compare the command line, or the tool's configuration, with `astra-credential env --help`
     [exit status: 2]
     ");
 }
 
 #[test]
-fn what_env_prints_when_it_fails() {
+fn a_wrong_command_line_of_env_unsets_the_variables_too() {
     let world = World::new();
     std::fs::remove_file(world.account_file()).unwrap();
-    let parts = ["sh", "fish", "csh", "powershell", "elvish", "xonsh", "json"].map(|shell| {
-        let done = world.call(&format!("env --shell {shell}")).run();
-        assert_eq!(done.code(), 3, "{done}");
-        done
-    });
-    // Whatever the reason is, the statements are those of the shell.
-    for (line, code, at) in [
-        ("env --timeout soon --shell fish", 2, 1),
-        ("env --shell csh --no-such-flag", 2, 2),
-        ("env --no-such-flag --shell=elvish", 2, 4),
-        ("env --no-such-flag", 2, 0),
-        ("env --shell no-such-shell", 2, 0),
-        ("--timeout 3 env surplus", 2, 0),
+    for (line, shell) in [
+        ("env --timeout soon --shell fish", "fish"),
+        ("env --shell csh --no-such-flag", "csh"),
+        ("env --shell cmd surplus", "cmd"),
+        ("env --no-such-flag --shell=elvish", "elvish"),
+        ("env --no-such-flag", "sh"),
+        ("env --shell no-such-shell", "sh"),
+        ("--timeout 3 env surplus", "sh"),
     ] {
-        let done = world.call(line).run();
-        assert_eq!((done.code(), done.stdout()), (code, parts[at].stdout()), "{line}");
+        let (done, expected) =
+            (world.call(line).run(), world.call(&format!("env --shell {shell}")).run());
+        assert_eq!((done.code(), done.stdout()), (2, expected.stdout()), "{line}");
+        assert_ne!(done.stdout(), "", "{line}");
     }
+}
+
+#[test]
+fn a_wrong_command_line_prints_nothing_where_nothing_is_evaluated() {
+    let world = World::new();
     for line in ["token --no-such-flag", "header --no-such-flag", "env --shell json surplus"] {
         world.call(line).run().failure(2);
     }
-    let [sh, fish, csh, powershell, elvish, xonsh, json] = parts;
-    transcript!(sh, fish, csh, powershell, elvish, xonsh, json);
 }
 
 /// Each shell with its arguments, and a script that evaluates the output of `$BIN env $FLAGS` and shows the
@@ -241,7 +281,22 @@ fn exec_fails_as_a_shell_does() {
     nothing.failure(2);
     world.write_account("{}");
     world.call("exec -- true").run().failure(3);
-    transcript!(missing, closed, nothing);
+    transcript!(missing, closed, nothing, @"
+    $ astra-credential exec -- no-such-command
+    ! astra-credential: cannot run `no-such-command`: No such file or directory (os error 2)
+    ! hint: check the command's name, its permissions and `PATH`
+    [exit status: 127]
+
+    $ astra-credential exec -- ~/not-executable
+    ! astra-credential: cannot run `~/not-executable`: Permission denied (os error 13)
+    ! hint: check the command's name, its permissions and `PATH`
+    [exit status: 126]
+
+    $ astra-credential exec
+    ! astra-credential: the command line cannot be used: `<COMMAND>` is missing
+    ! hint: compare the command line, or the tool's configuration, with `astra-credential exec --help`
+    [exit status: 2]
+    ");
 }
 
 #[test]
@@ -303,7 +358,7 @@ fn forget_drops_this_accounts_token_or_all() {
 }
 
 #[test]
-fn forget_clears_a_remembered_rejection() {
+fn forget_deletes_a_cached_rejection() {
     let world = World::new();
     let right = world.astra.account_json();
     world.astra.set_secret("another");
@@ -327,7 +382,7 @@ fn a_link_under_any_other_name_is_the_full_program() {
     let request = format!(r#"{{"uri":"{}"}}"#, world.astra.url());
     let bazel = world.call_as(world.link("bazel-credential-astra"), "get").input(request).run();
     assert!(bazel.quiet().contains("Bearer"));
-    let request = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let request = world.git_request();
     let exe = world.call_as(world.link("git-credential-astra.exe"), "get").input(request).run();
     assert!(exe.quiet().starts_with("username="));
 }

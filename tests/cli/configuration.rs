@@ -94,7 +94,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
         &[("ASTRA_CREDENTIAL_ACCOUNT", "prod".to_owned())],
         &[("ASTRA_CREDENTIAL_ACCOUNT", "default".to_owned())],
     ];
-    let api = format!("localhost:{}", world.astra.port());
+    let api = world.host();
     let prods_api = format!("localhost:{}", prod.port());
     for variables in variables {
         // The APIs' hosts are bound where the file says whose they are.
@@ -117,7 +117,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
 }
 
 #[test]
-fn a_flag_chooses_the_account_and_never_for_a_host_of_another() {
+fn a_flag_chooses_the_account_except_for_a_host_of_another() {
     let two = TwoAccounts::new();
     let world = &two.world;
     let token = world.token();
@@ -197,7 +197,7 @@ fn forget_drops_the_token_of_one_account_or_of_all() {
 }
 
 #[test]
-fn an_account_needs_no_entry_but_a_file() {
+fn an_account_may_have_a_file_and_no_entry() {
     let world = World::new();
     world.write(".config/astra-credential/other.json", "AstraCS:its-id:0f0f0f0f");
     assert_eq!(world.call("token --account other").run().quiet(), "AstraCS:its-id:0f0f0f0f\n");
@@ -219,17 +219,10 @@ fn paths_are_relative_to_the_file_that_names_them() {
     fs::remove_file(world.account_file()).unwrap();
     // A file of that name in the working folder is not read.
     world.write("config.json", "{");
-    let call = |line: &str| {
-        let mut command = world.call(line).without("SSL_CERT_FILE").command();
-        command.current_dir(world.home.path());
-        command
-    };
-    let mut by_flag = call("token");
-    let output = by_flag.arg("--config").arg("elsewhere/config.json").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let call = |line: &str| world.call(line).without("SSL_CERT_FILE").in_folder(world.home.path());
+    call("token --config elsewhere/config.json").run().quiet();
     assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
-    let output = call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).run().quiet();
     // A variable that names a file of the working folder would be read from a stranger's repository.
     let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
     let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
@@ -281,7 +274,7 @@ fn a_file_that_others_may_change_is_refused() {
 }
 
 #[test]
-fn another_users_file_is_refused_and_a_link_to_one() {
+fn a_file_of_another_user_is_refused_also_behind_a_link() {
     needs!(root);
     let two = TwoAccounts::new();
     let world = &two.world;
@@ -304,7 +297,7 @@ fn another_users_file_is_refused_and_a_link_to_one() {
 }
 
 #[test]
-fn what_is_no_file_or_too_large_ends_in_time() {
+fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     let two = TwoAccounts::new();
     let world = &two.world;
     let file = world.path(CONFIG);
@@ -351,7 +344,7 @@ fn what_is_no_file_or_too_large_ends_in_time() {
 }
 
 #[test]
-fn a_defect_ends_every_call_and_is_told_with_its_place() {
+fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     let two = TwoAccounts::new();
     let world = &two.world;
     world.token();
@@ -381,11 +374,26 @@ fn a_defect_ends_every_call_and_is_told_with_its_place() {
     for done in [&known, &account, &twice] {
         done.failure(2);
     }
-    transcript!(known, account, twice);
+    transcript!(known, account, twice, @"
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
+    ! hint: write `accounts`
+    [exit status: 2]
+
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` has the unknown key `clientId` at line 1, column 2
+    ! hint: keep the account in a file of its own, with `astra-credential setup account`
+    [exit status: 2]
+
+    $ astra-credential token
+    ! astra-credential: the configuration file `~/.config/astra-credential/config.json` binds the host `h.example` to the accounts `a` and `b` at line 2, column 20
+    ! hint: leave it with one of the two
+    [exit status: 2]
+    ");
 }
 
 #[test]
-fn the_machines_file_lies_below_the_users() {
+fn the_users_file_takes_precedence_over_the_machines() {
     needs!("unshare");
     let two = TwoAccounts::new();
     let world = &two.world;
@@ -492,7 +500,21 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
         "{online}"
     );
     assert!(online.contains("failure  exchange      the account `prod`: "), "{online}");
-    transcript!(status);
+    transcript!(status, @"
+    $ astra-credential status
+    > ok       default  valid until <time>, renewed from <time>  localhost:<port>, git.dev.example
+    > failure  prod     not asked again until <time>                           localhost:<port>, git.prod.example
+    >
+    > prod: `https://localhost:<port>` rejected the service account (401): no such client
+    > hint: check in Astra's dashboard that the service account in `~/.config/astra-credential/prod.json` still exists, and that the organisation's IP access list admits this machine; if its secret was rotated, store the new one with `astra-credential setup account --account prod`
+    >
+    > Only a server knows whether it still accepts a cached token. If one refuses it, run
+    > `astra-credential forget --account NAME`.
+    >
+    > last failure  <time> (<n> ago), `token`, exit code 4
+    > config        `~/.config/astra-credential/config.json`
+    [exit status: 1]
+    ");
 }
 
 #[test]

@@ -6,14 +6,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::faults::Mount;
 use crate::servers::{self, Resource};
 use crate::stand_in::{Astra, Reply};
-use crate::world::{BINARY, Call, World, is_installed, needs, set_mode, transcript};
+use crate::world::{Call, World, copy_binary, is_installed, needs, set_mode, transcript};
 
 /// Terraform wants a dot in a module's host; its configuration says where this one is.
 const MODULES: &str = "registry.example.test";
@@ -70,9 +69,7 @@ impl Night {
     /// A copy of this program, as a package manager leaves one.
     fn install(&self, folder: &str) {
         fs::create_dir_all(self.world.path(folder)).unwrap();
-        let copy = self.world.path(folder).join("astra-credential");
-        // By another process: a file that this one has open for writing cannot be started.
-        assert!(Command::new("cp").arg(BINARY).arg(copy).status().unwrap().success());
+        copy_binary(&self.world.path(folder).join("astra-credential"));
     }
 
     fn set(&mut self, name: &'static str, value: impl Into<OsString>) {

@@ -1,104 +1,137 @@
-//! Where the client secret and the token are to be found, and where not: every kind of call, looked
-//! through byte by byte.
+//! The client secret and the token appear nowhere but where they belong: the output and the files of every
+//! kind of call are searched for pieces of them.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::processes::Process;
 use crate::spellings::{SECRET, spellings};
 use crate::stand_in::{Reply, Request};
-use crate::world::{Call, World, contents, needs, set_mode, skip};
+use crate::world::{BINARY, Call, Done, World, contents, copy_binary, needs, set_mode, skip};
 
-/// Characters in a row that are no coincidence.
+/// The length of the pieces of the secret that the search looks for.
 const PIECE: usize = 8;
-
-/// A world whose account has that secret.
-fn world() -> World {
-    let world = World::new();
-    world.astra.set_secret(SECRET);
-    world.write_account(&world.astra.account_json());
-    world
-}
+/// The length of the pieces of a token or of a misplaced value.
+const LONG_PIECE: usize = 16;
 
 /// All pieces of that length, in lower case.
 fn pieces(bytes: &[u8], length: usize) -> HashSet<Vec<u8>> {
     bytes.to_ascii_lowercase().windows(length).map(<[u8]>::to_vec).collect()
 }
 
-/// True if the text holds a piece of the secret, as it is or in an encoding.
-fn holds_secret(bytes: &[u8]) -> bool {
-    let found = pieces(bytes, PIECE);
+/// The pieces of the secret, as it is and in each encoding.
+static OF_SECRET: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
     let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
-    // Three characters are four of base64, and where they begin depends on what is in front.
+    // Three characters are four of base64, and where they begin depends on the text before them.
     let coded = (0..3).map(|skipped| BASE64_STANDARD.encode(&SECRET[skipped..skipped + 33]));
-    let mut forms = [SECRET.to_owned(), hex].into_iter().chain(coded);
-    forms.any(|form| !pieces(form.as_bytes(), PIECE).is_disjoint(&found))
+    let forms = [SECRET.to_owned(), hex].into_iter().chain(coded);
+    forms.flat_map(|form| pieces(form.as_bytes(), PIECE)).collect()
+});
+
+fn holds_secret(bytes: &[u8]) -> bool {
+    !pieces(bytes, PIECE).is_disjoint(&OF_SECRET)
 }
 
-/// Whether what nobody can guess of a token is in there.
-fn holds_token(bytes: &[u8], token: &str) -> bool {
-    let signature = token.rsplit('.').next().unwrap();
-    !pieces(signature.as_bytes(), 16).is_disjoint(&pieces(bytes, 16))
+/// The pieces of a token's signature, which is the part that nobody can guess.
+fn pieces_of_token(token: &str) -> HashSet<Vec<u8>> {
+    pieces(token.rsplit('.').next().unwrap().as_bytes(), LONG_PIECE)
 }
 
-/// Runs calls, and looks through what they leave behind.
+fn holds_any(bytes: &[u8], hidden: &HashSet<Vec<u8>>) -> bool {
+    !pieces(bytes, LONG_PIECE).is_disjoint(hidden)
+}
+
+/// A world whose account has [`SECRET`]. Runs calls, and searches their output and all files.
 struct Witness {
     world: World,
-    tokens: Vec<String>,
+    /// The working folder of the calls, which has to stay empty.
+    folder: PathBuf,
+    /// The pieces of every token that was issued.
+    tokens: RefCell<HashSet<Vec<u8>>>,
 }
 
 impl Witness {
     fn new() -> Self {
-        Self { world: world(), tokens: Vec::new() }
+        let world = World::new();
+        world.astra.set_secret(SECRET);
+        world.write_account(&world.astra.account_json());
+        let folder = world.path("working");
+        fs::create_dir(&folder).unwrap();
+        Self { world, folder, tokens: RefCell::default() }
     }
 
-    /// Runs a call by itself and with everything said; gives the exit code of the first.
-    fn watch(&mut self, what: &str, call: impl Fn(&World) -> Call<'_>) -> i32 {
-        let mut first = None;
-        for verbose in [false, true] {
-            let call = call(&self.world);
-            let call = if verbose { call.env("ASTRA_CREDENTIAL_LOG", "1") } else { call };
-            let done = call.run();
-            self.tokens.extend(self.world.astra.last_token());
-            self.tokens.dedup();
-            assert!(!holds_secret(&done.output.stdout), "{what}: the secret in {done}");
-            assert!(!holds_secret(&done.output.stderr), "{what}: the secret in {done}");
-            let is_told = |token: &String| holds_token(&done.output.stderr, token);
-            assert!(!self.tokens.iter().any(is_told), "{what}: the token in {done}");
-            assert!(!done.stderr().contains("panicked"), "{what}: {done}");
-            first.get_or_insert(done.output.status.code().unwrap_or(-1));
+    /// The same with a token in the cache.
+    fn with_token() -> Self {
+        let witness = Self::new();
+        witness.world.token();
+        witness
+    }
+
+    /// Runs a call that gets `value` where it does not belong. Neither its output nor a file may hold the
+    /// value or the secret; a token may be on standard output only. A failure has to have a message.
+    fn check_misplaced(&self, what: &str, value: &str, call: Call<'_>) {
+        let done = self.run(what, value, call);
+        let is_report = ["doctor", "status"].iter().any(|line| what.contains(line));
+        let has_message = done.to_string().contains("! astra-credential: ");
+        assert!(done.output.status.success() || is_report || has_message, "{what}: {done}");
+    }
+
+    fn run<'a>(&self, what: &str, value: &str, call: Call<'a>) -> Done<'a> {
+        let done = call.in_folder(&self.folder).run();
+        let last = self.world.astra.last_token();
+        self.tokens.borrow_mut().extend(last.iter().flat_map(|token| pieces_of_token(token)));
+        let value = pieces(value.as_bytes(), LONG_PIECE);
+        for stream in [&done.output.stdout, &done.output.stderr] {
+            assert!(!holds_secret(stream), "{what}: the secret in {done}");
+            assert!(!holds_any(stream, &value), "{what}: the value in {done}");
         }
-        self.look_around(what);
-        first.unwrap()
+        let is_shown = holds_any(&done.output.stderr, &self.tokens.borrow());
+        assert!(!is_shown, "{what}: the token in {done}");
+        assert!(!done.to_string().contains("panicked"), "{what}: {done}");
+        self.check_files(what, &value);
+        done
     }
 
-    /// Everything in the home, the account file aside.
-    fn look_around(&self, what: &str) {
-        let account = self.world.account_file();
-        let mut files = 0;
-        for (path, bytes) in contents(self.world.home.path()) {
+    /// Runs a call, and once more with the log, and searches for the secret and the tokens in the same way.
+    /// Returns the exit code of the first.
+    fn check<'a>(&'a self, what: &str, call: impl Fn(&'a World) -> Call<'a>) -> i32 {
+        let first = self.run(what, "", call(&self.world));
+        self.run(what, "", call(&self.world).env("ASTRA_CREDENTIAL_LOG", "1"));
+        first.output.status.code().unwrap_or(-1)
+    }
+
+    /// Searches everything in the home, the account file aside.
+    fn check_files(&self, what: &str, value: &HashSet<Vec<u8>>) {
+        assert_eq!(fs::read_dir(&self.folder).unwrap().count(), 0, "{what}: a file is left");
+        let files = contents(self.world.home.path());
+        assert!(files.len() > 1);
+        for (path, bytes) in files {
             let name = path.to_string_lossy().into_owned();
-            if path != account {
+            let is_name_clean =
+                !holds_secret(name.as_bytes()) && !holds_any(name.as_bytes(), value);
+            assert!(is_name_clean, "{what}: the name `{name}`");
+            if path != self.world.account_file() {
                 assert!(!holds_secret(&bytes), "{what}: the secret in `{name}`");
-                let is_kept = |token: &String| holds_token(&bytes, token);
-                assert!(!self.tokens.iter().any(is_kept), "{what}: the token in `{name}`");
+                assert!(!holds_any(&bytes, value), "{what}: the value in `{name}`");
+                let is_kept = holds_any(&bytes, &self.tokens.borrow());
+                assert!(!is_kept, "{what}: the token in `{name}`");
             }
-            assert!(!holds_secret(name.as_bytes()), "{what}: the secret in the name `{name}`");
-            files += 1;
         }
-        assert!(files > 1);
     }
 }
 
-/// The search finds what it looks for.
 #[test]
-fn the_search_finds_a_secret_in_every_form() {
+fn the_search_finds_a_piece_of_the_secret_in_every_form() {
     let hidden = [
         format!("x{}x", &SECRET[9..17]),
         SECRET.to_uppercase(),
@@ -109,21 +142,23 @@ fn the_search_finds_a_secret_in_every_form() {
         assert!(holds_secret(text.as_bytes()), "{text}");
     }
     assert!(!holds_secret(format!("x{}x", &SECRET[9..16]).as_bytes()));
-    let world = world();
+}
+
+#[test]
+fn the_search_finds_the_secret_and_the_token_where_they_belong() {
+    let Witness { world, .. } = Witness::new();
     let token = world.token();
-    assert!(holds_token(token.as_bytes(), &token));
+    assert!(holds_any(token.as_bytes(), &pieces_of_token(&token)));
     assert!(holds_secret(&fs::read(world.account_file()).unwrap()));
     assert!(holds_secret(&world.astra.requests()[0].body));
 }
 
 #[test]
 fn no_call_that_succeeds_shows_the_secret_or_keeps_the_token() {
-    let mut witness = Witness::new();
-    let port = witness.world.astra.port();
-    let host = format!("localhost:{port}");
-    let token = witness.world.token();
-    let asked = format!("protocol=https\nhost={host}\n\n");
-    let told = format!("protocol=https\nhost={host}\nusername=x\npassword={token}\n\n");
+    let witness = Witness::with_token();
+    let (host, token) = (witness.world.host(), witness.world.token());
+    let question = witness.world.git_request();
+    let credential = format!("protocol=https\nhost={host}\nusername=x\npassword={token}\n\n");
     let login = format!(r#"{{"ServerURL":"{host}","Username":"token","Secret":"{token}"}}"#);
     let uri = format!(r#"{{"uri":"https://{host}/"}}"#);
     let terraform_get = format!("terraform get {host}");
@@ -140,9 +175,9 @@ fn no_call_that_succeeds_shows_the_secret_or_keeps_the_token() {
         ("env", ""),
         ("env --shell json", ""),
         ("kubernetes", ""),
-        ("git get", &asked),
-        ("git store", &told),
-        ("git erase", &told),
+        ("git get", &question),
+        ("git store", &credential),
+        ("git erase", &credential),
         ("bazel get", &uri),
         ("docker get", &host),
         ("docker list", ""),
@@ -153,21 +188,30 @@ fn no_call_that_succeeds_shows_the_secret_or_keeps_the_token() {
         ("forget --all", ""),
     ];
     for (line, input) in calls {
-        let code = witness.watch(line, |world| world.call(line).input(input));
-        // Docker's `store` says that it stores nothing.
+        let code = witness.check(line, |world| world.call(line).input(input));
+        // Docker's `store` prints that it stores nothing.
         assert!(code == 0 || line == "docker store", "{line}: {code}");
     }
-    // The command that takes the program over gets the token, and nothing else.
+    assert!(witness.world.astra.exchanges() > 5, "{}", witness.world.astra.exchanges());
+}
+
+#[test]
+fn the_command_of_exec_gets_the_token_and_not_the_secret() {
+    let witness = Witness::with_token();
     let script = "env; tr '\\0' '\\n' </proc/$$/cmdline; ls -l /proc/$$/fd";
-    witness.watch("exec", |world| world.call("exec -- sh -c").arg(script));
+    witness.check("exec", |world| world.call("exec -- sh -c").arg(script));
     let done = witness.world.call("exec -- env").run();
     assert!(done.quiet().contains(&format!("ASTRA_API_TOKEN={}", witness.world.token())));
+}
+
+#[test]
+fn an_account_from_a_pipe_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
     let account = witness.world.astra.account_json();
-    let code = witness.watch("a pipe", |world| {
+    let code = witness.check("a pipe", |world| {
         world.call("token --refresh --service-account /dev/stdin").input(account.clone())
     });
     assert_eq!(code, 0);
-    assert!(witness.tokens.len() > 5, "{}", witness.tokens.len());
 }
 
 type Echo = fn(&Request) -> Reply;
@@ -224,29 +268,43 @@ fn echoes() -> Vec<(&'static str, Echo)> {
 }
 
 #[test]
-fn no_answer_of_astras_brings_the_secret_out() {
-    let mut witness = Witness::new();
+fn no_answer_of_astras_makes_a_call_show_the_secret() {
+    let witness = Witness::new();
+    let host = witness.world.host();
     for (what, echo) in echoes() {
         witness.world.astra.set_answer(move |request, _| echo(request));
-        let code = witness.watch(what, |world| world.call("token --refresh --timeout 0.7"));
+        let code = witness.check(what, |world| world.call("token --refresh --timeout 0.7"));
         assert!([1, 4, 5].contains(&code), "{what}: {code}");
-        // What is remembered of it is told in the other ways too.
-        let host = format!("localhost:{}", witness.world.astra.port());
-        witness.watch(what, |world| world.call("docker get").input(host.clone()));
+        // The cached failure has the same message, in another form.
+        witness.check(what, |world| world.call("docker get").input(&*host));
     }
-    let requests = witness.world.astra.requests();
-    assert!(requests.iter().all(|request| holds_secret(&request.body)));
-    let elsewhere = |request: &Request| {
-        holds_secret(request.path.as_bytes())
-            || request.headers.iter().any(|(_, value)| holds_secret(value.as_bytes()))
-    };
-    assert!(!requests.iter().any(elsewhere), "the secret outside of a body");
+    is_in_bodies_alone(&witness.world.astra.requests());
 }
 
 #[test]
-fn no_bad_way_to_astra_brings_the_secret_out() {
-    let mut witness = Witness::new();
-    let ways: [(&str, &str, &str); 9] = [
+fn an_exchange_sends_the_secret_in_its_body_alone() {
+    let witness = Witness::new();
+    for line in ["token", "token --refresh -v", "git get", "kubernetes --refresh"] {
+        witness.world.call(line).input(witness.world.git_request()).run();
+    }
+    is_in_bodies_alone(&witness.world.astra.requests());
+}
+
+fn is_in_bodies_alone(requests: &[Request]) {
+    assert!(requests.len() > 2, "{}", requests.len());
+    for request in requests {
+        assert!(holds_secret(&request.body));
+        assert!(!holds_secret(request.path.as_bytes()), "{}", request.path);
+        for (name, value) in &request.headers {
+            assert!(!holds_secret(value.as_bytes()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_bad_route_to_astra_makes_a_call_show_the_secret() {
+    let witness = Witness::new();
+    let routes: [(&str, &str, &str); 9] = [
         ("ASTRA_API_URL", "https://localhost:1", ""),
         ("ASTRA_API_URL", "https://no-such-host.invalid", ""),
         ("HTTPS_PROXY", "http://me:", "@127.0.0.1:1"),
@@ -257,22 +315,27 @@ fn no_bad_way_to_astra_brings_the_secret_out() {
         ("ASTRA_API_URL", "http://me:", "@localhost"),
         ("SSL_CERT_FILE", "/no/such/file", ""),
     ];
-    for (name, before, after) in ways {
+    for (name, before, after) in routes {
         let value =
             if after.is_empty() { before.to_owned() } else { format!("{before}{SECRET}{after}") };
         let code = witness
-            .watch(&value, |world| world.call("token --refresh --timeout 0.7").env(name, &value));
+            .check(&value, |world| world.call("token --refresh --timeout 0.7").env(name, &value));
         assert!([1, 2, 5].contains(&code), "{name}={value}: {code}");
     }
+}
+
+#[test]
+fn no_missing_answer_makes_a_call_show_the_secret() {
+    let witness = Witness::new();
     witness.world.astra.set_answer(|_, _| Reply::Hang);
-    witness.watch("silence", |world| world.call("token --refresh --timeout 0.3"));
+    witness.check("silence", |world| world.call("token --refresh --timeout 0.3"));
     witness.world.astra.set_answer(|_, _| Reply::Close);
-    witness.watch("a broken connection", |world| world.call("token --refresh --timeout 0.7"));
+    witness.check("a broken connection", |world| world.call("token --refresh --timeout 0.7"));
 }
 
 #[test]
 fn no_malformed_account_file_is_quoted() {
-    let mut witness = Witness::new();
+    let witness = Witness::new();
     let id = r#""clientId":"i","clientName":"n""#;
     let accounts = [
         SECRET.to_owned(),
@@ -292,18 +355,23 @@ fn no_malformed_account_file_is_quoted() {
         format!("[{{{id},\"clientSecret\":\"{SECRET}\"}}]"),
         format!("{{{id},\"clientSecret\":\"{SECRET}\n\"}}"),
     ];
-    let host = format!("localhost:{}", witness.world.astra.port());
+    let host = witness.world.host();
     for account in accounts {
         witness.world.write_account(&account);
         for line in ["token", "kubernetes", "docker get", "forget"] {
-            let code = witness.watch(&account, |world| world.call(line).input(host.clone()));
+            let code = witness.check(&account, |world| world.call(line).input(&*host));
             // Docker has an exit code of its own.
             assert!(code == 3 || line == "docker get" && code == 1, "{account}: {line}: {code}");
         }
     }
-    witness.world.write_account(&witness.world.astra.account_json());
+    assert_eq!(witness.world.astra.connections(), 0);
+}
+
+#[test]
+fn an_account_file_that_is_open_to_others_is_not_quoted() {
+    let witness = Witness::new();
     set_mode(&witness.world.account_file(), 0o644);
-    assert_eq!(witness.watch("exposed", |world| world.call("token")), 3);
+    assert_eq!(witness.check("exposed", |world| world.call("token")), 3);
     assert_eq!(witness.world.astra.connections(), 0);
 }
 
@@ -330,7 +398,7 @@ const VARIABLES: [&str; 19] = [
     "SHELL",
 ];
 
-/// The lines that a value is put at the end of.
+/// The command lines to which a value is appended.
 const LINES: [&str; 39] = [
     "token --service-account",
     "token --account",
@@ -373,51 +441,7 @@ const LINES: [&str; 39] = [
     "completions",
 ];
 
-/// Whether text that is in `value` and in nothing else is in there.
-fn holds_piece(bytes: &[u8], value: &str) -> bool {
-    !pieces(value.as_bytes(), 16).is_disjoint(&pieces(bytes, 16))
-}
-
-/// Runs calls that get `value` where it does not belong, with and without `-v`.
-struct Misplaced {
-    world: World,
-    folder: std::path::PathBuf,
-}
-
-impl Misplaced {
-    fn new() -> Self {
-        let world = world();
-        world.token();
-        let folder = world.path("working");
-        fs::create_dir(&folder).unwrap();
-        Self { world, folder }
-    }
-
-    fn check(&self, what: &str, value: &str, call: &Call<'_>) {
-        let output = call.command().current_dir(&self.folder).output().unwrap();
-        let told = [&output.stdout[..], &output.stderr].concat();
-        let told_text = String::from_utf8_lossy(&told);
-        assert!(!holds_secret(&told) && !holds_piece(&told, value), "{what}: {told_text}");
-        assert!(!told_text.contains("panicked"), "{what}: {told_text}");
-        if output.status.code() != Some(0) && !what.contains("doctor") && !what.contains("status") {
-            assert!(told_text.contains("astra-credential: "), "{what}: {told_text}");
-        }
-        self.nothing_is_kept(what, value);
-    }
-
-    fn nothing_is_kept(&self, what: &str, value: &str) {
-        assert_eq!(fs::read_dir(&self.folder).unwrap().count(), 0, "{what}: a file is left");
-        for (path, bytes) in contents(self.world.home.path()) {
-            if path != self.world.account_file() {
-                let name = path.to_string_lossy().into_owned();
-                assert!(!holds_secret(&bytes) && !holds_piece(&bytes, value), "{what}: {name}");
-                assert!(!holds_piece(name.as_bytes(), value), "{what}: {name}");
-            }
-        }
-    }
-}
-
-/// A quarter of the spellings, which differs from place to place; all of them where `is_whole`.
+/// A quarter of the spellings, which differs from place to place; all of them if `is_whole`.
 fn some_spellings(at: usize, is_whole: bool) -> impl Iterator<Item = (&'static str, String)> {
     let (first, step) = if is_whole { (0, 1) } else { (at % 4, 4) };
     spellings().into_iter().skip(first).step_by(step)
@@ -425,128 +449,115 @@ fn some_spellings(at: usize, is_whole: bool) -> impl Iterator<Item = (&'static s
 
 #[test]
 fn an_account_in_any_spelling_in_any_variable_is_neither_shown_nor_kept() {
-    let misplaced = Misplaced::new();
+    let witness = Witness::with_token();
     for (at, name) in VARIABLES.into_iter().enumerate() {
         let is_of_the_network = name.contains("PROXY") || name.starts_with("SSL");
         let line = if is_of_the_network { "token --refresh --timeout 0.2 -v" } else { "token -v" };
         for (spelling, value) in some_spellings(at, name == "ASTRA_SERVICE_ACCOUNT") {
             for line in [line, "status"] {
-                let call = misplaced.world.call(line).env(name, &value);
-                misplaced.check(&format!("{spelling} in {name}: {line}"), &value, &call);
+                let call = witness.world.call(line).env(name, &value);
+                witness.check_misplaced(&format!("{spelling} in {name}: {line}"), &value, call);
             }
-            // The failure that was kept.
-            misplaced.check(
-                &format!("status after {spelling}"),
-                &value,
-                &misplaced.world.call("status --json"),
-            );
+            // The failure that was recorded.
+            let call = witness.world.call("status --json");
+            witness.check_misplaced(&format!("status after {spelling}"), &value, call);
         }
     }
 }
 
 #[test]
-fn an_account_in_any_spelling_in_any_argument_is_neither_shown_nor_kept() {
-    let misplaced = Misplaced::new();
+fn an_account_in_any_spelling_as_the_last_argument_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
     for (at, line) in LINES.into_iter().enumerate() {
         for (spelling, value) in some_spellings(at, line == "token --service-account") {
+            let call = witness.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
             let what = format!("{spelling} behind {line}");
-            let call = misplaced.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
-            misplaced.check(&what, &value, &call.arg(&value));
+            witness.check_misplaced(&what, &value, call.arg(&value));
         }
     }
-    for (at, line) in ["token --ca-file=", "token --no-such-flag=", "--", "-"].iter().enumerate() {
+}
+
+#[test]
+fn an_account_in_any_spelling_as_a_part_of_an_argument_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    let lines = [("token", "--ca-file="), ("token", "--no-such-flag="), ("", "--"), ("", "-")];
+    for (at, (line, start)) in lines.into_iter().enumerate() {
         for (spelling, value) in some_spellings(at, false) {
-            let call = misplaced.world.call("").env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
-            let (before, last) = line.rsplit_once(' ').unwrap_or(("", line));
-            let call = before.split_whitespace().fold(call, |call, word| call.arg(word));
-            let call = call.arg(format!("{last}{value}"));
-            misplaced.check(&format!("{spelling} in {line}"), &value, &call);
+            let call = witness.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
+            let what = format!("{spelling} in {line} {start}");
+            witness.check_misplaced(&what, &value, call.arg(format!("{start}{value}")));
         }
     }
 }
 
 #[test]
 fn doctor_shows_no_account_in_any_spelling() {
-    let misplaced = Misplaced::new();
-    // Each costs a look at the network.
+    let witness = Witness::with_token();
+    // Each call connects to the server.
     for (spelling, value) in spellings().into_iter().step_by(9) {
         for name in [VARIABLES[0], VARIABLES[4], VARIABLES[5], VARIABLES[6]] {
-            let call = misplaced.world.call("doctor --timeout 0.5").env(name, &value);
-            misplaced.check(&format!("doctor: {spelling} in {name}"), &value, &call);
+            let call = witness.world.call("doctor --timeout 0.5").env(name, &value);
+            witness.check_misplaced(&format!("doctor: {spelling} in {name}"), &value, call);
         }
     }
 }
 
 #[test]
 fn an_account_in_place_of_its_path_has_an_error_of_its_own() {
-    let world = world();
+    let Witness { world, .. } = Witness::new();
     for (spelling, value) in spellings() {
-        let said = world.call("token").env("ASTRA_SERVICE_ACCOUNT", &value).run().failure(3);
-        assert!(said.contains("not certainly a path") && said.contains("/dev/stdin"), "{spelling}");
+        let error = world.call("token").env("ASTRA_SERVICE_ACCOUNT", &value).run().failure(3);
+        let is_named = error.contains("not certainly a path") && error.contains("/dev/stdin");
+        assert!(is_named, "{spelling}");
     }
 }
 
 #[test]
 fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
-    let misplaced = Misplaced::new();
+    let witness = Witness::with_token();
     for (spelling, value) in spellings() {
         for line in ["setup account", "setup git --host git.example.com"] {
-            let call = misplaced.world.call(line).arg("--account").arg(&value);
-            let done = call.input(misplaced.world.astra.account_json()).run();
-            done.failure(2);
-            misplaced.nothing_is_kept(&format!("{spelling} behind {line}"), &value);
+            let call = witness.world.call(line).arg("--account").arg(&value);
+            let call = call.input(witness.world.astra.account_json());
+            witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
         }
     }
-    let account = misplaced.world.astra.account_json();
+}
+
+#[test]
+fn a_name_of_an_account_may_look_random() {
+    let Witness { world, .. } = Witness::new();
     for name in ["prod", "vhLkzQnWXbJmTYrGsPdCfAoE"] {
-        let done = misplaced.world.call("setup account --account").arg(name).input(&*account).run();
+        let call = world.call("setup account --account").arg(name);
+        let done = call.input(world.astra.account_json()).run();
         assert_eq!(done.code(), 0, "{done}");
     }
 }
 
-/// What is certainly a path is still named, and a file that exists works whatever its name is.
 #[test]
-fn a_path_is_shown_and_an_odd_one_works() {
-    let world = world();
+fn a_value_that_is_certainly_a_path_is_shown() {
+    let Witness { world, .. } = Witness::new();
     let missing = world.call("token --service-account /none/astra/account.json").run().failure(3);
     assert!(missing.contains("`/none/astra/account.json`"), "{missing}");
-    let odd = world.write(&format!("{SECRET}.json"), world.astra.account_json());
-    world.call("token --service-account").arg(odd).run().quiet();
+}
+
+#[test]
+fn a_file_and_a_folder_may_have_names_that_look_like_secrets() {
+    let Witness { world, .. } = Witness::new();
+    let account = world.write(&format!("{SECRET}.json"), world.astra.account_json());
+    world.call("token --service-account").arg(account).run().quiet();
     let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let cache = world.path(hash).join("cache");
     world.call("token --cache-dir").arg(&cache).run().quiet();
     assert!(cache.is_dir());
 }
 
-/// A call that has sent its request and gets no answer, as long as it is wanted.
-struct Hanging(Child);
-
-impl Hanging {
-    fn start(world: &World, mut command: Command) -> Self {
-        world.astra.set_answer(|_, _| Reply::Hang);
-        let before = world.astra.exchanges();
-        let hanging = Self(command.spawn().unwrap());
-        assert!(world.astra.wait_for_exchanges(before + 1, Duration::from_secs(10)));
-        hanging
-    }
-
-    fn file(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.0.id())
-    }
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
-fn the_secret_is_not_in_what_the_system_tells_of_the_process() {
+fn the_secret_is_not_in_the_files_of_proc_about_the_process() {
     let witness = Witness::new();
+    witness.world.astra.set_answer(|_, _| Reply::Hang);
     for line in ["token -v", "exec -- true", "kubernetes"] {
-        let hanging = Hanging::start(&witness.world, witness.world.call(line).command());
+        let hanging = Process::that_asks(&witness.world, &witness.world.call(line));
         for name in ["environ", "cmdline", "comm", "status"] {
             let Ok(bytes) = fs::read(hanging.file(name)) else {
                 skip(&format!("only root can read `{name}` of a process without dumps"));
@@ -554,11 +565,11 @@ fn the_secret_is_not_in_what_the_system_tells_of_the_process() {
             };
             assert!(!bytes.is_empty() && !holds_secret(&bytes), "{line}: the secret in {name}");
         }
-        witness.look_around(line);
+        witness.check_files(line, &HashSet::new());
     }
 }
 
-/// Whether it left a core when it was told to, in a folder of its own where it may.
+/// Kills the process with that signal. True if it leaves a core, in the folder `cores` if it can.
 fn leaves_a_core(world: &World, signal: &str, child: &mut Child) -> bool {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
@@ -568,23 +579,26 @@ fn leaves_a_core(world: &World, signal: &str, child: &mut Child) -> bool {
     status.core_dumped() || files > 0
 }
 
+/// A program without a limit on the size of a core, in the folder `cores`.
+fn unlimited(world: &World, program: &str, arguments: &str) -> Command {
+    fs::create_dir_all(world.path("cores")).unwrap();
+    let script = format!("ulimit -c unlimited && exec \"$0\" {arguments}");
+    let call = world.call_as("/bin/sh", "-c").arg(script).arg(program);
+    call.in_folder(world.path("cores")).command()
+}
+
 #[test]
 fn a_process_that_holds_the_secret_leaves_no_core() {
-    let world = world();
-    fs::create_dir(world.path("cores")).unwrap();
-    let unlimited = |program: &str, arguments: &str| {
-        let script = format!("ulimit -c unlimited && exec \"$0\" {arguments}");
-        let mut command = world.call_as("/bin/sh", "-c").arg(script).arg(program).command();
-        command.current_dir(world.path("cores"));
-        command
-    };
-    // Not `QUIT`, which a shell has its background jobs ignore, and with them whatever they start.
+    let Witness { world, .. } = Witness::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    // Not `QUIT`, which a shell sets to be ignored in its background jobs and their children.
     for signal in ["-ABRT", "-SEGV"] {
-        let mut hanging = Hanging::start(&world, unlimited(crate::world::BINARY, "token"));
-        assert!(!leaves_a_core(&world, signal, &mut hanging.0), "{signal}: a core");
+        let mut command = unlimited(&world, BINARY, "token");
+        let mut hanging = Process::that_asks_as(&world, &mut command);
+        assert!(!leaves_a_core(&world, signal, hanging.child()), "{signal}: a core");
     }
-    // The same with a program that does not mind: the kernel says of a core that it left one.
-    let mut sleep = unlimited("sleep", "10").stdout(Stdio::null()).spawn().unwrap();
+    // Another program leaves one, if the kernel writes cores at all.
+    let mut sleep = unlimited(&world, "sleep", "10").stdout(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     if !leaves_a_core(&world, "-ABRT", &mut sleep) {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
@@ -593,12 +607,12 @@ fn a_process_that_holds_the_secret_leaves_no_core() {
 }
 
 #[test]
-fn nobody_but_root_looks_into_a_process_that_holds_the_secret() {
+fn only_root_can_look_into_a_process_that_holds_the_secret() {
     needs!(root);
-    const SOMEBODY: u32 = 12345;
-    let world = world();
+    const USER: u32 = 12345;
+    let Witness { world, .. } = Witness::new();
     let binary = world.path("astra-credential");
-    fs::copy(crate::world::BINARY, &binary).unwrap();
+    copy_binary(&binary);
     for path in [
         world.home.path().to_owned(),
         world.path(".config"),
@@ -606,22 +620,19 @@ fn nobody_but_root_looks_into_a_process_that_holds_the_secret() {
         world.account_file(),
         world.path("ca.pem"),
     ] {
-        chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        chown(path, Some(USER), Some(USER)).unwrap();
     }
     let mut command = world.call_as(&binary, "token").command();
-    command.uid(SOMEBODY).gid(SOMEBODY);
-    let hanging = Hanging::start(&world, command);
-    let owner = |name: &str| fs::metadata(hanging.file(name)).unwrap().uid();
-    assert_eq!(fs::metadata(format!("/proc/{}", hanging.0.id())).unwrap().uid(), SOMEBODY);
+    command.uid(USER).gid(USER);
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let hanging = Process::that_asks_as(&world, &mut command);
+    assert_eq!(fs::metadata(hanging.file("")).unwrap().uid(), USER);
     for name in ["mem", "environ", "maps"] {
-        assert_eq!(owner(name), 0, "{name}");
-        let tried = Command::new("head")
-            .args(["-c", "1", &hanging.file(name)])
-            .uid(SOMEBODY)
-            .gid(SOMEBODY)
-            .output()
-            .unwrap();
-        assert!(!tried.status.success(), "{name}");
+        let file = hanging.file(name);
+        assert_eq!(fs::metadata(&file).unwrap().uid(), 0, "{name}");
+        let mut read = Command::new("head");
+        let read = read.args(["-c", "1", &file]).uid(USER).gid(USER).output().unwrap();
+        assert!(!read.status.success(), "{name}");
     }
     let start = Instant::now();
     drop(hanging);

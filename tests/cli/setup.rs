@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
 
 use crate::servers::{container_registry, git_repository, kubernetes, module_registry};
 use crate::world::{
-    BINARY, Call, Done, World, finish, is_installed, mode, needs, path, set_mode, transcript,
+    BINARY, Call, Done, World, copy_binary, finish, mode, needs, path, set_mode, transcript,
 };
 
 /// The tool's own call, once the user has done what remained.
@@ -211,23 +211,29 @@ fn kubectl_keeps_other_users() {
     at("kubectl config set-context here --user=me").quiet();
     let before = tree(&world);
     world.call("setup kubectl").env("KUBECONFIG", &config).run().quiet();
-    let written = fs::read_to_string(&config).unwrap();
-    // A user of that name who is not ours any more stays.
-    fs::write(&config, written.replace("Never", "IfAvailable")).unwrap();
-    let changed = fs::read(&config).unwrap();
-    let kept = world.call("setup kubectl --undo --dry-run").run();
-    assert!(kept.quiet().contains("changed since"), "{kept}");
-    let taken = world.call("setup kubectl").env("KUBECONFIG", &config).run();
-    assert!(taken.failure(1).contains("has another user `astra`"), "{taken}");
-    assert_eq!(fs::read(&config).unwrap(), changed);
-    fs::write(&config, written).unwrap();
+    assert_ne!(tree(&world), before);
     world.call("setup kubectl --undo").run().quiet();
     let _ = fs::remove_dir_all(world.path(".kube"));
     assert_eq!(tree(&world), before);
 }
 
 #[test]
-fn kubectls_contexts_that_lose_their_user_are_told() {
+fn kubectls_user_stays_if_it_was_changed_since_setup() {
+    needs!("kubectl");
+    let world = World::new();
+    let config = world.path("kube config");
+    world.call("setup kubectl").env("KUBECONFIG", &config).run().quiet();
+    let changed = fs::read_to_string(&config).unwrap().replace("Never", "IfAvailable");
+    fs::write(&config, &changed).unwrap();
+    let kept = world.call("setup kubectl --undo --dry-run").run();
+    assert!(kept.quiet().contains("changed since"), "{kept}");
+    let refused = world.call("setup kubectl").env("KUBECONFIG", &config).run();
+    assert!(refused.failure(1).contains("has another user `astra`"), "{refused}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), changed);
+}
+
+#[test]
+fn kubectls_contexts_that_lose_their_user_are_named() {
     needs!("kubectl");
     let world = World::new();
     world.call("setup kubectl").run().quiet();
@@ -263,7 +269,7 @@ fn docker_inspects_after_setup_and_no_trace_is_left() {
 }
 
 #[test]
-fn docker_finds_its_helper_after_the_file_was_rewritten() {
+fn undo_finds_dockers_entry_after_docker_has_rewritten_the_file() {
     needs!("docker");
     let world = World::new();
     world.call("setup docker --host a.example.com").run().quiet();
@@ -319,7 +325,7 @@ fn terraforms_own_variable_names_the_file() {
 }
 
 #[test]
-fn opentofus_own_file_is_told_of() {
+fn the_file_of_opentofu_is_named() {
     let world = World::new();
     let line = "setup terraform --host a.example.com";
     let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
@@ -359,8 +365,21 @@ fn bazels_file_is_written_and_no_trace_is_left() {
 const EDITED: [(&str, &str); 3] =
     [("docker", ".docker/config.json"), ("bazel", ".bazelrc"), ("terraform", ".terraformrc")];
 
-#[test]
-fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
+/// The path of a tool's file in the home.
+fn file_of(tool: &str) -> &'static str {
+    EDITED.into_iter().find(|(name, _)| *name == tool).expect("a file of that tool").1
+}
+
+/// A world in which a tool's file has that content.
+fn world_with(tool: &str, content: impl AsRef<[u8]>) -> World {
+    let world = World::new();
+    fs::create_dir_all(world.path(file_of(tool)).parent().unwrap()).unwrap();
+    world.write(file_of(tool), content);
+    world
+}
+
+/// Contents of the files that setup can add to, by tool.
+fn contents_to_edit() -> impl Iterator<Item = (&'static str, &'static str)> {
     let contents: [(&str, &[&str]); 3] = [
         (
             "docker",
@@ -391,33 +410,39 @@ fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
             ],
         ),
     ];
-    for (tool, contents) in contents {
-        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
-        for content in contents {
-            let world = World::new();
-            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
-            world.write(file, content);
-            set_mode(&world.path(file), 0o644);
-            let line = format!("setup {tool} --host a.example.com --host b.example.com");
-            there_and_back(&world, &line, || {
-                let after = fs::read_to_string(world.path(file)).unwrap();
-                assert_ne!(&after, content);
-                assert_eq!(mode(&world.path(file)), 0o644);
-            });
-            // What comes in between stays, and so does what is there already.
-            world.call(&format!("setup {tool} --host a.example.com")).run().quiet();
-            let once = tree(&world);
-            let line = format!("setup {tool} --host a.example.com --host b.example.com");
-            world.call(&line).run().quiet();
-            assert_ne!(tree(&world), once);
-            world.call(&format!("setup {tool} --undo")).run().quiet();
-            assert_eq!(fs::read_to_string(world.path(file)).unwrap(), *content, "{tool}");
-        }
+    contents.into_iter().flat_map(|(tool, contents)| contents.iter().map(move |it| (tool, *it)))
+}
+
+#[test]
+fn undo_restores_a_file_byte_for_byte() {
+    for (tool, content) in contents_to_edit() {
+        let world = world_with(tool, content);
+        let file = world.path(file_of(tool));
+        set_mode(&file, 0o644);
+        let line = format!("setup {tool} --host a.example.com --host b.example.com");
+        there_and_back(&world, &line, || {
+            assert_ne!(fs::read_to_string(&file).unwrap(), content);
+            assert_eq!(mode(&file), 0o644);
+        });
     }
 }
 
 #[test]
-fn what_is_shown_holds_no_secret_of_the_file() {
+fn a_host_that_is_added_later_is_undone_with_the_first() {
+    for (tool, content) in contents_to_edit() {
+        let world = world_with(tool, content);
+        world.call(&format!("setup {tool} --host a.example.com")).run().quiet();
+        let once = tree(&world);
+        let line = format!("setup {tool} --host a.example.com --host b.example.com");
+        world.call(&line).run().quiet();
+        assert_ne!(tree(&world), once);
+        world.call(&format!("setup {tool} --undo")).run().quiet();
+        assert_eq!(fs::read_to_string(world.path(file_of(tool))).unwrap(), content, "{tool}");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_no_secret_of_the_file() {
     let contents: [(&str, &[&str]); 3] = [
         (
             "docker",
@@ -438,22 +463,32 @@ fn what_is_shown_holds_no_secret_of_the_file() {
     ];
     let mut parts = Vec::new();
     for (tool, contents) in contents {
-        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
+        let file = file_of(tool);
         for content in contents {
-            let world = World::new();
-            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
-            world.write(file, content);
+            let world = world_with(tool, content);
             let line = format!("setup {tool} --host a.example.com");
             let done = world.call(&format!("{line} --dry-run")).run();
             world.call(&line).run().quiet();
             let undone = world.call(&format!("setup {tool} --undo --dry-run")).run();
+            let lines = content.lines().map(|line| format!("> {line}\n"));
+            parts.push(format!("$ cat ~/{file}\n{}", lines.collect::<String>()));
             for shown in [&done, &undone] {
                 assert!(!shown.quiet().contains("hunter2"), "{shown}");
+                parts.push(with_difference_of(shown, file));
             }
-            parts.push(format!("{done}\n{undone}"));
         }
     }
     transcript!(parts.join("\n"));
+}
+
+/// The transcript of a `--dry-run`, with the difference of this file of the home alone.
+fn with_difference_of(done: &Done<'_>, file: &str) -> String {
+    let shown = done.to_string();
+    let (command, rest) = shown.split_once('\n').expect("a command");
+    let (_, difference) = rest.split_once(&format!("> --- ~/{file}\n")).expect("a difference");
+    let is_of_it = |line: &&str| !line.starts_with("> --- ") && !line.starts_with("> remains: ");
+    let lines = difference.lines().take_while(is_of_it).map(|line| format!("{line}\n"));
+    format!("{command}\n> --- ~/{file}\n{}", lines.collect::<String>())
 }
 
 #[test]
@@ -520,25 +555,32 @@ fn a_file_that_cannot_be_parsed_is_not_touched() {
         ),
     ];
     for (tool, contents) in contents {
-        let (_, file) = EDITED.into_iter().find(|(name, _)| *name == tool).unwrap();
-        let world = World::new();
-        fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
         for content in contents {
-            world.write(file, content);
+            let world = world_with(tool, content);
             let before = tree(&world);
             for option in ["", "--dry-run"] {
                 let line = format!("setup {tool} --host a.example.com {option}");
-                let said = world.call(&line).run().failure(1);
-                assert!(said.contains(file), "{said}");
+                let error = world.call(&line).run().failure(1);
+                assert!(error.contains(file_of(tool)), "{error}");
                 assert_eq!(tree(&world), before, "{content:?}");
             }
         }
-        fs::remove_file(world.path(file)).unwrap();
-        fs::create_dir(world.path(file)).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_is_refused() {
+    for (tool, file) in EDITED {
+        let world = World::new();
+        fs::create_dir_all(world.path(file)).unwrap();
         let line = format!("setup {tool} --host a.example.com");
         assert!(world.call(&line).run().failure(1).contains("not a regular file"));
     }
-    // Terraform reads a folder too, and allows one helper in all.
+}
+
+/// Terraform allows one helper in all files that it reads.
+#[test]
+fn another_helper_in_terraforms_folder_is_named() {
     let world = World::new();
     fs::create_dir(world.path(".terraform.d")).unwrap();
     world.write(".terraform.d/x.tfrc", "credentials_helper \"other\" {}\n");
@@ -546,46 +588,66 @@ fn a_file_that_cannot_be_parsed_is_not_touched() {
     assert!(refused.failure(1).contains("x.tfrc"), "{refused}");
 }
 
-#[test]
-fn what_was_there_before_and_what_was_changed_since_stays() {
-    let world = World::new();
-    let bin = world.path(".local/bin");
-    fs::create_dir_all(&bin).unwrap();
-    symlink(BINARY, bin.join("docker-credential-astra")).unwrap();
-    fs::create_dir(world.path(".docker")).unwrap();
-    world.write(
-        ".docker/config.json",
-        json!({"credHelpers": {"a.example.com": "astra"}}).to_string(),
-    );
+/// A world in which a user has set up Docker by hand for `a.example.com`.
+fn world_set_up_by_hand() -> World {
+    let helpers = json!({"credHelpers": {"a.example.com": "astra"}});
+    let world = world_with("docker", helpers.to_string());
+    fs::create_dir_all(world.path(".local/bin")).unwrap();
+    symlink(BINARY, world.path(".local/bin/docker-credential-astra")).unwrap();
     let bound = json!({"accounts": {"default": {"hosts": ["a.example.com"]}}});
     world.write(".config/astra-credential/config.json", bound.to_string());
+    world
+}
+
+#[test]
+fn what_was_there_before_setup_stays() {
+    let world = world_set_up_by_hand();
     let before = tree(&world);
-    let line = "setup docker --host a.example.com";
-    assert!(world.call(line).run().quiet().starts_with("nothing to do\n"));
+    let done = world.call("setup docker --host a.example.com").run();
+    assert!(done.quiet().starts_with("nothing to do\n"), "{done}");
     world.call("setup docker --undo").run().quiet();
     assert_eq!(tree(&world), before);
-    // Of two hosts, only the one that was added goes.
-    world.call(&format!("{line} --host b.example.com")).run().quiet();
+}
+
+#[test]
+fn of_two_hosts_only_the_one_that_setup_has_added_is_removed() {
+    let world = world_set_up_by_hand();
+    let before = tree(&world);
+    world.call("setup docker --host a.example.com --host b.example.com").run().quiet();
+    assert_ne!(tree(&world), before);
     world.call("setup docker --undo").run().quiet();
     assert_eq!(tree(&world), before);
-    // Another tool's set-up has nothing to do with it.
-    world.call(&format!("{line} --host b.example.com")).run().quiet();
+}
+
+#[test]
+fn an_undo_leaves_another_tools_set_up_alone() {
+    let world = world_set_up_by_hand();
     world.call("setup bazel --host a.example.com").run().quiet();
+    let before = tree(&world);
+    world.call("setup docker --host a.example.com --host b.example.com").run().quiet();
     world.call("setup docker --undo").run().quiet();
+    let remove_record = |mut tree: Tree| {
+        tree.retain(|(path, ..)| !path.ends_with("setup.json"));
+        tree
+    };
+    assert_eq!(remove_record(tree(&world)), remove_record(before));
+}
+
+#[test]
+fn what_was_changed_since_setup_stays() {
+    let world = world_set_up_by_hand();
+    let before = tree(&world);
+    let link = world.path(".local/bin/bazel-credential-astra");
+    world.call("setup bazel --host a.example.com").run().quiet();
     fs::write(world.path(".bazelrc"), "# build --credential_helper=a.example.com=x\n").unwrap();
-    fs::remove_file(bin.join("bazel-credential-astra")).unwrap();
-    symlink("/bin/true", bin.join("bazel-credential-astra")).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink("/bin/true", &link).unwrap();
     let taken = world.call("setup bazel --host a.example.com").run();
     let undone = world.call("setup bazel --undo").run();
-    assert!(bin.join("bazel-credential-astra").is_symlink());
-    fs::remove_file(bin.join("bazel-credential-astra")).unwrap();
+    assert!(link.is_symlink());
+    fs::remove_file(link).unwrap();
     fs::remove_file(world.path(".bazelrc")).unwrap();
     assert_eq!(tree(&world), before);
-    // What is gone altogether needs no word.
-    world.call("setup bazel --host a.example.com").run().quiet();
-    fs::remove_file(world.path(".bazelrc")).unwrap();
-    fs::remove_dir_all(world.path(".local/bin")).unwrap();
-    assert_eq!(world.call("setup bazel --undo").run().quiet(), "nothing to do\n");
     transcript!(taken, undone, @"
     $ astra-credential setup bazel --host a.example.com
     ! astra-credential: `~/.local/bin/bazel-credential-astra` is there and leads elsewhere
@@ -600,7 +662,16 @@ fn what_was_there_before_and_what_was_changed_since_stays() {
 }
 
 #[test]
-fn set_ups_at_once_are_all_taken_back() {
+fn an_undo_is_silent_about_files_that_do_not_exist_any_more() {
+    let world = world_set_up_by_hand();
+    world.call("setup bazel --host a.example.com").run().quiet();
+    fs::remove_file(world.path(".bazelrc")).unwrap();
+    fs::remove_dir_all(world.path(".local/bin")).unwrap();
+    assert_eq!(world.call("setup bazel --undo").run().quiet(), "nothing to do\n");
+}
+
+#[test]
+fn set_ups_at_once_are_all_undone() {
     let world = World::new();
     let before = tree(&world);
     for _ in 0..3 {
@@ -619,7 +690,7 @@ fn set_ups_at_once_are_all_taken_back() {
 }
 
 #[test]
-fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
+fn a_set_up_that_is_killed_anywhere_is_undone_without_a_trace() {
     needs!("strace");
     let world = World::new();
     let before = tree(&world);
@@ -646,27 +717,33 @@ fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
 }
 
 #[test]
-fn links_go_beside_the_program_if_that_is_on_path() {
+fn links_go_beside_the_program_if_its_folder_is_on_path() {
     let world = World::new();
     fs::create_dir(world.path("bin")).unwrap();
     let program = world.path("bin/astra-credential");
-    assert!(Command::new("cp").arg(BINARY).arg(&program).status().unwrap().success());
-    let line = "setup bazel --host a.example.com";
-    let not_on_path = world.call(line).run();
-    assert!(world.path(".local/bin/bazel-credential-astra").is_symlink(), "{not_on_path}");
-    world.call("setup bazel --undo").run().quiet();
+    copy_binary(&program);
     let path = format!("{}:/usr/bin:/bin", world.path("bin").display());
-    let beside = world.call_as(&program, line).env("PATH", &path).run();
-    beside.quiet();
+    let setup = || world.call_as(&program, "setup bazel --host a.example.com").env("PATH", &path);
+    setup().run().quiet();
     assert_eq!(fs::read_link(world.path("bin/bazel-credential-astra")).unwrap(), program);
     assert!(!world.path(".local").exists());
-    // Whoever made the link, one is enough.
-    let other = world.call_as(&program, line).env("PATH", &path).run();
-    assert!(other.quiet().starts_with("nothing to do\n"), "{other}");
-    // Nor is anything said of a folder that is on `PATH` and not there yet.
+    let again = setup().run();
+    assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+}
+
+#[test]
+fn a_folder_of_path_that_does_not_exist_yet_needs_no_hint() {
+    let world = World::new();
     let path = format!("{}:/usr/bin:/bin", world.path(".local/bin").display());
     let on_path = world.call("setup docker --dry-run --host a.example.com").env("PATH", path).run();
-    assert!(!on_path.quiet().contains("$PATH"), "{on_path}");
+    assert!(!on_path.quiet().contains("on `PATH`"), "{on_path}");
+}
+
+#[test]
+fn links_go_to_the_homes_folder_if_the_programs_folder_is_not_on_path() {
+    let world = World::new();
+    let not_on_path = world.call("setup bazel --host a.example.com").run();
+    assert!(world.path(".local/bin/bazel-credential-astra").is_symlink(), "{not_on_path}");
     transcript!(not_on_path, @"
     $ astra-credential setup bazel --host a.example.com
     > linked ~/.local/bin/bazel-credential-astra to <binary>
@@ -681,22 +758,31 @@ fn the_program_is_named_as_path_finds_it_so_that_an_update_changes_nothing() {
     fs::create_dir_all(world.path("versions/1")).unwrap();
     fs::create_dir(world.path("bin")).unwrap();
     let [one, two] = ["versions/1/astra-credential", "versions/2/astra-credential"];
-    assert!(Command::new("cp").arg(BINARY).arg(world.path(one)).status().unwrap().success());
+    copy_binary(&world.path(one));
     let program = world.path("bin/astra-credential");
     symlink(world.path(one), &program).unwrap();
     let line = "setup bazel --host a.example.com";
     world.call_as(world.path(one), line).run().quiet();
     assert_eq!(fs::read_link(world.path("bin/bazel-credential-astra")).unwrap(), program);
-    if is_installed("kubectl") {
-        world.call_as(&program, "setup kubectl").run().quiet();
-        let config = fs::read_to_string(world.path(".kube/config")).unwrap();
-        assert!(config.contains(&format!("command: {}\n", program.display())), "{config}");
-    }
     fs::rename(world.path("versions/1"), world.path("versions/2")).unwrap();
     fs::remove_file(&program).unwrap();
     symlink(world.path(two), &program).unwrap();
     let again = world.call_as(&program, line).run();
     assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+}
+
+#[test]
+fn kubectls_command_is_the_program_as_path_finds_it() {
+    needs!("kubectl");
+    let world = World::new();
+    fs::create_dir(world.path("version")).unwrap();
+    copy_binary(&world.path("version/astra-credential"));
+    fs::create_dir(world.path("bin")).unwrap();
+    let program = world.path("bin/astra-credential");
+    symlink(world.path("version/astra-credential"), &program).unwrap();
+    world.call_as(&program, "setup kubectl").run().quiet();
+    let config = fs::read_to_string(world.path(".kube/config")).unwrap();
+    assert!(config.contains(&format!("command: {}\n", program.display())), "{config}");
 }
 
 #[test]
@@ -757,7 +843,7 @@ fn without_a_host_or_a_home_nothing_is_set_up() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_stops_it_and_a_folder_that_cannot_be_written_is_named() {
+fn a_record_that_cannot_be_read_stops_setup_and_undo() {
     let world = World::new();
     let record = world.path(".config/astra-credential/setup.json");
     fs::write(&record, "{").unwrap();
@@ -767,8 +853,11 @@ fn a_record_that_cannot_be_read_stops_it_and_a_folder_that_cannot_be_written_is_
         assert!(said.contains("setup.json"), "{said}");
     }
     assert_eq!(tree(&world), before);
-    fs::remove_file(&record).unwrap();
-    // A file where a folder should be.
+}
+
+#[test]
+fn a_file_in_place_of_a_folder_is_named_and_nothing_is_written() {
+    let world = World::new();
     fs::write(world.path(".local"), "").unwrap();
     let before = tree(&world);
     let said = world.call("setup bazel --host a.example.com").run().failure(1);
@@ -795,7 +884,7 @@ fn a_set_up_that_fails_half_way_leaves_nothing() {
 }
 
 #[test]
-fn an_account_that_is_not_there_yet_remains_to_be_stored() {
+fn a_missing_account_is_named_as_a_step_that_remains() {
     let world = World::new();
     fs::remove_file(world.account_file()).unwrap();
     let shown = world.call("setup bazel --dry-run --host a.example.com").run().quiet();
@@ -861,7 +950,44 @@ fn a_new_secret_of_the_same_account_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-fn another_account_and_what_is_no_account_are_refused() {
+fn a_setting_of_a_stored_account_changes_without_its_secret() {
+    let world = World::new();
+    let before = fs::read(world.account_file()).unwrap();
+    let done = world.call("setup account --min-valid 1h").run();
+    let shown = done.quiet();
+    assert!(shown.starts_with("found service account 00000000-fake-"), "{done}");
+    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
+    assert_eq!(fs::read(world.account_file()).unwrap(), before);
+    let again = world.call("setup account --min-valid 1h").run().quiet();
+    assert!(again.lines().all(|line| line.starts_with("found ")), "{again}");
+}
+
+#[test]
+fn a_setting_of_a_stored_account_and_its_new_secret_change_together() {
+    let world = World::new();
+    world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
+    let rotated = world.astra.account_json();
+    world.call("setup account --min-valid 1h").input(rotated.as_str()).run().quiet();
+    assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
+    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
+    assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
+}
+
+#[test]
+fn no_setting_is_written_for_an_account_that_is_not_stored_or_cannot_be_used() {
+    let world = World::new();
+    set_mode(&world.account_file(), 0o644);
+    let before = tree(&world);
+    let exposed = world.call("setup account --min-valid 1h").run();
+    assert!(exposed.failure(3).contains("may be read by everybody"), "{exposed}");
+    let missing = world.call("setup account --account prod --min-valid 1h").run();
+    assert!(missing.failure(3).contains("is empty"), "{missing}");
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn another_account_and_damaged_content_are_refused() {
     let world = World::new();
     let account = fs::read_to_string(world.account_file()).unwrap();
     let bad = store(&world, "{\"clientId\":\"i\",\"clientSecret\":\"hunter2\"}");
@@ -908,34 +1034,77 @@ fn typed(world: &World, keys: &str) -> (i32, String) {
     (finish(child).0, String::from_utf8(shown).unwrap())
 }
 
+/// Types keys without an account at the prompt of `setup account`, which fails and writes no file.
+fn typed_in_vain(keys: impl Fn(&str) -> String) -> i32 {
+    let (world, secret) = world_without_account();
+    let (code, shown) = typed(&world, &keys(&secret));
+    assert!(code != 0 && is_restored(&shown) && !shown.contains(&secret), "{code} {shown}");
+    assert!(!world.account_file().exists());
+    code
+}
+
+/// Types keys with an account at the prompt of `setup account`, which stores it.
+fn typed_and_stored(keys: impl Fn(&World) -> String) {
+    let (world, secret) = world_without_account();
+    let (code, shown) = typed(&world, &keys(&world));
+    assert!(code == 0 && is_restored(&shown) && !shown.contains(&secret), "{code} {shown}");
+    assert!(shown.contains("It is not shown") && shown.contains("wrote "), "{shown}");
+    assert!(!shown.contains("pasted too much"), "{shown}");
+    assert!(fs::read_to_string(world.account_file()).unwrap().contains(&secret));
+    assert_eq!(mode(&world.account_file()), 0o600);
+}
+
+/// A world without an account file, and the secret of its account.
+fn world_without_account() -> (World, String) {
+    let world = World::new();
+    let text = fs::read_to_string(world.account_file()).unwrap();
+    let account: serde_json::Value = serde_json::from_str(&text).unwrap();
+    fs::remove_file(world.account_file()).unwrap();
+    (world, account["clientSecret"].as_str().unwrap().to_owned())
+}
+
+/// True if the terminal has the modes of a shell.
+fn is_restored(shown: &str) -> bool {
+    let words: Vec<_> = shown.split([' ', ';', '\r', '\n']).collect();
+    ["echo", "icanon", "isig", "iexten"].iter().all(|mode| words.contains(mode))
+}
+
 #[test]
-fn a_prompt_shows_nothing_and_leaves_the_terminal_as_it_was() {
+fn a_prompt_that_ctrl_c_ends_shows_nothing_and_restores_the_terminal() {
+    needs!("script");
+    typed_in_vain(|secret| format!("{secret}\u{3}"));
+}
+
+#[test]
+fn a_prompt_shows_nothing_of_what_is_no_account_and_restores_the_terminal() {
+    needs!("script");
+    assert_eq!(typed_in_vain(|secret| format!("{secret}\n")), 3);
+}
+
+#[test]
+fn a_prompt_takes_an_account_in_one_line_with_a_key_corrected() {
+    needs!("script");
+    typed_and_stored(|world| format!("x\u{7f}{}\n", world.astra.account_json()));
+}
+
+#[test]
+fn a_prompt_takes_an_account_in_several_lines_and_discards_the_rest() {
+    needs!("script");
+    typed_and_stored(|world| {
+        let account: serde_json::Value = serde_json::from_str(&world.astra.account_json()).unwrap();
+        let pretty = serde_json::to_string_pretty(&account).unwrap();
+        format!("{pretty}\necho pasted too much\n")
+    });
+}
+
+#[test]
+fn a_terminal_is_not_asked_for_a_secret_that_is_stored() {
     needs!("script");
     let world = World::new();
-    let account = world.astra.account_json();
-    fs::remove_file(world.account_file()).unwrap();
-    let value: serde_json::Value = serde_json::from_str(&account).unwrap();
-    let secret = value["clientSecret"].as_str().unwrap();
-    let pretty = serde_json::to_string_pretty(&value).unwrap();
-    let is_restored = |shown: &str| {
-        let words: Vec<_> = shown.split([' ', ';', '\r', '\n']).collect();
-        ["echo", "icanon", "isig", "iexten"].iter().all(|mode| words.contains(mode))
-    };
-    // Ctrl-C, something else, and the account in one line or several, with a key corrected.
-    let (code, shown) = typed(&world, &format!("{secret}\u{3}"));
-    assert!(code != 0 && is_restored(&shown) && !shown.contains(secret), "{code} {shown}");
-    let (code, shown) = typed(&world, &format!("{secret}\n"));
-    assert!(code == 3 && is_restored(&shown) && !shown.contains(secret), "{code} {shown}");
-    assert!(!world.account_file().exists());
-    for text in [format!("x\u{7f}{account}\n"), format!("{pretty}\necho pasted too much\n")] {
-        let _ = fs::remove_file(world.account_file());
-        let (code, shown) = typed(&world, &text);
-        assert!(code == 0 && is_restored(&shown) && !shown.contains(secret), "{code} {shown}");
-        assert!(shown.contains("It is not shown") && shown.contains("wrote "), "{shown}");
-        assert!(!shown.contains("pasted too much"), "{shown}");
-        assert!(fs::read_to_string(world.account_file()).unwrap().contains(secret));
-        assert_eq!(mode(&world.account_file()), 0o600);
-    }
+    let line = format!("{} setup account --min-valid 1h", world.link("astra-credential").display());
+    let done = world.call_as("timeout", "30 script -qec").arg(line).arg("/dev/null").run();
+    assert_eq!(done.code(), 0, "{done}");
+    assert!(done.stdout().starts_with("found service account "), "{done}");
 }
 
 /// A `.env` file and a systemd unit hand `~/x` over as it stands, and the tools do not replace it either.
@@ -954,9 +1123,7 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     ] {
         for value in ["~/x/config", "~x", &account] {
             let call = world.call(&format!("setup {tool}")).env(variable, value);
-            let output = call.command().current_dir(&folder).output().unwrap();
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
+            let told = call.in_folder(&folder).run().failure(2);
             assert!(told.contains(&format!("`{variable}`")), "{told}");
             assert!(!told.contains("clientSecret"), "{told}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
@@ -966,7 +1133,7 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
 
 /// What is in the way may be the account itself.
 #[test]
-fn setup_does_not_show_an_account_that_stands_in_a_tools_configuration() {
+fn setup_shows_no_account_that_is_in_a_tools_configuration() {
     let world = World::new();
     let binary = world.link("astra-credential");
     for (spelling, value) in crate::spellings::spellings() {

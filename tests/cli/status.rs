@@ -1,14 +1,14 @@
 //! `status`: everything that is known, without asking anybody, safe to paste.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::processes::Process;
 use crate::stand_in::Reply;
 use crate::world::{Done, World, contents, needs, set_mode, transcript};
 
 #[test]
-fn the_exit_code_tells_whether_a_valid_token_is_there() {
+fn the_exit_code_is_0_with_a_valid_token_only() {
     let world = World::new();
     let none = world.call("status").run();
     assert_eq!((none.code(), none.stderr().as_str()), (1, ""));
@@ -43,7 +43,7 @@ fn a_token_in_its_leeway_and_an_expired_one_are_no_valid_token() {
 }
 
 #[test]
-fn trouble_with_the_account_file_is_said_beside_everything_else() {
+fn a_problem_of_the_account_file_is_shown_beside_the_settings() {
     let world = World::new();
     world.token();
     set_mode(&world.account_file(), 0o644);
@@ -54,7 +54,16 @@ fn trouble_with_the_account_file_is_said_beside_everything_else() {
     for done in [&exposed, &json, &missing] {
         assert_eq!((done.code(), done.stderr().as_str()), (3, ""), "{done}");
     }
-    transcript!(exposed, json, missing);
+    let json = shown_json(&json);
+    assert_eq!(json["token"]["state"], "unknown");
+    transcript!(exposed, format!("{}\n", json["account"]), missing);
+}
+
+/// The object on standard output as a transcript shows it.
+fn shown_json(done: &Done<'_>) -> serde_json::Value {
+    let shown = done.to_string();
+    let object = shown.lines().find_map(|line| line.strip_prefix("> ")).expect("an object");
+    serde_json::from_str(object).expect("JSON")
 }
 
 #[test]
@@ -101,21 +110,35 @@ fn each_setting_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_verdict_is_shown_until_it_is_over_and_after() {
+fn a_cached_error_is_shown_with_the_time_of_its_end() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
-    world
-        .call("git get")
-        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
-        .run();
+    world.call("git get").input(world.git_request()).run();
     let stands = world.call("status").run();
     let json = world.call("status --json").run();
     assert_eq!((stands.code(), json.code()), (1, 1));
-    transcript!(stands, json);
+    let json = shown_json(&json);
+    transcript!(stands, json["verdict"], json["last_failure"], @r#"
+    $ astra-credential status
+    > account       default: service account, client id 00000000-fake-4000-8000-client000000
+    > token         none in the cache
+    > cached error  `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
+    > last failure  <time> (<n> ago), `git`, exit code 5
+    >               `https://localhost:<port>` cannot answer now (503): down
+    >               hint: try again later
+    > file          ~/.config/astra-credential/service-account.json (default)
+    > hosts         localhost:<port> (ASTRA_API_URL)
+    > api_url       https://localhost:<port> (ASTRA_API_URL)
+    > ca_file       ~/ca.pem (SSL_CERT_FILE)
+    [exit status: 1]
+
+    {"at":"<time>","message":"`https://localhost:<port>` cannot answer now (503): down","stands":true,"until":"<time>"}
+    {"at":"<time>","command":"git","exit_code":5,"hint":"try again later","is_over":false,"message":"`https://localhost:<port>` cannot answer now (503): down"}
+    "#);
 }
 
 #[test]
-fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
+fn a_cached_error_of_another_route_to_astra_does_not_apply_to_this_one() {
     let world = World::new();
     let proxied = |line: &str| world.call(line).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     proxied("token").failure(5);
@@ -127,7 +150,7 @@ fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
     assert!(stands(&proxied("status --json")));
     assert!(!stands(&world.call("status --json").run()));
     let other = world.call("status").run();
-    assert!(other.stdout().contains("; does not stand for this proxy"), "{other}");
+    assert!(other.stdout().contains("; does not apply to this proxy"), "{other}");
     // A rejection stands on every way.
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     world.call("token").run().failure(4);
@@ -135,7 +158,7 @@ fn a_verdict_of_another_way_to_astra_does_not_stand_for_this_one() {
 }
 
 #[test]
-fn the_json_says_the_same() {
+fn the_json_has_the_same_content() {
     let world = World::new();
     world.token();
     let done = world.call("status --json --no-cache").run();
@@ -152,7 +175,7 @@ fn the_json_says_the_same() {
 }
 
 #[test]
-fn it_shows_neither_secret_nor_token_nor_a_claim_of_one() {
+fn status_shows_neither_secret_nor_token_nor_a_claim_of_one() {
     let world = World::new();
     let token = world.token();
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
@@ -168,7 +191,7 @@ fn it_shows_neither_secret_nor_token_nor_a_claim_of_one() {
 }
 
 #[test]
-fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
+fn status_sends_no_request_takes_no_lock_and_writes_nothing() {
     let world = World::new();
     world.token();
     let before = contents(world.home.path());
@@ -189,14 +212,11 @@ fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
 }
 
 #[test]
-fn it_is_shown_while_another_process_holds_the_lock() {
+fn status_does_not_wait_for_the_lock() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let _holder = Process::that_asks(&world, &world.call("token"));
     let start = std::time::Instant::now();
     assert_eq!(world.call("status").run().code(), 1);
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert!(Command::new("kill").arg(holder.id().to_string()).status().unwrap().success());
-    holder.wait().unwrap();
 }

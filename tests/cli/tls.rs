@@ -101,7 +101,7 @@ fn new_authority(world: &World, key: &str) {
 const SERVER: &str = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n";
 
 #[test]
-fn each_defect_of_a_certificate_is_said_as_what_it_is() {
+fn each_defect_of_a_certificate_is_named() {
     needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:2048");
@@ -144,7 +144,7 @@ fn each_defect_of_a_certificate_is_said_as_what_it_is() {
 }
 
 #[test]
-fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
+fn a_weak_key_of_an_authority_is_named() {
     needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:1024");
@@ -158,7 +158,7 @@ fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
 }
 
 #[test]
-fn what_a_server_wants_is_said_as_what_it_is() {
+fn each_demand_of_a_tls_server_is_named() {
     needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:2048");
@@ -287,7 +287,7 @@ fn a_ca_file_without_end_is_given_up() {
 }
 
 #[test]
-fn what_is_skipped_in_a_ca_file_is_said() {
+fn skipped_blocks_of_a_ca_file_are_named() {
     let world = World::new();
     let pem = ca(&world);
     let damaged = pem.replacen("MII", "*II", 1);
@@ -356,5 +356,20 @@ fn ssl_cert_dir_is_a_list_of_folders() {
     }
     let wrong = call(&[&other]);
     assert!(wrong.failure(5).contains("trusted are those in"), "{wrong}");
-    transcript!(nothing, none, wrong);
+    transcript!(nothing, none, wrong, @"
+    $ SSL_CERT_DIR=~/empty astra-credential token --no-cache
+    ! astra-credential: the certificate authorities for `https://localhost:<port>` cannot be used: `SSL_CERT_DIR`: `~/empty`: it holds no PEM certificate
+    ! hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
+    [exit status: 1]
+
+    $ SSL_CERT_DIR=~/missing:~/ca.pem astra-credential token --no-cache
+    ! astra-credential: the certificate authorities for `https://localhost:<port>` cannot be used: `SSL_CERT_DIR`: `~/missing`: No such file or directory (os error 2), `~/ca.pem`: Not a directory (os error 20)
+    ! hint: name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset that and `SSL_CERT_DIR` to trust the system's
+    [exit status: 1]
+
+    $ SSL_CERT_DIR=~/other astra-credential token --no-cache
+    ! astra-credential: the certificate of `https://localhost:<port>` is not trusted: no trusted certificate authority has signed it: the one that has is called `throw-away test authority` like one that is trusted, but has another key; trusted are those in `~/other`
+    ! hint: put the certificate of the authority that issued it into a PEM file and name that with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the authority is your company's
+    [exit status: 5]
+    ");
 }

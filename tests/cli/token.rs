@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::stand_in::Reply;
-use crate::world::{World, mode, transcript};
+use crate::world::{Done, World, mode, transcript};
 
 #[test]
 fn the_first_call_exchanges_and_the_second_does_not() {
@@ -41,7 +41,7 @@ fn the_request_is_what_the_api_documents_and_nothing_else() {
 }
 
 #[test]
-fn verbose_says_what_happens_and_shows_neither_secret_nor_token() {
+fn verbose_logs_each_step_and_neither_secret_nor_token() {
     let world = World::new();
     let cold = world.call("token -v").run();
     let warm = world.call("token").env("ASTRA_CREDENTIAL_LOG", "1").run();
@@ -93,7 +93,7 @@ fn a_token_that_cannot_serve_for_min_valid_is_renewed() {
 }
 
 #[test]
-fn a_wish_that_no_token_can_meet_is_served_with_a_warning_and_does_not_loop() {
+fn a_min_valid_that_no_token_meets_is_a_warning_and_causes_no_loop() {
     let world = World::new();
     let first = world.call("token --min-valid 20h").run();
     let second = world.call("token --min-valid 20h").run();
@@ -191,7 +191,7 @@ fn everything_in_the_cache_is_private_whatever_the_umask() {
 }
 
 #[test]
-fn a_copied_cache_without_the_account_file_is_worth_nothing() {
+fn a_copied_cache_holds_neither_token_nor_secret() {
     let world = World::new();
     let token = world.token();
     let secret = "00000000-fake-4000-8000-secret000000";
@@ -203,21 +203,33 @@ fn a_copied_cache_without_the_account_file_is_worth_nothing() {
     }
 }
 
+/// The lines of a help from `Settings:` to the next empty line.
+fn settings(help: &str) -> String {
+    let (_, settings) = help.split_once("Settings:\n").expect("settings");
+    settings.split("\n\n").next().expect("a block").to_owned()
+}
+
 #[test]
 fn help_and_version_are_answers() {
     let world = World::new();
     let parts =
         ["--help", "--version", "token --help", "git --help"].map(|line| world.call(line).run());
-    parts.iter().for_each(|done| assert!(done.quiet().len() > 10));
-    let [help, version, token, git] = parts;
-    transcript!(help, version, token, git);
+    let shown = settings(&parts[0].quiet());
+    // The settings, which are the same in each help, are shown once.
+    let once = |done: &Done<'_>| {
+        assert_eq!(settings(&done.quiet()), shown);
+        let block = shown.lines().map(|line| format!("> {line}\n")).collect::<String>();
+        done.to_string().replace(&block, "> (as above)\n")
+    };
+    let [help, version, token, git] = &parts;
+    version.quiet();
+    transcript!(help, version, once(token), once(git));
 }
 
 #[test]
 fn usage_errors_have_exit_code_2() {
     let world = World::new();
     let lines = [
-        "",
         "tokens",
         "token --timeout soon",
         "token --api-url http://localhost:1",
@@ -227,8 +239,15 @@ fn usage_errors_have_exit_code_2() {
     let parts = lines.map(|line| world.call(line).run());
     parts.iter().for_each(|done| drop(done.failure(2)));
     assert_eq!(world.astra.connections(), 0);
-    let [none, word, timeout, http, verb, host] = parts;
-    transcript!(none, word, timeout, http, verb, host);
+    let [word, timeout, http, verb, host] = parts;
+    transcript!(word, timeout, http, verb, host);
+}
+
+#[test]
+fn without_arguments_the_help_is_an_error() {
+    let world = World::new();
+    let help = world.call("--help").run().quiet();
+    assert_eq!(world.call("").run().failure(2), help);
 }
 
 #[test]

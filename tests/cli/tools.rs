@@ -12,7 +12,7 @@ use crate::servers::{
     Resource, container_registry, git_repository_with_either, kubernetes, module_registry,
 };
 use crate::stand_in::Astra;
-use crate::world::{BINARY, World, contents, needs, path, set_mode, transcript};
+use crate::world::{BINARY, World, contents, copy_binary, needs, path, set_mode, transcript};
 
 /// A home with this program and the accounts `default` and `prod`, each at an Astra of its own.
 struct Machine {
@@ -27,7 +27,7 @@ impl Machine {
         fs::remove_file(world.account_file()).unwrap();
         fs::create_dir_all(world.path("bin")).unwrap();
         fs::create_dir(world.path("elsewhere")).unwrap();
-        copy(BINARY.as_ref(), &world.path("bin/astra-credential"));
+        copy_binary(&world.path("bin/astra-credential"));
         let machine = Self { world, prod };
         for (account, astra) in [("default", &machine.world.astra), ("prod", &machine.prod)] {
             let line = format!(
@@ -101,11 +101,6 @@ fn tree(world: &World) -> String {
     found.into_iter().map(show).collect()
 }
 
-/// By another process: what this one has open for writing cannot be started.
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
-}
-
 fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
@@ -142,7 +137,7 @@ fn git_gets_each_accounts_token_for_its_host() {
 }
 
 #[test]
-fn no_helper_that_stands_earlier_is_asked_or_stores_the_token() {
+fn no_earlier_helper_of_git_is_run_or_stores_the_token() {
     needs!("git");
     for git in
         ["/usr/bin/git", "/usr/local/bin/git"].map(Path::new).iter().filter(|git| git.exists())
@@ -281,7 +276,7 @@ fn bazel_gets_each_accounts_token_for_its_cache() {
 }
 
 #[test]
-fn setup_again_mends_each_tool_after_the_binary_has_moved() {
+fn a_second_setup_repairs_each_tool_after_the_binary_has_moved() {
     needs!("git", "kubectl");
     let machine = Machine::new();
     let before = machine.tree();
@@ -330,33 +325,79 @@ fn the_shared_binding_stays_until_the_last_tool_is_undone() {
     assert_eq!(fs::read_to_string(&config).unwrap(), before);
 }
 
-#[test]
-fn a_host_of_another_account_is_refused_and_one_that_setup_bound_itself_moves() {
+/// A world whose configuration file, which a user has written, binds `a.example.com` to `prod`.
+fn world_with_prod() -> World {
     let world = World::new();
     world.write(".config/astra-credential/prod.json", world.astra.account_json());
     world.write(
         ".config/astra-credential/config.json",
         "{\n  // mine\n  \"accounts\": { \"prod\": { \"hosts\": [\"a.example.com\"], }, },\n}\n",
     );
-    let before = tree(&world);
-    let refused = world.call("setup bazel --host a.example.com").run();
-    assert_eq!(tree(&world), before);
-    let unknown = world.call("setup bazel --host b.example.com --account none").run();
-    assert_eq!(unknown.code(), 2, "{unknown}");
-    world.call("setup bazel --host b.example.com").run().quiet();
-    let other_tool = world.call("setup terraform --host b.example.com --account prod").run();
-    assert_eq!(other_tool.code(), 2, "{other_tool}");
-    world.call("setup bazel --host b.example.com --account prod").run().quiet();
-    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
-    let again = world.call("setup bazel --host b.example.com").run().quiet();
-    assert_eq!(again, "nothing to do\n", "without a name, the host stays with its account");
-    world.call("setup bazel --undo").run().quiet();
-    assert_eq!(tree(&world), before);
-    transcript!(refused, unknown, other_tool, config);
+    world
+}
+
+fn config(world: &World) -> String {
+    fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap()
 }
 
 #[test]
-fn setup_writes_no_configuration_that_would_end_every_call() {
+fn setup_refuses_a_host_of_another_account_and_an_unknown_account() {
+    let world = world_with_prod();
+    let before = tree(&world);
+    let bound = world.call("setup bazel --host a.example.com").run();
+    let unknown = world.call("setup bazel --host b.example.com --account none").run();
+    assert_eq!(tree(&world), before);
+    world.call("setup bazel --host b.example.com").run().quiet();
+    let other_tool = world.call("setup terraform --host b.example.com --account prod").run();
+    for done in [&bound, &unknown, &other_tool] {
+        done.failure(2);
+    }
+    transcript!(bound, unknown, other_tool, @"
+    $ astra-credential setup bazel --host a.example.com
+    ! astra-credential: `a.example.com` is bound to the account `prod`, not to `default`
+    ! hint: name `--account prod`, or take `a.example.com` out of its hosts in `~/.config/astra-credential/config.json` first
+    [exit status: 2]
+
+    $ astra-credential setup bazel --host b.example.com --account none
+    ! astra-credential: there is no account `none`, which `--account` names
+    ! hint: run `astra-credential setup account --account none`
+    [exit status: 2]
+
+    $ astra-credential setup terraform --host b.example.com --account prod
+    ! astra-credential: `b.example.com` is bound to the account `default`, not to `prod`
+    ! hint: name `--account default`, or take `b.example.com` out of its hosts in `~/.config/astra-credential/config.json` first
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn setup_moves_a_host_that_it_has_bound_itself_to_another_account() {
+    let world = world_with_prod();
+    let before = tree(&world);
+    world.call("setup bazel --host b.example.com").run().quiet();
+    world.call("setup bazel --host b.example.com --account prod").run().quiet();
+    transcript!(config(&world), @r#"
+    {
+      // mine
+      "accounts": { "prod": { "hosts": ["a.example.com", "b.example.com"], }, },
+    }
+    "#);
+    world.call("setup bazel --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn setup_without_an_account_leaves_a_host_with_the_account_that_it_has() {
+    let world = world_with_prod();
+    world.call("setup bazel --host b.example.com --account prod").run().quiet();
+    let before = tree(&world);
+    let again = world.call("setup bazel --host b.example.com").run().quiet();
+    assert_eq!(again, "nothing to do\n");
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn setup_writes_no_configuration_that_cannot_be_read() {
     let world = World::new();
     let hosts: Vec<_> = (0..999).map(|number| format!("h{number}.example")).collect();
     let config = json!({"ca_file": "~/ca.pem", "accounts": {"default": {"hosts": hosts}}});
@@ -389,14 +430,8 @@ fn an_account_is_entered_with_what_differs_from_the_default() {
     let none = world.path("none.json");
     let missing = world.call("setup account --account ci --service-account").arg(none).run();
     assert_eq!(missing.code(), 3, "{missing}");
-    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
-    transcript!(
-        entered,
-        again,
-        bad,
-        missing,
-        config.replace(world.home.path().to_str().unwrap(), "~")
-    );
+    let config = config(&world).replace(world.home.path().to_str().unwrap(), "~");
+    transcript!(entered, again, bad, missing, config);
 }
 
 #[test]
@@ -415,21 +450,37 @@ fn as_root_nothing_is_written_into_another_users_home() {
 }
 
 #[test]
-fn a_lock_is_waited_for_until_the_deadline_and_one_on_the_home_does_not_matter() {
+fn setup_does_not_lock_the_home() {
     let world = World::new();
+    let home = fs::File::open(world.home.path()).unwrap();
+    home.lock().unwrap();
+    world.call("setup bazel --host a.example.com --timeout 10").run().quiet();
+    assert!(!world.path(".config/astra-credential/setup.lock").exists());
+}
+
+/// Takes the lock of `setup`, until the file is dropped.
+fn lock_setup(world: &World) -> fs::File {
     let lock = world.path(".config/astra-credential/setup.lock");
     fs::write(&lock, "").unwrap();
     let held = fs::File::open(&lock).unwrap();
     held.lock().unwrap();
+    held
+}
+
+#[test]
+fn a_dry_run_of_setup_needs_no_lock() {
+    let world = World::new();
+    let _held = lock_setup(&world);
+    world.call("setup bazel --host a.example.com --timeout 0.3 --dry-run").run().quiet();
+}
+
+#[test]
+fn setup_waits_for_its_lock_until_the_deadline() {
+    let world = World::new();
+    let _held = lock_setup(&world);
     let start = Instant::now();
     let refused = world.call("setup bazel --host a.example.com --timeout 0.3").run();
     assert!(start.elapsed() < Duration::from_secs(10));
-    world.call("setup bazel --host a.example.com --timeout 0.3 --dry-run").run().quiet();
-    drop(held);
-    let home = fs::File::open(world.home.path()).unwrap();
-    home.lock().unwrap();
-    world.call("setup bazel --host a.example.com --timeout 10").run().quiet();
-    assert!(!lock.exists());
     transcript!(refused, @"
     $ astra-credential setup bazel --host a.example.com --timeout 0.3
     ! astra-credential: another `astra-credential setup` holds `~/.config/astra-credential/setup.lock`
@@ -480,74 +531,6 @@ fn an_undo_of_a_file_that_is_blank_by_now_does_nothing_to_it() {
 }
 
 #[test]
-fn what_version_0_1_has_set_up_is_taken_back_and_brought_up_to_date() {
-    let build = |world: &World| {
-        let home = world.home.path().display();
-        let at = |name: &str| format!("{home}/{name}");
-        let link = |name: &str| json!({"link": {"at": at(name), "to": BINARY}});
-        for folder in [".local/bin", ".docker", ".terraform.d/plugins"] {
-            fs::create_dir_all(world.path(folder)).unwrap();
-        }
-        let links = [
-            ".local/bin/git-credential-astra",
-            ".local/bin/docker-credential-astra",
-            ".local/bin/bazel-credential-astra",
-            ".terraform.d/plugins/terraform-credentials-astra",
-        ];
-        for name in links {
-            std::os::unix::fs::symlink(BINARY, world.path(name)).unwrap();
-        }
-        let section =
-            "[credential \"https://a.example.com\"]\n\thelper = astra --host a.example.com\n";
-        world.write(".gitconfig", format!("[user]\n\tname = x\n{section}"));
-        world.write(
-            ".docker/config.json",
-            "{\n\t\"credHelpers\": {\n\t\t\"a.example.com\": \"astra\"\n\t}\n}\n",
-        );
-        let line = "common --credential_helper=a.example.com=bazel-credential-astra\n";
-        world.write(".bazelrc", line);
-        let block = "credentials_helper \"astra\" {\n  args = [\"--host\", \"a.example.com\"]\n}\n";
-        world.write(".terraformrc", block);
-        let record = json!({
-            "folders": [at(".local"), at(".local/bin"), at(".docker"), at(".terraform.d"), at(".terraform.d/plugins")],
-            "done": {
-                "git": [link(links[0]), {"git": {
-                    "file": at(".gitconfig"), "key": "credential.https://a.example.com.helper",
-                    "value": "astra --host a.example.com", "is_new": false, "length": null,
-                }}],
-                "docker": [link(links[1]), {"docker": {
-                    "file": at(".docker/config.json"), "hosts": ["a.example.com"], "made": "file",
-                }}],
-                "bazel": [link(links[2]), {"lines": {"file": at(".bazelrc"), "added": line, "is_new": true}}],
-                "terraform": [link(links[3]), {"lines": {"file": at(".terraformrc"), "added": block, "is_new": true}}],
-            },
-        });
-        world.write(".config/astra-credential/setup.json", record.to_string());
-    };
-    for first in ["--undo", "--host a.example.com"] {
-        let world = World::new();
-        world.write(".gitconfig", "[user]\n\tname = x\n");
-        let before = tree(&world);
-        build(&world);
-        for tool in ["git", "docker", "bazel", "terraform"] {
-            let done = world.call(&format!("setup {tool} {first}")).run();
-            // git has bound the host already, and Docker's entry is as it was.
-            let is_done = tool == "docker" && first != "--undo";
-            assert_eq!(done.quiet().starts_with("nothing to do"), is_done, "{done}");
-        }
-        if first != "--undo" {
-            let text = fs::read_to_string(world.path(".gitconfig")).unwrap();
-            assert!(text.contains("/astra-credential") && !text.contains("astra --host"), "{text}");
-            for tool in ["git", "docker", "bazel", "terraform"] {
-                world.call(&format!("setup {tool} --undo")).run().quiet();
-            }
-        }
-        assert_eq!(tree(&world), before);
-        assert!(!world.path(".local").exists() && !world.path(".terraform.d").exists());
-    }
-}
-
-#[test]
 fn root_links_docker_where_every_path_finds_it() {
     needs!(root, "unshare");
     let world = World::new();
@@ -571,7 +554,7 @@ fn a_path_that_needs_quoting_is_quoted_for_each_tool() {
     let odd = machine.world.path("it's [1] \"bin\"");
     fs::create_dir(&odd).unwrap();
     let binary = odd.join("astra-credential");
-    copy(BINARY.as_ref(), &binary);
+    copy_binary(&binary);
     let config = format!("[http]\n\tsslCAInfo = {}\n", machine.world.path("ca.pem").display());
     machine.world.write(".gitconfig", config);
     let repository = git_repository_with_either(&machine.world.authority, &machine.world.astra);

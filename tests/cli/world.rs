@@ -98,7 +98,18 @@ impl World {
             ("ASTRA_API_URL".into(), self.astra.url().into()),
             ("SSL_CERT_FILE".into(), self.path("ca.pem").into()),
         ];
-        Call { world: self, program: program.into(), arguments, environment, input: Vec::new() }
+        let (program, input) = (program.into(), Vec::new());
+        Call { world: self, program, arguments, environment, input, folder: None }
+    }
+
+    /// The host of [`World::astra`], which may get its tokens.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.astra.port())
+    }
+
+    /// The input of `git get` for that host.
+    pub fn git_request(&self) -> String {
+        format!("protocol=https\nhost={}\n\n", self.host())
     }
 
     /// Calls `token` and gives the token.
@@ -146,6 +157,12 @@ pub fn path() -> &'static str {
     })
 }
 
+/// Copies the binary. Another process does it: as long as this one, or a child that it has just forked, has
+/// a file open for writing, the file cannot be started.
+pub fn copy_binary(to: &Path) {
+    assert!(Command::new("cp").arg(BINARY).arg(to).status().expect("cp").success());
+}
+
 pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
 }
@@ -161,6 +178,7 @@ pub struct Call<'a> {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     input: Vec<u8>,
+    folder: Option<PathBuf>,
 }
 
 impl<'a> Call<'a> {
@@ -192,10 +210,19 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Sets the working folder.
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
     /// The command, for a test that arranges the rest itself.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned());
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -253,7 +280,7 @@ impl Done<'_> {
 /// `$` the command, `<` its input, `>` standard output, `!` standard error.
 impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Call { world, program, arguments, environment, input } = &self.call;
+        let Call { world, program, arguments, environment, input, .. } = &self.call;
         let home = world.home.path().to_string_lossy().into_owned();
         // The path of an odd checkout is quoted for a shell, and by git once more.
         let for_shell = BINARY.replace('\'', r"'\''");
@@ -306,25 +333,55 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
 ];
 
-/// Compares a transcript with the one at the end of the call, or else with the one in the top-level
-/// `snapshots/`, which is for those of more than twelve lines.
+/// Compares a transcript with the one at the end of the call, or else with the file in the top-level
+/// `snapshots/`, which holds those of more than some twelve lines.
 macro_rules! transcript {
     ($($done:expr),+, @$expected:literal) => {
         insta::with_settings!({filters => crate::world::FILTERS.iter().copied()}, {
             insta::assert_snapshot!([$($done.to_string()),+].join("\n"), @$expected);
         })
     };
-    ($($done:expr),+ $(,)?) => {
+    ($($done:expr),+ $(,)?) => {{
+        fn here() {}
+        let name = crate::world::transcript_name(std::any::type_name_of_val(&here));
         insta::with_settings!({
             snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"),
+            prepend_module_to_snapshot => false,
             omit_expression => true,
             filters => crate::world::FILTERS.iter().copied(),
         }, {
-            insta::assert_snapshot!([$($done.to_string()),+].join("\n"));
+            insta::assert_snapshot!(name, [$($done.to_string()),+].join("\n"));
         })
-    };
+    }};
 }
 pub(crate) use transcript;
+
+/// The modules that have transcripts in `snapshots/`, in the order in which a person reads them.
+const TOUR: [&str; 14] = [
+    "token",
+    "account",
+    "commands",
+    "protocols",
+    "setup",
+    "tools",
+    "configuration",
+    "status",
+    "failure",
+    "doctor",
+    "night",
+    "network",
+    "tls",
+    "packages",
+];
+
+/// The file name of a transcript: the number of its module in [`TOUR`], the module and the test. `here` is
+/// the path of an item in the test.
+pub fn transcript_name(here: &str) -> String {
+    let mut names = here.split("::").skip(1);
+    let (module, test) = (names.next().expect("a module"), names.next().expect("a test"));
+    let at = TOUR.iter().position(|name| *name == module).expect("the module is missing in TOUR");
+    format!("{:02}_{module}__{test}", at + 1)
+}
 
 /// Ends a test, and announces that, unless each of these programs is installed, or unless it runs as root.
 /// Under `CI=true` the test fails.

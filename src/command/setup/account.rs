@@ -14,33 +14,46 @@ use super::context::Context;
 use super::file::{self, Lock};
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
-use crate::shown::{self, Escaped};
+use crate::settings::account_command;
+use crate::shown::{self, Escaped, shell_word};
 
-/// Checks the account in an existing file, and returns a line for the output. `fix` is the command that
-/// stores an account.
-pub fn found(file: &Path, context: &Context<'_>, fix: &str) -> Result<String, Error> {
+/// Checks the account in an existing file, and returns a line for the output.
+///
+/// # Errors
+/// The file does not exist, or is not a usable account file.
+pub fn found(file: &Path, context: &Context<'_>) -> Result<String, Error> {
     if !shown::is_usable_path(file) {
         return Err(Error::AccountInline);
     }
     if !file.exists() {
-        // The usual hint names this very command, so another one is given.
-        return Err(Error::AccountMissing { path: file.to_owned(), fix: Some(fix.to_owned()) });
+        let fix = Some(account_command(&context.account.name));
+        return Err(Error::AccountMissing { path: file.to_owned(), fix });
     }
-    let account = account::read(file, context.allow_exposed, context.deadline)?;
+    let account =
+        account::read(file, *context.configuration.common.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
 }
 
-/// Reads an account and stores it. Returns a line for the output.
+/// Reads an account and stores it. Returns a line for the output. If `may_be_kept` is true, an account that
+/// is stored already needs no input, and a terminal is not asked.
 ///
 /// # Errors
 /// The input is not an account, another account is stored there, or the file cannot be written.
-pub fn store(context: &Context<'_>) -> Result<String, Error> {
+pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> {
     let folder = context.folder.as_path();
     let path = context.account.file.as_deref().ok_or(Error::AccountUnnamed)?;
     account::forbid_core_dump();
     let source = || PathBuf::from("/dev/stdin");
-    let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
+    let is_kept = may_be_kept && path.is_file();
+    let given = match io::stdin().is_terminal() {
+        true if is_kept => return found(path, context),
+        true => prompt(),
+        false => read_input(),
+    };
     let given = given.map_err(|why| Error::AccountUnreadable { path: source(), why })?;
+    if is_kept && given.trim_ascii().is_empty() {
+        return found(path, context);
+    }
     let new = account::parse(&given)
         .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
     let _lock = Lock::take(folder, context.deadline)?;
@@ -48,11 +61,11 @@ pub fn store(context: &Context<'_>) -> Result<String, Error> {
     if let Ok(metadata) = fs::metadata(path) {
         // Reading a pipe could block, and a pipe or device should not be moved away.
         if !metadata.is_file() {
-            return Err(file::not_written(path, io::Error::other("it is not a regular file")));
+            return Err(file::unusable(path, "is not a regular file"));
         }
         let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
         if !account::parse(&kept).is_ok_and(|old| old.client_id() == new.client_id()) {
-            let quoted = account::quoted(&path.to_string_lossy());
+            let quoted = shell_word(&path.to_string_lossy());
             let fix = format!("mv {quoted} {quoted}.old");
             return Err(Error::AccountKept { path: path.to_owned(), fix });
         }

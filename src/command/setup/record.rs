@@ -1,8 +1,6 @@
 //! The record of the edits that setup has done: `setup.json` in the configuration folder. It is removed
 //! when all edits are reverted. It stores edits under names, and contains no code for a tool.
 
-mod old;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -30,14 +28,7 @@ impl Record {
         let Some(content) = file::read(path)? else {
             return Ok(Self::default());
         };
-        let read = serde_json::from_slice(&content);
-        let read_old = || {
-            let old::Content { made, done } = old::read(&content)?;
-            let mut record = Self { made: Vec::new(), done };
-            made.into_iter().for_each(|made| record.make(made));
-            Some(record)
-        };
-        read.or_else(|error| read_old().ok_or(error)).map_err(|error| {
+        serde_json::from_slice(&content).map_err(|error| {
             let defect = format!("is {}", json_defect(&error));
             Error::Unparsable { path: path.to_owned(), defect }
         })

@@ -6,15 +6,15 @@
 //! challenge        = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
 //! ```
 //!
-//! A comma separates challenges, and the parameters of one challenge too. An element of the list is
-//! a parameter if `=` follows its first word, and else begins a challenge.
+//! A comma separates challenges, and also the parameters of one challenge. An element of the list is a parameter
+//! if `=` follows its first word. Any other element begins a challenge.
 
-/// True if `header` holds a challenge of `scheme`, which is compared without case.
+/// True if `header` contains a challenge of `scheme`. The comparison is case-insensitive.
 pub fn has_scheme(header: &str, scheme: &str) -> bool {
     elements(header).filter_map(scheme_of).any(|name| name.eq_ignore_ascii_case(scheme))
 }
 
-/// The elements of the list: split at commas that are not within a quoted string.
+/// Splits the list at the commas that are not in a quoted string.
 fn elements(header: &str) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     header.split(move |c| {
@@ -83,13 +83,13 @@ mod tests {
         ];
         let table = headers.map(|header| {
             let found = ["Basic", "Bearer"].map(|scheme| has_scheme(header, scheme));
-            let said = match found {
+            let schemes = match found {
                 [false, false] => "neither",
                 [true, false] => "Basic",
                 [false, true] => "Bearer",
                 [true, true] => "both",
             };
-            format!("{said}: {header:?}")
+            format!("{schemes}: {header:?}")
         });
         insta::assert_snapshot!(table.join("\n"), @r#"
         Basic: "Basic"

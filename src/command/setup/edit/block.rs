@@ -81,7 +81,6 @@ fn line_ends(text: &[u8]) -> [&'static str; 2] {
 
 /// The end of the head in a block that begins at `start`.
 fn end_of_line(text: &[u8], start: usize, head: &str) -> usize {
-    let head = head.trim_start_matches('\n');
     let at = text[start..].windows(head.len()).position(|window| window == head.as_bytes());
     let at = start + at.unwrap_or(0) + head.len();
     at + text[at..].iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1)

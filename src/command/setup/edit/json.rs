@@ -69,12 +69,7 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
             return Err(format!("has {} that is not an object", shown(&item.path[..depth])));
         }
         let is_list = item.key.is_none() && depth + 1 == item.path.len();
-        let between = around.separator(text, &unit);
-        let value = match between.contains('\n') {
-            _ if is_list => "[]".to_owned(),
-            true => format!("{{{}}}", &between[between.find(['\r', '\n']).unwrap_or(0)..]),
-            false => "{}".to_owned(),
-        };
+        let value = if is_list { "[]".to_owned() } else { around.new_object(text, &unit) };
         around.insert(text, &format!("{}: {value}", quoted(key)), &unit);
         made_from = made_from.min(depth + 1);
     }
@@ -269,20 +264,38 @@ impl Node {
 
     /// The white space before a new item.
     fn separator(&self, text: &str, unit: &str) -> String {
-        let blank_before = |at: usize| {
-            let before = &text[..at];
-            before[before.trim_ascii_end().len()..].to_owned()
+        let close = blank_before(text, self.range.end - 1);
+        let is_spaced = match &self.kind {
+            Kind::Object(members) => members
+                .first()
+                .is_some_and(|(.., value)| !blank_before(text, value.range.start).is_empty()),
+            _ => true,
         };
-        let close = blank_before(self.range.end - 1);
         match self.items().as_slice() {
-            [] if close.contains('\n') => close + unit,
-            [] => String::new(),
-            [only] if matches!(self.kind, Kind::List(_)) => match blank_before(only.start) {
-                blank if blank.contains('\n') => blank,
-                _ => " ".to_owned(),
-            },
-            [.., last] => blank_before(last.start),
+            [] if close.contains('\n') => close.to_owned() + unit,
+            [] => close.to_owned(),
+            [only] if is_spaced && !blank_before(text, only.start).contains('\n') => " ".to_owned(),
+            [.., last] => blank_before(text, last.start).to_owned(),
         }
+    }
+
+    /// The text of a new, empty object in this one: on one line or several, as the last object in it.
+    fn new_object(&self, text: &str, unit: &str) -> String {
+        let separator = self.separator(text, unit);
+        let is_filled =
+            |value: &&Self| matches!(&value.kind, Kind::Object(members) if !members.is_empty());
+        let model = self.values().filter(is_filled).last().unwrap_or(self);
+        let inside = match separator.find(['\r', '\n']) {
+            Some(end) if model.range == self.range || text[model.range.clone()].contains('\n') => {
+                &separator[end..]
+            }
+            _ => {
+                let inside = &text[model.range.start + 1..model.range.end - 1];
+                let blank = inside.len() - inside.trim_ascii_start().len();
+                Some(&inside[..blank]).filter(|blank| !blank.contains('\n')).unwrap_or_default()
+            }
+        };
+        format!("{{{inside}}}")
     }
 
     /// Adds an item after the last one, and after its comments.
@@ -347,14 +360,19 @@ impl Node {
         *text = if count(&tidy) == rest { tidy } else { without(start) };
     }
 
-    /// The number of values.
-    fn size(&self) -> usize {
-        let below: usize = match &self.kind {
-            Kind::Object(members) => members.iter().map(|(_, _, node)| node.size()).sum(),
-            Kind::List(items) => items.iter().map(Self::size).sum(),
-            Kind::Text(_) | Kind::Other => 0,
+    /// The values in this one.
+    fn values(&self) -> impl Iterator<Item = &Self> {
+        let (members, items): (&[_], &[_]) = match &self.kind {
+            Kind::Object(members) => (members, &[]),
+            Kind::List(items) => (&[], items),
+            Kind::Text(_) | Kind::Other => (&[], &[]),
         };
-        below + 1
+        members.iter().map(|(.., value): &(String, usize, Self)| value).chain(items)
+    }
+
+    /// The number of values, with this one.
+    fn size(&self) -> usize {
+        1 + self.values().map(Self::size).sum::<usize>()
     }
 }
 
@@ -390,13 +408,28 @@ impl Syntax {
     }
 }
 
-/// The indentation of the document's members.
+/// The white space before `at`.
+fn blank_before(text: &str, at: usize) -> &str {
+    let before = &text[..at];
+    &before[before.trim_ascii_end().len()..]
+}
+
+/// One level of indentation: that of the first value whose items begin on lines of their own.
 fn unit(text: &str, document: &Node) -> String {
-    let first = document.items().first().map(|first| first.start);
-    let before = first.map_or("", |first| &text[..first]);
-    let indent = before.rsplit('\n').next().unwrap_or_default();
-    let is_indent = before.contains('\n') && !indent.is_empty() && indent.trim_ascii().is_empty();
-    if is_indent { indent.to_owned() } else { "\t".to_owned() }
+    find_unit(text, document).unwrap_or("\t").to_owned()
+}
+
+fn find_unit<'a>(text: &'a str, node: &Node) -> Option<&'a str> {
+    let indent = |at: usize| blank_before(text, at).rsplit_once('\n').map(|(_, indent)| indent);
+    let around = || {
+        let line = text[..node.range.start].rsplit('\n').next().unwrap_or_default();
+        &line[..line.len() - line.trim_ascii_start().len()]
+    };
+    let own = node.items().first().and_then(|first| {
+        let around = indent(node.range.end - 1).unwrap_or_else(around);
+        indent(first.start)?.strip_prefix(around).filter(|unit| !unit.is_empty())
+    });
+    own.or_else(|| node.values().find_map(|value| find_unit(text, value)))
 }
 
 /// The end of the white space and comments at `at`.
@@ -491,21 +524,21 @@ mod tests {
         "\n"
           "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n\n"
         "{}"
-          "{\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+          "{\"credHelpers\": {\"h:5000\": \"astra\", \"i\": \"astra\"}}"
         "{\n}\n"
           "{\n\t\"credHelpers\": {\n\t\t\"h:5000\": \"astra\",\n\t\t\"i\": \"astra\"\n\t}\n}\n"
         "{\"a\":1}"
-          "{\"a\":1,\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+          "{\"a\":1,\"credHelpers\": {\"h:5000\": \"astra\", \"i\": \"astra\"}}"
         "{ \"a\": [1, {}] }"
-          "{ \"a\": [1, {}], \"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"} }"
+          "{ \"a\": [1, {}], \"credHelpers\": { \"h:5000\": \"astra\", \"i\": \"astra\" } }"
         "{\r\n  \"a\": \"}\\\"\"\r\n}"
           "{\r\n  \"a\": \"}\\\"\",\r\n  \"credHelpers\": {\r\n    \"h:5000\": \"astra\",\r\n    \"i\": \"astra\"\r\n  }\r\n}"
         "{\n    \"credHelpers\": {\"x\": \"y\"},\n    \"b\": {}\n}\n"
-          "{\n    \"credHelpers\": {\"x\": \"y\",\"h:5000\": \"astra\",\"i\": \"astra\"},\n    \"b\": {}\n}\n"
+          "{\n    \"credHelpers\": {\"x\": \"y\", \"h:5000\": \"astra\", \"i\": \"astra\"},\n    \"b\": {}\n}\n"
         "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\"\n\t}\n}"
           "{\n\t\"CredHelpers\": {\n\t\t\"i\": \"astra\",\n\t\t\"h:5000\": \"astra\"\n\t}\n}"
         "{\"credHelpers\": {}}"
-          "{\"credHelpers\": {\"h:5000\": \"astra\",\"i\": \"astra\"}}"
+          "{\"credHelpers\": {\"h:5000\": \"astra\", \"i\": \"astra\"}}"
         "{\"credHelpers\": {\"i\": \"other\"}}"
           "Other(\"other\")"
         "{\"credHelpers\": null}"
@@ -518,6 +551,104 @@ mod tests {
           "Err(is not JSON at line 1, column 1)"
         "[]"
           "Err(is not a JSON object)"
+        "#);
+    }
+
+    #[test]
+    fn a_new_object_has_the_layout_of_the_objects_beside_it() {
+        let texts = [
+            "{\n  \"accounts\": {\n    \"default\": { \"hosts\": [\"a\"] }\n  }\n}\n",
+            "{\n  \"accounts\": {\n    \"default\": {\"hosts\": [\"a\"]},\n  },\n}\n",
+            "{ \"accounts\": { \"default\": { \"hosts\": [\"a\"] } } }\n",
+            "{ \"accounts\": {\n    \"a\": {},\n    \"default\": {\n      \"hosts\": []\n    }\n  }\n}\n",
+            "{\"accounts\": {\n    \"default\": {\n        \"hosts\": []\n    }\n}}\n",
+            "{\n \"accounts\": { }\n}\n",
+        ];
+        let items = [element("h"), member("i"), member("j")];
+        let table: Vec<_> = texts
+            .map(|text| format!("{text}=>\n{}", there_and_back(text, Syntax::Jsonc, &items)))
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        {
+          "accounts": {
+            "default": { "hosts": ["a"] }
+          }
+        }
+        =>
+        {
+          "accounts": {
+            "default": { "hosts": ["a"] },
+            "prod": { "hosts": ["h"] }
+          },
+          "credHelpers": {
+            "i": "astra",
+            "j": "astra"
+          }
+        }
+
+        {
+          "accounts": {
+            "default": {"hosts": ["a"]},
+          },
+        }
+        =>
+        {
+          "accounts": {
+            "default": {"hosts": ["a"]},
+            "prod": {"hosts": ["h"]},
+          },
+          "credHelpers": {
+            "i": "astra",
+            "j": "astra"
+          },
+        }
+
+        { "accounts": { "default": { "hosts": ["a"] } } }
+        =>
+        { "accounts": { "default": { "hosts": ["a"] }, "prod": { "hosts": ["h"] } }, "credHelpers": { "i": "astra", "j": "astra" } }
+
+        { "accounts": {
+            "a": {},
+            "default": {
+              "hosts": []
+            }
+          }
+        }
+        =>
+        { "accounts": {
+            "a": {},
+            "default": {
+              "hosts": []
+            },
+            "prod": {
+              "hosts": ["h"]
+            }
+          }, "credHelpers": {"i": "astra", "j": "astra"}
+        }
+
+        {"accounts": {
+            "default": {
+                "hosts": []
+            }
+        }}
+        =>
+        {"accounts": {
+            "default": {
+                "hosts": []
+            },
+            "prod": {
+                "hosts": ["h"]
+            }
+        }, "credHelpers": {"i": "astra", "j": "astra"}}
+
+        {
+         "accounts": { }
+        }
+        =>
+        {
+         "accounts": { "prod": { "hosts": ["h"] } },
+         "credHelpers": { "i": "astra", "j": "astra" }
+        }
         "#);
     }
 
@@ -542,6 +673,7 @@ mod tests {
             .map(|text| format!("{text}\n=>\n{}\n", there_and_back(text, Syntax::Jsonc, &items)))
             .into();
         insta::assert_snapshot!(table.join("\n"), @r#"
+
         =>
         {
         	"accounts": {
@@ -573,7 +705,7 @@ mod tests {
 
         { /* none */ }
         =>
-        { /* none */"accounts": {"prod": {"hosts": ["h", "i"]}} }
+        { /* none */ "accounts": { "prod": { "hosts": ["h", "i"] } } }
 
         {
           "timeout": "10s", // short
@@ -684,13 +816,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_object_comes_back_byte_for_byte(
-            keys in prop::collection::vec(("[a-c]{1,3}", "[0-9\\[]{1,2}"), 0..4),
+            keys in prop::collection::vec(
+                ("[a-c]{1,3}|accounts|prod", "\"[0-9\\[]{1,2}\"|\\{[ \n]?(\"a\":[\n ]?1)?[ \n]?\\}"), 0..4
+            ),
             space in "[ \n\t\r]{0,3}",
             comment in "|/\\*[a-c,]{0,2}\\*/|//[a-c,]{0,2}\n",
             comma in any::<bool>(),
         ) {
             let members: Vec<_> = keys.iter().map(|(k, v)| {
-                format!("{space}\"{k}\"{space}:{space}\"{v}\"{space}{comment}")
+                format!("{space}\"{k}\"{space}:{space}{v}{space}{comment}")
             }).collect();
             let mut inside = members.join(&format!("{space},{comment}"));
             if members.is_empty() {
