@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use crate::cache::{self, Cache, CachedToken, Entry, FailedExchange, Permit, Refusal, Turn};
 use crate::error::{ExchangeError, ExchangeErrorKind, Remembered};
-use crate::seal;
 use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret, Token};
@@ -178,7 +177,7 @@ pub fn forget(
     if !cache.exists() {
         return Ok(());
     }
-    let random = seal::random();
+    let random = cache::random();
     cache.update(deadline, |entry| (without_token(entry, named, at, now, random), ()))
 }
 

@@ -232,6 +232,11 @@ impl Place {
     }
 }
 
+/// A random number, for a new epoch.
+pub fn random() -> u64 {
+    seal::random()
+}
+
 /// The new content of an entry.
 struct Replacement {
     content: Vec<u8>,
