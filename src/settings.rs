@@ -43,10 +43,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use self::choice::ChosenAccount;
+pub use self::contradictions::contradictions;
 pub use self::file::JSONC;
 pub use self::flags::Flags;
 pub use self::listed::ListedSetting;
-pub use self::named::NamedAccount;
+pub use self::named::{NamedAccount, entered};
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
 pub use self::setting::{
@@ -229,31 +230,6 @@ impl<'a> Configuration<'a> {
     /// The configuration files that were read; the first takes precedence.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.sources.files.iter().map(|file| &*file.path)
-    }
-
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
-    /// which …".
-    ///
-    /// # Errors
-    /// A variable cannot be used.
-    pub fn contradictions(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        contradictions::find(&self.sources)
-    }
-
-    /// The account that `setup` configures.
-    ///
-    /// # Errors
-    /// The name cannot be used, or, unless it `may_be_new`, there is no such account.
-    pub fn named_account(&self, may_be_new: bool) -> Result<NamedAccount<'_>, Error> {
-        NamedAccount::find(&self.sources, may_be_new)
-    }
-
-    /// The flags that `setup account` writes into the account's entry, each as key and value.
-    ///
-    /// # Errors
-    /// [`Error::Setting`]: a value cannot be used.
-    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        named::entered(&self.sources)
     }
 }
 

@@ -24,7 +24,7 @@ use super::{State, Style};
 use crate::error::Error;
 use crate::message;
 use crate::service::{self, Inspected};
-use crate::settings::{Configuration, Settings};
+use crate::settings::{self, Configuration, Settings};
 use crate::shown;
 
 /// Returns the answer and the exit code. `binary` is this program's own file. `is_online` also does an
@@ -91,7 +91,7 @@ fn files(configuration: &Configuration<'_>) -> Vec<Finding> {
         let detail = format!("{} is a link that leads nowhere", shown::path(place));
         Finding::failure(CHECK, detail, "restore the file to which it leads, or remove the link")
     }));
-    match configuration.contradictions() {
+    match settings::contradictions(&configuration.sources) {
         Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {
             let hint = format!("unset `{variable}` where the tools are started from");
             Finding::warning(CHECK, format!("`{variable}` {says}"), hint)
