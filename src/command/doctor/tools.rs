@@ -329,6 +329,7 @@ fn version_of_named(program: &Path) -> Option<String> {
 
 /// The version that a program prints.
 fn version_of(program: &Path) -> Option<String> {
-    let output = process::run(&[program.to_str()?, "--version"], &[], &[0], LONGEST_ANSWER).ok()?;
+    let command = [program.as_os_str(), "--version".as_ref()];
+    let output = process::run(&command, &[], &[0], LONGEST_ANSWER).ok()?;
     output.split_whitespace().nth(1).map(str::to_owned)
 }
