@@ -43,10 +43,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use self::choice::ChosenAccount;
+pub use self::contradictions::contradictions;
 pub use self::file::JSONC;
 pub use self::flags::Flags;
 pub use self::listed::ListedSetting;
-pub use self::named::NamedAccount;
+pub use self::named::{NamedAccount, entered};
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
 pub use self::setting::{
@@ -230,31 +231,6 @@ impl<'a> Configuration<'a> {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.sources.files.iter().map(|file| &*file.path)
     }
-
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
-    /// which …".
-    ///
-    /// # Errors
-    /// A variable cannot be used.
-    pub fn contradictions(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        contradictions::find(&self.sources)
-    }
-
-    /// The account that `setup` configures.
-    ///
-    /// # Errors
-    /// The name cannot be used, or, unless it `may_be_new`, there is no such account.
-    pub fn named_account(&self, may_be_new: bool) -> Result<NamedAccount<'_>, Error> {
-        NamedAccount::find(&self.sources, may_be_new)
-    }
-
-    /// The flags that `setup account` writes into the account's entry, each as key and value.
-    ///
-    /// # Errors
-    /// [`Error::Setting`]: a value cannot be used.
-    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        named::entered(&self.sources)
-    }
 }
 
 #[cfg(test)]
@@ -349,6 +325,7 @@ mod tests {
     }
 
     /// The same, without the settings that have their default values.
+    #[cfg(unix)]
     pub fn set(words: &str, files: &[(&str, &str)]) -> String {
         let listed = listed(&split(words), files);
         let is_set = |line: &&str| !line.ends_with("(default)");

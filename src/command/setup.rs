@@ -29,7 +29,7 @@ use self::job::Job;
 use super::tool::Tool;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
+use crate::settings::{self, Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
 
 /// The arguments of `setup` for a tool.
@@ -130,7 +130,7 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
     let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
-    let entered = configuration.entered()?;
+    let entered = settings::entered(&configuration.sources)?;
     let file = entered.iter().find(|(key, _)| *key == "file");
     let mut done = match file {
         Some((_, file)) => account::found(Path::new(file), context)?,

@@ -518,6 +518,21 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
 }
 
 #[test]
+fn a_cached_error_has_its_own_hint_and_not_that_of_a_later_failure() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    two.prod.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "60"));
+    world.call("token --account prod").run().failure(5);
+    let later = world.call("token --account prod --ca-file").arg(world.path("none.pem")).run();
+    assert!(later.stderr().contains("none.pem"), "{later}");
+    let status = world.call("status").run().stdout();
+    let (_, prod) = status.split_once("\nprod: ").unwrap();
+    let lines: Vec<_> = prod.lines().take(2).collect();
+    assert!(lines[0].contains("cannot answer now (503)"), "{status}");
+    assert_eq!(lines[1], "hint: try again later", "{status}");
+}
+
+#[test]
 fn a_failure_before_the_last_success_is_marked() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then(|| Reply::error(401, "no")));

@@ -751,7 +751,7 @@ fn a_tools_variable_names_its_configuration() {
         assert!(finding(&elsewhere, tool).contains("not configured"), "{elsewhere}");
     }
     let third = world.write("third", KUBECONFIG);
-    let files = format!("{other}:{}", third.display());
+    let files = format!("{other}:~/none:{}", third.display());
     let several = doctor(&world, "").env("KUBECONFIG", files).run();
     assert!(finding(&several, "kubectl").contains("configured in `~/third`"), "{several}");
 }

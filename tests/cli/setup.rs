@@ -202,6 +202,18 @@ fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
     transcript!(shown, done, again, undone);
 }
 
+/// kubectl ignores a path in the list that does not exist, whatever its form.
+#[test]
+fn of_several_kubeconfigs_the_first_that_exists_gets_the_user() {
+    needs!("kubectl");
+    let world = World::new();
+    let config = world.write("second", "");
+    let listed = format!("~/none:{}:{}", config.display(), world.path("third").display());
+    world.call("setup kubectl").env("KUBECONFIG", listed).run().quiet();
+    assert!(fs::read_to_string(config).unwrap().contains("name: astra"));
+    assert!(!world.path("third").exists());
+}
+
 #[test]
 fn kubectl_keeps_other_users() {
     needs!("kubectl");

@@ -70,10 +70,20 @@ fn adapters_never_import_each_other_and_the_broker_knows_no_http() {
         assert_eq!(who_says(&sibling), [""; 0], "who says `{sibling}`");
     }
     for (word, places) in [
-        ("crate::exchange::{self", &["command/doctor.rs"][..]),
+        ("crate::exchange::{self", &["command/doctor/network.rs"][..]),
         ("crate::exchange::Exchange", &["service.rs"]),
         ("crate::broker", &["service.rs"]),
-        ("crate::cache", &["broker.rs", "command/doctor.rs", "command/status.rs", "service.rs"]),
+        (
+            "crate::cache",
+            &[
+                "broker.rs",
+                "command/doctor/account.rs",
+                "command/doctor/cache.rs",
+                "command/doctor/subject.rs",
+                "command/status.rs",
+                "service.rs",
+            ],
+        ),
         (
             "crate::seal",
             &[

@@ -26,8 +26,6 @@ const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 pub struct Tools<'a> {
     /// The configuration.
     pub configuration: &'a Configuration<'a>,
-    /// The environment.
-    pub env: &'a Environment<'a>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
 }
@@ -46,7 +44,7 @@ enum Named {
 pub fn examine(examined: &Tools<'_>) -> Vec<Finding> {
     let mut findings = examined.binaries();
     for tool in Tool::ALL {
-        let entries = tool.entries(examined.env, LONGEST_ANSWER);
+        let entries = tool.entries(examined.env(), LONGEST_ANSWER);
         let entries = examined.to_check(tool, entries);
         if entries.is_empty() {
             findings.push(Finding::ok(tool.name(), "not configured"));
@@ -57,6 +55,10 @@ pub fn examine(examined: &Tools<'_>) -> Vec<Finding> {
 }
 
 impl Tools<'_> {
+    fn env(&self) -> &Environment<'_> {
+        self.configuration.sources.env
+    }
+
     /// This binary, and others of its name on `PATH`.
     fn binaries(&self) -> Vec<Finding> {
         const CHECK: &str = "binary";
@@ -68,7 +70,7 @@ impl Tools<'_> {
         let mut findings =
             vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown::file(own)))];
         let mut others: Vec<PathBuf> = Vec::new();
-        let places = on_path(self.env, "astra-credential");
+        let places = on_path(self.env(), "astra-credential");
         for path in places.filter(|path| path.is_file() && !self.is_this(path)) {
             // Several links to one binary count as one.
             if let Ok(other) = path.canonicalize()
@@ -229,7 +231,7 @@ impl Tools<'_> {
     fn settings_in(&self, entry: &Entry, account: Option<&str>) -> Result<Settings, Error> {
         let env = |name: &str| match variable(entry, name) {
             Some(value) => Some(value.into()),
-            None => (self.env)(name),
+            None => (self.env())(name),
         };
         self.configuration.settings_in(&env, account)
     }
@@ -242,7 +244,7 @@ impl Tools<'_> {
             && !entry.program.is_absolute()
             && let Some(own) = self.binary.as_deref()
         {
-            let beside = on_path(self.env, "astra-credential").find(|path| self.is_this(path));
+            let beside = on_path(self.env(), "astra-credential").find(|path| self.is_this(path));
             let beside = beside.as_deref().and_then(Path::parent);
             let link = beside.unwrap_or(Path::new("/usr/local/bin")).join(&entry.program);
             let [own, link] = [own, &link].map(|path| shell_word(&path.to_string_lossy()));
@@ -284,7 +286,7 @@ impl Tools<'_> {
         let paths: Vec<_> = if program.is_absolute() {
             vec![program.to_owned()]
         } else {
-            on_path(self.env, &program.to_string_lossy()).collect()
+            on_path(self.env(), &program.to_string_lossy()).collect()
         };
         let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
         (first(Path::is_file), first(Path::is_symlink))
@@ -327,6 +329,7 @@ fn version_of_named(program: &Path) -> Option<String> {
 
 /// The version that a program prints.
 fn version_of(program: &Path) -> Option<String> {
-    let output = process::run(&[program.to_str()?, "--version"], &[], &[0], LONGEST_ANSWER).ok()?;
+    let command = [program.as_os_str(), "--version".as_ref()];
+    let output = process::run(&command, &[], &[0], LONGEST_ANSWER).ok()?;
     output.split_whitespace().nth(1).map(str::to_owned)
 }

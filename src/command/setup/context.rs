@@ -68,7 +68,7 @@ impl<'a> Context<'a> {
             program: as_found(program, env),
             config: config.unwrap_or_else(|| folder.join("config.json")),
             folder,
-            account: configuration.named_account(may_be_new)?,
+            account: NamedAccount::find(&configuration.sources, may_be_new)?,
             configuration,
             named,
             deadline: Instant::now() + *configuration.common.timeout,

@@ -2,9 +2,9 @@
 
 use super::context::{Context, Inputs};
 use super::edit::Edit;
-use super::edit::user::{self, User};
+use super::edit::user::User;
 use super::plan::{LONGEST_COMMAND, Plan};
-use crate::command::tool::kubectl;
+use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
 use crate::settings::DEFAULT_ACCOUNT;
 
@@ -18,10 +18,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         name = format!("astra-{}", inputs.context.account.name);
         arguments.extend(["--account".to_owned(), inputs.context.account.name.clone()]);
     }
-    // kubectl writes a new user into the first file that exists, or else creates the last one.
-    let files = kubectl::files(inputs.context.env)?;
-    let file = files.iter().find(|path| path.exists()).or(files.last());
-    let file = file.cloned().unwrap_or_default();
+    let file = kubectl::file(inputs.context.env)?;
     let known = inputs.ours.iter().filter_map(|edit| match edit {
         Edit::User(user) => Some(user),
         _ => None,
@@ -34,7 +31,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     {
         arguments.extend(["--api-version".to_owned(), api_version.clone()]);
     }
-    if user::contexts(&kubectl::config(None, LONGEST_COMMAND)?, &name).is_empty() {
+    if Config::read(None, LONGEST_COMMAND)?.contexts_of(&name).is_empty() {
         let command = format!("kubectl config set-context --current --user={name}");
         view.notes.push(format!("remains: `{command}`, in the context that is to use it"));
     }

@@ -186,8 +186,7 @@ impl Plan {
             let _ = writeln!(done, "{verb} {}", path(at));
         }
         for command in &self.commands {
-            let words: Vec<_> = command.iter().map(String::as_str).collect();
-            process::run(&words, &[], &[0], LONGEST_COMMAND)?;
+            process::run(command, &[], &[0], LONGEST_COMMAND)?;
             let _ = writeln!(done, "ran {}", process::line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::entry::{Entry, Hosts, text};
 use super::place::{self, plain};
 use super::process;
 use crate::error::Error;
 use crate::settings::{Environment, paths};
+use crate::shown::Escaped;
 
 /// A user's command.
 #[derive(Deserialize)]
@@ -27,33 +28,65 @@ struct Exec {
 #[derive(Deserialize)]
 struct Variable {
     name: String,
+    #[serde(default)]
     value: String,
 }
 
-/// The kubeconfigs that kubectl reads, also those that do not exist.
+/// The variable that lists kubeconfigs.
+const VARIABLE: &str = "KUBECONFIG";
+
+/// A configuration as kubectl prints it, which leaves out secrets.
+pub struct Config(Value);
+
+/// The kubeconfig into which kubectl writes a new user: the first that exists, or else the last.
 ///
 /// # Errors
-/// A variable is no usable path, or there is no home.
-pub fn files(env: &Environment<'_>) -> Result<Vec<PathBuf>, Error> {
-    const VARIABLE: &str = "KUBECONFIG";
+/// Its path is not usable, or there is no home.
+pub fn file(env: &Environment<'_>) -> Result<PathBuf, Error> {
     let named = paths(env, VARIABLE);
-    if named.is_empty() {
-        return Ok(vec![place::home(env)?.join(".kube/config")]);
+    match named.iter().find(|path| path.exists()).or(named.last()) {
+        Some(path) => place::usable(VARIABLE, path),
+        None => default_file(env),
     }
-    named.iter().map(|path| place::usable(VARIABLE, path)).collect()
 }
 
-/// The configuration in one file, or else in all that kubectl reads. kubectl leaves out secrets.
-///
-/// # Errors
-/// kubectl is not there, fails, or is slower than `longest`.
-pub fn config(file: Option<&Path>, longest: Duration) -> Result<Map<String, Value>, Error> {
-    let option = file.map(option);
-    let mut command = vec!["kubectl"];
-    command.extend(option.as_deref());
-    command.extend(["config", "view", "-o", "json"]);
-    let printed = process::run(&command, &[], &[0], longest)?;
-    Ok(serde_json::from_str(&printed).unwrap_or_default())
+fn default_file(env: &Environment<'_>) -> Result<PathBuf, Error> {
+    Ok(place::home(env)?.join(".kube/config"))
+}
+
+impl Config {
+    /// Reads one kubeconfig, or else all that kubectl reads.
+    ///
+    /// # Errors
+    /// kubectl is not there, fails, or is slower than `longest`.
+    pub fn read(file: Option<&Path>, longest: Duration) -> Result<Self, Error> {
+        let option = file.map(option);
+        let mut command = vec!["kubectl"];
+        command.extend(option.as_deref());
+        command.extend(["config", "view", "-o", "json"]);
+        let printed = process::run(&command, &[], &[0], longest)?;
+        Ok(Self(serde_json::from_str(&printed).unwrap_or_default()))
+    }
+
+    /// The user of that name.
+    pub fn user(&self, name: &str) -> Option<&Value> {
+        self.list("users").find(|user| user["name"] == *name).map(|user| &user["user"])
+    }
+
+    /// The names of the contexts that use a user, safe to show.
+    pub fn contexts_of(&self, user: &str) -> Vec<String> {
+        let contexts = self.list("contexts").filter(|it| it["context"]["user"] == *user);
+        contexts.map(|it| Escaped(it["name"].as_str().unwrap_or_default()).to_string()).collect()
+    }
+
+    fn execs(&self) -> Vec<Exec> {
+        let exec = |user: &Value| Exec::deserialize(user.get("user")?.get("exec")?).ok();
+        self.list("users").filter_map(exec).collect()
+    }
+
+    fn list(&self, key: &str) -> impl Iterator<Item = &Value> {
+        self.0.get(key).and_then(Value::as_array).into_iter().flatten()
+    }
 }
 
 /// The option that names a kubeconfig.
@@ -64,9 +97,14 @@ pub fn option(file: &Path) -> String {
 /// The entries for this program. A command is a path relative to the kubeconfig, or a name on `PATH`.
 pub fn entries(env: &Environment<'_>, longest: Duration) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for file in files(env).unwrap_or_default() {
+    let mut files = paths(env, VARIABLE);
+    if files.is_empty() {
+        files.extend(default_file(env).ok());
+    }
+    for file in files {
         let Some(text) = text(&file) else { continue };
-        let execs = config(Some(&file), longest).map(|config| execs(&config));
+        let file = std::path::absolute(&file).unwrap_or(file);
+        let execs = Config::read(Some(&file), longest).map(|config| config.execs());
         for exec in execs.unwrap_or_else(|_| execs_in(&text)) {
             if !plain(&exec.command).ends_with("astra-credential") {
                 continue;
@@ -84,12 +122,6 @@ pub fn entries(env: &Environment<'_>, longest: Duration) -> Vec<Entry> {
         }
     }
     entries
-}
-
-fn execs(config: &Map<String, Value>) -> Vec<Exec> {
-    let users = config.get("users").and_then(Value::as_array).into_iter().flatten();
-    let exec = |user: &Value| Exec::deserialize(user.get("user")?.get("exec")?).ok();
-    users.filter_map(exec).collect()
 }
 
 /// Searches the text of a kubeconfig, in the form in which kubectl writes it, for the same.

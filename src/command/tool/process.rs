@@ -1,5 +1,6 @@
 //! Runs a program of another vendor.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -24,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(1);
 /// # Errors
 /// The command cannot be run, fails, or is too slow.
 pub fn run(
-    command: &[&str],
+    command: &[impl AsRef<OsStr>],
     input: &[u8],
     codes: &[i32],
     longest: Duration,
@@ -90,8 +91,9 @@ fn read(output: Option<impl Read + Send + 'static>) -> io::Result<Receiver<io::R
 }
 
 /// A command line for a shell.
-pub fn line(command: &[impl AsRef<str>]) -> String {
-    command.iter().map(|word| shell_word(word.as_ref())).collect::<Vec<_>>().join(" ")
+pub fn line(command: &[impl AsRef<OsStr>]) -> String {
+    let words = command.iter().map(|word| shell_word(&word.as_ref().to_string_lossy()));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(all(test, unix))]

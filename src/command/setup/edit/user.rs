@@ -4,12 +4,11 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::command::setup::plan::{LONGEST_COMMAND, Plan};
-use crate::command::tool::kubectl;
+use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
-use crate::shown::Escaped;
 
 /// A user whose token comes from a command.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -42,15 +41,15 @@ impl User {
         if !self.file.exists() {
             return Ok(false);
         }
-        let config = kubectl::config(Some(&self.file), LONGEST_COMMAND)?;
-        Ok(user(&config, &self.name).is_some_and(|found| self.is(&found)))
+        let config = Config::read(Some(&self.file), LONGEST_COMMAND)?;
+        Ok(config.user(&self.name).is_some_and(|found| self.is(found)))
     }
 
     /// Looks up the name in all files that kubectl reads.
     pub fn found(&self) -> Result<Found, Error> {
-        Ok(match user(&kubectl::config(None, LONGEST_COMMAND)?, &self.name) {
+        Ok(match Config::read(None, LONGEST_COMMAND)?.user(&self.name) {
             None => Found::Nothing,
-            Some(found) if self.is(&found) => Found::Same,
+            Some(found) if self.is(found) => Found::Same,
             Some(_) => Found::Other,
         })
     }
@@ -71,7 +70,7 @@ impl User {
             return Ok(false);
         }
         let name = &self.name;
-        for context in contexts(&kubectl::config(Some(&self.file), LONGEST_COMMAND)?, name) {
+        for context in Config::read(Some(&self.file), LONGEST_COMMAND)?.contexts_of(name) {
             let problem = format!("the context `{context}` names the user `{name}`, which is gone");
             plan.notes.push(format!("remains: {problem}"));
         }
@@ -104,20 +103,6 @@ impl User {
         }
         user == wanted
     }
-}
-
-fn user(config: &Map<String, Value>, name: &str) -> Option<Value> {
-    let users = config.get("users").and_then(Value::as_array);
-    let named = |user: &&Value| user["name"] == *name;
-    users.into_iter().flatten().find(named).map(|user| user["user"].clone())
-}
-
-/// The contexts that use a user, safe to show.
-pub fn contexts(config: &Map<String, Value>, user: &str) -> Vec<String> {
-    let contexts = config.get("contexts").and_then(Value::as_array);
-    let contexts = contexts.into_iter().flatten();
-    let ours = contexts.filter(|context| context["context"]["user"] == *user);
-    ours.map(|context| Escaped(context["name"].as_str().unwrap_or_default()).to_string()).collect()
 }
 
 /// Quotes an argument for kubectl, which reads it as a line of CSV.
