@@ -1,5 +1,6 @@
 //! Sets the commit and the target for `--version`. Without git, or outside of a clone, as in a published
-//! package, sets only the target. Fails if an old glibc would be linked statically.
+//! package, sets only the target. Fails if an old glibc would be linked statically. Adds the order of
+//! functions to a link with musl.
 
 #![allow(clippy::print_stdout, reason = "this is how cargo is spoken to")]
 
@@ -12,7 +13,9 @@ const OLDEST_STATIC_GLIBC: u32 = 34;
 
 fn main() -> Result<(), String> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/warm.ld");
     check_glibc()?;
+    order_functions();
     // The paths that a commit, a checkout or a garbage collection changes. With a path that does not
     // exist, cargo would run this at every build.
     for name in ["HEAD", "refs/heads", "packed-refs", "reftable"] {
@@ -47,6 +50,19 @@ fn check_glibc() -> Result<(), String> {
              build with `RUSTFLAGS=` in the environment for a dynamic one, or with `bash .ci/static` for a static one"
         )),
         _ => Ok(()),
+    }
+}
+
+/// Gives src/warm.ld to the linker if the target is musl. mold reads no linker scripts.
+fn order_functions() {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_musl =
+        variable("CARGO_CFG_TARGET_OS") == "linux" && variable("CARGO_CFG_TARGET_ENV") == "musl";
+    let is_mold = ["RUSTC_LINKER", "CARGO_ENCODED_RUSTFLAGS"]
+        .iter()
+        .any(|name| variable(name).contains("mold"));
+    if is_musl && !is_mold {
+        println!("cargo:rustc-link-arg-bins=-T{}/src/warm.ld", variable("CARGO_MANIFEST_DIR"));
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod doctor;
 pub mod setup;
 pub mod status;
+pub mod tool;
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -11,6 +12,8 @@ use std::process::Command;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::protocol::Failed;
+use crate::settings::{Environment, Flags, variable};
 use crate::token::Credential;
 
 /// The variable for the token. Astra's Terraform provider reads it.
@@ -125,6 +128,20 @@ pub enum Style {
     },
 }
 
+impl Style {
+    /// The style of a call that writes to a terminal or elsewhere.
+    pub fn new(is_json: bool, is_terminal: bool, flags: &Flags, env: &Environment<'_>) -> Self {
+        if is_json {
+            return Self::Json;
+        }
+        // <https://no-color.org>
+        let is_plain = variable(env, "NO_COLOR").is_some();
+        let is_dumb = env("TERM").is_none_or(|terminal| terminal == "dumb");
+        let colour = Colour(is_terminal && !is_plain && !is_dumb);
+        Self::Text { is_verbose: flags.verbose, colour }
+    }
+}
+
 /// True if states are coloured, with ANSI escape codes.
 #[derive(Clone, Copy, Debug)]
 pub struct Colour(pub bool);
@@ -228,9 +245,15 @@ fn check_for_cmd(token: &str) -> Result<(), Error> {
     }
 }
 
-/// The output of `env` after a failure: statements that unset the variables and fail. A shell ignores the exit
-/// code of a command substitution, so `eval` itself has to fail. An earlier token must not stay in the variables.
-pub fn no_environment(shell: Dialect) -> String {
+/// A failed call of `env`: its statements unset the variables and fail. A shell ignores the exit code of a
+/// command substitution, so `eval` itself has to fail. An earlier token must not stay in the variables. A
+/// terminal evaluates nothing.
+pub fn failed_environment(error: Error, shell: Dialect, is_terminal: bool) -> Failed {
+    let stdout = if is_terminal { String::new() } else { no_environment(shell) };
+    Failed { stdout, ..Failed::from(error) }
+}
+
+fn no_environment(shell: Dialect) -> String {
     let unset = || shell.unset(TOKEN) + &shell.unset(EXPIRES);
     match shell {
         Dialect::Sh | Dialect::Fish | Dialect::Csh => unset() + "false;\n",

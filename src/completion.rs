@@ -14,10 +14,28 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 use crate::cli::{self, LINKS, PROGRAM, VERBS};
+use crate::settings::{Configuration, Sources};
+
+/// The completion script for a shell or, given the words of a line, the candidates for the last of them.
+/// The program was `called` by that name. A configuration with a defect has no hosts and no accounts.
+#[inline(never)]
+pub fn run(shell: &str, words: &[OsString], called: &Path, mut sources: Sources<'_>) -> Vec<u8> {
+    if words.is_empty() {
+        return script(shell, called);
+    }
+    let configured = sources.read_files().and_then(|()| {
+        let configuration = Configuration::new(sources)?;
+        let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
+        let accounts = configuration.every_account()?;
+        let names = accounts.iter().filter_map(|settings| settings.account.name());
+        Ok(Configured { hosts, accounts: names.map(str::to_owned).collect() })
+    });
+    answer(shell, words, cli::command(), &configured.unwrap_or_default())
+}
 
 /// The completion script for a shell. It calls the program by its name, or by its absolute path if `called`, the
 /// program's first argument, is a path.
-pub fn script(shell: &str, called: &Path) -> Vec<u8> {
+fn script(shell: &str, called: &Path) -> Vec<u8> {
     let is_path = called.components().nth(1).is_some();
     let path = std::path::absolute(called).ok().filter(|_| is_path);
     let program = path.map_or(PROGRAM.to_owned(), |path| path.to_string_lossy().into_owned());
@@ -37,15 +55,15 @@ pub fn script(shell: &str, called: &Path) -> Vec<u8> {
 
 /// The hosts and accounts in the configuration.
 #[derive(Default)]
-pub struct Configured {
+struct Configured {
     /// The hosts that get a token.
-    pub hosts: Vec<String>,
+    hosts: Vec<String>,
     /// The names of the accounts.
-    pub accounts: Vec<String>,
+    accounts: Vec<String>,
 }
 
 /// The answer to a script: the completions of the last of `words`.
-pub fn answer(
+fn answer(
     shell: &str,
     words: &[OsString],
     mut grammar: Command,

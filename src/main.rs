@@ -36,7 +36,7 @@
 //! contains no HTTP. `settings` finds the account for a host, and `service` serves one account.
 //!
 //! `tests/cli/tidy.rs` checks this drawing, and these rules:
-//! - only `main` and `settings` use `env::`;
+//! - only `main` and `settings`, with the files below it, use `env::`;
 //! - only `timestamp` uses `SystemTime`;
 //! - only `exchange`, with the files below it, uses `ureq` and `rustls`;
 //! - only `cache` uses `fs2`;
@@ -72,22 +72,18 @@ mod timestamp;
 mod token;
 
 use std::env;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::cache::LastFailure;
-use crate::cli::{Line, Task};
-use crate::command::{Colour, Dialect, Style, doctor, setup, status};
-use crate::completion::Configured;
+use crate::cli::{Call, Line, Mistake, Page, Stop, Task};
+use crate::command::tool::docker;
+use crate::command::{Dialect, Style, doctor, setup, status};
 use crate::error::{Defect, Error};
-use crate::message::print_line;
 use crate::protocol::{Failed, Host};
-use crate::settings::{
-    ChosenAccount, Configuration, Environment, Flags, Folders, Sourced, Sources,
-};
+use crate::service::Service;
+use crate::settings::{Configuration, Environment, Flags, Sources};
 #[cfg(all(unix, not(test)))]
 use crate::start::arguments;
 use crate::token::Secret;
@@ -108,68 +104,60 @@ const ENV: &Environment<'static> = &|name| env::var_os(name);
 
 /// Runs the program and returns its exit code.
 fn start() -> u8 {
-    message::set_locale(is_utf_8);
+    message::set_locale(|| settings::is_utf_8(ENV));
     let line = match cli::parse(arguments()) {
         Ok(line) => line,
-        Err(message) => {
-            if !message.use_stderr() {
-                let written = write(message::in_locale(&message.to_string()).as_bytes());
-                return written.map_or_else(|error| fail(&error), |()| 0);
-            }
-            let (command, flags, error) = cli::mistake(arguments(), &message);
-            keep(&command, &flags, &error);
-            if let Some(shell) = cli::shell_of_env(arguments()) {
-                fail_under_eval(shell);
-            }
-            // Without a command, the message is the help. It repeats no argument.
-            if message.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-                message::print_text(&message.to_string());
-            } else {
-                print_line(&format!("{error}\nhint: {}", error.hint()));
-            }
-            return error.exit_code();
-        }
+        Err(stop) => return stopped(stop),
     };
     let done = run(&line).and_then(|(answer, code)| Ok(write(&answer).map(|()| code)?));
-    match done.inspect_err(|failed| keep(&line.name, &line.flags, &failed.error)) {
-        Ok(code) => code,
-        // Docker reads errors from standard output, and expects exit code 1.
-        Err(Failed { error, stdout: _ }) if matches!(line.task, Task::Docker(_)) => {
-            let (sentence, message) = protocol::docker::failure(&error);
-            let _ = write(sentence.as_bytes());
-            message.inspect(|message| print_line(message));
-            1
+    done.unwrap_or_else(|failed| {
+        let failed = match line.task {
+            Task::Call(Call::Docker(_)) => protocol::docker::failed(failed.error),
+            Task::Call(Call::Env(shell)) => failed_environment(failed.error, shell),
+            _ => failed,
+        };
+        fail(&line.name, &line.flags, failed)
+    })
+}
+
+/// Answers a command line without a task.
+#[inline(never)]
+fn stopped(stop: Stop) -> u8 {
+    match stop {
+        Stop::Help(text) => {
+            let done = write(message::in_locale(&text).as_bytes());
+            done.map_or_else(|error| fail("help", &Flags::default(), error.into()), |()| 0)
         }
-        Err(Failed { error, stdout }) => {
-            let code = fail(&error);
-            if let Task::Env(shell) = line.task {
-                fail_under_eval(shell);
+        Stop::Mistake(mistake) => {
+            let Mistake { command, flags, error, help, shell } = *mistake;
+            let mut failed = match shell {
+                Some(shell) => failed_environment(error, shell),
+                None => error.into(),
+            };
+            if let Some(help) = help {
+                message::print_text(&help);
+                failed.stderr = None;
             }
-            let _ = write(stdout.as_bytes());
-            code
+            fail(&command, &flags, failed)
         }
     }
 }
 
-/// Prints the statements that make `eval "$(astra-credential env)"` fail. A terminal evaluates nothing.
-fn fail_under_eval(shell: Dialect) {
-    if !io::stdout().is_terminal() {
-        let _ = write(command::no_environment(shell).as_bytes());
+/// A failed call of `env`.
+fn failed_environment(error: Error, shell: Dialect) -> Failed {
+    command::failed_environment(error, shell, io::stdout().is_terminal())
+}
+
+/// Stores and prints a failure, and returns its exit code.
+#[inline(never)]
+fn fail(command: &str, flags: &Flags, failed: Failed) -> u8 {
+    let Failed { error, stderr, stdout, exit_code } = failed;
+    service::keep_failure(&error, command, flags, ENV);
+    if let Some(message) = stderr {
+        message::print_line(&message);
     }
-}
-
-/// True if the locale uses UTF-8, by the variables of setlocale(3).
-fn is_utf_8() -> bool {
-    let set = |name: &str| ENV(name).filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
-    let locale = locale.to_string_lossy().to_ascii_lowercase();
-    cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
-}
-
-/// Prints an error and its hint, and returns its exit code.
-fn fail(error: &Error) -> u8 {
-    print_line(&format!("{error}\nhint: {}", error.hint()));
-    error.exit_code()
+    let _ = write(stdout.as_bytes());
+    exit_code
 }
 
 /// Returns the answer to one call and the exit code. Nothing is printed before the answer is complete.
@@ -178,162 +166,87 @@ fn fail(error: &Error) -> u8 {
 /// and every call would fault all three in.
 fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
     message::start_log(line.flags.verbose || *settings::switch(ENV, settings::LOG)?);
-    // These two commands work even if the configuration has a defect.
-    match &line.task {
-        Task::Completions { shell, words } => {
-            return Ok((completions(&line.flags, shell, words).into(), 0));
+    let call = match &line.task {
+        Task::Call(call) => call,
+        Task::Page(page) => return Ok((page_of(page, &line.flags).into(), 0)),
+    };
+    let configuration = configuration(call, &line.flags)?;
+    let service = Service { configuration: &configuration, command: &line.name };
+    let serve = |host: &Host| service.credential_for(host);
+    let serve_any = |host: Option<&Host>| match host {
+        Some(host) => service.credential_for(host),
+        None => service.credential().map(Some),
+    };
+    let forget = |host: &Host, named: Option<&Secret>| service.forget_at(host, named);
+    let style = |json| Style::new(json, io::stdout().is_terminal(), &line.flags, ENV);
+    let answer = match call {
+        Call::Token(format) => command::token(*format, &service.credential()?).into(),
+        Call::Header => command::header(&service.credential()?).into(),
+        Call::Env(shell) => command::environment(*shell, &service.credential()?)?.into(),
+        Call::Exec(command) => return Err(command::exec(command, &service.credential()?).into()),
+        Call::Forget { all } => service.forget_account(*all).map(|()| Vec::new())?,
+        Call::Status { json } => {
+            let (answer, code) = status::run(&configuration, style(*json))?;
+            return Ok((answer.into(), code));
         }
-        Task::Man(name) => return Ok((manual::page(name.as_deref(), cli::command()).into(), 0)),
-        _ => {}
+        Call::Doctor { json, online } => {
+            let style = style(*json);
+            let (answer, code) = doctor::run(&configuration, program().ok(), *online, style)?;
+            return Ok((answer.into(), code));
+        }
+        Call::Kubernetes(stated) => {
+            let exec_info = settings::text(ENV, "KUBERNETES_EXEC_INFO");
+            protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve_any)?
+        }
+        Call::Git(verb) => {
+            let is_ours = |host: &Host| configuration.is_ours(host);
+            protocol::git::answer(verb, io::stdin().lock(), is_ours, serve, forget)?
+        }
+        Call::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve)?,
+        Call::Docker(verb) => {
+            let hosts = || configuration.hosts();
+            let tools = || std::fs::read(docker::file(ENV).ok()?).ok();
+            protocol::docker::answer(verb, io::stdin(), hosts, tools, serve, forget)?
+        }
+        Call::Terraform(verb, host) => {
+            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve_any, forget)?
+        }
+        Call::Setup(order) => setup::run(order, program()?, &configuration)?,
+        Call::SetupAccount => setup::run_account(program()?, &configuration)?,
+    };
+    Ok((answer.into(), 0))
+}
+
+/// A page about the program.
+#[inline(never)]
+fn page_of(page: &Page, flags: &Flags) -> Vec<u8> {
+    match page {
+        Page::Completions { shell, words } => {
+            let called = arguments().next().map(PathBuf::from).unwrap_or_default();
+            completion::run(shell, words, &called, Sources::of_user(flags, ENV))
+        }
+        Page::Man(name) => manual::page(name.as_deref(), cli::command()),
     }
-    let mut sources = Sources::new(&line.flags, ENV, Folders::of_user(ENV));
+}
+
+/// Reads the configuration.
+fn configuration<'a>(call: &Call, flags: &'a Flags) -> Result<Configuration<'a>, Error> {
+    let mut sources = Sources::of_user(flags, ENV);
     match sources.read_files() {
         // `setup` creates the named file.
-        Err(Error::Config { defect: Defect::Missing, .. }) if line.task.is_setup() => {}
+        Err(Error::Config { defect: Defect::Missing, .. })
+            if matches!(call, Call::Setup(_) | Call::SetupAccount) => {}
         read => read?,
     }
-    let configuration = Configuration::new(sources)?;
-    let serve_any = || service::serve(&configuration.settings()?, Some(&line.name), None);
-    // `None` if no account is configured for the host.
-    let serve_at = |host: &Host| match configuration.settings_for(host)? {
-        Some(settings) => service::serve(&settings, Some(&line.name), Some(host)).map(Some),
-        None => Ok(None),
-    };
-    let serve = |host: Option<&Host>| host.map_or_else(|| serve_any().map(Some), serve_at);
-    let forget_at = |host: &Host, named: Option<&Secret>| match configuration.settings_for(host)? {
-        Some(settings) => service::forget(&settings, named, Some(host)),
-        None => Ok(()),
-    };
-    let style = |is_json: bool| {
-        // <https://no-color.org>
-        let is_coloured = io::stdout().is_terminal()
-            && ENV("NO_COLOR").is_none_or(|value| value.is_empty())
-            && ENV("TERM").is_some_and(|terminal| terminal != "dumb");
-        match is_json {
-            true => Style::Json,
-            false => Style::Text { is_verbose: line.flags.verbose, colour: Colour(is_coloured) },
-        }
-    };
-    let context = |may_be_new| setup::Context::new(program()?, &configuration, may_be_new);
-    match &line.task {
-        Task::Token(format) => {
-            serve_any().map(|credential| command::token(*format, &credential).into())
-        }
-        Task::Header => serve_any().map(|credential| command::header(&credential).into()),
-        Task::Env(shell) => serve_any()
-            .and_then(|credential| command::environment(*shell, &credential))
-            .map(String::into),
-        Task::Exec(command) => {
-            serve_any().and_then(|credential| Err(command::exec(command, &credential)))
-        }
-        Task::Forget { all: false } => {
-            service::forget(&configuration.settings()?, None, None).map(|()| Vec::new())
-        }
-        Task::Forget { all: true } => {
-            service::forget_all(&configuration.settings()?).map(|()| Vec::new())
-        }
-        Task::Status { json } => {
-            let (answer, code) = status::run(&configuration, style(*json))?;
-            return Ok((in_locale(answer, *json).into(), code));
-        }
-        Task::Doctor { json, online } => {
-            let (answer, code) =
-                doctor::run(&configuration, program().ok(), *online, style(*json))?;
-            return Ok((in_locale(answer, *json).into(), code));
-        }
-        Task::Kubernetes(stated) => {
-            let exec_info = ENV("KUBERNETES_EXEC_INFO").filter(|value| !value.is_empty());
-            let exec_info = exec_info.map(|value| value.to_string_lossy().into_owned());
-            protocol::kubernetes::answer(exec_info.as_deref(), stated.as_deref(), serve)
-        }
-        Task::Git(verb) => {
-            let is_ours = |host: &Host| configuration.is_ours(host);
-            let input = io::stdin().lock();
-            let answer = protocol::git::answer(verb, input, is_ours, serve_at, forget_at)?;
-            return Ok((answer.into(), 0));
-        }
-        Task::Bazel(verb) => protocol::bazel::answer(verb, io::stdin(), serve_at),
-        Task::Docker(verb) => {
-            let hosts = || configuration.hosts();
-            let tools = || std::fs::read(docker_configuration()?).ok();
-            protocol::docker::answer(verb, io::stdin(), hosts, tools, serve_at, forget_at)
-        }
-        Task::Terraform(verb, host) => {
-            protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve, forget_at)
-        }
-        Task::Setup(order) => setup::run(order, context(order.undo)?, &line.flags),
-        Task::SetupAccount => setup::run_account(&context(true)?),
-        Task::Completions { .. } | Task::Man(_) => Ok(Vec::new()),
-    }
-    .map(|answer| (Zeroizing::new(answer), 0))
-    .map_err(Failed::from)
-}
-
-/// Converts an answer for people to the locale's characters. JSON stays UTF-8.
-fn in_locale(answer: Vec<u8>, is_json: bool) -> Vec<u8> {
-    match std::str::from_utf8(&answer) {
-        Ok(text) if !is_json => message::in_locale(text).into_owned().into_bytes(),
-        _ => answer,
-    }
-}
-
-/// Writes the failure to `last.failure`, for `status` to show. The failures that [`service::serve`] has
-/// stored for their account are not written again.
-fn keep(command: &str, flags: &Flags, error: &Error) {
-    let is_uncached =
-        flags.no_cache || settings::switch(ENV, settings::NO_CACHE).is_ok_and(|off| off.value);
-    let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
-    // These commands are run by a person, who sees the error.
-    let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
-    // Docker calls every configured helper for every registry, so "not ours" is normal.
-    let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
-    if is_uncached || is_kept || is_seen || is_usual {
-        return;
-    }
-    let mut sources = Sources::new(flags, ENV, Folders::of_user(ENV));
-    // With a defect in a configuration file, the cache is where it is without the file.
-    let _ = sources.read_files();
-    if let Ok(Sourced { value: Some(dir), .. }) = settings::cache_dir(&sources) {
-        LastFailure::of(error, command).keep(&dir);
-    }
-}
-
-/// The completion script, or the candidates for the last of the words.
-#[inline(never)]
-fn completions(flags: &Flags, shell: &str, words: &[OsString]) -> Vec<u8> {
-    if words.is_empty() {
-        let called = arguments().next().map(PathBuf::from).unwrap_or_default();
-        return completion::script(shell, &called);
-    }
-    let mut sources = Sources::new(flags, ENV, Folders::of_user(ENV));
-    let known = sources.read_files().and_then(|()| {
-        let configuration = Configuration::new(sources)?;
-        let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
-        let accounts = configuration.every_account()?.into_iter();
-        let accounts = accounts.filter_map(|settings| match settings.account.value {
-            ChosenAccount::Named(name) => Some(name),
-            ChosenAccount::File(_) => None,
-        });
-        Ok(Configured { hosts, accounts: accounts.collect() })
-    });
-    completion::answer(shell, words, cli::command(), &known.unwrap_or_default())
-}
-
-/// The configuration file of Docker's command line.
-fn docker_configuration() -> Option<PathBuf> {
-    let folder = ENV("DOCKER_CONFIG").filter(|value| !value.is_empty());
-    let default = || ENV(settings::HOME).map(|home| PathBuf::from(home).join(".docker"));
-    Some(folder.map(PathBuf::from).or_else(default)?.join("config.json"))
+    Configuration::new(sources)
 }
 
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
-    env::current_exe().map_err(|why| {
-        let command = arguments().next().unwrap_or_default().to_string_lossy().into_owned();
-        Error::ToolFailed { command, why: why.to_string() }
-    })
+    env::current_exe().map_err(|why| Error::ProgramUnknown { why })
 }
 
+/// Writes the answer to standard output.
 fn write(answer: &[u8]) -> Result<(), Error> {
     #[cfg(all(unix, not(test)))]
     if !answer.is_empty() && start::is_output_closed() {

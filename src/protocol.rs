@@ -31,13 +31,17 @@ pub struct Host {
     port: u16,
 }
 
-/// A failed call of an adapter.
+/// A failed call, as the caller sees it.
 #[derive(Debug)]
 pub struct Failed {
-    /// The error for standard error.
+    /// The error.
     pub error: Error,
-    /// The protocol's answer for standard output.
-    pub stdout: &'static str,
+    /// The message on standard error.
+    pub stderr: Option<String>,
+    /// The protocol's answer on standard output.
+    pub stdout: String,
+    /// The exit code.
+    pub exit_code: u8,
 }
 
 impl Host {
@@ -194,7 +198,8 @@ impl fmt::Display for Host {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, stdout: "" }
+        let stderr = Some(format!("{error}\nhint: {}", error.hint()));
+        Self { stderr, stdout: String::new(), exit_code: error.exit_code(), error }
     }
 }
 
@@ -205,7 +210,7 @@ fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Err
     input
         .take(LARGEST_REQUEST + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+        .map_err(|why| Error::RequestUnreadable { protocol, why })?;
     if bytes.len() as u64 > LARGEST_REQUEST {
         return Err(problem("the request is larger than 1 MiB".to_owned()));
     }
@@ -223,11 +228,8 @@ fn json_object<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
 }
 
 /// Writes an answer as one line of JSON.
-fn json_line(protocol: &'static str, reply: &impl Serialize) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Request {
-        protocol,
-        problem: format!("the answer cannot be written: {error}"),
-    })?;
+fn json_line(reply: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut line = serde_json::to_vec(reply).map_err(|error| Error::Output(error.into()))?;
     line.push(b'\n');
     Ok(line)
 }

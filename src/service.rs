@@ -12,10 +12,84 @@ use crate::exchange::Exchange;
 use crate::message;
 use crate::protocol::Host;
 use crate::seal::Seal;
-use crate::settings::{Settings, Sourced};
+use crate::settings::{self, Configuration, Environment, Flags, Settings, Sourced, Sources};
 use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
+
+/// The credentials that one call may ask for.
+pub struct Service<'a> {
+    /// Finds the account.
+    pub configuration: &'a Configuration<'a>,
+    /// The call's command, under whose name failures are stored.
+    pub command: &'a str,
+}
+
+impl Service<'_> {
+    /// The credential for calls that name no host.
+    ///
+    /// # Errors
+    /// A setting or the account file cannot be used, or the exchange failed.
+    pub fn credential(&self) -> Result<Credential, Error> {
+        serve(&self.configuration.settings()?, Some(self.command), None)
+    }
+
+    /// The credential for `host`; `None` if no account is configured for it.
+    ///
+    /// # Errors
+    /// Those of [`Self::credential`], or a flag names another account than the host's.
+    pub fn credential_for(&self, host: &Host) -> Result<Option<Credential>, Error> {
+        match self.configuration.settings_for(host)? {
+            Some(settings) => serve(&settings, Some(self.command), Some(host)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes the cached token and failures of the account for calls that name no host, or of `all` accounts.
+    ///
+    /// # Errors
+    /// A setting or the account file cannot be used, or the cache cannot be written.
+    pub fn forget_account(&self, all: bool) -> Result<(), Error> {
+        let settings = self.configuration.settings()?;
+        match all {
+            true => forget_all(&settings),
+            false => forget(&settings, None, None),
+        }
+    }
+
+    /// Deletes the cached token of the account for `host`, which has refused it, if it is the `named` one or
+    /// if no token is named.
+    ///
+    /// # Errors
+    /// A setting or the account file cannot be used, or the cache cannot be written.
+    pub fn forget_at(&self, host: &Host, named: Option<&Secret>) -> Result<(), Error> {
+        match self.configuration.settings_for(host)? {
+            Some(settings) => forget(&settings, named, Some(host)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Stores the failure of a call as `last.failure`, for `status` to show. The failures that [`serve`] has
+/// stored for their account are not stored again.
+pub fn keep_failure(error: &Error, command: &str, flags: &Flags, env: &Environment<'_>) {
+    let is_uncached = flags.no_cache
+        || settings::switch(env, settings::NO_CACHE).is_ok_and(|is_off| is_off.value);
+    let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
+    // These commands are run by a person, who sees the error.
+    let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
+    // Docker calls every configured helper for every registry, so "not ours" is normal.
+    let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
+    if is_uncached || is_kept || is_seen || is_usual {
+        return;
+    }
+    let mut sources = Sources::of_user(flags, env);
+    // If a configuration file has a defect, the default folder is used.
+    let _ = sources.read_files();
+    if let Ok(Sourced { value: Some(dir), .. }) = settings::cache_dir(&sources) {
+        LastFailure::of(error, command).keep(&dir);
+    }
+}
 
 /// Returns the account's credential, for `host` if the caller names one. If `command` is set, a failed exchange
 /// is stored for `status` under that name.
@@ -81,7 +155,7 @@ pub fn serve(
 ///
 /// # Errors
 /// The account file cannot be used, or the cache cannot be written.
-pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
+fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
     let (_, Account::Service(account)) = account(settings, deadline)? else {
         return Ok(());
@@ -103,7 +177,7 @@ pub fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) ->
 ///
 /// # Errors
 /// The cache cannot be written.
-pub fn forget_all(settings: &Settings) -> Result<(), Error> {
+fn forget_all(settings: &Settings) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
     let dir = settings.cache_dir.as_deref();
     let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));

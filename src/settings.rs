@@ -1,7 +1,8 @@
 //! The meaning of flags, environment variables and configuration files: which account answers, and
 //! with which settings.
 //!
-//! [`Configuration`] holds the flags, variables and files, [`Settings`] the result for one account.
+//! [`Sources`] holds the flags, variables and files, [`Configuration`] answers questions about them, and
+//! [`Settings`] is the result for one account.
 //! [`Configuration::settings_for`] finds the account for a host, if there is one:
 //!
 //! 1. A flag decides: `--account NAME` or `--service-account FILE`. The host must then be bound to
@@ -20,6 +21,9 @@
 //! variable.
 //!
 //! An empty variable counts as absent.
+//!
+//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders` ← `sources` ←
+//! `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
 
 mod choice;
 mod contradictions;
@@ -39,14 +43,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use self::choice::ChosenAccount;
+pub use self::contradictions::contradictions;
 pub use self::file::JSONC;
 pub use self::flags::Flags;
-pub use self::folders::Folders;
 pub use self::listed::ListedSetting;
-pub use self::named::NamedAccount;
+pub use self::named::{NamedAccount, entered};
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
-pub use self::setting::{Environment, HOME, LOG, NO_CACHE, paths, switch};
+pub use self::setting::{
+    Environment, HOME, LOG, NO_CACHE, is_utf_8, paths, switch, text, variable,
+};
 pub use self::sourced::{Source, Sourced};
 pub use self::sources::{Sources, check_file};
 pub use self::values::DEFAULT_ACCOUNT;
@@ -72,7 +78,7 @@ impl<'a> Configuration<'a> {
     /// [`Error::Setting`] names the flag or variable that cannot be used.
     pub fn new(sources: Sources<'a>) -> Result<Self, Error> {
         let common = Common::read(&sources)?;
-        let further_hosts = resolve::further_hosts(&sources)?;
+        let further_hosts = choice::further_hosts(&sources)?;
         Ok(Self { sources, further_hosts, common })
     }
 
@@ -128,6 +134,23 @@ impl<'a> Configuration<'a> {
     pub fn is_ours(&self, host: &Host) -> bool {
         let is_named = self.owner_of(host).is_some() || self.is_further(host);
         is_named || matches!(self.settings_for(host), Ok(Some(_)))
+    }
+
+    /// The settings of a call that names no host, in another environment. Of the flags it has `--account` if
+    /// `account` is given, and this call's `--config`.
+    ///
+    /// # Errors
+    /// The account is unknown, or a setting or file cannot be used.
+    pub fn settings_in(
+        &self,
+        env: &Environment<'_>,
+        account: Option<&str>,
+    ) -> Result<Settings, Error> {
+        let config = self.sources.flags.config.clone();
+        let flags = Flags { account: account.map(Into::into), config, ..Flags::default() };
+        let mut sources = Sources::new(&flags, env, self.sources.folders.clone());
+        sources.read_files()?;
+        Configuration::new(sources)?.settings()
     }
 
     /// The account to which a configuration file binds `host`. Flags and variables are ignored.
@@ -208,35 +231,11 @@ impl<'a> Configuration<'a> {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.sources.files.iter().map(|file| &*file.path)
     }
-
-    /// The variables that contradict a configuration file, each with a predicate such as "names `prod`,
-    /// which …".
-    ///
-    /// # Errors
-    /// A variable cannot be used.
-    pub fn contradictions(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        contradictions::find(&self.sources)
-    }
-
-    /// The account that `setup` configures.
-    ///
-    /// # Errors
-    /// The name cannot be used, or, unless it `may_be_new`, there is no such account.
-    pub fn named_account(&self, may_be_new: bool) -> Result<NamedAccount<'_>, Error> {
-        NamedAccount::find(&self.sources, may_be_new)
-    }
-
-    /// The flags that `setup account` writes into the account's entry, each as key and value.
-    ///
-    /// # Errors
-    /// [`Error::Setting`]: a value cannot be used.
-    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        named::entered(&self.sources)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::folders::Folders;
     use super::*;
     use proptest::prelude::*;
     use std::ffi::OsString;

@@ -168,7 +168,7 @@ mod relocated {
     }
 }
 
-/// An allocator that serves the first allocations from zero pages of the binary. They are enough for a warm
+/// An allocator that serves the first allocations from zeroed memory of the binary. It is enough for a warm
 /// call, which therefore requests no memory from the kernel and touches few pages.
 #[cfg(target_os = "linux")]
 mod arena {
@@ -183,26 +183,32 @@ mod arena {
     /// Alignments up to this one are served from the arena.
     const ALIGNMENT: usize = 16;
 
-    #[repr(align(4096))]
-    struct Pages(UnsafeCell<[u8; ARENA]>);
-
     /// Allocates from the start of the arena. Freed memory is reused only if it was the last allocation.
+    ///
+    /// The number stands beside the first allocations, and nothing is aligned to a page: each page that is
+    /// touched costs a page fault.
+    #[repr(C)]
     struct Arena {
-        pages: Pages,
         used: AtomicUsize,
+        bytes: Bytes,
     }
+
+    #[repr(align(16))]
+    struct Bytes(UnsafeCell<[u8; ARENA]>);
+
+    const _: () = assert!(align_of::<Bytes>() == ALIGNMENT);
 
     // SAFETY: `used` changes atomically, and each byte below it belongs to one allocation.
     unsafe impl Sync for Arena {}
 
     #[global_allocator]
     static HEAP: Arena =
-        Arena { pages: Pages(UnsafeCell::new([0; ARENA])), used: AtomicUsize::new(0) };
+        Arena { used: AtomicUsize::new(0), bytes: Bytes(UnsafeCell::new([0; ARENA])) };
 
     impl Arena {
         /// The offset of memory from the arena; `None` for the system's.
         fn offset(&self, memory: *mut u8) -> Option<usize> {
-            let offset = memory.addr().wrapping_sub(self.pages.0.get().addr());
+            let offset = memory.addr().wrapping_sub(self.bytes.0.get().addr());
             (offset < ARENA).then_some(offset)
         }
 
@@ -228,7 +234,7 @@ mod arena {
             match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
                 // SAFETY: the closure has checked that the end is within the arena.
                 Ok(used) => unsafe {
-                    self.pages.0.get().cast::<u8>().add(used.next_multiple_of(ALIGNMENT))
+                    self.bytes.0.get().cast::<u8>().add(used.next_multiple_of(ALIGNMENT))
                 },
                 // SAFETY: the caller's promises about the layout hold here, too.
                 Err(_) => unsafe { System.alloc(layout) },

@@ -1,84 +1,36 @@
 //! `setup`: configures a tool and binds its hosts to an account, and reverts both.
 //!
-//! A tool is a function from a [`Context`] to [`Edit`]s. Staging the edits in a [`Plan`] only reads files, so
-//! errors are found before the first change. Then the plan is shown or carried out. The [`Record`] stores the
+//! A tool is a function from [`Inputs`] to edits. Staging the edits in a plan only reads files, so
+//! errors are found before the first change. Then the plan is shown or carried out. The record stores the
 //! edits that were done: without it, a value that setup wrote looks the same as one that was there before.
 //!
-//! Imports, bottom up: `file` ← `plan` ← `edit` ← `record`, `context` ← one file for each tool ← this file.
+//! Imports, bottom up: `file` ← `plan` ← `edit` ← `record`, `context` ← `job`, `config`, one file for each tool
+//! ← this file.
+//! [`tool`](super::tool) finds and reads a tool's configuration.
 
 mod account;
-pub mod bazel;
+mod bazel;
+mod config;
 mod context;
 mod docker;
 mod edit;
 mod file;
 mod git;
+mod job;
 mod kubectl;
 mod plan;
 mod record;
-pub mod terraform;
+mod terraform;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-pub use self::context::Context;
-use self::edit::json::{self, Item, Syntax};
-use self::edit::{Edit, Made};
-use self::file::Lock;
-use self::plan::{Plan, Stop};
-use self::record::Record;
+use self::context::{Context, Inputs};
+use self::job::Job;
+use super::tool::Tool;
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{self, DEFAULT_ACCOUNT, Environment, Flags, NamedAccount, account_command};
+use crate::settings::{self, Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
-
-/// Attempts if other programs change the files in between.
-const MOST_ATTEMPTS: usize = 10;
-
-/// A tool that `setup` can configure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Tool {
-    /// kubectl, and other programs that read a kubeconfig.
-    Kubectl,
-    /// git.
-    Git,
-    /// Docker's command line.
-    Docker,
-    /// Bazel.
-    Bazel,
-    /// Terraform.
-    Terraform,
-}
-
-impl Tool {
-    /// Its name on the command line and in the record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kubectl => "kubectl",
-            Self::Git => "git",
-            Self::Docker => "docker",
-            Self::Bazel => "bazel",
-            Self::Terraform => "terraform",
-        }
-    }
-
-    /// The tool of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Kubectl, Self::Git, Self::Docker, Self::Bazel, Self::Terraform]
-            .into_iter()
-            .find(|tool| tool.name() == name)
-    }
-
-    fn edits(self, context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-        match self {
-            Self::Kubectl => kubectl::edits(context, view),
-            Self::Git => git::edits(context, view),
-            Self::Docker => docker::edits(context, view),
-            Self::Bazel => bazel::edits(context, view),
-            Self::Terraform => terraform::edits(context, view),
-        }
-    }
-}
 
 /// The arguments of `setup` for a tool.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -93,36 +45,43 @@ pub struct Order {
     pub api_version: Option<String>,
 }
 
-/// Configures a tool as `order` says, and returns a line for each change.
+/// Configures a tool as `order` says, and returns a line for each change. `program` is this program's own file.
 ///
 /// # Errors
 /// An edit cannot be done. The edits before it are then reverted, unless the tool was configured before.
-pub fn run(order: &Order, mut context: Context<'_>, flags: &Flags) -> Result<Vec<u8>, Error> {
+pub fn run(
+    order: &Order,
+    program: PathBuf,
+    configuration: &Configuration<'_>,
+) -> Result<Vec<u8>, Error> {
+    let context = &Context::new(program, configuration, order.undo)?;
     context.refuse_foreign_home()?;
-    let name = order.tool.name();
-    let (folder, config) = (context.folder.clone(), context.config.clone());
-    let Context { env, deadline, .. } = context;
-    let dry_run = order.dry_run;
-    let job = Job { name, folder: &folder, config: &config, env, deadline, dry_run };
-    if order.undo {
+    let Order { tool, undo, dry_run, api_version } = order;
+    let job = Job { name: tool.name(), context, dry_run: *dry_run };
+    if *undo {
         return job.undo();
     }
-    refuse_flags(flags)?;
-    context.api_version.clone_from(&order.api_version);
-    job.perform(|record, view| {
-        context.ours = record.of(name).to_vec();
-        context.hosts.clone_from(&context.named);
-        for host in context.ours.iter().filter_map(|edit| Host::parse(edit.name())) {
-            if !context.hosts.contains(&host) {
-                context.hosts.push(host);
+    refuse_flags(configuration.sources.flags)?;
+    job.perform(|ours, view| {
+        let mut hosts = context.named.clone();
+        for host in ours.iter().filter_map(|edit| Host::parse(edit.name())) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
             }
         }
-        if order.tool != Tool::Kubectl && context.hosts.is_empty() {
-            return Err(Error::HostUnnamed { tool: name });
+        if *tool != Tool::Kubectl && hosts.is_empty() {
+            return Err(Error::HostUnnamed { tool: tool.name() });
         }
-        let mut edits = bindings(&context, view)?;
-        edits.extend(order.tool.edits(&context, view)?);
-        view.notes.extend(account_notes(&context));
+        let mut edits = config::bindings(context, ours, view)?;
+        let inputs = Inputs { context, api_version: api_version.as_deref(), hosts, ours };
+        edits.extend(match tool {
+            Tool::Kubectl => kubectl::edits(&inputs, view),
+            Tool::Git => git::edits(&inputs, view),
+            Tool::Docker => docker::edits(&inputs, view),
+            Tool::Bazel => bazel::edits(&inputs, view),
+            Tool::Terraform => terraform::edits(&inputs, view),
+        }?);
+        view.notes.extend(account_notes(context));
         Ok(edits)
     })
 }
@@ -168,22 +127,18 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 ///
 /// # Errors
 /// There is no usable account, or a file cannot be written.
-pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
+pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
+    let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
-    let entered = context.entered()?;
+    let entered = settings::entered(&configuration.sources)?;
     let file = entered.iter().find(|(key, _)| *key == "file");
     let mut done = match file {
         Some((_, file)) => account::found(Path::new(file), context)?,
         None => account::store(context, !entered.is_empty())?,
     };
     if !entered.is_empty() {
-        let Context { folder, config, env, deadline, .. } = context;
-        let (name, dry_run) = ("account", false);
-        let job = Job { name, folder, config, env: *env, deadline: *deadline, dry_run };
-        let entered = job.perform(|_, view| {
-            check_config(context, view)?;
-            Ok(entries(context, &entered))
-        })?;
+        let job = Job { name: "account", context, dry_run: false };
+        let entered = job.perform(|_, view| config::entries(context, &entered, view))?;
         done += &match entered.as_slice() {
             b"nothing to do\n" => {
                 let file = Escaped(&context.config.to_string_lossy()).to_string();
@@ -197,202 +152,4 @@ pub fn run_account(context: &Context<'_>) -> Result<Vec<u8>, Error> {
         done += "remains: unset `ASTRA_SERVICE_ACCOUNT`, which names another file\n";
     }
     Ok(done.into_bytes())
-}
-
-/// One run of `setup`, with its name in the record.
-struct Job<'a> {
-    name: &'a str,
-    /// The folder of the record and of the lock.
-    folder: &'a Path,
-    /// The configuration file.
-    config: &'a Path,
-    env: &'a Environment<'a>,
-    deadline: Instant,
-    dry_run: bool,
-}
-
-impl Job<'_> {
-    /// Does or shows the edits that `edits` returns. `edits` gets the record, and a plan in which the lines
-    /// that setup wrote earlier for this name are removed.
-    fn perform(
-        &self,
-        mut edits: impl FnMut(&Record, &mut Plan) -> Result<Vec<Edit>, Error>,
-    ) -> Result<Vec<u8>, Error> {
-        let mut lock = self.lock()?;
-        let is_first = Record::load(&self.place())?.of(self.name).is_empty();
-        let done = self.attempt(|record| {
-            let mut view = Plan::default();
-            for edit in record.of(self.name).iter().rev() {
-                if matches!(edit, Edit::Block { .. }) {
-                    edit.revert(&mut view)?;
-                }
-            }
-            let wanted = edits(record, &mut view)?;
-            let mut plan = Plan::default();
-            plan.notes = view.notes;
-            let mut new = record.clone();
-            for folder in lock.iter().flat_map(|lock| &lock.folders) {
-                new.make(Made::Folder(folder.clone()));
-            }
-            for edit in wanted {
-                new.renew(self.name, edit, &mut plan)?;
-            }
-            new.tidy(&mut plan)?;
-            // A defect in the configuration file would end every later call, so the new content is checked.
-            if let Some(config) = plan.changed(self.config) {
-                settings::check_file(config, self.config, self.env)?;
-            }
-            if self.dry_run {
-                return Ok(report(plan.shown(), &plan));
-            }
-            let mut done = String::new();
-            if !plan.is_empty() {
-                // The record is written first, so that an interrupted setup can be reverted too.
-                let both = record.with(&new);
-                both.save(&self.place())?;
-                done = plan.carry_out()?;
-                if both != new {
-                    new.save(&self.place())?;
-                }
-            } else if new.of(self.name) != record.of(self.name) {
-                new.save(&self.place())?;
-            }
-            Ok(report(done, &plan))
-        });
-        if done.is_err() && is_first && !self.dry_run {
-            // An error here is ignored, because the first error is the one to report.
-            let _ = self.attempt(|record| self.revert(record, &mut lock));
-        }
-        done
-    }
-
-    /// Reverts the edits under the name, or shows how.
-    fn undo(&self) -> Result<Vec<u8>, Error> {
-        let mut lock = self.lock()?;
-        self.attempt(|record| self.revert(record, &mut lock))
-    }
-
-    fn revert(&self, record: &Record, lock: &mut Option<Lock>) -> Result<Vec<u8>, Stop> {
-        let mut plan = Plan::default();
-        record.undo(self.name, &mut plan)?;
-        let Some(lock) = lock else {
-            return Ok(report(plan.shown(), &plan));
-        };
-        let done = plan.carry_out()?;
-        let folders = record.clone().drop_name(self.name, &self.place())?;
-        // They contain the lock file, which is removed last.
-        lock.folders.extend(folders);
-        if !self.place().exists() {
-            lock.folders.push(self.folder.to_owned());
-        }
-        Ok(report(done, &plan))
-    }
-
-    /// Runs `once` again if another program has changed a file in between.
-    fn attempt(
-        &self,
-        mut once: impl FnMut(&Record) -> Result<Vec<u8>, Stop>,
-    ) -> Result<Vec<u8>, Error> {
-        let place = self.place();
-        let mut changed = place.clone();
-        for _ in 0..MOST_ATTEMPTS {
-            let record = Record::load(&place)?;
-            if !self.dry_run {
-                record.places(self.name).chain([&*place]).for_each(file::sweep);
-            }
-            match once(&record) {
-                Err(Stop::Changed(path)) => changed = path,
-                Err(Stop::Failed(error)) => return Err(error),
-                Ok(report) => return Ok(report),
-            }
-        }
-        let why = std::io::Error::other("another program changes it again and again");
-        Err(Error::NotWritten { path: changed, why })
-    }
-
-    fn lock(&self) -> Result<Option<Lock>, Error> {
-        let lock = || Lock::take(self.folder, self.deadline);
-        (!self.dry_run).then(lock).transpose()
-    }
-
-    fn place(&self) -> PathBuf {
-        self.folder.join("setup.json")
-    }
-}
-
-/// The output: the changes or "nothing to do", then the notes.
-fn report(done: String, plan: &Plan) -> Vec<u8> {
-    let mut report = if plan.is_empty() { "nothing to do\n".to_owned() } else { done };
-    report.extend(plan.notes.iter().map(|note| format!("{note}\n")));
-    report.into_bytes()
-}
-
-/// The edits that bind the hosts to the account in the configuration file.
-fn bindings(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let (file, named) = (&context.config, &context.account.name);
-    let text = check_config(context, view)?;
-    let list = |account: &str| ["accounts", account, "hosts"].map(str::to_owned).to_vec();
-    let accounts = json::keys(&text, Syntax::Jsonc, &["accounts".to_owned()]);
-    let entry = |account: &str, value: String| Edit::Entry {
-        file: file.clone(),
-        syntax: Syntax::Jsonc,
-        item: Item { path: list(account), key: None, value },
-    };
-    let mut edits = Vec::new();
-    for host in &context.named {
-        let bound = accounts.iter().find_map(|account| {
-            let mut hosts = json::strings(&text, Syntax::Jsonc, &list(account)).into_iter();
-            let spelling = hosts.find(|bound| Host::parse(bound).as_ref() == Some(host))?;
-            Some((account, entry(account, spelling)))
-        });
-        let refused = |account: &str, path: &Path| Error::HostBound {
-            host: host.to_string(),
-            account: account.to_owned(),
-            named: named.clone(),
-            path: path.to_owned(),
-        };
-        match (bound, context.account.place) {
-            (Some((account, edit)), _) if account == named => edits.push(edit),
-            // A host moves to another account only if that account is named.
-            (Some((_, edit)), _) if !context.account.is_named && context.ours.contains(&edit) => {
-                edits.push(edit);
-            }
-            (Some((account, edit)), _) if !context.ours.contains(&edit) => {
-                return Err(refused(account, file));
-            }
-            // An entry in the user's file would replace the whole entry of the machine's file.
-            (_, Some(place)) if place != file && !accounts.contains(named) => {
-                if context.owner_of(host) != Some(named) {
-                    return Err(Error::MachineAccount {
-                        name: named.clone(),
-                        host: host.to_string(),
-                        path: place.to_owned(),
-                    });
-                }
-            }
-            _ => edits.push(entry(named, host.to_string())),
-        }
-    }
-    Ok(edits)
-}
-
-/// The text of the configuration file, if it can be edited.
-fn check_config(context: &Context<'_>, view: &mut Plan) -> Result<String, Error> {
-    let text = view.text(&context.config)?;
-    let checked = json::check(&text, Syntax::Jsonc);
-    checked.map_err(|defect| file::unusable(&context.config, &defect)).map(|()| text)
-}
-
-/// The entries of an account in the configuration file: key and value.
-fn entries(context: &Context<'_>, values: &[(&str, String)]) -> Vec<Edit> {
-    let entry = |(key, value): &(&str, String)| Edit::Entry {
-        file: context.config.clone(),
-        syntax: Syntax::Jsonc,
-        item: Item {
-            path: vec!["accounts".to_owned(), context.account.name.clone()],
-            key: Some((*key).to_owned()),
-            value: value.clone(),
-        },
-    };
-    values.iter().map(entry).collect()
 }

@@ -13,6 +13,7 @@ use super::{Colour, State, Style};
 use crate::account::Account;
 use crate::cache::{Entry, FailedExchange, LastFailure, Refusal};
 use crate::error::Error;
+use crate::message;
 use crate::service::{self, Inspected};
 use crate::settings::{ChosenAccount, Configuration, ListedSetting, Settings, Source};
 use crate::shown;
@@ -41,7 +42,9 @@ pub fn run(configuration: &Configuration<'_>, style: Style) -> Result<(Vec<u8>, 
     let exit_code = report.exit_code();
     let answer = match style {
         Style::Json => super::line(&report.in_json()),
-        Style::Text { is_verbose, colour } => report.in_text(is_verbose, colour),
+        Style::Text { is_verbose, colour } => {
+            message::in_locale(&report.in_text(is_verbose, colour)).into_owned()
+        }
     };
     Ok((answer.into_bytes(), exit_code))
 }

@@ -65,7 +65,7 @@ pub fn answer(
         headers: Headers { authorization: [header.expose()] },
         expires: credential.expires.map(|instant| instant.to_string()),
     };
-    super::json_line(PROTOCOL, &reply)
+    super::json_line(&reply)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Docker's credential helper: <https://github.com/docker/docker-credential-helpers#development>.
 //!
 //! An error is a text on standard *output*, with exit code 1. The caller recognises two of these texts: see
-//! [`failure`].
+//! [`failed`].
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use super::Host;
+use super::{Failed, Host};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -45,7 +45,7 @@ struct Configuration {
 ///
 /// # Errors
 /// The verb is unknown, the request is empty, no account is configured for the host of a `get`, or `serve` or
-/// `forget` fails. [`failure`] converts the error to the protocol's form.
+/// `forget` fails. [`failed`] converts the error to the protocol's form.
 #[inline(never)]
 pub fn answer(
     verb: &str,
@@ -68,14 +68,11 @@ pub fn answer(
                     Error::NotOurs { protocol: PROTOCOL, host }
                 }
             })?;
-            super::json_line(
-                PROTOCOL,
-                &Reply {
-                    server_url: &server,
-                    username: USERNAME,
-                    secret: credential.bearer.expose(),
-                },
-            )
+            super::json_line(&Reply {
+                server_url: &server,
+                username: USERNAME,
+                secret: credential.bearer.expose(),
+            })
         }
         "erase" => {
             let host = host_of(&server(input)?);
@@ -85,7 +82,7 @@ pub fn answer(
         "store" => super::read_request(PROTOCOL, input).map(|_| Vec::new()),
         "list" => {
             let names = hosts()?.into_iter().map(|host| (host.to_string(), USERNAME));
-            super::json_line(PROTOCOL, &names.collect::<BTreeMap<_, _>>())
+            super::json_line(&names.collect::<BTreeMap<_, _>>())
         }
         "version" => Ok(concat!("astra-credential ", env!("CARGO_PKG_VERSION"), "\n").into()),
         _ => Err(super::unknown_verb(
@@ -96,18 +93,19 @@ pub fn answer(
     }
 }
 
-/// The text of `error` for standard output, and the line for standard error.
+/// A failed call: the text of `error` on standard output, the line on standard error, and exit code 1.
 ///
 /// The protocol specifies the texts for a server without a credential and for an empty request. Any other text
 /// is printed on both, because some of Docker's commands do not show a helper's standard output.
-pub fn failure(error: &Error) -> (String, Option<String>) {
+pub fn failed(error: Error) -> Failed {
     let line = format!("{error}; hint: {}", error.hint());
-    match error {
+    let (stdout, stderr) = match error {
         Error::NotOurs { .. } => (NOT_FOUND.to_owned(), None),
         Error::Unbound { .. } => (NOT_FOUND.to_owned(), Some(line)),
         Error::EmptyRequest { .. } => ("no credentials server URL\n".to_owned(), None),
         _ => (format!("{line}\n"), Some(line)),
-    }
+    };
+    Failed { error, stderr, stdout, exit_code: 1 }
 }
 
 /// Reads the server's URL, unchanged.
@@ -183,7 +181,7 @@ mod tests {
             let serve = serve_for("ours.example");
             let hosts = || Ok(Vec::new());
             let done = answer("get", server.as_bytes(), hosts, json, serve, |_, _| Ok(()));
-            let (stdout, stderr) = failure(&done.unwrap_err());
+            let Failed { stdout, stderr, .. } = failed(done.unwrap_err());
             assert_eq!(stdout, "credentials not found in native keychain\n");
             format!("{server:?}: {}", stderr.as_deref().unwrap_or("no message"))
         });

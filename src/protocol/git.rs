@@ -71,7 +71,7 @@ pub fn answer(
             let Some(host) = host else { return Ok(Vec::new()) };
             let credential = serve(&host).map_err(|error| {
                 let stdout = if is_ours(&host) { QUIT } else { "" };
-                Failed { error, stdout }
+                Failed { stdout: stdout.to_owned(), ..Failed::from(error) }
             })?;
             Ok(credential.map_or_else(Vec::new, |credential| reply(&credential, form).into_bytes()))
         }
@@ -122,7 +122,7 @@ fn read(input: impl BufRead) -> Result<Request, Error> {
         let mut line = Vec::new();
         let length = lines
             .read_until(b'\n', &mut line)
-            .map_err(|error| problem(format!("cannot read the request: {error}")))?;
+            .map_err(|why| Error::RequestUnreadable { protocol: PROTOCOL, why })?;
         total += length as u64;
         if total > LARGEST_REQUEST {
             return Err(problem("the request is larger than 1 MiB".to_owned()));
@@ -254,7 +254,7 @@ mod tests {
         };
         match answer(verb, request, |_| true, serve_for("ours.example"), forget) {
             Ok(reply) => String::from_utf8(reply).unwrap() + &forgotten.take(),
-            Err(Failed { error, stdout }) => format!("[{error}]{stdout}"),
+            Err(Failed { error, stdout, .. }) => format!("[{error}]{stdout}"),
         }
     }
 

@@ -80,7 +80,7 @@ pub fn answer(
             expiration_timestamp: credential.expires.map(|instant| instant.to_string()),
         },
     };
-    super::json_line(PROTOCOL, &reply)
+    super::json_line(&reply)
 }
 
 /// The version of the answer, and the cluster if the request names one.

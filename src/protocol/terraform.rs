@@ -46,7 +46,7 @@ pub fn answer(
         "get" => {
             let credential = host()?.map_or(Ok(None), |host| serve(Some(&host)))?;
             let token = credential.as_ref().map(|credential| credential.bearer.expose());
-            super::json_line(PROTOCOL, &Reply { token, expires: None })
+            super::json_line(&Reply { token, expires: None })
         }
         "forget" => host()?.map_or(Ok(()), |host| forget(&host, None)).map(|()| Vec::new()),
         "store" => {
@@ -62,7 +62,7 @@ pub fn answer(
                 serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL, host: None })?;
             let token = Some(credential.bearer.expose());
             let expires = credential.expires.map(|instant| instant.to_string());
-            super::json_line(PROTOCOL, &Reply { token, expires })
+            super::json_line(&Reply { token, expires })
         }
         _ => Err(super::unknown_verb(PROTOCOL, verb, "`get`, `store`, `forget` and `external`")),
     }

@@ -1,11 +1,12 @@
-//! The choice of the account, by flags, environment variables and configuration files.
+//! The choice of the account for a call, by flags, environment variables and configuration files.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
 use super::file::Entry;
-use super::setting::{ACCOUNT, SERVICE_ACCOUNT};
-use super::sourced::Sourced;
+use super::setting::{ACCOUNT, HOST, SERVICE_ACCOUNT, text};
+use super::sourced::{Source, Sourced};
 use super::sources::Sources;
 use super::values::{DEFAULT_ACCOUNT, DEFAULT_API};
 use crate::error::Error;
@@ -35,6 +36,7 @@ impl ChosenAccount {
         }
     }
 
+    /// The account with that file.
     fn of_file(path: PathBuf, sources: &Sources<'_>) -> Self {
         // The file of an account that has a name is that account.
         let name = sources.names().find(|name| sources.account_file(name).as_ref() == Some(&path));
@@ -110,4 +112,38 @@ fn sole_user<'s>(sources: &'s Sources<'_>, host: &Host) -> Option<&'s Entry> {
     let has_no_api = |name: &str| sources.entry(name).is_none_or(|entry| entry.api.is_none());
     let uses_default_api = || sources.names().any(has_no_api);
     (!(is_default_api() && uses_default_api())).then_some(user)
+}
+
+/// The hosts of `--host`, or else those of `ASTRA_CREDENTIAL_HOSTS`.
+///
+/// # Errors
+/// [`Error::Setting`] names the flag or variable that cannot be used.
+pub fn further_hosts(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error> {
+    let typed = (HOST.typed)(sources.flags);
+    if typed.is_empty() {
+        return hosts_of_variable(sources);
+    }
+    hosts(typed.iter().cloned(), Source::Flag(HOST.flag), sources)
+}
+
+/// The hosts of `ASTRA_CREDENTIAL_HOSTS`.
+///
+/// # Errors
+/// [`Error::Setting`]: it cannot be used.
+pub fn hosts_of_variable(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error> {
+    let Some(listed) = text(sources.env, HOST.variable) else {
+        return Ok(Sourced::default_of(Vec::new()));
+    };
+    let parts = listed.split(',').map(str::trim).filter(|part| !part.is_empty());
+    hosts(parts.map(OsString::from), Source::Variable(HOST.variable), sources)
+}
+
+fn hosts(
+    listed: impl Iterator<Item = OsString>,
+    source: Source,
+    sources: &Sources<'_>,
+) -> Result<Sourced<Vec<Host>>, Error> {
+    let read = |raw| HOST.parse(Sourced::new(raw, source.clone()), sources.env);
+    let hosts = listed.map(|raw| read(raw).map(|host| host.value)).collect::<Result<_, _>>()?;
+    Ok(Sourced::new(hosts, source))
 }

@@ -1,9 +1,8 @@
 //! Variables that contradict a configuration file, for `doctor`. They are often left over from an earlier
 //! set-up.
 
-use super::choice;
+use super::choice::{self, hosts_of_variable};
 use super::file::Entry;
-use super::resolve::hosts_of_variable;
 use super::setting::{API_URL, HOST};
 use super::sourced::Source;
 use super::sources::Sources;
@@ -14,7 +13,7 @@ use crate::shown;
 ///
 /// # Errors
 /// A variable cannot be used.
-pub fn find(sources: &Sources<'_>) -> Result<Vec<(&'static str, String)>, Error> {
+pub fn contradictions(sources: &Sources<'_>) -> Result<Vec<(&'static str, String)>, Error> {
     let mut found = Vec::new();
     let chosen = choice::untyped(sources)?;
     let account = &chosen.value;
@@ -48,12 +47,14 @@ pub fn find(sources: &Sources<'_>) -> Result<Vec<(&'static str, String)>, Error>
 
 #[cfg(test)]
 mod tests {
+    use super::contradictions;
     use crate::settings::tests::{ACCOUNTS, with};
 
     #[test]
     fn left_over_variables_that_contradict_a_file_are_named() {
         let found = |words: &[&str]| {
-            let found = with(words, &ACCOUNTS, |configuration| configuration.contradictions());
+            let found =
+                with(words, &ACCOUNTS, |configuration| contradictions(&configuration.sources));
             let lines = found.unwrap().into_iter().map(|(name, says)| format!("{name} {says}"));
             lines.collect::<Vec<_>>().join("\n")
         };

@@ -20,7 +20,7 @@ use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::{redacted, shell_word};
+use crate::shown::redacted;
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -154,6 +154,7 @@ fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
 /// The permission that lets other users change the file, and the hint.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
+    use crate::shown::shell_word;
     use std::os::unix::fs::MetadataExt as _;
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
@@ -390,9 +391,11 @@ fn object<'a, 'b>(
     key: &str,
     wanted: &'static str,
 ) -> Result<&'b Object<'a>, Located> {
-    value.as_object().ok_or_else(|| {
-        located(value.range().start, Defect::WrongType { key: key.to_owned(), wanted })
-    })
+    value.as_object().ok_or_else(|| wrong_type(value, key, wanted))
+}
+
+fn wrong_type(value: &Value<'_>, key: &str, wanted: &'static str) -> Located {
+    located(value.range().start, Defect::WrongType { key: key.to_owned(), wanted })
 }
 
 /// A string that `parse` accepts.
@@ -402,11 +405,9 @@ fn string<T>(
     wanted: &'static str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, Located> {
-    let offset = value.range().start;
-    let text = value
-        .as_string_lit()
-        .ok_or_else(|| located(offset, Defect::WrongType { key: key.to_owned(), wanted }))?;
-    parse(&text.value).map_err(|problem| located(offset, Defect::Value { key, problem, wanted }))
+    let text = value.as_string_lit().ok_or_else(|| wrong_type(value, key, wanted))?;
+    let unusable = |problem| Defect::Value { key, problem, wanted };
+    parse(&text.value).map_err(|problem| located(value.range().start, unusable(problem)))
 }
 
 /// A string or a number that `parse` accepts.
@@ -431,8 +432,7 @@ fn min_valid(value: &Value<'_>) -> Result<i64, Located> {
 fn hosts(value: &Value<'_>) -> Result<Vec<Host>, Located> {
     const WANTED: &str = "a list of strings: `[\"git.example.com\"]`";
     let Some(Array { elements, .. }) = value.as_array() else {
-        let defect = Defect::WrongType { key: "hosts".to_owned(), wanted: WANTED };
-        return Err(located(value.range().start, defect));
+        return Err(wrong_type(value, "hosts", WANTED));
     };
     // Collecting into a `Result` would not reserve the capacity.
     let mut hosts = Vec::with_capacity(elements.len());
@@ -447,8 +447,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The settings in a file of that text, or the error without its beginning, which is always the same.
     fn read(text: &str) -> String {
         let path = Path::new("/home/x/.config/astra-credential/config.json");
+        let frame = format!("the configuration file `{}` ", path.display());
         match parse(text, path, Some(Path::new("/home/x"))) {
             Ok(File { path: _, accounts, cache_dir, ca_file, timeout, min_valid }) => {
                 let mut lines = Vec::new();
@@ -464,7 +466,7 @@ mod tests {
                 ));
                 lines.join("\n")
             }
-            Err(error) => format!("{error}\n  hint: {}", error.hint()),
+            Err(error) => format!("{error}; hint: {}", error.hint()).replace(&frame, ""),
         }
     }
 
@@ -539,119 +541,78 @@ mod tests {
             r#"{"clientId": "i", "clientName": "n", "clientSecret": "s"}"#,
             r#"{"api_url": "https://h"}"#,
         ];
-        let table: Vec<_> = texts.iter().map(|text| format!("{text}\n  {}", read(text))).collect();
-        insta::assert_snapshot!(table.join("\n"), @r#"
-          the configuration file `/home/x/.config/astra-credential/config.json` is empty at line 1, column 1
-          hint: write `{}` into it, or remove it
-         // nothing
-
-          the configuration file `/home/x/.config/astra-credential/config.json` is empty at line 1, column 1
-          hint: write `{}` into it, or remove it
-        []
-          the configuration file `/home/x/.config/astra-credential/config.json` is not a JSON object at line 1, column 1
-          hint: make it an object: `{ "accounts": { … } }`
-        null
-          the configuration file `/home/x/.config/astra-credential/config.json` is not a JSON object at line 1, column 1
-          hint: make it an object: `{ "accounts": { … } }`
-        {
-          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 1
-          hint: correct it there: JSON, in which comments and trailing commas are allowed
-        { "accounts": { }
-          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 1
-          hint: correct it there: JSON, in which comments and trailing commas are allowed
-        { 'accounts': {} }
-          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 3
-          hint: correct it there: JSON, in which comments and trailing commas are allowed
-        { accounts: {} }
-          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 3
-          hint: correct it there: JSON, in which comments and trailing commas are allowed
-        {} {}
-          the configuration file `/home/x/.config/astra-credential/config.json` is not JSON at line 1, column 4
-          hint: correct it there: JSON, in which comments and trailing commas are allowed
-        {
-          "acounts": {}
-        }
-          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
-          hint: write `accounts`
-        {
-          "accounts": {},
-          "accounts": {}
-        }
-          the configuration file `/home/x/.config/astra-credential/config.json` has the key `accounts` twice at line 3, column 3
-          hint: remove one of the two
-        {"accounts": []}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `accounts` at line 1, column 14
-          hint: make it an object: `{ "NAME": { … } }`
-        {"accounts": {"prod": "prod.json"}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `prod` at line 1, column 23
-          hint: make it an object: `{ "hosts": [ … ] }`
-        {"accounts": {"prod": {"host": ["h"]}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `host` at line 1, column 24
-          hint: write `hosts`
-        {"accounts": {"prod": {"hosts": "h"}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `hosts` at line 1, column 33
-          hint: make it a list of strings: `["git.example.com"]`
-        {"accounts": {"prod": {"hosts": [7]}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `hosts` at line 1, column 34
-          hint: make it a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
-        {"accounts": {"prod": {"hosts": ["https://h"]}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `hosts` that is not a host at line 1, column 34
-          hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
-        {"accounts": {"prod": {"hosts": [""]}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `hosts` that is not a host at line 1, column 34
-          hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
-        {"accounts": {"prod": {"api_url": "http://h"}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `api_url` that is not `https` at line 1, column 35
-          hint: set it to the API's base without `/v2`, such as `https://api.astra.datastax.com`
-        {"accounts": {"prod": {"file": ""}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
-          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
-        {"accounts": {"prod": {"file": "a\u0000b"}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `file` that is not a path at line 1, column 32
-          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
-        {"ca_file": "ca.
-        pem"}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `ca_file` that is not a path at line 1, column 13
-          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
-        {"accounts": {"prod": {"file": null}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `file` at line 1, column 32
-          hint: make it a path: absolute, relative to the folder of this file, or with a leading `~/`
-        {"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `ca_file` that begins with `~` and a name, which is not replaced by a home at line 1, column 35
-          hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
-        {"accounts": {"prod": {}, "prod": {}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has the key `prod` twice at line 1, column 27
-          hint: remove one of the two
-        {"accounts": {"a b": {}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 1, column 15
-          hint: rename it, and its account file `NAME.json` too
-        {"accounts": {"setup": {}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has an account whose name belongs to another file of this program at line 1, column 15
-          hint: rename it, and its account file `NAME.json` too
-        {"accounts": {"a": {"hosts": ["h", "x"]}, "b": {"hosts": ["H:443"]}}}
-          the configuration file `/home/x/.config/astra-credential/config.json` binds the host `h` to the accounts `a` and `b` at line 1, column 59
-          hint: leave it with one of the two
-        {"timeout": "soon"}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `timeout` that is not a duration at line 1, column 13
-          hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
-        {"timeout": 0}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `timeout` that is not between 0 and a day at line 1, column 13
-          hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
-        {"timeout": true}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `timeout` at line 1, column 13
-          hint: make it seconds or a duration, such as `30`, `2.5` or `10s`
-        {"min_valid": "-1"}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value for `min_valid` that is not a duration at line 1, column 15
-          hint: set it to a duration, such as `90s`, `30m`, `2h` or bare seconds
-        {"min_valid": {}}
-          the configuration file `/home/x/.config/astra-credential/config.json` has a value of the wrong type for `min_valid` at line 1, column 15
-          hint: make it a duration, such as `90s`, `30m`, `2h` or bare seconds
-        {"clientId": "i", "clientName": "n", "clientSecret": "s"}
-          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `clientId` at line 1, column 2
-          hint: keep the account in a file of its own, with `astra-credential setup account`
-        {"api_url": "https://h"}
-          the configuration file `/home/x/.config/astra-credential/config.json` has the unknown key `api_url` at line 1, column 2
-          hint: use one of `accounts`, `cache_dir`, `ca_file`, `timeout`, `min_valid`
+        let line = |text: &str| format!("`{}`\n  {}", text.replace('\n', "\\n"), read(text));
+        insta::assert_snapshot!(texts.map(line).join("\n"), @r#"
+        ``
+          is empty at line 1, column 1; hint: write `{}` into it, or remove it
+        ` // nothing\n`
+          is empty at line 1, column 1; hint: write `{}` into it, or remove it
+        `[]`
+          is not a JSON object at line 1, column 1; hint: make it an object: `{ "accounts": { … } }`
+        `null`
+          is not a JSON object at line 1, column 1; hint: make it an object: `{ "accounts": { … } }`
+        `{`
+          is not JSON at line 1, column 1; hint: correct it there: JSON, in which comments and trailing commas are allowed
+        `{ "accounts": { }`
+          is not JSON at line 1, column 1; hint: correct it there: JSON, in which comments and trailing commas are allowed
+        `{ 'accounts': {} }`
+          is not JSON at line 1, column 3; hint: correct it there: JSON, in which comments and trailing commas are allowed
+        `{ accounts: {} }`
+          is not JSON at line 1, column 3; hint: correct it there: JSON, in which comments and trailing commas are allowed
+        `{} {}`
+          is not JSON at line 1, column 4; hint: correct it there: JSON, in which comments and trailing commas are allowed
+        `{\n  "acounts": {}\n}`
+          has the unknown key `acounts` at line 2, column 3; hint: write `accounts`
+        `{\n  "accounts": {},\n  "accounts": {}\n}`
+          has the key `accounts` twice at line 3, column 3; hint: remove one of the two
+        `{"accounts": []}`
+          has a value of the wrong type for `accounts` at line 1, column 14; hint: make it an object: `{ "NAME": { … } }`
+        `{"accounts": {"prod": "prod.json"}}`
+          has a value of the wrong type for `prod` at line 1, column 23; hint: make it an object: `{ "hosts": [ … ] }`
+        `{"accounts": {"prod": {"host": ["h"]}}}`
+          has the unknown key `host` at line 1, column 24; hint: write `hosts`
+        `{"accounts": {"prod": {"hosts": "h"}}}`
+          has a value of the wrong type for `hosts` at line 1, column 33; hint: make it a list of strings: `["git.example.com"]`
+        `{"accounts": {"prod": {"hosts": [7]}}}`
+          has a value of the wrong type for `hosts` at line 1, column 34; hint: make it a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        `{"accounts": {"prod": {"hosts": ["https://h"]}}}`
+          has a value for `hosts` that is not a host at line 1, column 34; hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        `{"accounts": {"prod": {"hosts": [""]}}}`
+          has a value for `hosts` that is not a host at line 1, column 34; hint: set it to a host as it stands in a URL, with its port unless that is 443, such as `git.example.com:8443`
+        `{"accounts": {"prod": {"api_url": "http://h"}}}`
+          has a value for `api_url` that is not `https` at line 1, column 35; hint: set it to the API's base without `/v2`, such as `https://api.astra.datastax.com`
+        `{"accounts": {"prod": {"file": ""}}}`
+          has a value for `file` that is not a path at line 1, column 32; hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        `{"accounts": {"prod": {"file": "a\u0000b"}}}`
+          has a value for `file` that is not a path at line 1, column 32; hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        `{"ca_file": "ca.\npem"}`
+          has a value for `ca_file` that is not a path at line 1, column 13; hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        `{"accounts": {"prod": {"file": null}}}`
+          has a value of the wrong type for `file` at line 1, column 32; hint: make it a path: absolute, relative to the folder of this file, or with a leading `~/`
+        `{"accounts": {"prod": {"ca_file": "~me/ca.pem"}}}`
+          has a value for `ca_file` that begins with `~` and a name, which is not replaced by a home at line 1, column 35; hint: set it to a path: absolute, relative to the folder of this file, or with a leading `~/`
+        `{"accounts": {"prod": {}, "prod": {}}}`
+          has the key `prod` twice at line 1, column 27; hint: remove one of the two
+        `{"accounts": {"a b": {}}}`
+          has an account whose name is not 1 to 64 letters, digits, `-` and `_` at line 1, column 15; hint: rename it, and its account file `NAME.json` too
+        `{"accounts": {"setup": {}}}`
+          has an account whose name belongs to another file of this program at line 1, column 15; hint: rename it, and its account file `NAME.json` too
+        `{"accounts": {"a": {"hosts": ["h", "x"]}, "b": {"hosts": ["H:443"]}}}`
+          binds the host `h` to the accounts `a` and `b` at line 1, column 59; hint: leave it with one of the two
+        `{"timeout": "soon"}`
+          has a value for `timeout` that is not a duration at line 1, column 13; hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
+        `{"timeout": 0}`
+          has a value for `timeout` that is not between 0 and a day at line 1, column 13; hint: set it to seconds or a duration, such as `30`, `2.5` or `10s`
+        `{"timeout": true}`
+          has a value of the wrong type for `timeout` at line 1, column 13; hint: make it seconds or a duration, such as `30`, `2.5` or `10s`
+        `{"min_valid": "-1"}`
+          has a value for `min_valid` that is not a duration at line 1, column 15; hint: set it to a duration, such as `90s`, `30m`, `2h` or bare seconds
+        `{"min_valid": {}}`
+          has a value of the wrong type for `min_valid` at line 1, column 15; hint: make it a duration, such as `90s`, `30m`, `2h` or bare seconds
+        `{"clientId": "i", "clientName": "n", "clientSecret": "s"}`
+          has the unknown key `clientId` at line 1, column 2; hint: keep the account in a file of its own, with `astra-credential setup account`
+        `{"api_url": "https://h"}`
+          has the unknown key `api_url` at line 1, column 2; hint: use one of `accounts`, `cache_dir`, `ca_file`, `timeout`, `min_valid`
         "#);
     }
 
@@ -693,10 +654,7 @@ mod tests {
             )
         };
         assert!(read(&file(&list(0, 600), &list(600, 400))).starts_with("a: "));
-        insta::assert_snapshot!(read(&file(&list(0, 600), &list(600, 401))), @"
-        the configuration file `/home/x/.config/astra-credential/config.json` binds more than 1000 hosts at line 1002, column 1
-          hint: remove the hosts that no tool asks for; a file may bind 1000
-        ");
+        insta::assert_snapshot!(read(&file(&list(0, 600), &list(600, 401))), @"binds more than 1000 hosts at line 1002, column 1; hint: remove the hosts that no tool asks for; a file may bind 1000");
         assert!(read(&file(&list(0, 10_000), "")).contains("line 1002,"));
     }
 

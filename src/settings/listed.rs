@@ -25,10 +25,12 @@ fn row<T>(name: &'static str, set: &Sourced<T>, show: impl FnOnce(&T) -> String)
     ListedSetting { name, value: show(&set.value), source: set.source.clone() }
 }
 
+/// A path, safe to show.
 fn path(path: &Path) -> String {
     redacted(&path.to_string_lossy())
 }
 
+/// The same for an optional path.
 fn path_or(none: &str, set: &Option<PathBuf>) -> String {
     set.as_deref().map_or(none.to_owned(), path)
 }

@@ -1,6 +1,5 @@
 //! The settings of one account, each from the nearest place that sets it.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +7,13 @@ use super::choice::{self, ChosenAccount};
 use super::file::Entry;
 use super::proxy::proxy_for;
 use super::setting::{
-    ALLOW_EXPOSED, API_URL, CA_FILE, CA_FOLDER, CACHE_DIR, HOST, MIN_VALID, NO_CACHE,
-    SERVICE_ACCOUNT, TIMEOUT, paths, switch, variable,
+    ALLOW_EXPOSED, API_URL, CA_FILE, CA_FOLDER, CACHE_DIR, MIN_VALID, NO_CACHE, SERVICE_ACCOUNT,
+    TIMEOUT, paths, switch, text, variable,
 };
 use super::sourced::{Source, Sourced};
 use super::sources::Sources;
 use super::values::{self, Api, DEFAULT_ACCOUNT, DEFAULT_API};
 use crate::error::Error;
-use crate::protocol::Host;
 use crate::shown;
 use crate::token::Secret;
 
@@ -53,9 +51,13 @@ pub struct Settings {
 /// The settings that are the same for every account.
 #[derive(Clone, Debug)]
 pub struct Common {
+    /// Accepts an account file that other users may read or change.
     pub allow_exposed: Sourced<bool>,
+    /// The cache's folder; `None` without a home.
     pub cache_dir: Sourced<Option<PathBuf>>,
+    /// The time-out of the whole call.
     pub timeout: Sourced<Duration>,
+    /// Does not use the cache.
     pub no_cache: Sourced<bool>,
 }
 
@@ -90,41 +92,6 @@ pub fn cache_dir(sources: &Sources<'_>) -> Result<Sourced<Option<PathBuf>>, Erro
     let set = set.or_else(|| sources.top_level(|file| file.cache_dir.clone()));
     let default = || Sourced::default_of(sources.folders.cache.clone());
     Ok(set.map_or_else(default, |folder| folder.map(Some)))
-}
-
-/// The hosts of the flags, or else those of the variable.
-///
-/// # Errors
-/// [`Error::Setting`] names the flag or variable that cannot be used.
-pub fn further_hosts(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error> {
-    let typed = (HOST.typed)(sources.flags);
-    if typed.is_empty() {
-        return hosts_of_variable(sources);
-    }
-    hosts(typed.iter().cloned(), Source::Flag(HOST.flag), sources)
-}
-
-/// The hosts of the variable.
-///
-/// # Errors
-/// [`Error::Setting`]: it cannot be used.
-pub fn hosts_of_variable(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error> {
-    let Some(listed) = variable(sources.env, HOST.variable) else {
-        return Ok(Sourced::default_of(Vec::new()));
-    };
-    let listed = listed.to_string_lossy();
-    let parts = listed.split(',').map(str::trim).filter(|part| !part.is_empty());
-    hosts(parts.map(OsString::from), Source::Variable(HOST.variable), sources)
-}
-
-fn hosts(
-    listed: impl Iterator<Item = OsString>,
-    source: Source,
-    sources: &Sources<'_>,
-) -> Result<Sourced<Vec<Host>>, Error> {
-    let read = |raw| HOST.parse(Sourced::new(raw, source.clone()), sources.env);
-    let hosts = listed.map(|raw| read(raw).map(|host| host.value)).collect::<Result<_, _>>()?;
-    Ok(Sourced::new(hosts, source))
 }
 
 /// The settings of `account`.
@@ -162,8 +129,7 @@ pub fn resolve(
         .or_else(|| sources.top_level(|file| file.min_valid));
     let api = api.map_or_else(default_api, Ok)?;
     // A proxy whose URL is not UTF-8 must become an error later, so it is kept here.
-    let text = |name: &str| Some(variable(sources.env, name)?.to_string_lossy().into_owned());
-    let proxy = proxy_for(&api.host, text);
+    let proxy = proxy_for(&api.host, |name| text(sources.env, name));
     let Common { allow_exposed, cache_dir, timeout, no_cache } = common.clone();
     Ok(Settings {
         account,
@@ -181,6 +147,7 @@ pub fn resolve(
     })
 }
 
+/// A setting without a default value.
 fn optional<T>(set: Option<Sourced<T>>) -> Sourced<Option<T>> {
     set.map_or(Sourced::default_of(None), |set| set.map(Some))
 }
@@ -190,7 +157,10 @@ fn default_api() -> Result<Sourced<Api>, Error> {
     api.map_err(|problem| API_URL.unusable(&Sourced::default_of(DEFAULT_API), problem))
 }
 
-/// The account's file. It is an error if the name has neither an entry nor a file.
+/// The account's file.
+///
+/// # Errors
+/// [`Error::AccountUnknown`]: the name has neither an entry nor a file.
 pub fn account_file(
     account: &Sourced<ChosenAccount>,
     sources: &Sources<'_>,

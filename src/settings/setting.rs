@@ -14,13 +14,15 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// A setting: its flag, its variable, and how their text is read.
 pub struct Setting<T> {
+    /// The flag.
     pub flag: &'static str,
+    /// The variable.
     pub variable: &'static str,
     /// The description of its value, for hints.
     wanted: &'static str,
     /// Its values on the command line.
     pub typed: fn(&Flags) -> &[OsString],
-    /// Reads a value. The error completes "`--timeout` is `soon`, which …".
+    /// Reads a value. The error is a predicate, such as "is not a duration".
     parse: fn(&OsStr, &Environment<'_>) -> Result<T, &'static str>,
 }
 
@@ -29,7 +31,7 @@ pub static ACCOUNT: Setting<String> = Setting {
     variable: "ASTRA_CREDENTIAL_ACCOUNT",
     wanted: wanted::ACCOUNT,
     typed: |flags| flags.account.as_slice(),
-    parse: |raw, _| text(raw, values::account_name),
+    parse: |raw, _| utf_8(raw, values::account_name),
 };
 pub static SERVICE_ACCOUNT: Setting<PathBuf> = Setting {
     flag: "--service-account",
@@ -50,7 +52,7 @@ pub static API_URL: Setting<Api> = Setting {
     variable: "ASTRA_API_URL",
     wanted: wanted::API_URL,
     typed: |flags| flags.api_url.as_slice(),
-    parse: |raw, _| text(raw, Api::parse),
+    parse: |raw, _| utf_8(raw, Api::parse),
 };
 /// The variable lists several, separated by commas.
 pub static HOST: Setting<Host> = Setting {
@@ -58,7 +60,7 @@ pub static HOST: Setting<Host> = Setting {
     variable: "ASTRA_CREDENTIAL_HOSTS",
     wanted: wanted::HOST,
     typed: |flags| &flags.host,
-    parse: |raw, _| text(raw, values::typed_host),
+    parse: |raw, _| utf_8(raw, values::typed_host),
 };
 pub static CACHE_DIR: Setting<PathBuf> = Setting {
     flag: "--cache-dir",
@@ -79,14 +81,14 @@ pub static TIMEOUT: Setting<std::time::Duration> = Setting {
     variable: "ASTRA_CREDENTIAL_TIMEOUT",
     wanted: wanted::TIMEOUT,
     typed: |flags| flags.timeout.as_slice(),
-    parse: |raw, _| text(raw, values::timeout),
+    parse: |raw, _| utf_8(raw, values::timeout),
 };
 pub static MIN_VALID: Setting<i64> = Setting {
     flag: "--min-valid",
     variable: "ASTRA_CREDENTIAL_MIN_VALID",
     wanted: wanted::MIN_VALID,
     typed: |flags| flags.min_valid.as_slice(),
-    parse: |raw, _| text(raw, values::whole_seconds),
+    parse: |raw, _| utf_8(raw, values::whole_seconds),
 };
 
 /// The variable that switches the log on standard error on.
@@ -102,6 +104,9 @@ pub const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 impl<T> Setting<T> {
     /// Reads the text of a flag or variable.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: it cannot be used.
     pub fn parse(
         &self,
         raw: Sourced<OsString>,
@@ -124,7 +129,8 @@ impl<T> Setting<T> {
     }
 }
 
-fn text<T>(
+/// Reads a value that has to be UTF-8.
+fn utf_8<T>(
     raw: &OsStr,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, &'static str> {
@@ -134,6 +140,11 @@ fn text<T>(
 /// The value of a variable. An empty one counts as absent.
 pub fn variable(env: &Environment<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
+}
+
+/// The same as a text. Bytes that are not UTF-8 become U+FFFD.
+pub fn text(env: &Environment<'_>, name: &str) -> Option<String> {
+    Some(variable(env, name)?.to_string_lossy().into_owned())
 }
 
 /// The folders or files in a variable such as `PATH`. Empty parts are left out.
@@ -150,6 +161,13 @@ pub fn home(env: &Environment<'_>) -> Option<PathBuf> {
 /// Reads a path: a leading `~/` is replaced by the home directory.
 fn expanded(path: &OsStr, env: &Environment<'_>) -> Result<PathBuf, &'static str> {
     values::expanded(path, home(env).as_deref())
+}
+
+/// True if the locale uses UTF-8, by the variables of setlocale(3).
+pub fn is_utf_8(env: &Environment<'_>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| text(env, name));
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    cfg!(windows) || locale.contains("utf-8") || locale.contains("utf8")
 }
 
 /// Reads a variable that switches something on.

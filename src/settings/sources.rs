@@ -13,8 +13,11 @@ use crate::error::{Defect, Error};
 
 /// The flags, the environment, and the files that were read.
 pub struct Sources<'a> {
+    /// The flags.
     pub flags: &'a Flags,
+    /// Looks up a variable.
     pub env: &'a Environment<'a>,
+    /// The default folders.
     pub folders: Folders,
     /// The configuration file that `--config` or `ASTRA_CREDENTIAL_CONFIG` names.
     pub named: Option<PathBuf>,
@@ -31,6 +34,11 @@ pub fn check_file(content: &[u8], path: &Path, env: &Environment<'_>) -> Result<
 }
 
 impl<'a> Sources<'a> {
+    /// The sources without configuration files, with the platform's default folders.
+    pub fn of_user(flags: &'a Flags, env: &'a Environment<'a>) -> Self {
+        Self::new(flags, env, Folders::of_user(env))
+    }
+
     /// The sources without configuration files.
     pub fn new(flags: &'a Flags, env: &'a Environment<'a>, folders: Folders) -> Self {
         Self { flags, env, folders, named: None, files: Vec::new() }
@@ -55,6 +63,7 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// The configuration file that a flag or variable names.
     fn named_file(&self) -> Result<Option<PathBuf>, Error> {
         let named = self.flag_or_variable(&CONFIG)?;
         // A relative path would name a file in the working folder, which may be an untrusted repository.
@@ -76,18 +85,27 @@ impl<'a> Sources<'a> {
     }
 
     /// A setting's value on the command line.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: it cannot be used.
     pub fn flag<T>(&self, setting: &Setting<T>) -> Result<Option<Sourced<T>>, Error> {
         let typed = (setting.typed)(self.flags).first();
         self.parse(setting, typed.cloned(), Source::Flag(setting.flag))
     }
 
     /// A setting's value in its variable.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: it cannot be used.
     pub fn variable<T>(&self, setting: &Setting<T>) -> Result<Option<Sourced<T>>, Error> {
         let value = variable(self.env, setting.variable);
         self.parse(setting, value, Source::Variable(setting.variable))
     }
 
     /// A setting's value on the command line, or else in its variable.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: it cannot be used.
     pub fn flag_or_variable<T>(&self, setting: &Setting<T>) -> Result<Option<Sourced<T>>, Error> {
         match self.flag(setting)? {
             None => self.variable(setting),
@@ -95,6 +113,7 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Reads the text of a flag or variable, if there is one.
     fn parse<T>(
         &self,
         setting: &Setting<T>,

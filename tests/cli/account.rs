@@ -71,7 +71,7 @@ fn an_account_file_in_utf_16_is_named_as_that() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_not_a_file_is_named() {
+fn a_missing_file_and_a_folder_are_named() {
     let world = World::new();
     let missing = world.call("token --service-account ~/none.json").run();
     let folder = world.call("token").env("ASTRA_SERVICE_ACCOUNT", world.home.path()).run();
@@ -148,7 +148,7 @@ fn a_file_that_everybody_may_change_has_a_hint_that_helps_without_chmod_too() {
 }
 
 #[test]
-fn a_field_with_blanks_at_its_ends_is_told_of_when_the_account_is_rejected() {
+fn blanks_at_the_ends_of_a_field_are_named_when_the_account_is_rejected() {
     let world = World::new();
     let account = world.astra.account_json();
     world.write_account(&account.replace("secret000000", "secret000000\\n"));
@@ -173,7 +173,7 @@ fn a_field_with_blanks_at_its_ends_is_told_of_when_the_account_is_rejected() {
 }
 
 #[test]
-fn another_users_file_is_refused_and_roots_own_volume_is_not() {
+fn a_file_of_another_user_is_refused_and_a_mounted_secret_of_root_is_not() {
     needs!(root);
     let world = World::new();
     chown(world.account_file(), Some(12345), None).unwrap();
@@ -208,7 +208,7 @@ fn standard_input_and_a_process_substitution_work() {
 }
 
 #[test]
-fn a_pipe_that_stays_silent_is_not_waited_for_past_the_deadline() {
+fn a_pipe_without_content_is_given_up_at_the_deadline() {
     let world = World::new();
     let pipe = world.path("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -23,7 +23,7 @@ fn is_a_miss(what: &str, spoil: impl FnOnce(&Path)) {
 }
 
 #[test]
-fn a_spoilt_entry_is_a_miss() {
+fn a_damaged_entry_is_a_miss() {
     is_a_miss("empty", |entry| fs::write(entry, "").unwrap());
     is_a_miss("foreign", |entry| fs::write(entry, "{\"token\":\"abc\"}").unwrap());
     is_a_miss("zeros", |entry| fs::write(entry, vec![0; 2000]).unwrap());
@@ -65,7 +65,7 @@ fn every_flipped_bit_and_every_truncation_is_a_miss() {
 }
 
 #[test]
-fn another_accounts_entry_does_not_open_under_this_name() {
+fn an_entry_of_another_account_cannot_be_opened() {
     let world = World::new();
     world.token();
     let first = world.entry();
@@ -110,7 +110,7 @@ fn costs_a_line(arrange: impl FnOnce(&World)) -> String {
 }
 
 #[test]
-fn a_cache_that_cannot_be_used_costs_a_line_and_not_the_token() {
+fn a_cache_that_cannot_be_used_is_a_warning_and_the_token_is_printed() {
     let a_file = costs_a_line(|world| drop(world.write(".cache", "not a folder")));
     let a_dangling_link =
         costs_a_line(|world| symlink(world.path("nowhere/at/all"), world.path(".cache")).unwrap());
@@ -132,7 +132,7 @@ fn a_cache_that_cannot_be_used_costs_a_line_and_not_the_token() {
 }
 
 #[test]
-fn without_a_home_there_is_no_cache_and_a_line_says_so() {
+fn without_a_home_there_is_a_warning_and_no_cache() {
     let world = World::new();
     let account = world.account_file();
     let without = world.call("token --service-account").arg(&account).without("HOME").run();
@@ -185,7 +185,7 @@ fn a_read_only_cache_still_serves_what_it_holds() {
 }
 
 #[test]
-fn what_dead_processes_left_behind_is_swept() {
+fn files_of_dead_processes_and_old_entries_are_deleted() {
     let world = World::new();
     world.token();
     let own = world.entry().with_extension("0123456789abcdef.tmp");

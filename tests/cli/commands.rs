@@ -358,7 +358,7 @@ fn forget_drops_this_accounts_token_or_all() {
 }
 
 #[test]
-fn forget_clears_a_remembered_rejection() {
+fn forget_deletes_a_cached_rejection() {
     let world = World::new();
     let right = world.astra.account_json();
     world.astra.set_secret("another");
@@ -382,7 +382,7 @@ fn a_link_under_any_other_name_is_the_full_program() {
     let request = format!(r#"{{"uri":"{}"}}"#, world.astra.url());
     let bazel = world.call_as(world.link("bazel-credential-astra"), "get").input(request).run();
     assert!(bazel.quiet().contains("Bearer"));
-    let request = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let request = world.git_request();
     let exe = world.call_as(world.link("git-credential-astra.exe"), "get").input(request).run();
     assert!(exe.quiet().starts_with("username="));
 }

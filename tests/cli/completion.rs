@@ -150,7 +150,7 @@ fn a_commands_own_flags_stand_before_the_settings() {
 }
 
 #[test]
-fn values_fit_their_flag_and_their_command() {
+fn values_are_offered_by_flag_and_by_command() {
     let world = world();
     for (line, expected) in [
         ("astra-credential token --format ", &["text", "json"][..]),
@@ -238,7 +238,7 @@ fn accounts_and_hosts_of_the_configuration_file_are_offered() {
 }
 
 #[test]
-fn files_are_offered_where_a_file_is_meant() {
+fn files_are_offered_for_flags_that_take_a_file() {
     let world = world();
     each_offers(&world, "astra-credential token --ca-file company-ca.", &["company-ca.pem"]);
     each_offers(&world, "astra-credential token --ca-file=company-ca.", &["company-ca.pem"]);
@@ -349,7 +349,7 @@ fn a_script_names_the_program_as_it_was_called() {
 }
 
 #[test]
-fn a_question_that_cannot_be_answered_is_silence() {
+fn a_completion_without_an_answer_prints_nothing() {
     let world = world();
     for words in
         ["", "astra-credential nonsense ", "astra-credential token text extra ", "x -- -- "]

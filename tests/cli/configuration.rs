@@ -94,7 +94,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
         &[("ASTRA_CREDENTIAL_ACCOUNT", "prod".to_owned())],
         &[("ASTRA_CREDENTIAL_ACCOUNT", "default".to_owned())],
     ];
-    let api = format!("localhost:{}", world.astra.port());
+    let api = world.host();
     let prods_api = format!("localhost:{}", prod.port());
     for variables in variables {
         // The APIs' hosts are bound where the file says whose they are.
@@ -117,7 +117,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
 }
 
 #[test]
-fn a_flag_chooses_the_account_and_never_for_a_host_of_another() {
+fn a_flag_chooses_the_account_except_for_a_host_of_another() {
     let two = TwoAccounts::new();
     let world = &two.world;
     let token = world.token();
@@ -197,7 +197,7 @@ fn forget_drops_the_token_of_one_account_or_of_all() {
 }
 
 #[test]
-fn an_account_needs_no_entry_but_a_file() {
+fn an_account_may_have_a_file_and_no_entry() {
     let world = World::new();
     world.write(".config/astra-credential/other.json", "AstraCS:its-id:0f0f0f0f");
     assert_eq!(world.call("token --account other").run().quiet(), "AstraCS:its-id:0f0f0f0f\n");
@@ -274,7 +274,7 @@ fn a_file_that_others_may_change_is_refused() {
 }
 
 #[test]
-fn another_users_file_is_refused_and_a_link_to_one() {
+fn a_file_of_another_user_is_refused_also_behind_a_link() {
     needs!(root);
     let two = TwoAccounts::new();
     let world = &two.world;
@@ -297,7 +297,7 @@ fn another_users_file_is_refused_and_a_link_to_one() {
 }
 
 #[test]
-fn what_is_no_file_or_too_large_ends_in_time() {
+fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     let two = TwoAccounts::new();
     let world = &two.world;
     let file = world.path(CONFIG);
@@ -344,7 +344,7 @@ fn what_is_no_file_or_too_large_ends_in_time() {
 }
 
 #[test]
-fn a_defect_ends_every_call_and_is_told_with_its_place() {
+fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     let two = TwoAccounts::new();
     let world = &two.world;
     world.token();
@@ -393,7 +393,7 @@ fn a_defect_ends_every_call_and_is_told_with_its_place() {
 }
 
 #[test]
-fn the_machines_file_lies_below_the_users() {
+fn the_users_file_takes_precedence_over_the_machines() {
     needs!("unshare");
     let two = TwoAccounts::new();
     let world = &two.world;

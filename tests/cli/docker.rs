@@ -92,7 +92,7 @@ fn a_revoked_token_is_replaced_after_logout() {
 }
 
 #[test]
-fn a_registry_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
+fn an_unknown_registry_gets_no_token_and_cannot_erase_one() {
     needs!("docker");
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);

@@ -18,23 +18,19 @@ fn wrong(world: &World) {
 }
 
 #[test]
-fn status_shows_what_a_tool_kept_to_itself() {
+fn status_shows_the_last_failure_of_a_tool() {
     let world = World::new();
     wrong(&world);
     world.call("kubernetes").run().failure(4);
     let rejected = world.call("status").run();
     fs::remove_file(world.account_file()).unwrap();
-    world.call_as(world.link("git-credential-astra"), "get").input(request(&world)).run();
+    world.call_as(world.link("git-credential-astra"), "get").input(world.git_request()).run();
     let missing = world.call("status").run();
     transcript!(rejected, missing);
 }
 
-fn request(world: &World) -> String {
-    format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port())
-}
-
 #[test]
-fn the_next_failure_takes_its_place_and_a_success_does_not() {
+fn a_failure_replaces_the_last_one_and_a_success_does_not() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(500, "down"));
     world.call("header").run().failure(5);
@@ -51,7 +47,7 @@ fn the_next_failure_takes_its_place_and_a_success_does_not() {
 }
 
 #[test]
-fn each_account_has_its_own() {
+fn each_account_has_its_own_last_failure() {
     let world = World::new();
     let right = world.astra.account_json();
     wrong(&world);
@@ -63,7 +59,7 @@ fn each_account_has_its_own() {
 }
 
 #[test]
-fn what_fails_before_an_account_is_known_is_kept_too() {
+fn a_failure_before_the_account_is_known_is_recorded() {
     let world = World::new();
     world.call("token").env("ASTRA_CREDENTIAL_TIMEOUT", "soon").run().failure(2);
     assert_eq!(last(&world)["exit_code"], 2);
@@ -79,7 +75,7 @@ fn what_fails_before_an_account_is_known_is_kept_too() {
 }
 
 #[test]
-fn a_line_that_is_not_understood_is_kept_without_its_values() {
+fn a_usage_error_is_recorded_without_its_values() {
     let world = World::new();
     let mut kept = String::new();
     for line in [
@@ -165,7 +161,7 @@ fn an_account_in_place_of_an_argument_is_neither_shown_nor_kept() {
 }
 
 #[test]
-fn what_doctor_tries_leaves_a_tools_failure_where_it_is() {
+fn doctor_does_not_replace_the_last_failure_of_a_tool() {
     let world = World::new();
     wrong(&world);
     world.call("kubernetes").run().failure(4);
@@ -174,7 +170,7 @@ fn what_doctor_tries_leaves_a_tools_failure_where_it_is() {
 }
 
 #[test]
-fn it_is_private_and_an_accounts_is_sealed() {
+fn a_failure_is_private_and_sealed_if_the_account_is_known() {
     let world = World::new();
     wrong(&world);
     world.call("token").run().failure(4);
@@ -211,7 +207,7 @@ fn an_account_in_place_of_its_file_is_not_kept() {
 }
 
 #[test]
-fn forget_removes_it() {
+fn forget_deletes_the_last_failure() {
     let world = World::new();
     for line in ["forget", "forget --all"] {
         wrong(&world);
@@ -230,7 +226,7 @@ fn forget_removes_it() {
 }
 
 #[test]
-fn it_is_swept_after_a_month() {
+fn a_failure_is_deleted_after_a_month() {
     let world = World::new();
     wrong(&world);
     world.call("token").run().failure(4);
@@ -248,7 +244,7 @@ fn it_is_swept_after_a_month() {
 }
 
 #[test]
-fn without_a_cache_nothing_is_kept() {
+fn without_a_cache_no_failure_is_recorded() {
     let world = World::new();
     wrong(&world);
     world.call("token --no-cache").run().failure(4);
@@ -262,7 +258,7 @@ fn without_a_cache_nothing_is_kept() {
 }
 
 #[test]
-fn what_is_no_failure_is_not_kept() {
+fn an_unknown_host_and_an_error_of_status_are_not_recorded() {
     let world = World::new();
     // Docker asks for every registry there is, and git for every host.
     world.call("docker get").input("https://stranger.example").run();
@@ -274,7 +270,7 @@ fn what_is_no_failure_is_not_kept() {
 }
 
 #[test]
-fn the_later_one_is_shown_whether_an_account_was_known_or_not() {
+fn the_latest_failure_is_shown_whether_its_account_was_known_or_not() {
     let world = World::new();
     wrong(&world);
     for line in ["bazel get", "token", "bazel get"] {
@@ -286,7 +282,7 @@ fn the_later_one_is_shown_whether_an_account_was_known_or_not() {
 }
 
 #[test]
-fn a_failure_that_cannot_be_kept_changes_nothing() {
+fn a_failure_that_cannot_be_recorded_changes_no_message() {
     let world = World::new();
     world.write_account("{}");
     let kept = world.call("token").run().failure(3);

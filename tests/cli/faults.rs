@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
 use crate::world::{BINARY, Done, World, contents, finish, mode, needs, set_mode, skip};
 
@@ -211,7 +212,7 @@ fn killed_at_any_call_with_a_stale_cache_nothing_is_torn() {
 }
 
 #[test]
-fn killed_at_any_call_that_writes_the_old_token_still_serves() {
+fn killed_before_the_new_entry_is_in_place_the_old_token_is_served() {
     needs!(root, "strace");
     let world = World::new();
     let sites = sites_of_the_cache(&world, State::Stale);
@@ -256,17 +257,17 @@ fn costs_a_line_at_most(world: &World, done: &Done<'_>, start: Instant, what: &s
 }
 
 #[test]
-fn every_error_of_every_call_to_an_empty_cache_costs_a_line_at_most() {
+fn every_error_of_every_call_to_an_empty_cache_is_at_most_a_warning() {
     every_error(State::Cold);
 }
 
 #[test]
-fn every_error_of_every_call_to_a_stale_cache_costs_a_line_at_most() {
+fn every_error_of_every_call_to_a_stale_cache_is_at_most_a_warning() {
     every_error(State::Stale);
 }
 
 #[test]
-fn an_error_that_does_not_go_away_costs_a_line_at_most() {
+fn a_lasting_error_of_the_cache_is_at_most_a_warning() {
     needs!(root, "strace");
     let world = World::new();
     world.token();
@@ -298,7 +299,7 @@ fn an_error_that_does_not_go_away_costs_a_line_at_most() {
 }
 
 #[test]
-fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
+fn an_outage_and_an_error_of_the_cache_together_lose_no_valid_token() {
     needs!(root, "strace");
     let world = World::new();
     for site in sites_of_the_cache(&world, State::Stale) {
@@ -326,7 +327,7 @@ fn an_outage_and_an_error_of_the_cache_together_cost_no_valid_token() {
 }
 
 #[test]
-fn an_interrupted_call_costs_nothing() {
+fn an_interrupted_system_call_is_repeated() {
     needs!(root, "strace");
     let world = World::new();
     // Those whose manual page lists EINTR.
@@ -343,7 +344,7 @@ fn an_interrupted_call_costs_nothing() {
 }
 
 #[test]
-fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
+fn a_lost_write_is_a_miss_for_the_next_call() {
     needs!(root, "strace");
     let world = World::new();
     for state in [State::Cold, State::Stale] {
@@ -363,7 +364,7 @@ fn a_write_that_was_never_done_is_found_out_by_the_next_call() {
 }
 
 #[test]
-fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
+fn a_file_system_that_cannot_lock_is_a_message_with_v_and_nothing_else() {
     needs!(root, "strace");
     let world = World::new();
     for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
@@ -385,7 +386,7 @@ fn a_file_system_that_cannot_lock_costs_a_line_under_v_and_nothing_else() {
 }
 
 #[test]
-fn a_lock_that_is_never_given_is_not_waited_for() {
+fn a_lock_that_cannot_be_taken_is_given_up_before_the_deadline() {
     needs!(root, "strace");
     let world = World::new();
     for error in ["EAGAIN", "EINTR"] {
@@ -401,7 +402,7 @@ fn a_lock_that_is_never_given_is_not_waited_for() {
 }
 
 #[test]
-fn nothing_waits_for_the_disk() {
+fn no_call_waits_for_the_disk() {
     needs!(root, "strace");
     let world = World::new();
     for state in [State::Cold, State::Stale] {
@@ -430,7 +431,7 @@ fn without_threads_there_is_no_panic() {
 }
 
 #[test]
-fn who_reads_while_another_writes_reads_the_old_entry_whole() {
+fn a_call_during_a_write_reads_the_old_entry_whole() {
     needs!(root, "strace");
     let world = World::new();
     State::Stale.arrange(&world);
@@ -442,8 +443,8 @@ fn who_reads_while_another_writes_reads_the_old_entry_whole() {
         .split(' ')
         .fold(world.call_as("/usr/bin/env", options).arg(BINARY), |call, word| call.arg(word));
     let mut writer = call.start();
-    assert!(world.astra.wait_for_exchanges(exchanges + 1, Duration::from_secs(10)));
-    let patience = Instant::now() + Duration::from_secs(10);
+    assert!(world.astra.wait_for_exchanges(exchanges + 1, PATIENCE));
+    let patience = Instant::now() + PATIENCE;
     while world.cached("tmp").is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));
     }
@@ -525,7 +526,7 @@ impl Drop for Mount {
 }
 
 #[test]
-fn a_full_disk_costs_a_line_and_not_the_token() {
+fn a_full_disk_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
     let Some(disk) = Mount::new(&world, "size=16k") else {
         return;
@@ -537,15 +538,23 @@ fn a_full_disk_costs_a_line_and_not_the_token() {
     fs::remove_file(filling).unwrap();
     let first = disk.call(&world, "token").quiet();
     assert_eq!(disk.call(&world, "token").quiet(), first);
-    // Full again, the old entry stays whole.
-    disk.fill_up();
-    disk.costs_a_line(&world, "token --refresh");
-    assert_eq!(disk.call(&world, "token").quiet(), first);
-    assert_eq!((world.astra.exchanges(), disk.temporary_files()), (4, 0));
 }
 
 #[test]
-fn a_disk_without_inodes_costs_a_line_and_not_the_token() {
+fn a_disk_that_fills_up_keeps_the_old_entry_whole() {
+    let world = World::new();
+    let Some(disk) = Mount::new(&world, "size=16k") else {
+        return;
+    };
+    let first = disk.call(&world, "token").quiet();
+    disk.fill_up();
+    disk.costs_a_line(&world, "token --refresh");
+    assert_eq!(disk.call(&world, "token").quiet(), first);
+    assert_eq!((world.astra.exchanges(), disk.temporary_files()), (2, 0));
+}
+
+#[test]
+fn a_disk_without_inodes_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
     // Room for the root; and the folder; and the lock.
     for inodes in [1, 2, 3] {
@@ -564,7 +573,7 @@ fn a_disk_without_inodes_costs_a_line_and_not_the_token() {
 }
 
 #[test]
-fn a_read_only_disk_serves_what_it_holds_without_a_word() {
+fn a_read_only_disk_serves_its_token_without_a_warning() {
     let world = World::new();
     let Some(disk) = Mount::new(&world, "size=64k") else {
         return;
@@ -580,14 +589,14 @@ fn a_read_only_disk_serves_what_it_holds_without_a_word() {
     assert_eq!(world.astra.exchanges(), 3);
 }
 
-/// Otherwise a token that a server refuses would be served until somebody makes room.
+/// A token that a server refuses must not be served until there is room again.
 #[test]
 fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
     let world = World::new();
     let Some(disk) = Mount::new(&world, "size=16k") else {
         return;
     };
-    let host = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let host = world.git_request();
     for line in ["forget", "forget --all", "git erase"] {
         let first = disk.call(&world, "token").quiet();
         let filling = disk.fill_up();
@@ -597,39 +606,55 @@ fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
         assert_ne!(disk.call(&world, "token").quiet(), first, "{line}");
         assert_eq!(disk.temporary_files(), 0, "{line}");
     }
-    let first = world.token();
-    let script = "ulimit -f 0; exec \"$0\" forget";
-    world.call_as("/bin/bash", "-c").arg(script).arg(BINARY).run().quiet();
-    assert_ne!(world.token(), first);
 }
 
-/// The limit that a service manager sets as `LimitFSIZE=`. A write beyond it sends SIGXFSZ, which kills by default.
+/// A call with a limit on the size of files, in KiB, as a service manager sets it by `LimitFSIZE=`. A write
+/// beyond the limit sends SIGXFSZ, which kills a process by default.
+fn limited<'a>(world: &'a World, limit: u32, line: &str) -> Done<'a> {
+    let script = format!("ulimit -f {limit}; exec \"$0\" {line}");
+    world.call_as("/bin/bash", "-c").arg(script).arg(BINARY).run()
+}
+
 #[test]
-fn a_limit_on_the_size_of_files_costs_a_line_and_not_the_token() {
+fn a_limit_on_the_size_of_files_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
-    let limited = |limit: u32, redirection: &str| {
-        let script = format!("ulimit -f {limit}; exec \"$0\" token {redirection}");
-        world.call_as("/bin/bash", "-c").arg(script).arg(BINARY).run()
-    };
-    // In KiB: the entry is larger, and the second failure is kept in a file too.
+    // An entry is larger than either.
     for limit in [0, 1] {
-        let done = limited(limit, "");
+        let done = limited(&world, limit, "token");
         assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
         assert!(done.stderr().contains("(os error 27)"), "{done}");
         assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
         assert_eq!((world.cached("tmp").len(), world.cached("entry").len()), (0, 0));
     }
-    let answer = world.path("answer");
-    let done = limited(0, &format!("> {}", answer.display()));
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_does_not_keep_forget_from_dropping_the_token() {
+    let world = World::new();
+    let first = world.token();
+    limited(&world, 0, "forget").quiet();
+    assert_ne!(world.token(), first);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_that_the_answer_exceeds_is_a_failure() {
+    let world = World::new();
+    let line = format!("token > {}", world.path("answer").display());
+    let done = limited(&world, 0, &line);
     assert!(done.failure(1).contains("standard output"), "{done}");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_does_not_change_a_failure_that_cannot_be_recorded() {
+    let world = World::new();
     world.token();
     world.write_account("{}");
-    assert_eq!(limited(0, "").code(), 3);
+    assert_eq!(limited(&world, 0, "token").code(), 3);
     assert_eq!(world.cached("tmp").len(), 0);
 }
 
-/// A call by way of a shell whose mount namespace is arranged by `arrange` and that redirects as `how` says.
-/// `None`, and said aloud, where that is not allowed.
+/// A call through a shell in a mount namespace that `arrange` sets up. `how` is a redirection. If that is
+/// not allowed here, the test is announced as skipped, and `None` is returned.
 fn in_a_namespace<'a>(world: &'a World, arrange: &str, line: &str, how: &str) -> Option<Done<'a>> {
     let script = format!("{arrange} && echo arranged >&2 && exec \"$0\" {line} {how}");
     let call = world.call_as("/usr/bin/env", "unshare --mount /bin/sh -c").arg(script).arg(BINARY);
@@ -702,50 +727,24 @@ fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
     }
 }
 
-/// A process that is killed when the test is done with it.
-struct Holder(Child);
-
-impl Holder {
-    /// Starts a call that holds the lock and waits for Astra.
-    fn start(world: &World) -> Self {
-        let holder = Self(world.call("token").start());
-        assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
-        holder
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
-fn a_stopped_holder_and_a_silent_astra_together_keep_nobody_past_the_deadline() {
+fn a_stopped_holder_and_a_silent_astra_keep_no_call_past_its_deadline() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let holder = Holder::start(&world);
-    holder.signal("-STOP");
+    let holder = Process::that_asks(&world, &world.call("token"));
+    holder.stop();
     let start = Instant::now();
-    let call = world.call("token --timeout 2");
-    let others: Vec<Child> = (0..10).map(|_| call.start()).collect();
-    for (code, stdout, stderr) in others.into_iter().map(finish) {
+    for (code, stdout, stderr) in at_once(10, &world.call("token --timeout 2")) {
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (5, "", 2), "{stderr}");
     }
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[test]
-fn when_the_holder_is_killed_a_waiter_takes_over() {
+fn a_waiting_call_takes_the_lock_of_a_killed_holder() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
-    let holder = Holder::start(&world);
+    let holder = Process::that_asks(&world, &world.call("token"));
     let call = world.call("token");
     let waiters: Vec<Child> = (0..5).map(|_| call.start()).collect();
     thread::sleep(Duration::from_millis(300));
@@ -764,7 +763,7 @@ fn when_the_holder_is_killed_a_waiter_takes_over() {
 fn redirected<'a>(world: &'a World, line: &str, how: &str) -> Done<'a> {
     let script = format!("exec \"$0\" {line} {how}");
     let call = world.call_as("/bin/sh", "-c").arg(script).arg(BINARY);
-    let request = format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port());
+    let request = world.git_request();
     let done = call.input(request).run();
     assert!(!done.stderr().contains("panicked"), "{done}");
     done
@@ -788,10 +787,6 @@ fn an_answer_to_a_full_disk_is_a_failure() {
     is_a_failure(">/dev/full");
     is_a_failure(">/dev/full 2>/dev/full");
     is_a_failure(">/dev/full 2>&- <&-");
-    let world = World::new();
-    for line in ["--help", "--version"] {
-        assert_eq!(redirected(&world, line, ">/dev/full").code(), 1);
-    }
 }
 
 #[test]
@@ -799,16 +794,22 @@ fn an_answer_to_a_closed_stream_is_a_failure() {
     is_a_failure(">&-");
     is_a_failure(">&- 2>&-");
     is_a_failure(">&- 2>&- <&-");
+}
+
+#[test]
+fn a_help_that_cannot_be_written_is_a_failure() {
     let world = World::new();
     for line in ["--help", "--version", "token --help"] {
-        let done = redirected(&world, line, ">&-");
-        assert_eq!(done.code(), 1, "{done}");
-        assert!(done.stderr().contains("standard output"), "{done}");
+        for how in [">/dev/full", ">&-"] {
+            let done = redirected(&world, line, how);
+            assert_eq!(done.code(), 1, "{done}");
+            assert!(done.stderr().contains("standard output"), "{done}");
+        }
     }
 }
 
 #[test]
-fn an_answer_to_the_null_device_is_none_of_our_business() {
+fn an_answer_to_the_null_device_is_a_success() {
     let world = World::new();
     // Python and node open it for reading too.
     for how in [">/dev/null", "1<>/dev/null"] {
@@ -816,30 +817,38 @@ fn an_answer_to_the_null_device_is_none_of_our_business() {
     }
 }
 
+/// Calls that write to standard error, and their exit codes.
+fn calls_with_messages(world: &World) -> [(String, i32); 5] {
+    let file = world.write("file", "not a folder");
+    [
+        ("token -v".to_owned(), 0),
+        (format!("token --cache-dir {}/x", file.display()), 0),
+        ("token --no-cache --api-url https://localhost:1".to_owned(), 5),
+        ("token --timeout soon".to_owned(), 2),
+        ("no-such-command".to_owned(), 2),
+    ]
+}
+
 #[test]
-fn messages_that_nobody_can_take_change_nothing() {
+fn messages_that_cannot_be_written_change_nothing() {
     let world = World::new();
-    let broken = world.write("broken", "not a folder");
-    let gone = format!("--cache-dir {}/x", broken.display());
-    let failing = "--api-url https://localhost:1";
-    for how in ["2>&-", "2>&- <&-", "2>/dev/full"] {
-        assert!(redirected(&world, "token -v", how).stdout().len() > 1000, "{how}");
-        let warned = redirected(&world, &format!("token {gone}"), how);
-        assert_eq!((warned.code(), warned.stdout().len() > 1000), (0, true), "{how}");
-        let failed = redirected(&world, &format!("token --no-cache {failing}"), how);
-        assert_eq!((failed.code(), failed.stdout().as_str()), (5, ""), "{how}");
-        assert_eq!(redirected(&world, "token --timeout soon", how).code(), 2, "{how}");
-        assert_eq!(redirected(&world, "no-such-command", how).code(), 2, "{how}");
+    for (line, code) in calls_with_messages(&world) {
+        for how in ["2>&-", "2>&- <&-", "2>/dev/full"] {
+            let done = redirected(&world, &line, how);
+            let has_token = done.stdout().len() > 1000;
+            assert_eq!((done.code(), has_token), (code, code == 0), "{how}: {done}");
+            assert!(has_token || done.stdout().is_empty(), "{done}");
+        }
     }
-    // A pipe whose reader has left.
-    for (line, code) in [
-        ("token -v", 0),
-        (&*format!("token {gone}"), 0),
-        (&*format!("token --no-cache {failing}"), 5),
-    ] {
+}
+
+#[test]
+fn messages_to_a_pipe_without_a_reader_change_nothing() {
+    let world = World::new();
+    for (line, code) in calls_with_messages(&world) {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = world.call(line).command().stderr(writer).output().unwrap();
+        let output = world.call(&line).command().stderr(writer).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{line}");
         assert_eq!(output.stdout.len() > 1000, code == 0, "{line}");
     }
@@ -880,7 +889,7 @@ impl Numbers {
 }
 
 #[test]
-fn no_bytes_but_its_own_are_taken_for_an_entry() {
+fn only_bytes_that_the_program_has_sealed_are_an_entry() {
     let world = World::new();
     world.token();
     let entry = world.entry();
@@ -945,7 +954,7 @@ fn no_bytes_but_its_own_are_taken_for_an_entry() {
 }
 
 #[test]
-fn nothing_that_is_no_file_is_taken_for_an_entry() {
+fn only_a_regular_file_is_an_entry() {
     let world = World::new();
     world.token();
     let entry = world.entry();

@@ -70,7 +70,7 @@ pub fn warm_world() -> World {
 /// The standard input of a warm call.
 pub fn input(world: &World, line: &str) -> String {
     match line.split(' ').next() {
-        Some("git") => format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()),
+        Some("git") => world.git_request(),
         Some("bazel") => format!(r#"{{"uri":"{}"}}"#, world.astra.url()),
         _ => String::new(),
     }
@@ -100,7 +100,7 @@ pub fn instructions(world: &World, program: &str, line: &str) -> u64 {
 }
 
 /// The output of a tool that watches a warm call, read from the file that the tool's last option names.
-fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
+pub fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
     let file = world.path("watched");
     let mut words: Vec<OsString> = tool.split(' ').map(OsString::from).collect();
     match words.last_mut() {
@@ -117,7 +117,7 @@ fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
 }
 
 #[test]
-fn a_warm_call_asks_little_of_the_kernel() {
+fn a_warm_call_makes_few_system_calls() {
     needs!("strace");
     let world = warm_world();
     for line in WARM {
@@ -158,7 +158,7 @@ pub fn write_configuration(world: &World) {
 }
 
 #[test]
-fn a_configuration_file_costs_a_warm_call_little() {
+fn a_configuration_file_adds_little_to_a_warm_call() {
     needs!("strace", "valgrind");
     let world = warm_world();
     let count = |line: &str| {

@@ -104,7 +104,7 @@ fn ls_remote_and_clone_send_the_bearer_after_the_challenge() {
 }
 
 #[test]
-fn the_host_may_be_named_where_git_names_the_helper() {
+fn a_host_may_be_a_flag_of_gits_helper() {
     needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
@@ -194,7 +194,7 @@ fn a_revoked_token_costs_one_failure_because_git_erases_it() {
 }
 
 #[test]
-fn a_failure_ends_each_git_without_a_question_to_its_user() {
+fn after_a_failure_git_does_not_prompt_its_user() {
     for git in gits() {
         let world = World::new();
         let repository = git_repository_with_password(&world.authority, &world.astra);
@@ -211,7 +211,7 @@ fn a_failure_ends_each_git_without_a_question_to_its_user() {
 }
 
 #[test]
-fn a_host_that_is_not_ours_gets_no_token_and_cannot_erase_one() {
+fn an_unknown_host_gets_no_token_and_cannot_erase_one() {
     needs!("git");
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);

@@ -130,7 +130,7 @@ fn in_vain(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
 }
 
 #[test]
-fn git_gives_no_stranger_a_token() {
+fn git_gives_no_unknown_host_a_token() {
     all_in_vain("git get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
         for host in strangers(port) {
@@ -203,7 +203,7 @@ fn git_gives_no_stranger_a_token() {
 }
 
 #[test]
-fn bazel_gives_no_stranger_a_token() {
+fn bazel_gives_no_unknown_host_a_token() {
     all_in_vain("bazel get", |port| {
         let ours = format!("https://localhost:{port}/");
         let as_json = |url: &String| serde_json::json!({ "uri": url }).to_string().into_bytes();
@@ -232,7 +232,7 @@ fn bazel_gives_no_stranger_a_token() {
 }
 
 #[test]
-fn kubernetes_gives_no_stranger_a_token() {
+fn kubernetes_gives_no_unknown_host_a_token() {
     let world = World::new();
     world.token();
     let port = world.astra.port();
@@ -279,7 +279,7 @@ fn kubernetes_gives_no_stranger_a_token() {
 }
 
 #[test]
-fn docker_gives_no_stranger_a_token() {
+fn docker_gives_no_unknown_host_a_token() {
     all_in_vain("docker get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
         requests.extend(strangers(port).into_iter().map(String::into_bytes));
@@ -301,7 +301,7 @@ fn docker_gives_no_stranger_a_token() {
 }
 
 #[test]
-fn terraform_gives_no_stranger_a_token() {
+fn terraform_gives_no_unknown_host_a_token() {
     let TwoAccounts { world, prod } = TwoAccounts::new();
     world.token();
     world.call("token --account prod").run().quiet();
@@ -323,7 +323,7 @@ fn terraform_gives_no_stranger_a_token() {
 }
 
 #[test]
-fn ours_is_ours_in_every_spelling_that_means_the_same() {
+fn each_spelling_of_a_known_host_gets_the_token() {
     let world = World::new();
     let token = world.token();
     let port = world.astra.port();

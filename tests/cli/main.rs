@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod processes;
 mod servers;
 mod spellings;
 mod stand_in;

@@ -22,7 +22,7 @@ fn fails(world: &World, code: i32, answer: impl Fn() -> Reply + Send + Sync + 's
 }
 
 #[test]
-fn each_status_has_its_words_and_its_exit_code() {
+fn each_status_has_a_message_and_an_exit_code() {
     let world = World::new();
     let bad_request = fails(&world, 4, || Reply::error(400, "bad request"));
     let unauthorized = fails(&world, 4, || Reply::error(401, "no such service account"));
@@ -96,7 +96,7 @@ fn an_answer_without_a_usable_token_is_an_error() {
 }
 
 #[test]
-fn a_header_without_end_is_told_as_such_and_a_long_one_is_read() {
+fn a_header_of_1_mib_is_an_error_and_one_of_60_kib_is_read() {
     let world = World::new();
     let cookie = |length: usize| {
         move |_: &_, _: usize| {
@@ -151,7 +151,7 @@ fn no_redirect_is_followed() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+fn only_a_passing_failure_is_retried() {
     for (status, tries) in
         [(429, 3), (502, 3), (503, 3), (504, 3), (500, 1), (400, 1), (401, 1), (403, 1), (404, 1)]
     {
@@ -170,7 +170,7 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
 }
 
 #[test]
-fn retry_after_is_waited_for_when_short_and_remembered_when_long() {
+fn a_short_retry_after_is_waited_for_and_a_long_one_is_cached() {
     let world = World::new();
     world.astra.set_answer(|_, number| {
         (number == 1).then(|| Reply::error(429, "later").with_header("Retry-After", "1"))
@@ -232,7 +232,7 @@ fn now() -> u64 {
 }
 
 #[test]
-fn a_token_is_not_believed_longer_because_its_answer_was_read_late() {
+fn a_late_answer_does_not_make_a_token_valid_longer() {
     let world = World::new();
     world.astra.set_lifetime(60);
     let (release, held) = std::sync::mpsc::channel::<()>();
@@ -258,7 +258,7 @@ fn a_token_is_not_believed_longer_because_its_answer_was_read_late() {
 }
 
 #[test]
-fn a_token_that_expired_while_its_answer_was_on_its_way_is_asked_for_again() {
+fn a_token_that_expires_on_its_way_is_exchanged_again() {
     let world = World::new();
     world.astra.set_lifetime(2);
     world.astra.set_answer(|_, number| {
@@ -285,7 +285,7 @@ fn jwt(iat: u64, exp: u64) -> String {
 }
 
 #[test]
-fn a_wrong_date_makes_no_token_live_longer_than_its_claims_say() {
+fn a_wrong_date_makes_no_token_valid_longer_than_its_claims() {
     let world = World::new();
     for date in ["Fri, 24 Jul 2020 14:16:22 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"] {
         let token = jwt(now(), now() + 300);
@@ -433,7 +433,7 @@ fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
 }
 
 #[test]
-fn a_ca_file_that_cannot_be_used_is_named_and_counts_again_once_mended() {
+fn a_ca_file_that_cannot_be_used_is_named_and_the_error_is_not_cached() {
     let world = World::new();
     let missing = world.call("token --ca-file ~/none.pem").run();
     let empty = world.call("token").env("SSL_CERT_FILE", world.write("empty.pem", "")).run();
@@ -456,7 +456,7 @@ fn a_ca_file_that_cannot_be_used_is_named_and_counts_again_once_mended() {
 }
 
 #[test]
-fn nobody_there_is_unreachable() {
+fn a_closed_port_is_unreachable() {
     let world = World::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let refused =

@@ -95,7 +95,7 @@ fn a_manual_page_fits_80_columns() {
 }
 
 #[test]
-fn help_of_a_command_is_what_the_command_says_of_itself() {
+fn help_with_a_command_prints_the_help_of_that_command() {
     let world = World::new();
     for name in commands(&world) {
         let help = world.call(&format!("help {name}")).run().quiet();
@@ -134,7 +134,7 @@ fn help_names_the_command_that_deletes_a_revoked_token() {
 }
 
 #[test]
-fn a_links_page_says_what_it_is_and_how_it_is_set_up() {
+fn the_manual_page_of_a_link_shows_its_purpose_and_its_set_up() {
     let world = World::new();
     transcript!(world.call("man git-credential-astra").run());
 }
@@ -153,7 +153,7 @@ fn every_command_has_an_example_in_its_help() {
 }
 
 #[test]
-fn the_version_says_where_it_comes_from() {
+fn the_version_names_its_commit_and_its_target() {
     let world = World::new();
     let version = world.call("--version").run().quiet();
     assert_eq!(world.call("-V").run().quiet(), version);
@@ -260,7 +260,7 @@ fn the_documentation_names_only_flags_variables_and_pages_that_exist() {
 }
 
 #[test]
-fn what_the_documentation_has_you_try_in_the_sandbox_works() {
+fn the_commands_of_the_documentation_work_in_the_sandbox() {
     let mut tried = Vec::new();
     for (page, text) in documentation() {
         let Some((_, part)) = text.split_once("## Try it in the sandbox") else {
@@ -301,7 +301,7 @@ fn what_the_documentation_has_you_try_in_the_sandbox_works() {
 }
 
 #[test]
-fn what_a_workflow_runs_of_others_is_pinned() {
+fn each_action_of_a_workflow_is_pinned() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
     let files = fs::read_dir(folder).unwrap().map(|item| item.unwrap().path());
     let texts: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();

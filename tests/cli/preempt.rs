@@ -336,7 +336,7 @@ impl Stage {
 }
 
 #[test]
-fn whatever_is_stopped_no_token_is_lost_and_none_comes_back() {
+fn two_interleaved_operations_lose_no_token_and_restore_no_dropped_one() {
     needs!(root, "strace");
     let is_whole = std::env::var_os("ASTRA_TEST_WHOLE").is_some();
     let points = {

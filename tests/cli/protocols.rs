@@ -2,12 +2,8 @@
 
 use crate::world::{World, transcript};
 
-fn git_request(world: &World) -> String {
-    format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port())
-}
-
 #[test]
-fn kubernetes_answers_in_the_version_asked_in() {
+fn kubernetes_answers_in_the_version_of_the_request() {
     let world = World::new();
     let info = |version: &str| {
         format!(
@@ -30,7 +26,7 @@ fn kubernetes_answers_in_the_version_asked_in() {
 }
 
 #[test]
-fn kubernetes_gives_a_token_to_the_cluster_that_is_ours() {
+fn kubernetes_gives_a_token_to_a_known_cluster() {
     let world = World::new();
     let port = world.astra.port();
     let asks = |call: &str, version: &str, server: &str| {
@@ -71,9 +67,9 @@ fn kubernetes_does_not_read_standard_input() {
 }
 
 #[test]
-fn git_is_answered_in_the_form_that_it_knows() {
+fn git_gets_the_form_that_it_knows() {
     let world = World::new();
-    let request = git_request(&world);
+    let request = world.git_request();
     let newer = world.call("git get").input(format!("capability[]=authtype\n{request}")).run();
     let basic = format!("capability[]=authtype\nwwwauth[]=Basic realm=\"x\"\n{request}");
     let basic = world.call("git get").input(basic).run();
@@ -89,7 +85,7 @@ fn git_is_answered_in_the_form_that_it_knows() {
 }
 
 #[test]
-fn git_is_met_with_silence_where_the_host_is_not_ours() {
+fn git_gets_nothing_for_an_unknown_host() {
     let world = World::new();
     let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
     assert_eq!(strangers.quiet(), "");
@@ -111,10 +107,10 @@ fn git_is_met_with_silence_where_the_host_is_not_ours() {
 }
 
 #[test]
-fn git_is_told_to_quit_after_a_failure_for_a_host_of_ours_and_no_other() {
+fn git_gets_quit_after_a_failure_for_a_known_host_only() {
     let world = World::new();
     world.write_account("{}");
-    let ours = world.call("git get").input(git_request(&world)).run();
+    let ours = world.call("git get").input(world.git_request()).run();
     assert_eq!((ours.code(), ours.stdout().as_str()), (3, "quit=1\n"), "{ours}");
     let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
     assert_eq!(strangers.quiet(), "");
@@ -128,7 +124,7 @@ fn git_is_told_to_quit_after_a_failure_for_a_host_of_ours_and_no_other() {
     assert_eq!((added.code(), added.stdout().as_str()), (2, "quit=1\n"), "{added}");
     let malformed = world.call("git get").input("protocol=https\n").run();
     malformed.failure(1);
-    let setting = world.call("git get --timeout soon").input(git_request(&world)).run();
+    let setting = world.call("git get --timeout soon").input(world.git_request()).run();
     setting.failure(2);
     transcript!(ours, malformed, @"
     $ astra-credential git get
@@ -183,7 +179,7 @@ fn a_host_that_refuses_every_token_costs_two_exchanges_in_each_protocol() {
         ("terraform", "forget", ""),
     ] {
         let world = World::new();
-        let host = format!("localhost:{}", world.astra.port());
+        let host = world.host();
         let call = |verb: &str, credential: &str| match protocol {
             "git" => world
                 .call(&format!("git {verb}"))
@@ -227,11 +223,11 @@ fn bazel_gets_headers_and_an_expiry_in_whole_seconds() {
 }
 
 #[test]
-fn the_expiry_given_out_is_when_this_program_itself_would_renew() {
+fn the_expiry_in_an_answer_is_the_time_of_renewal() {
     let world = World::new();
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let born = now();
-    let reply = world.call("git get").input(git_request(&world)).run().quiet();
+    let reply = world.call("git get").input(world.git_request()).run().quiet();
     let told: u64 = reply
         .lines()
         .find_map(|line| line.strip_prefix("password_expiry_utc="))
@@ -241,8 +237,8 @@ fn the_expiry_given_out_is_when_this_program_itself_would_renew() {
     let leeway = born + 36_000 - told;
     assert!((149..=301).contains(&leeway), "{leeway}");
     // The same for every later caller, and earlier for one who wants more.
-    assert_eq!(world.call("git get").input(git_request(&world)).run().quiet(), reply);
-    let wanted = world.call("git get --min-valid 1h").input(git_request(&world)).run().quiet();
+    assert_eq!(world.call("git get").input(world.git_request()).run().quiet(), reply);
+    let wanted = world.call("git get --min-valid 1h").input(world.git_request()).run().quiet();
     let told: u64 = wanted
         .lines()
         .find_map(|line| line.strip_prefix("password_expiry_utc="))
@@ -256,7 +252,7 @@ fn the_expiry_given_out_is_when_this_program_itself_would_renew() {
 #[test]
 fn docker_reads_errors_on_standard_output() {
     let world = World::new();
-    let ours = format!("localhost:{}", world.astra.port());
+    let ours = world.host();
     let get = world
         .call_as(world.link("docker-credential-astra"), "get")
         .input(format!("{ours}\n"))
@@ -294,7 +290,7 @@ fn docker_reads_errors_on_standard_output() {
 }
 
 #[test]
-fn docker_tells_its_user_that_no_account_is_for_a_host_that_it_names() {
+fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     let world = World::new();
     std::fs::create_dir(world.path(".docker")).unwrap();
     let get = |server: &str| world.call("docker get").input(server).run();
@@ -338,9 +334,9 @@ fn docker_tells_its_user_that_no_account_is_for_a_host_that_it_names() {
 }
 
 #[test]
-fn terraform_is_told_nothing_of_a_stranger_and_cannot_store() {
+fn terraform_gets_an_empty_object_for_an_unknown_host_and_cannot_store() {
     let world = World::new();
-    let ours = format!("localhost:{}", world.astra.port());
+    let ours = world.host();
     let get =
         world.call_as(world.link("terraform-credentials-astra"), &format!("get {ours}")).run();
     let strangers = world.call("terraform get evil.example").run();

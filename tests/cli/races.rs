@@ -4,68 +4,17 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::processes::{Process, at_once};
 use crate::stand_in::Reply;
 use crate::world::{
     Done, World, contents, finish, is_installed, needs, set_mode, skip, transcript,
 };
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A process that is killed at the end of the test.
-struct Process(Option<Child>);
-
-impl Process {
-    /// Starts a call that takes the lock and waits for an answer of Astra's.
-    fn that_asks(world: &World, line: &str) -> Self {
-        let before = world.astra.exchanges();
-        let process = Self(Some(world.call(line).start()));
-        assert!(world.astra.wait_for_exchanges(before + 1, PATIENCE));
-        process
-    }
-
-    fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    fn stop(&self) {
-        self.signal("-STOP");
-        let stat = format!("/proc/{}/stat", self.id());
-        while !fs::read_to_string(&stat).unwrap().contains(") T ") {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn finish(mut self) -> (i32, String, String) {
-        finish(self.0.take().unwrap())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Starts `count` calls at once and reads them to their end.
-fn at_once(world: &World, count: usize, line: &str) -> Vec<(i32, String, String)> {
-    let call = world.call(line);
-    let children: Vec<Child> = (0..count).map(|_| call.start()).collect();
-    children.into_iter().map(finish).collect()
-}
 
 fn is_success(answers: &[(i32, String, String)]) -> bool {
     answers
@@ -81,12 +30,8 @@ fn git(world: &World, verb: &str, host: &str, token: &str) -> (i32, String, Stri
     (done.code(), done.stdout(), done.stderr())
 }
 
-fn own_host(world: &World) -> String {
-    format!("localhost:{}", world.astra.port())
-}
-
 #[test]
-fn a_late_loser_leaves_the_winners_token_and_serves_it() {
+fn a_call_that_was_overtaken_prints_and_keeps_the_newer_token() {
     for reply in [None, Some(503), Some(401)] {
         let world = World::new();
         world.astra.set_answer(move |_, number| match (number, reply) {
@@ -97,7 +42,7 @@ fn a_late_loser_leaves_the_winners_token_and_serves_it() {
             }
             _ => None,
         });
-        let loser = Process::that_asks(&world, "token --timeout 4");
+        let loser = Process::that_asks(&world, &world.call("token --timeout 4"));
         loser.stop();
         let winner = world.call("token --timeout 3").run().quiet();
         loser.signal("-CONT");
@@ -119,10 +64,10 @@ fn sixty_waiters_behind_a_stopped_holder_cost_one_exchange_more() {
         thread::sleep(Duration::from_secs(1));
         None
     });
-    let holder = Process::that_asks(&world, "token");
+    let holder = Process::that_asks(&world, &world.call("token"));
     holder.stop();
     let start = Instant::now();
-    let answers = at_once(&world, 60, "token --timeout 6");
+    let answers = at_once(60, &world.call("token --timeout 6"));
     assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
     assert!(is_success(&answers), "{answers:?}");
     assert!(world.astra.exchanges() <= 4, "{}", world.astra.exchanges());
@@ -138,21 +83,21 @@ fn waiters_behind_a_stopped_holder_share_a_passing_failure_too() {
             Reply::error(429, "slow down").with_header("Retry-After", "60")
         }
     });
-    let holder = Process::that_asks(&world, "token");
+    let holder = Process::that_asks(&world, &world.call("token"));
     holder.stop();
-    let answers = at_once(&world, 20, "token --timeout 4");
+    let answers = at_once(20, &world.call("token --timeout 4"));
     assert!(answers.iter().all(|(code, ..)| *code == 5), "{answers:?}");
     assert!(world.astra.exchanges() <= 4, "{}", world.astra.exchanges());
 }
 
 #[test]
-fn what_was_on_its_way_during_a_forget_is_not_cached() {
+fn a_token_that_is_on_its_way_during_a_forget_is_not_cached() {
     for line in ["forget", "forget --all"] {
         for refresh in [false, true] {
             let world = World::new();
             let old = if refresh { world.token() } else { String::new() };
             world.astra.set_delay(Duration::from_millis(800));
-            let asking = Process::that_asks(&world, "token --refresh");
+            let asking = Process::that_asks(&world, &world.call("token --refresh"));
             world.call(line).run().quiet();
             let (code, on_its_way, _) = asking.finish();
             assert_eq!(code, 0, "it serves its own caller");
@@ -172,9 +117,9 @@ fn a_failure_brings_no_dropped_token_back_and_does_not_outlive_a_forget() {
         let old = world.token();
         world.astra.set_delay(Duration::from_millis(800));
         world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "60"));
-        let asking = Process::that_asks(&world, "token --refresh");
+        let asking = Process::that_asks(&world, &world.call("token --refresh"));
         if line == "git erase" {
-            assert_eq!(git(&world, "erase", &own_host(&world), &old).0, 0);
+            assert_eq!(git(&world, "erase", &world.host(), &old).0, 0);
         } else {
             world.call(line).run().quiet();
         }
@@ -190,7 +135,7 @@ fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
     let world = World::new();
     world.token();
     world.astra.set_delay(Duration::from_secs(1));
-    let answers = at_once(&world, 20, "token --refresh --timeout 6");
+    let answers = at_once(20, &world.call("token --refresh --timeout 6"));
     assert!(is_success(&answers), "{answers:?}");
     assert!(world.astra.exchanges() <= 1 + 3, "{}", world.astra.exchanges());
     world.astra.set_delay(Duration::ZERO);
@@ -202,7 +147,7 @@ fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
 }
 
 #[test]
-fn a_time_out_is_remembered_only_for_who_has_no_more_time() {
+fn a_time_out_is_cached_for_calls_without_more_time_only() {
     let world = World::new();
     world.astra.set_delay(Duration::from_secs(1));
     world.call("token --timeout 0.4").run().failure(5);
@@ -214,7 +159,7 @@ fn a_time_out_is_remembered_only_for_who_has_no_more_time() {
 }
 
 #[test]
-fn a_call_without_any_time_asks_nobody_and_is_not_remembered() {
+fn a_call_without_any_time_sends_no_request_and_caches_no_failure() {
     let world = World::new();
     world.call("token --timeout 1e-9").run().failure(5);
     assert_eq!(world.astra.connections(), 0);
@@ -224,7 +169,7 @@ fn a_call_without_any_time_asks_nobody_and_is_not_remembered() {
 }
 
 #[test]
-fn forget_needs_no_lock_and_heeds_no_switch() {
+fn forget_needs_no_lock_and_ignores_no_cache() {
     let world = World::new();
     let first = world.token();
     world.call("forget").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().quiet();
@@ -233,7 +178,7 @@ fn forget_needs_no_lock_and_heeds_no_switch() {
     world.call("forget --no-cache").run().quiet();
     assert_ne!(world.token(), second);
     world.astra.set_answer(|_, _| Reply::Hang);
-    let holder = Process::that_asks(&world, "token --refresh");
+    let holder = Process::that_asks(&world, &world.call("token --refresh"));
     holder.stop();
     let start = Instant::now();
     for line in ["forget --timeout 2", "forget --all --timeout 2"] {
@@ -243,7 +188,7 @@ fn forget_needs_no_lock_and_heeds_no_switch() {
 }
 
 #[test]
-fn forgetting_all_beside_refreshes_fails_nobody() {
+fn forget_all_during_refreshes_fails_no_call() {
     let world = World::new();
     world.token();
     let (refresh, forget) = (world.call("token --refresh"), world.call("forget --all"));
@@ -276,11 +221,11 @@ fn a_folder_in_an_entrys_place_does_not_keep_other_tokens_from_being_forgotten()
 fn a_lock_file_that_was_removed_is_taken_anew() {
     let world = World::new();
     world.astra.set_delay(Duration::from_secs(2));
-    let holder = Process::that_asks(&world, "token");
+    let holder = Process::that_asks(&world, &world.call("token"));
     let waiting: Vec<_> = (0..3).map(|_| world.call("token").start()).collect();
     thread::sleep(Duration::from_millis(300));
     fs::remove_file(world.cached("lock").remove(0)).unwrap();
-    let answers = at_once(&world, 3, "token");
+    let answers = at_once(3, &world.call("token"));
     assert!(is_success(&answers), "{answers:?}");
     assert!(is_success(&waiting.into_iter().map(finish).collect::<Vec<_>>()));
     assert_eq!(holder.finish().0, 0);
@@ -329,14 +274,13 @@ fn a_holder_is_waited_for_where_times_are_whole_seconds() {
     };
     world.astra.set_delay(Duration::from_millis(1800));
     let call = world.call("token --timeout 2.6 --cache-dir").arg(disk.0.join("cache"));
-    let children: Vec<Child> = (0..8).map(|_| call.start()).collect();
-    let answers: Vec<_> = children.into_iter().map(finish).collect();
+    let answers = at_once(8, &call);
     assert!(is_success(&answers), "{answers:?}");
     assert_eq!(world.astra.exchanges(), 1);
 }
 
 #[test]
-fn what_is_old_is_swept_however_much_there_is() {
+fn all_old_files_are_deleted_in_the_end() {
     let world = World::new();
     world.token();
     let name = |number: usize, extension: &str| {
@@ -418,7 +362,7 @@ fn another_proxy_password_is_another_route_and_is_neither_shown_nor_stored() {
 #[test]
 fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     let world = World::new();
-    let host = own_host(&world);
+    let host = world.host();
     let token_in = |answer: &str| {
         let line = answer.lines().find_map(|line| line.strip_prefix("password="));
         line.unwrap_or_default().to_owned()
@@ -442,9 +386,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     }
     assert_eq!(world.astra.exchanges(), 2);
     let status = world.call("status").run().stdout();
-    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"
-    refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)
-    ");
+    transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)");
     // Another host, and a caller that names none, have nothing to do with it.
     assert_eq!(git(&world, "get", "other.example", "").0, 0);
     assert_eq!(world.astra.exchanges(), 3);
@@ -459,7 +401,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
 #[test]
 fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
     let world = World::new();
-    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(own_host(&world)).run();
+    let docker = |verb: &str| world.call(&format!("docker {verb}")).input(world.host()).run();
     let mut served = 0;
     for _ in 0..10 {
         let done = docker("get");
@@ -474,9 +416,9 @@ fn an_erase_without_a_name_counts_as_one_of_the_cached_token() {
 }
 
 #[test]
-fn a_slow_clients_erase_of_an_old_token_blocks_nobody() {
+fn a_late_erase_of_an_old_token_blocks_no_host() {
     let world = World::new();
-    let host = own_host(&world);
+    let host = world.host();
     let first = world.token();
     for _ in 0..5 {
         assert_eq!(git(&world, "erase", &host, &first).0, 0);
@@ -527,9 +469,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
         let call =
             |line: &str| world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", disk.0.join("a/b"));
         world.astra.set_delay(Duration::from_millis(300));
-        let cold = call("token");
-        let children: Vec<Child> = (0..20).map(|_| cold.start()).collect();
-        let answers: Vec<_> = children.into_iter().map(finish).collect();
+        let answers = at_once(20, &call("token"));
         assert!(is_success(&answers), "{answers:?}");
         assert_eq!(world.astra.exchanges(), 1, "{chmod}");
         // A umask that takes away what the file system shows anyway.
@@ -549,7 +489,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
 }
 
 #[test]
-fn where_modes_mean_nothing_the_seal_vouches_for_an_entry() {
+fn an_entry_of_any_mode_is_read_if_its_seal_is_right() {
     let world = World::new();
     let token = world.token();
     // As on a file system without modes, the folder is as open as its files.

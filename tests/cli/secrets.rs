@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::processes::Process;
 use crate::spellings::{SECRET, spellings};
 use crate::stand_in::{Reply, Request};
 use crate::world::{BINARY, Call, Done, World, contents, copy_binary, needs, set_mode, skip};
@@ -74,10 +75,6 @@ impl Witness {
         let witness = Self::new();
         witness.world.token();
         witness
-    }
-
-    fn host(&self) -> String {
-        format!("localhost:{}", self.world.astra.port())
     }
 
     /// Runs a call that gets `value` where it does not belong. Neither its output nor a file may hold the
@@ -159,8 +156,8 @@ fn the_search_finds_the_secret_and_the_token_where_they_belong() {
 #[test]
 fn no_call_that_succeeds_shows_the_secret_or_keeps_the_token() {
     let witness = Witness::with_token();
-    let (host, token) = (witness.host(), witness.world.token());
-    let question = format!("protocol=https\nhost={host}\n\n");
+    let (host, token) = (witness.world.host(), witness.world.token());
+    let question = witness.world.git_request();
     let credential = format!("protocol=https\nhost={host}\nusername=x\npassword={token}\n\n");
     let login = format!(r#"{{"ServerURL":"{host}","Username":"token","Secret":"{token}"}}"#);
     let uri = format!(r#"{{"uri":"https://{host}/"}}"#);
@@ -273,7 +270,7 @@ fn echoes() -> Vec<(&'static str, Echo)> {
 #[test]
 fn no_answer_of_astras_makes_a_call_show_the_secret() {
     let witness = Witness::new();
-    let host = witness.host();
+    let host = witness.world.host();
     for (what, echo) in echoes() {
         witness.world.astra.set_answer(move |request, _| echo(request));
         let code = witness.check(what, |world| world.call("token --refresh --timeout 0.7"));
@@ -288,8 +285,7 @@ fn no_answer_of_astras_makes_a_call_show_the_secret() {
 fn an_exchange_sends_the_secret_in_its_body_alone() {
     let witness = Witness::new();
     for line in ["token", "token --refresh -v", "git get", "kubernetes --refresh"] {
-        let question = format!("protocol=https\nhost={}\n\n", witness.host());
-        witness.world.call(line).input(question).run();
+        witness.world.call(line).input(witness.world.git_request()).run();
     }
     is_in_bodies_alone(&witness.world.astra.requests());
 }
@@ -359,7 +355,7 @@ fn no_malformed_account_file_is_quoted() {
         format!("[{{{id},\"clientSecret\":\"{SECRET}\"}}]"),
         format!("{{{id},\"clientSecret\":\"{SECRET}\n\"}}"),
     ];
-    let host = witness.host();
+    let host = witness.world.host();
     for account in accounts {
         witness.world.write_account(&account);
         for line in ["token", "kubernetes", "docker get", "forget"] {
@@ -556,35 +552,12 @@ fn a_file_and_a_folder_may_have_names_that_look_like_secrets() {
     assert!(cache.is_dir());
 }
 
-/// A call that has sent its request and waits for the answer. It is killed when it is dropped.
-struct Hanging(Child);
-
-impl Hanging {
-    fn start(world: &World, mut command: Command) -> Self {
-        world.astra.set_answer(|_, _| Reply::Hang);
-        let before = world.astra.exchanges();
-        let hanging = Self(command.spawn().unwrap());
-        assert!(world.astra.wait_for_exchanges(before + 1, Duration::from_secs(10)));
-        hanging
-    }
-
-    fn file(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.0.id())
-    }
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn the_secret_is_not_in_the_files_of_proc_about_the_process() {
     let witness = Witness::new();
+    witness.world.astra.set_answer(|_, _| Reply::Hang);
     for line in ["token -v", "exec -- true", "kubernetes"] {
-        let hanging = Hanging::start(&witness.world, witness.world.call(line).command());
+        let hanging = Process::that_asks(&witness.world, &witness.world.call(line));
         for name in ["environ", "cmdline", "comm", "status"] {
             let Ok(bytes) = fs::read(hanging.file(name)) else {
                 skip(&format!("only root can read `{name}` of a process without dumps"));
@@ -617,10 +590,12 @@ fn unlimited(world: &World, program: &str, arguments: &str) -> Command {
 #[test]
 fn a_process_that_holds_the_secret_leaves_no_core() {
     let Witness { world, .. } = Witness::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
     // Not `QUIT`, which a shell sets to be ignored in its background jobs and their children.
     for signal in ["-ABRT", "-SEGV"] {
-        let mut hanging = Hanging::start(&world, unlimited(&world, BINARY, "token"));
-        assert!(!leaves_a_core(&world, signal, &mut hanging.0), "{signal}: a core");
+        let mut command = unlimited(&world, BINARY, "token");
+        let mut hanging = Process::that_asks_as(&world, &mut command);
+        assert!(!leaves_a_core(&world, signal, hanging.child()), "{signal}: a core");
     }
     // Another program leaves one, if the kernel writes cores at all.
     let mut sleep = unlimited(&world, "sleep", "10").stdout(Stdio::null()).spawn().unwrap();
@@ -649,8 +624,9 @@ fn only_root_can_look_into_a_process_that_holds_the_secret() {
     }
     let mut command = world.call_as(&binary, "token").command();
     command.uid(USER).gid(USER);
-    let hanging = Hanging::start(&world, command);
-    assert_eq!(fs::metadata(format!("/proc/{}", hanging.0.id())).unwrap().uid(), USER);
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let hanging = Process::that_asks_as(&world, &mut command);
+    assert_eq!(fs::metadata(hanging.file("")).unwrap().uid(), USER);
     for name in ["mem", "environ", "maps"] {
         let file = hanging.file(name);
         assert_eq!(fs::metadata(&file).unwrap().uid(), 0, "{name}");

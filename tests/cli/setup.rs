@@ -201,6 +201,18 @@ fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
     transcript!(shown, done, again, undone);
 }
 
+/// kubectl ignores a path in the list that does not exist, whatever its form.
+#[test]
+fn of_several_kubeconfigs_the_first_that_exists_gets_the_user() {
+    needs!("kubectl");
+    let world = World::new();
+    let config = world.write("second", "");
+    let listed = format!("~/none:{}:{}", config.display(), world.path("third").display());
+    world.call("setup kubectl").env("KUBECONFIG", listed).run().quiet();
+    assert!(fs::read_to_string(config).unwrap().contains("name: astra"));
+    assert!(!world.path("third").exists());
+}
+
 #[test]
 fn kubectl_keeps_other_users() {
     needs!("kubectl");
@@ -233,7 +245,7 @@ fn kubectls_user_stays_if_it_was_changed_since_setup() {
 }
 
 #[test]
-fn kubectls_contexts_that_lose_their_user_are_told() {
+fn kubectls_contexts_that_lose_their_user_are_named() {
     needs!("kubectl");
     let world = World::new();
     world.call("setup kubectl").run().quiet();
@@ -269,7 +281,7 @@ fn docker_inspects_after_setup_and_no_trace_is_left() {
 }
 
 #[test]
-fn docker_finds_its_helper_after_the_file_was_rewritten() {
+fn undo_finds_dockers_entry_after_docker_has_rewritten_the_file() {
     needs!("docker");
     let world = World::new();
     world.call("setup docker --host a.example.com").run().quiet();
@@ -325,7 +337,7 @@ fn terraforms_own_variable_names_the_file() {
 }
 
 #[test]
-fn opentofus_own_file_is_told_of() {
+fn the_file_of_opentofu_is_named() {
     let world = World::new();
     let line = "setup terraform --host a.example.com";
     let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
@@ -414,7 +426,7 @@ fn contents_to_edit() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 #[test]
-fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
+fn undo_restores_a_file_byte_for_byte() {
     for (tool, content) in contents_to_edit() {
         let world = world_with(tool, content);
         let file = world.path(file_of(tool));
@@ -428,7 +440,7 @@ fn whatever_else_is_in_a_file_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn a_host_that_is_added_later_is_taken_back_with_the_first() {
+fn a_host_that_is_added_later_is_undone_with_the_first() {
     for (tool, content) in contents_to_edit() {
         let world = world_with(tool, content);
         world.call(&format!("setup {tool} --host a.example.com")).run().quiet();
@@ -442,7 +454,7 @@ fn a_host_that_is_added_later_is_taken_back_with_the_first() {
 }
 
 #[test]
-fn what_is_shown_holds_no_secret_of_the_file() {
+fn a_dry_run_shows_no_secret_of_the_file() {
     let contents: [(&str, &[&str]); 3] = [
         (
             "docker",
@@ -610,7 +622,7 @@ fn what_was_there_before_setup_stays() {
 }
 
 #[test]
-fn of_two_hosts_only_the_one_that_setup_has_added_is_taken_back() {
+fn of_two_hosts_only_the_one_that_setup_has_added_is_removed() {
     let world = world_set_up_by_hand();
     let before = tree(&world);
     world.call("setup docker --host a.example.com --host b.example.com").run().quiet();
@@ -671,7 +683,7 @@ fn an_undo_is_silent_about_files_that_do_not_exist_any_more() {
 }
 
 #[test]
-fn set_ups_at_once_are_all_taken_back() {
+fn set_ups_at_once_are_all_undone() {
     let world = World::new();
     let before = tree(&world);
     for _ in 0..3 {
@@ -690,7 +702,7 @@ fn set_ups_at_once_are_all_taken_back() {
 }
 
 #[test]
-fn a_set_up_that_is_killed_anywhere_is_taken_back_without_a_trace() {
+fn a_set_up_that_is_killed_anywhere_is_undone_without_a_trace() {
     needs!("strace");
     let world = World::new();
     let before = tree(&world);
@@ -884,7 +896,7 @@ fn a_set_up_that_fails_half_way_leaves_nothing() {
 }
 
 #[test]
-fn an_account_that_is_not_there_yet_remains_to_be_stored() {
+fn a_missing_account_is_named_as_a_step_that_remains() {
     let world = World::new();
     fs::remove_file(world.account_file()).unwrap();
     let shown = world.call("setup bazel --dry-run --host a.example.com").run().quiet();
@@ -987,7 +999,7 @@ fn no_setting_is_written_for_an_account_that_is_not_stored_or_cannot_be_used() {
 }
 
 #[test]
-fn another_account_and_what_is_no_account_are_refused() {
+fn another_account_and_damaged_content_are_refused() {
     let world = World::new();
     let account = fs::read_to_string(world.account_file()).unwrap();
     let bad = store(&world, "{\"clientId\":\"i\",\"clientSecret\":\"hunter2\"}");
@@ -1133,7 +1145,7 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
 
 /// What is in the way may be the account itself.
 #[test]
-fn setup_does_not_show_an_account_that_stands_in_a_tools_configuration() {
+fn setup_shows_no_account_that_is_in_a_tools_configuration() {
     let world = World::new();
     let binary = world.link("astra-credential");
     for (spelling, value) in crate::spellings::spellings() {

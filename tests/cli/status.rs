@@ -1,14 +1,14 @@
 //! `status`: everything that is known, without asking anybody, safe to paste.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::processes::Process;
 use crate::stand_in::Reply;
 use crate::world::{Done, World, contents, needs, set_mode, transcript};
 
 #[test]
-fn the_exit_code_tells_whether_a_valid_token_is_there() {
+fn the_exit_code_is_0_with_a_valid_token_only() {
     let world = World::new();
     let none = world.call("status").run();
     assert_eq!((none.code(), none.stderr().as_str()), (1, ""));
@@ -43,7 +43,7 @@ fn a_token_in_its_leeway_and_an_expired_one_are_no_valid_token() {
 }
 
 #[test]
-fn trouble_with_the_account_file_is_said_beside_everything_else() {
+fn a_problem_of_the_account_file_is_shown_beside_the_settings() {
     let world = World::new();
     world.token();
     set_mode(&world.account_file(), 0o644);
@@ -110,13 +110,10 @@ fn each_setting_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_cached_error_is_shown_until_it_is_over_and_after() {
+fn a_cached_error_is_shown_with_the_time_of_its_end() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(503, "down").with_header("Retry-After", "1"));
-    world
-        .call("git get")
-        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
-        .run();
+    world.call("git get").input(world.git_request()).run();
     let stands = world.call("status").run();
     let json = world.call("status --json").run();
     assert_eq!((stands.code(), json.code()), (1, 1));
@@ -161,7 +158,7 @@ fn a_cached_error_of_another_route_to_astra_does_not_apply_to_this_one() {
 }
 
 #[test]
-fn the_json_says_the_same() {
+fn the_json_has_the_same_content() {
     let world = World::new();
     world.token();
     let done = world.call("status --json --no-cache").run();
@@ -178,7 +175,7 @@ fn the_json_says_the_same() {
 }
 
 #[test]
-fn it_shows_neither_secret_nor_token_nor_a_claim_of_one() {
+fn status_shows_neither_secret_nor_token_nor_a_claim_of_one() {
     let world = World::new();
     let token = world.token();
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
@@ -194,7 +191,7 @@ fn it_shows_neither_secret_nor_token_nor_a_claim_of_one() {
 }
 
 #[test]
-fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
+fn status_sends_no_request_takes_no_lock_and_writes_nothing() {
     let world = World::new();
     world.token();
     let before = contents(world.home.path());
@@ -215,14 +212,11 @@ fn it_asks_nobody_takes_no_lock_and_writes_nothing() {
 }
 
 #[test]
-fn it_is_shown_while_another_process_holds_the_lock() {
+fn status_does_not_wait_for_the_lock() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let _holder = Process::that_asks(&world, &world.call("token"));
     let start = std::time::Instant::now();
     assert_eq!(world.call("status").run().code(), 1);
     assert!(start.elapsed() < Duration::from_secs(2));
-    assert!(Command::new("kill").arg(holder.id().to_string()).status().unwrap().success());
-    holder.wait().unwrap();
 }

@@ -1,24 +1,18 @@
 //! Many processes at once, and time: one exchange whatever happens.
 
-use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::frugal::{WARM, warm_world, watched};
+use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
-use crate::world::{World, finish, needs, transcript};
-
-/// Starts `count` calls at once and reads them to their end.
-fn storm(world: &World, count: usize, line: &str) -> Vec<(i32, String, String)> {
-    let call = world.call(line);
-    let children: Vec<Child> = (0..count).map(|_| call.start()).collect();
-    children.into_iter().map(finish).collect()
-}
+use crate::world::{BINARY, World, finish, needs, transcript};
 
 #[test]
 fn five_hundred_processes_on_an_empty_cache_cost_one_exchange() {
     let world = World::new();
     world.astra.set_delay(Duration::from_secs(2));
-    let answers = storm(&world, 500, "token");
+    let answers = at_once(500, &world.call("token"));
     let token = format!("{}\n", world.astra.last_token().unwrap());
     for answer in &answers {
         assert_eq!(*answer, (0, token.clone(), String::new()));
@@ -34,17 +28,17 @@ fn a_stale_cache_costs_one_exchange_too() {
     world.astra.set_lifetime(36_000);
     world.astra.set_delay(Duration::from_millis(500));
     thread::sleep(Duration::from_millis(2500));
-    let answers = storm(&world, 100, "token");
+    let answers = at_once(100, &world.call("token"));
     assert!(answers.iter().all(|(code, token, _)| *code == 0 && token.trim_end() != old));
     assert_eq!(world.astra.exchanges(), 2);
 }
 
 #[test]
-fn tokens_stale_at_birth_are_never_exchanged_two_at_a_time() {
+fn tokens_that_are_stale_at_once_are_never_exchanged_two_at_a_time() {
     let world = World::new();
     world.astra.set_lifetime(2);
     world.astra.set_delay(Duration::from_millis(100));
-    let answers = storm(&world, 24, "token");
+    let answers = at_once(24, &world.call("token"));
     assert!(answers.iter().all(|(code, ..)| *code == 0), "{answers:?}");
     assert!(world.astra.exchanges() > 1);
     assert_eq!(world.astra.most_in_flight(), 1);
@@ -55,7 +49,7 @@ fn a_rejection_is_shared_and_a_corrected_file_works_at_once() {
     let world = World::new();
     let right = world.astra.account_json();
     world.write_account(&right.replace("secret000000", "wrong0000000"));
-    let answers = storm(&world, 200, "token");
+    let answers = at_once(200, &world.call("token"));
     assert!(answers.iter().all(|(code, stdout, _)| *code == 4 && stdout.is_empty()));
     assert_eq!(world.astra.exchanges(), 1);
     let remembered = world.call("token").run();
@@ -84,7 +78,7 @@ fn an_outage_is_shared() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
     let start = Instant::now();
-    let answers = storm(&world, 100, "token --timeout 4");
+    let answers = at_once(100, &world.call("token --timeout 4"));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert!(answers.iter().all(|(code, stdout, _)| *code == 5 && stdout.is_empty()), "{answers:?}");
     assert!(world.astra.exchanges() <= 5, "{}", world.astra.exchanges());
@@ -101,10 +95,7 @@ fn a_valid_token_outlives_an_outage_and_an_expired_one_does_not() {
     let served = world.call("token").run();
     assert_eq!((served.code(), served.stdout().trim_end()), (0, old.as_str()), "{served}");
     assert_eq!(served.stderr().lines().count(), 1);
-    let again = world
-        .call("git get")
-        .input(format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()))
-        .run();
+    let again = world.call("git get").input(world.git_request()).run();
     assert_eq!(again.code(), 0);
     assert_eq!(world.astra.exchanges(), 2, "not retried on every call");
     thread::sleep(Duration::from_millis(3500));
@@ -133,7 +124,7 @@ fn a_rejection_is_an_error_even_with_a_valid_token() {
 }
 
 #[test]
-fn a_refresh_that_fails_in_passing_is_an_error_and_keeps_the_old_token() {
+fn a_refresh_with_a_passing_failure_is_an_error_and_keeps_the_old_token() {
     let world = World::new();
     let old = world.token();
     world.astra.set_answer(|_, _| Reply::error(500, "down"));
@@ -141,31 +132,23 @@ fn a_refresh_that_fails_in_passing_is_an_error_and_keeps_the_old_token() {
     assert_eq!(world.token(), old);
 }
 
-fn signal(child: &Child, name: &str) {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-}
-
 #[test]
 fn a_stopped_holder_of_the_lock_is_not_waited_for() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
-    signal(&holder, "-STOP");
+    let holder = Process::that_asks(&world, &world.call("token"));
+    holder.stop();
     let start = Instant::now();
-    let answers = storm(&world, 10, "token --timeout 3");
+    let answers = at_once(10, &world.call("token --timeout 3"));
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert!(answers.iter().all(|(code, ..)| *code == 0), "{answers:?}");
-    signal(&holder, "-KILL");
-    holder.wait().unwrap();
 }
 
 #[test]
 fn a_holder_that_waits_for_a_slow_issuer_is_waited_for() {
     let world = World::new();
     world.astra.set_delay(Duration::from_millis(2500));
-    let answers = storm(&world, 10, "token --timeout 4");
+    let answers = at_once(10, &world.call("token --timeout 4"));
     assert!(answers.iter().all(|(code, ..)| *code == 0), "{answers:?}");
     assert_eq!(world.astra.exchanges(), 1);
 }
@@ -174,15 +157,12 @@ fn a_holder_that_waits_for_a_slow_issuer_is_waited_for() {
 fn a_waiter_keeps_its_own_deadline() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
-    let mut holder = world.call("token").start();
-    assert!(world.astra.wait_for_exchanges(1, Duration::from_secs(10)));
+    let _holder = Process::that_asks(&world, &world.call("token"));
     let start = Instant::now();
     let waiter = world.call("token --timeout 0.5").run();
     waiter.failure(5);
     assert!(start.elapsed() < Duration::from_millis(1500));
     assert_eq!(world.astra.exchanges(), 1);
-    signal(&holder, "-KILL");
-    holder.wait().unwrap();
     transcript!(waiter, @"
     $ astra-credential token --timeout 0.5
     ! astra-credential: another process is still waiting for `https://localhost:<port>`
@@ -199,9 +179,9 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
         "/usr/bin/env",
         "strace -f -o /dev/null -e trace=flock -e inject=flock:delay_enter=1500000",
     );
-    let mut held = call.arg(crate::world::BINARY).arg("token").command().spawn().unwrap();
+    let mut held = call.arg(BINARY).arg("token").command().spawn().unwrap();
     // It has missed once its lock file is there.
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + PATIENCE;
     while world.cached("lock").is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));
     }
@@ -213,7 +193,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
 }
 
 #[test]
-fn clocks_that_differ_from_astras_make_no_storm() {
+fn clocks_that_differ_from_astras_cause_no_further_exchange() {
     for offset in [-600, 600, -7200, 7200] {
         let world = World::new();
         world.astra.set_clock(offset);
@@ -228,19 +208,9 @@ fn clocks_that_differ_from_astras_make_no_storm() {
 #[test]
 fn a_warm_call_takes_no_lock_and_opens_no_socket_starts_no_thread_and_reads_no_ca_bundle() {
     needs!("strace");
-    let world = World::new();
-    world.token();
-    let trace = world.path("trace");
-    for line in ["token", "kubernetes", "git get", "bazel get"] {
-        let call =
-            world.call_as("/usr/bin/env", "strace -f -o").arg(&trace).arg(crate::world::BINARY);
-        let call = line.split(' ').fold(call, |call, word| call.arg(word));
-        let request = match line {
-            "git get" => format!("protocol=https\nhost=localhost:{}\n\n", world.astra.port()),
-            _ => format!(r#"{{"uri":"{}"}}"#, world.astra.url()),
-        };
-        assert!(call.input(request).run().stdout().len() > 1000);
-        let calls = std::fs::read_to_string(&trace).unwrap();
+    let world = warm_world();
+    for line in WARM {
+        let calls = watched(&world, BINARY, line, "strace -f -o");
         assert!(calls.contains(".entry"), "{line}: the trace shows the cache");
         for absent in [
             "flock(",

@@ -70,7 +70,7 @@ fn init_apply_and_output_use_the_private_module() {
 }
 
 #[test]
-fn the_host_may_be_named_where_terraform_names_the_helper() {
+fn a_host_may_be_an_argument_of_terraforms_helper() {
     needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
@@ -102,7 +102,7 @@ fn a_revoked_token_is_replaced_after_logout() {
 }
 
 #[test]
-fn a_host_that_is_not_ours_gets_no_token_and_cannot_forget_one() {
+fn an_unknown_host_gets_no_token_and_cannot_forget_one() {
     needs!("terraform");
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);

@@ -101,7 +101,7 @@ fn new_authority(world: &World, key: &str) {
 const SERVER: &str = "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n";
 
 #[test]
-fn each_defect_of_a_certificate_is_said_as_what_it_is() {
+fn each_defect_of_a_certificate_is_named() {
     needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:2048");
@@ -144,7 +144,7 @@ fn each_defect_of_a_certificate_is_said_as_what_it_is() {
 }
 
 #[test]
-fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
+fn a_weak_key_of_an_authority_is_named() {
     needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:1024");
@@ -158,7 +158,7 @@ fn a_weak_key_of_an_authority_is_said_as_what_it_is() {
 }
 
 #[test]
-fn what_a_server_wants_is_said_as_what_it_is() {
+fn each_demand_of_a_tls_server_is_named() {
     needs!("openssl");
     let world = World::new();
     new_authority(&world, "rsa:2048");
@@ -287,7 +287,7 @@ fn a_ca_file_without_end_is_given_up() {
 }
 
 #[test]
-fn what_is_skipped_in_a_ca_file_is_said() {
+fn skipped_blocks_of_a_ca_file_are_named() {
     let world = World::new();
     let pem = ca(&world);
     let damaged = pem.replacen("MII", "*II", 1);

@@ -41,7 +41,7 @@ fn the_request_is_what_the_api_documents_and_nothing_else() {
 }
 
 #[test]
-fn verbose_says_what_happens_and_shows_neither_secret_nor_token() {
+fn verbose_logs_each_step_and_neither_secret_nor_token() {
     let world = World::new();
     let cold = world.call("token -v").run();
     let warm = world.call("token").env("ASTRA_CREDENTIAL_LOG", "1").run();
@@ -93,7 +93,7 @@ fn a_token_that_cannot_serve_for_min_valid_is_renewed() {
 }
 
 #[test]
-fn a_wish_that_no_token_can_meet_is_served_with_a_warning_and_does_not_loop() {
+fn a_min_valid_that_no_token_meets_is_a_warning_and_causes_no_loop() {
     let world = World::new();
     let first = world.call("token --min-valid 20h").run();
     let second = world.call("token --min-valid 20h").run();
@@ -191,7 +191,7 @@ fn everything_in_the_cache_is_private_whatever_the_umask() {
 }
 
 #[test]
-fn a_copied_cache_without_the_account_file_is_worth_nothing() {
+fn a_copied_cache_holds_neither_token_nor_secret() {
     let world = World::new();
     let token = world.token();
     let secret = "00000000-fake-4000-8000-secret000000";

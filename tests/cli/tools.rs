@@ -137,7 +137,7 @@ fn git_gets_each_accounts_token_for_its_host() {
 }
 
 #[test]
-fn no_helper_that_stands_earlier_is_asked_or_stores_the_token() {
+fn no_earlier_helper_of_git_is_run_or_stores_the_token() {
     needs!("git");
     for git in
         ["/usr/bin/git", "/usr/local/bin/git"].map(Path::new).iter().filter(|git| git.exists())
@@ -276,7 +276,7 @@ fn bazel_gets_each_accounts_token_for_its_cache() {
 }
 
 #[test]
-fn setup_again_mends_each_tool_after_the_binary_has_moved() {
+fn a_second_setup_repairs_each_tool_after_the_binary_has_moved() {
     needs!("git", "kubectl");
     let machine = Machine::new();
     let before = machine.tree();
@@ -325,33 +325,79 @@ fn the_shared_binding_stays_until_the_last_tool_is_undone() {
     assert_eq!(fs::read_to_string(&config).unwrap(), before);
 }
 
-#[test]
-fn a_host_of_another_account_is_refused_and_one_that_setup_bound_itself_moves() {
+/// A world whose configuration file, which a user has written, binds `a.example.com` to `prod`.
+fn world_with_prod() -> World {
     let world = World::new();
     world.write(".config/astra-credential/prod.json", world.astra.account_json());
     world.write(
         ".config/astra-credential/config.json",
         "{\n  // mine\n  \"accounts\": { \"prod\": { \"hosts\": [\"a.example.com\"], }, },\n}\n",
     );
-    let before = tree(&world);
-    let refused = world.call("setup bazel --host a.example.com").run();
-    assert_eq!(tree(&world), before);
-    let unknown = world.call("setup bazel --host b.example.com --account none").run();
-    assert_eq!(unknown.code(), 2, "{unknown}");
-    world.call("setup bazel --host b.example.com").run().quiet();
-    let other_tool = world.call("setup terraform --host b.example.com --account prod").run();
-    assert_eq!(other_tool.code(), 2, "{other_tool}");
-    world.call("setup bazel --host b.example.com --account prod").run().quiet();
-    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
-    let again = world.call("setup bazel --host b.example.com").run().quiet();
-    assert_eq!(again, "nothing to do\n", "without a name, the host stays with its account");
-    world.call("setup bazel --undo").run().quiet();
-    assert_eq!(tree(&world), before);
-    transcript!(refused, unknown, other_tool, config);
+    world
+}
+
+fn config(world: &World) -> String {
+    fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap()
 }
 
 #[test]
-fn setup_writes_no_configuration_that_would_end_every_call() {
+fn setup_refuses_a_host_of_another_account_and_an_unknown_account() {
+    let world = world_with_prod();
+    let before = tree(&world);
+    let bound = world.call("setup bazel --host a.example.com").run();
+    let unknown = world.call("setup bazel --host b.example.com --account none").run();
+    assert_eq!(tree(&world), before);
+    world.call("setup bazel --host b.example.com").run().quiet();
+    let other_tool = world.call("setup terraform --host b.example.com --account prod").run();
+    for done in [&bound, &unknown, &other_tool] {
+        done.failure(2);
+    }
+    transcript!(bound, unknown, other_tool, @"
+    $ astra-credential setup bazel --host a.example.com
+    ! astra-credential: `a.example.com` is bound to the account `prod`, not to `default`
+    ! hint: name `--account prod`, or take `a.example.com` out of its hosts in `~/.config/astra-credential/config.json` first
+    [exit status: 2]
+
+    $ astra-credential setup bazel --host b.example.com --account none
+    ! astra-credential: there is no account `none`, which `--account` names
+    ! hint: run `astra-credential setup account --account none`
+    [exit status: 2]
+
+    $ astra-credential setup terraform --host b.example.com --account prod
+    ! astra-credential: `b.example.com` is bound to the account `default`, not to `prod`
+    ! hint: name `--account default`, or take `b.example.com` out of its hosts in `~/.config/astra-credential/config.json` first
+    [exit status: 2]
+    ");
+}
+
+#[test]
+fn setup_moves_a_host_that_it_has_bound_itself_to_another_account() {
+    let world = world_with_prod();
+    let before = tree(&world);
+    world.call("setup bazel --host b.example.com").run().quiet();
+    world.call("setup bazel --host b.example.com --account prod").run().quiet();
+    transcript!(config(&world), @r#"
+    {
+      // mine
+      "accounts": { "prod": { "hosts": ["a.example.com", "b.example.com"], }, },
+    }
+    "#);
+    world.call("setup bazel --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn setup_without_an_account_leaves_a_host_with_the_account_that_it_has() {
+    let world = world_with_prod();
+    world.call("setup bazel --host b.example.com --account prod").run().quiet();
+    let before = tree(&world);
+    let again = world.call("setup bazel --host b.example.com").run().quiet();
+    assert_eq!(again, "nothing to do\n");
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn setup_writes_no_configuration_that_cannot_be_read() {
     let world = World::new();
     let hosts: Vec<_> = (0..999).map(|number| format!("h{number}.example")).collect();
     let config = json!({"ca_file": "~/ca.pem", "accounts": {"default": {"hosts": hosts}}});
@@ -384,14 +430,8 @@ fn an_account_is_entered_with_what_differs_from_the_default() {
     let none = world.path("none.json");
     let missing = world.call("setup account --account ci --service-account").arg(none).run();
     assert_eq!(missing.code(), 3, "{missing}");
-    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
-    transcript!(
-        entered,
-        again,
-        bad,
-        missing,
-        config.replace(world.home.path().to_str().unwrap(), "~")
-    );
+    let config = config(&world).replace(world.home.path().to_str().unwrap(), "~");
+    transcript!(entered, again, bad, missing, config);
 }
 
 #[test]
@@ -410,21 +450,37 @@ fn as_root_nothing_is_written_into_another_users_home() {
 }
 
 #[test]
-fn a_lock_is_waited_for_until_the_deadline_and_one_on_the_home_does_not_matter() {
+fn setup_does_not_lock_the_home() {
     let world = World::new();
+    let home = fs::File::open(world.home.path()).unwrap();
+    home.lock().unwrap();
+    world.call("setup bazel --host a.example.com --timeout 10").run().quiet();
+    assert!(!world.path(".config/astra-credential/setup.lock").exists());
+}
+
+/// Takes the lock of `setup`, until the file is dropped.
+fn lock_setup(world: &World) -> fs::File {
     let lock = world.path(".config/astra-credential/setup.lock");
     fs::write(&lock, "").unwrap();
     let held = fs::File::open(&lock).unwrap();
     held.lock().unwrap();
+    held
+}
+
+#[test]
+fn a_dry_run_of_setup_needs_no_lock() {
+    let world = World::new();
+    let _held = lock_setup(&world);
+    world.call("setup bazel --host a.example.com --timeout 0.3 --dry-run").run().quiet();
+}
+
+#[test]
+fn setup_waits_for_its_lock_until_the_deadline() {
+    let world = World::new();
+    let _held = lock_setup(&world);
     let start = Instant::now();
     let refused = world.call("setup bazel --host a.example.com --timeout 0.3").run();
     assert!(start.elapsed() < Duration::from_secs(10));
-    world.call("setup bazel --host a.example.com --timeout 0.3 --dry-run").run().quiet();
-    drop(held);
-    let home = fs::File::open(world.home.path()).unwrap();
-    home.lock().unwrap();
-    world.call("setup bazel --host a.example.com --timeout 10").run().quiet();
-    assert!(!lock.exists());
     transcript!(refused, @"
     $ astra-credential setup bazel --host a.example.com --timeout 0.3
     ! astra-credential: another `astra-credential setup` holds `~/.config/astra-credential/setup.lock`

@@ -46,7 +46,7 @@ fn a_quick_answer_and_a_warm_cache_need_no_explanation() {
 }
 
 #[test]
-fn a_wait_for_the_lock_names_who_holds_it() {
+fn a_wait_for_the_lock_names_its_holder() {
     needs!("script");
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
@@ -73,7 +73,7 @@ fn a_wait_for_the_lock_names_who_holds_it() {
 }
 
 #[test]
-fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
+fn a_failure_replaces_the_line_and_the_line_fits_a_narrow_terminal() {
     needs!("script");
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::Hang);
@@ -83,7 +83,7 @@ fn a_failure_takes_the_lines_place_and_a_narrow_terminal_is_not_overrun() {
 }
 
 #[test]
-fn doctor_says_that_it_is_at_it() {
+fn a_slow_doctor_is_explained() {
     needs!("script");
     let world = World::new();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

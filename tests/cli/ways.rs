@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Leaf, Reply};
-use crate::world::{World, is_installed, skip, transcript};
+use crate::world::{Done, World, is_installed, skip, transcript};
 
 /// A server of raw TCP on 127.0.0.1; gives its port.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
@@ -65,7 +65,7 @@ fn read_until(client: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn whoever_drips_is_left_at_the_deadline() {
+fn a_peer_that_drips_is_given_up_at_the_deadline() {
     let drips: [(&str, &'static [u8]); 7] = [
         ("http", b"HTTP/1.1 200 OK\r\nX-Padding: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
         ("http", b"X"),
@@ -101,7 +101,7 @@ fn whoever_drips_is_left_at_the_deadline() {
 }
 
 #[test]
-fn an_answer_that_drips_is_left_at_the_deadline() {
+fn an_answer_that_drips_is_given_up_at_the_deadline() {
     let replies: [&'static [u8]; 2] = [
         b"HTTP/1.1 200 OK\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         b"HTTP/1.1 200 OK\r\n\r\n{\"token\": \"aaaaaaaaaaaaaa",
@@ -146,16 +146,23 @@ fn a_body_that_is_cut_off_is_no_token() {
         let told = done.failure(5);
         assert!(told.contains("broke off"), "{which}: {done}");
     }
-    world.astra.clear_answer();
-    // With TLS's own end it is whole.
-    let whole = format!("{head}\r\n{json}");
+}
+
+#[test]
+fn a_body_without_a_length_is_a_token_if_tls_ends_in_order() {
+    let world = World::new();
+    let token = world.astra.tokens().issue();
+    let whole = format!("HTTP/1.1 200 OK\r\n\r\n{{\"token\":\"{token}\"}}");
     world.astra.set_answer(move |_, _| Reply::Raw(whole.clone().into_bytes()));
-    assert_eq!(world.call("token --refresh").run().quiet().trim_end(), token);
-    // A header of an error says enough.
-    world
-        .astra
-        .set_answer(|_, _| Reply::Cut(b"HTTP/1.1 401 No\r\n\r\n\"no such account\"".to_vec()));
-    let done = world.call("token --refresh").run();
+    assert_eq!(world.call("token").run().quiet().trim_end(), token);
+}
+
+#[test]
+fn an_error_whose_body_is_cut_off_is_still_that_error() {
+    let world = World::new();
+    let cut = b"HTTP/1.1 401 No\r\n\r\n\"no such account\"";
+    world.astra.set_answer(|_, _| Reply::Cut(cut.to_vec()));
+    let done = world.call("token").run();
     assert!(done.failure(4).contains("no such account"), "{done}");
 }
 
@@ -256,32 +263,39 @@ fn proxy(
     (port, told)
 }
 
+/// Each kind of proxy with a scheme that names it, and the host that it is asked for if Astra's is `localhost`.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("http", "http://", "localhost"),
+    ("http", "", "localhost"),
+    ("socks5", "socks5h://", "localhost"),
+    ("socks5", "socks5://", "127.0.0.1"),
+    ("socks4", "socks4a://", "localhost"),
+    ("socks4", "SOCKS4://", "127.0.0.1"),
+];
+
+/// The target that a proxy of that kind is asked for.
+fn target(kind: &'static str, scheme: &str, world: &World, api: &str) -> String {
+    let (port, told) = proxy(kind, None);
+    let call = world.call("token --no-cache").env("ASTRA_API_URL", api);
+    call.env("HTTPS_PROXY", format!("{scheme}127.0.0.1:{port}")).run().quiet();
+    told.recv().unwrap()
+}
+
 #[test]
 fn each_kind_of_proxy_is_asked_for_the_name_or_the_address_as_curl_does() {
     let world = World::new();
-    let cases = [
-        ("http", "http", "localhost"),
-        ("http", "", "localhost"),
-        ("socks5", "socks5h", "localhost"),
-        ("socks5", "socks5", "127.0.0.1"),
-        ("socks4", "socks4a", "localhost"),
-        ("socks4", "SOCKS4", "127.0.0.1"),
-    ];
-    for (kind, scheme, host) in cases {
-        let (port, told) = proxy(kind, None);
-        let url = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
-        let url = format!("{url}127.0.0.1:{port}");
-        world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-        assert_eq!(told.recv().unwrap(), format!("{host}:{}", world.astra.port()), "{url}");
-        // A number is no name to be looked up.
-        let api = format!("https://127.0.0.1:{}", world.astra.port());
-        world
-            .call("token --no-cache")
-            .env("HTTPS_PROXY", &url)
-            .env("ASTRA_API_URL", api)
-            .run()
-            .quiet();
-        assert_eq!(told.recv().unwrap(), format!("127.0.0.1:{}", world.astra.port()), "{url}");
+    for (kind, scheme, host) in KINDS {
+        let target = target(kind, scheme, &world, &world.astra.url());
+        assert_eq!(target, format!("{host}:{}", world.astra.port()), "{scheme}");
+    }
+}
+
+#[test]
+fn each_kind_of_proxy_is_asked_for_a_numeric_host_as_it_is() {
+    let world = World::new();
+    for (kind, scheme, _) in KINDS {
+        let host = format!("127.0.0.1:{}", world.astra.port());
+        assert_eq!(target(kind, scheme, &world, &format!("https://{host}")), host, "{scheme}");
     }
 }
 
@@ -328,20 +342,32 @@ fn tls_proxy(leaf: Leaf) -> u16 {
     })
 }
 
+/// `token` through a proxy on that port that is spoken to over TLS.
+fn through_tls(world: &World, port: u16) -> Done<'_> {
+    world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run()
+}
+
 #[test]
-fn a_proxy_over_tls_is_verified_and_used() {
+fn a_proxy_over_tls_is_used() {
     let world = World::new();
-    let port = tls_proxy(world.authority.leaf());
-    let url = format!("https://localhost:{port}");
-    world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-    let port = tls_proxy(world.authority.expired_leaf());
-    let expired = world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run();
-    assert!(expired.failure(5).contains("certificate of the proxy"), "{expired}");
+    through_tls(&world, tls_proxy(world.authority.leaf())).quiet();
+}
+
+#[test]
+fn a_proxy_over_tls_that_does_not_speak_tls_is_named_as_that() {
+    let world = World::new();
     let port = server(|mut client| {
         let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
-    let plain = world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run();
+    let plain = through_tls(&world, port);
     assert!(plain.failure(5).contains("does not speak TLS"), "{plain}");
+}
+
+#[test]
+fn the_certificate_of_a_proxy_over_tls_is_verified() {
+    let world = World::new();
+    let expired = through_tls(&world, tls_proxy(world.authority.expired_leaf()));
+    assert!(expired.failure(5).contains("certificate of the proxy"), "{expired}");
     transcript!(expired, @"
     $ HTTPS_PROXY=https://localhost:<port> astra-credential token
     ! astra-credential: `https://localhost:<port>` cannot be reached through the proxy `localhost:<port>`: the certificate of the proxy is not trusted: it expired on <time>, and this machine's clock shows <time>; it is for `stand-in`, issued by `throw-away test authority`
@@ -372,6 +398,11 @@ fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
             told.recv().unwrap();
         }
     }
+}
+
+#[test]
+fn a_user_name_without_a_password_reaches_the_proxy() {
+    let world = World::new();
     let (port, told) = proxy("http", Some((b"me", b"")));
     let url = format!("http://me@127.0.0.1:{port}");
     world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
@@ -379,7 +410,7 @@ fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
 }
 
 #[test]
-fn a_proxy_that_wants_a_login_says_where_it_goes() {
+fn the_hint_for_a_proxys_login_shows_its_place() {
     let world = World::new();
     let mut shown = Vec::new();
     for kind in ["http", "socks5"] {
@@ -395,12 +426,6 @@ fn a_proxy_that_wants_a_login_says_where_it_goes() {
             assert!(!told.contains("407/407") && !told.contains("hushhush"), "{done}");
             shown.push(told);
         }
-        // The next call with the right one is another way to Astra.
-        let url = format!("{kind}://me:hush@127.0.0.1:{port}");
-        world.call("token --refresh").env("HTTPS_PROXY", &url).run().quiet();
-        world.call("forget").run().quiet();
-        world.call("token").env("HTTPS_PROXY", &url).run().quiet();
-        world.call("forget").run().quiet();
     }
     let port = server(|mut client| {
         read_until(&mut client, b"\r\n\r\n");
@@ -428,7 +453,7 @@ fn a_proxy_that_wants_a_login_says_where_it_goes() {
 }
 
 #[test]
-fn the_right_password_is_not_answered_with_the_failure_of_the_wrong_one() {
+fn the_right_password_ignores_the_cached_failure_of_the_wrong_one() {
     let world = World::new();
     let (port, told) = proxy("http", Some((b"me", b"right")));
     let url = |password: &str| format!("http://me:{password}@127.0.0.1:{port}");
@@ -437,6 +462,19 @@ fn the_right_password_is_not_answered_with_the_failure_of_the_wrong_one() {
     assert!(again.failure(5).contains("not asked again"), "{again}");
     world.call("token").env("HTTPS_PROXY", url("right")).run().quiet();
     told.recv().unwrap();
+}
+
+#[test]
+fn a_token_is_renewed_through_a_proxy_with_a_login_of_each_kind() {
+    let world = World::new();
+    for kind in ["http", "socks5"] {
+        let (port, told) = proxy(kind, Some((b"me", b"hush")));
+        let url = format!("{kind}://me:hush@127.0.0.1:{port}");
+        for line in ["token --refresh", "forget", "token"] {
+            world.call(line).env("HTTPS_PROXY", &url).run().quiet();
+        }
+        assert_eq!(told.try_iter().count(), 2, "{kind}");
+    }
 }
 
 #[test]
@@ -475,11 +513,19 @@ fn no_part_of_a_proxys_login_is_shown_or_looked_up() {
             }
         }
     }
-    let refused =
-        world.call("token").env("HTTPS_PROXY", format!("http://hush:hu/sh@127.0.0.1:{dead}")).run();
+}
+
+#[test]
+fn a_password_of_a_proxy_that_has_to_be_encoded_is_refused_with_that_hint() {
+    let world = World::new();
+    let refused = world.call("token").env("HTTPS_PROXY", "http://hush:hu/sh@127.0.0.1:1").run();
     assert!(refused.failure(1).contains("percent-encoded"), "{refused}");
-    // Bytes that are not UTF-8 are refused too, and do not mean that there is no proxy.
-    let bytes = [b"http://me:h\xff@127.0.0.1:", dead.to_string().as_bytes()].concat();
+}
+
+#[test]
+fn a_proxy_that_is_not_utf_8_is_an_error() {
+    let world = World::new();
+    let bytes = b"http://me:h\xff@127.0.0.1:1".to_vec();
     let bytes: OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
     let refused = world.call("token").env("HTTPS_PROXY", bytes).run();
     assert!(refused.failure(1).contains("is not UTF-8"), "{refused}");
@@ -545,7 +591,7 @@ impl Silent {
 }
 
 #[test]
-fn every_address_is_tried_whatever_the_first_ones_do() {
+fn every_address_is_tried_until_one_answers() {
     // Addresses for documentation, in a namespace without a way out. musl's resolver puts IPv4 before private IPv6 addresses.
     const SETUP: &str = "ip -6 addr add 2001:db8::f/64 dev lo nodad; \
          ip -6 rule add to 2001:db8::1 ipproto tcp prohibit; \
@@ -558,7 +604,7 @@ fn every_address_is_tried_whatever_the_first_ones_do() {
            echo \"2001:db8::${at%:*} ${at#*:}.test\"; echo \"127.0.0.1 ${at#*:}.test\"; done >$hosts; \
          for at in 1 2 3 5; do echo \"2001:db8::$at all.test\"; done >>$hosts; \
          echo '127.0.0.1 all.test' >>$hosts; mount --bind $hosts /etc/hosts; rm $hosts";
-    if !is_inside("ways::every_address_is_tried_whatever_the_first_ones_do", SETUP) {
+    if !is_inside("ways::every_address_is_tried_until_one_answers", SETUP) {
         return;
     }
     let names = ["prohibited", "dropped", "unreachable", "refused", "all", "silent"];

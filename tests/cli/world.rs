@@ -102,6 +102,16 @@ impl World {
         Call { world: self, program, arguments, environment, input, folder: None }
     }
 
+    /// The host of [`World::astra`], which may get its tokens.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.astra.port())
+    }
+
+    /// The input of `git get` for that host.
+    pub fn git_request(&self) -> String {
+        format!("protocol=https\nhost={}\n\n", self.host())
+    }
+
     /// Calls `token` and gives the token.
     pub fn token(&self) -> String {
         let done = self.call("token").run();

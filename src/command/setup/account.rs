@@ -29,7 +29,8 @@ pub fn found(file: &Path, context: &Context<'_>) -> Result<String, Error> {
         let fix = Some(account_command(&context.account.name));
         return Err(Error::AccountMissing { path: file.to_owned(), fix });
     }
-    let account = account::read(file, context.allow_exposed, context.deadline)?;
+    let account =
+        account::read(file, *context.configuration.common.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
 }
 
@@ -60,7 +61,7 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
     if let Ok(metadata) = fs::metadata(path) {
         // Reading a pipe could block, and a pipe or device should not be moved away.
         if !metadata.is_file() {
-            return Err(file::not_written(path, io::Error::other("it is not a regular file")));
+            return Err(file::unusable(path, "is not a regular file"));
         }
         let kept = Zeroizing::new(fs::read(path).unwrap_or_default());
         if !account::parse(&kept).is_ok_and(|old| old.client_id() == new.client_id()) {

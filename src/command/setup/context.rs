@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::edit::Edit;
 use super::file;
+use crate::command::tool::place::{self, executable};
 use crate::error::Error;
 use crate::protocol::Host;
-use crate::settings::{Configuration, Environment, HOME, NamedAccount, Source, Sourced, paths};
-use crate::shown::{self, Escaped};
+use crate::settings::{Configuration, Environment, NamedAccount, Source, Sourced, paths};
+use crate::shown::Escaped;
 
-/// The inputs of a tool's edits.
+/// The inputs of a call.
 pub struct Context<'a> {
     /// Looks up a variable.
     pub env: &'a Environment<'a>,
@@ -23,19 +24,23 @@ pub struct Context<'a> {
     /// The account.
     pub account: NamedAccount<'a>,
     /// The configuration as it was when this process started.
-    configuration: &'a Configuration<'a>,
-    /// Accepts an account file that other users may read or change.
-    pub allow_exposed: bool,
-    /// The version of the Kubernetes API, if it was named.
-    pub api_version: Option<String>,
+    pub configuration: &'a Configuration<'a>,
     /// The hosts that were named.
     pub named: Vec<Host>,
-    /// The same, and those for which `setup` configured the tool earlier.
-    pub hosts: Vec<Host>,
-    /// The edits that `setup` did earlier for the tool.
-    pub ours: Vec<Edit>,
     /// The deadline of the whole call.
     pub deadline: Instant,
+}
+
+/// The inputs of a tool's edits.
+pub struct Inputs<'a> {
+    /// The inputs of the call.
+    pub context: &'a Context<'a>,
+    /// The version of the Kubernetes API, if it was named.
+    pub api_version: Option<&'a str>,
+    /// The hosts that were named, and those for which `setup` configured the tool earlier.
+    pub hosts: Vec<Host>,
+    /// The edits that `setup` did earlier for the tool.
+    pub ours: &'a [Edit],
 }
 
 impl<'a> Context<'a> {
@@ -54,26 +59,20 @@ impl<'a> Context<'a> {
             Sourced { value, source: Source::Flag(_) } => value.clone(),
             _ => Vec::new(),
         };
-        let context = Self {
-            env,
-            program: as_found(program, &paths(env, "PATH")),
-            folder: PathBuf::new(),
-            config: PathBuf::new(),
-            account: configuration.named_account(may_be_new)?,
-            configuration,
-            allow_exposed: *configuration.common.allow_exposed,
-            api_version: None,
-            hosts: Vec::new(),
-            named,
-            ours: Vec::new(),
-            deadline: Instant::now() + *configuration.common.timeout,
-        };
         let folder = configuration.sources.folders.config.clone();
-        let folder = folder.map_or_else(|| context.home(), Ok)?;
+        let folder = folder.map_or_else(|| place::home(env), Ok)?;
         let config = configuration.sources.named.as_ref();
         let config = config.and_then(|config| std::path::absolute(config).ok());
-        let config = config.unwrap_or_else(|| folder.join("config.json"));
-        Ok(Self { folder, config, ..context })
+        Ok(Self {
+            env,
+            program: as_found(program, env),
+            config: config.unwrap_or_else(|| folder.join("config.json")),
+            folder,
+            account: NamedAccount::find(&configuration.sources, may_be_new)?,
+            configuration,
+            named,
+            deadline: Instant::now() + *configuration.common.timeout,
+        })
     }
 }
 
@@ -82,7 +81,7 @@ impl Context<'_> {
     #[cfg(unix)]
     pub fn refuse_foreign_home(&self) -> Result<(), Error> {
         use std::os::unix::fs::MetadataExt as _;
-        let Ok(home) = self.home() else { return Ok(()) };
+        let Ok(home) = place::home(self.env) else { return Ok(()) };
         let owner = std::fs::metadata(&home).map(|home| home.uid()).unwrap_or_default();
         match rustix::process::geteuid().is_root() && owner != 0 {
             true => Err(Error::ForeignHome { home, owner }),
@@ -96,92 +95,31 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The flags that are written into the account's entry, each as key and value.
-    pub fn entered(&self) -> Result<Vec<(&'static str, String)>, Error> {
-        self.configuration.entered()
-    }
-
-    /// The account to which a configuration file binds the host.
-    pub fn owner_of(&self, host: &Host) -> Option<&str> {
-        self.configuration.owner_of(host)
-    }
-
-    /// The user's home.
-    pub fn home(&self) -> Result<PathBuf, Error> {
-        self.folder(HOME).ok_or_else(|| Error::Setting {
-            name: HOME,
-            value: (self.env)(HOME).unwrap_or_default().to_string_lossy().into_owned(),
-            problem: "is not an absolute path".to_owned(),
-            wanted: "the absolute path of your home",
-        })
-    }
-
-    /// An absolute path in a variable.
-    pub fn folder(&self, variable: &str) -> Option<PathBuf> {
-        (self.env)(variable).map(PathBuf::from).filter(|path| path.is_absolute())
-    }
-
-    /// A path in a variable. A relative path is relative to the working folder, as the tools read it.
-    ///
-    /// # Errors
-    /// [`Error::Setting`], see [`Self::path_of`].
-    pub fn path_in(&self, variable: &'static str) -> Result<Option<PathBuf>, Error> {
-        let value = (self.env)(variable).filter(|value| !value.is_empty());
-        value.map(|value| Self::path_of(variable, Path::new(&value))).transpose()
-    }
-
-    /// The absolute form of a path in a tool's variable.
-    ///
-    /// # Errors
-    /// [`Error::Setting`]: the path begins with `~`, which neither a shell nor the tool replaces, or it may
-    /// be a secret.
-    pub fn path_of(variable: &'static str, path: &Path) -> Result<PathBuf, Error> {
-        let problem = if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
-            "begins with `~`, which the tool does not replace by the home"
-        } else {
-            let path = std::path::absolute(path).ok();
-            match path.filter(|path| shown::is_usable_path(path)) {
-                Some(path) => return Ok(path),
-                None => "is no usable path",
-            }
-        };
-        Err(Error::Setting {
-            name: variable,
-            value: path.to_string_lossy().into_owned(),
-            problem: problem.to_owned(),
-            wanted: "an absolute path",
-        })
-    }
-
     /// The text of a path, if it can be written into a tool's configuration.
     pub fn written(path: &Path) -> Result<String, Error> {
         let text = path.to_str().filter(|text| Escaped(text).to_string() == **text);
-        text.map(str::to_owned).ok_or_else(|| Error::Setting {
-            name: "PATH",
-            value: path.to_string_lossy().into_owned(),
-            problem: "cannot be written into a tool's configuration".to_owned(),
-            wanted: "a path in UTF-8 without control characters",
-        })
+        text.map(str::to_owned).ok_or_else(|| Error::Unwritable { path: path.to_owned() })
     }
+}
 
+impl Inputs<'_> {
     /// The link with that name through which a tool starts this program, and the edit that creates it if it
     /// is missing. `is_searched` is true if the tool looks it up on `PATH`.
     pub fn link(&self, name: &str, is_searched: bool) -> Result<(PathBuf, Option<Edit>), Error> {
-        let name = if cfg!(windows) { format!("{name}.exe") } else { name.to_owned() };
-        let folders = paths(self.env, "PATH");
-        let beside = self.program.parent().map(Path::to_owned);
+        let Context { program, env, .. } = self.context;
+        let name = executable(name);
+        let beside = program.parent().map(Path::to_owned);
         let recorded = self.ours.iter().find_map(|edit| match edit {
             Edit::Link { at, .. } if at.file_name().is_some_and(|file| *file == *name) => Some(at),
             _ => None,
         });
         // A tool uses the first link on `PATH`, also one that setup has not created.
-        let mut on_path = folders.iter().map(|folder| folder.join(&name));
-        let first = on_path.find(|path| path.is_file());
+        let first = place::on_path(env, &name).find(|path| path.is_file());
         let others = beside.iter().filter(|_| !is_searched).map(|folder| folder.join(&name));
         let found = first.clone().into_iter().chain(others);
-        let mut found = found.filter(|path| file::leads_to(path, &self.program));
+        let mut found = found.filter(|path| file::leads_to(path, program));
         if let Some(found) = found.next() {
-            let edit = Edit::Link { at: found.clone(), to: self.program.clone() };
+            let edit = Edit::Link { at: found.clone(), to: program.clone() };
             return Ok((found, self.ours.contains(&edit).then_some(edit)));
         }
         // This folder is on the `PATH` of every user and every service.
@@ -194,27 +132,26 @@ impl Context<'_> {
         let at = match (recorded.filter(is_found), folder) {
             (Some(at), _) => at.clone(),
             (None, Some(folder)) => folder.join(&name),
-            (None, None) => self.home()?.join(".local/bin").join(&name),
+            (None, None) => place::home(env)?.join(".local/bin").join(&name),
         };
         let foreign = first.filter(|first| is_searched && *first != at);
         // If another program of that name is found first on `PATH`, the tool would start that one: the edit
         // is then for its place, and is refused.
         let at = foreign.unwrap_or(at);
-        Ok((at.clone(), Some(Edit::Link { at, to: self.program.clone() })))
+        Ok((at.clone(), Some(Edit::Link { at, to: program.clone() })))
     }
 
     /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
-        let folders = paths(self.env, "PATH");
+        let folders = paths(self.context.env, "PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
     }
 }
 
 /// The program's path as found on `PATH`, otherwise its own path. The path on `PATH` may be a link that still
 /// works after an update has moved the program.
-fn as_found(program: PathBuf, folders: &[PathBuf]) -> PathBuf {
-    let name = if cfg!(windows) { "astra-credential.exe" } else { "astra-credential" };
-    let mut places = folders.iter().map(|folder| folder.join(name));
+fn as_found(program: PathBuf, env: &Environment<'_>) -> PathBuf {
+    let mut places = place::on_path(env, "astra-credential");
     let found = places.find(|place| place.is_absolute() && file::leads_to(place, &program));
     found.unwrap_or(program)
 }

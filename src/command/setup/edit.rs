@@ -127,40 +127,23 @@ impl Edit {
 
     /// Stages it. `old` is an earlier edit of setup that it replaces.
     pub fn apply(&self, old: Option<&Self>, plan: &mut Plan) -> Result<Applied, Error> {
-        if let Self::User(user) = self {
-            let is_ours = match old {
-                Some(old) => old.is_done(plan)?,
-                None => false,
-            };
-            return Ok(match user.found()? {
-                Found::Same => Applied::Same,
-                Found::Other if !is_ours => {
-                    Applied::Taken(format!("has another user `{}`", user.name))
-                }
-                Found::Nothing | Found::Other => {
-                    let made = (!user.file.exists()).then(|| Made::File(user.file.clone()));
-                    user.stage(plan);
-                    Applied::Staged(made.into_iter().collect())
-                }
-            });
-        }
-        if let Some(old) = old {
+        // kubectl's command replaces an earlier user itself.
+        if let Some(old) = old.filter(|_| !matches!(self, Self::User(_))) {
             old.revert(plan)?;
         }
+        let new_file = |file: &PathBuf| Made::File(file.clone());
         match self {
+            Self::Link { at, to } if plan.is_taken(at) => Ok(match file::leads_to(at, to) {
+                true => Applied::Same,
+                false => Applied::Taken("is there and leads elsewhere".to_owned()),
+            }),
             Self::Link { at, to } => {
-                if file::leads_to(at, to) && plan.is_taken(at) {
-                    return Ok(Applied::Same);
-                }
-                if plan.is_taken(at) {
-                    return Ok(Applied::Taken("is there and leads elsewhere".to_owned()));
-                }
                 plan.link(at, to);
                 Ok(Applied::Staged(Vec::new()))
             }
             Self::Block { file, head, body, .. } => {
                 let content = plan.file(file)?;
-                let made = content.is_none().then(|| Made::File(file.clone()));
+                let made = content.is_none().then(|| new_file(file));
                 Block { head, body }.append(content.get_or_insert_default());
                 Ok(Applied::Staged(made.into_iter().collect()))
             }
@@ -185,10 +168,26 @@ impl Edit {
                     syntax: *syntax,
                     path: item.path[..depth].into(),
                 };
-                let made = is_new.then(|| Made::File(file.clone())).into_iter();
+                let made = is_new.then(|| new_file(file)).into_iter();
                 Ok(Applied::Staged(made.chain((made_from..=item.path.len()).map(object)).collect()))
             }
-            Self::User(_) => Ok(Applied::Same),
+            Self::User(user) => {
+                let is_ours = match old {
+                    Some(old) => old.is_done(plan)?,
+                    None => false,
+                };
+                Ok(match user.found()? {
+                    Found::Same => Applied::Same,
+                    Found::Other if !is_ours => {
+                        Applied::Taken(format!("has another user `{}`", user.name))
+                    }
+                    Found::Nothing | Found::Other => {
+                        let made = (!user.file.exists()).then(|| new_file(&user.file));
+                        user.stage(plan);
+                        Applied::Staged(made.into_iter().collect())
+                    }
+                })
+            }
         }
     }
 

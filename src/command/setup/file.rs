@@ -40,7 +40,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match content {
         Ok(None) => Err(unusable(path, "is not a regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        content => content.map_err(|error| unusable(path, &format!("cannot be read: {error}"))),
+        content => content.map_err(|why| Error::Unreadable { path: path.to_owned(), why }),
     }
 }
 

@@ -1,41 +1,37 @@
 //! kubectl: adds a user for contexts to use. It needs no link, since the user contains this program's path.
 
-use std::path::PathBuf;
-
-use super::context::Context;
+use super::context::{Context, Inputs};
 use super::edit::Edit;
-use super::edit::user::{self, User};
-use super::plan::Plan;
+use super::edit::user::User;
+use super::plan::{LONGEST_COMMAND, Plan};
+use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
-use crate::settings::{DEFAULT_ACCOUNT, paths};
+use crate::settings::DEFAULT_ACCOUNT;
 
 /// The edits: the user of the account. The users of other accounts that setup has written get this
 /// program's current path too.
-pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
-    let command = Context::written(&context.program)?;
+pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
+    let command = Context::written(&inputs.context.program)?;
     let mut arguments = vec!["kubernetes".to_owned()];
     let mut name = "astra".to_owned();
-    if context.account.name != DEFAULT_ACCOUNT {
-        name = format!("astra-{}", context.account.name);
-        arguments.extend(["--account".to_owned(), context.account.name.clone()]);
+    if inputs.context.account.name != DEFAULT_ACCOUNT {
+        name = format!("astra-{}", inputs.context.account.name);
+        arguments.extend(["--account".to_owned(), inputs.context.account.name.clone()]);
     }
-    let file = file(context)?;
-    let known = context.ours.iter().filter_map(|edit| match edit {
+    let file = kubectl::file(inputs.context.env)?;
+    let known = inputs.ours.iter().filter_map(|edit| match edit {
         Edit::User(user) => Some(user),
         _ => None,
     });
     let same = known.clone().find(|user| (&user.file, &user.name) == (&file, &name));
-    let api_version = match (&context.api_version, same) {
-        (Some(version), _) => version.clone(),
-        (None, Some(user)) => user.api_version.clone(),
-        (None, None) => "v1".to_owned(),
-    };
-    if context.api_version.is_some()
+    let recorded = same.map(|user| user.api_version.as_str());
+    let api_version = inputs.api_version.or(recorded).unwrap_or("v1").to_owned();
+    if inputs.api_version.is_some()
         || same.is_some_and(|user| user.arguments.iter().any(|word| word == "--api-version"))
     {
         arguments.extend(["--api-version".to_owned(), api_version.clone()]);
     }
-    if user::contexts_of(&name)?.is_empty() {
+    if Config::read(None, LONGEST_COMMAND)?.contexts_of(&name).is_empty() {
         let command = format!("kubectl config set-context --current --user={name}");
         view.notes.push(format!("remains: `{command}`, in the context that is to use it"));
     }
@@ -44,14 +40,4 @@ pub fn edits(context: &Context<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error>
     let mut users: Vec<_> = others.filter(|user| user.file.exists()).collect();
     users.push(User { file, name, command, arguments, api_version });
     Ok(users.into_iter().map(Edit::User).collect())
-}
-
-/// The file into which kubectl writes a new user.
-fn file(context: &Context<'_>) -> Result<PathBuf, Error> {
-    let named = paths(context.env, "KUBECONFIG");
-    let found = named.iter().find(|path| path.exists()).or(named.last());
-    match found {
-        Some(path) => Context::path_of("KUBECONFIG", path),
-        None => Ok(context.home()?.join(".kube/config")),
-    }
 }

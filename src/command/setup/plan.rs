@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::file::{self, Failure};
+use crate::command::tool::process;
 use crate::error::Error;
-use crate::shown::{Escaped, shell_word};
+use crate::shown::Escaped;
 
-/// The largest number of characters of a command's error message that are shown.
-const LONGEST_MESSAGE: usize = 300;
+/// The time-out of a tool's own command.
+pub const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 
 /// The largest number of changed lines that are compared. The diff of a larger change shows only its place.
 const MOST_LINES: usize = 2000;
@@ -151,7 +152,7 @@ impl Plan {
             shown += &draft.diff();
         }
         for command in &self.commands {
-            let _ = writeln!(shown, "would run {}", line(command));
+            let _ = writeln!(shown, "would run {}", process::line(command));
         }
         for swept in &self.sweeps {
             let _ = writeln!(shown, "would remove {} if nothing is left in it", path(swept));
@@ -185,8 +186,8 @@ impl Plan {
             let _ = writeln!(done, "{verb} {}", path(at));
         }
         for command in &self.commands {
-            run(command, &[], &[0])?;
-            let _ = writeln!(done, "ran {}", line(command));
+            process::run(command, &[], &[0], LONGEST_COMMAND)?;
+            let _ = writeln!(done, "ran {}", process::line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
             file::remove(swept).map_err(|why| file::not_written(swept, why))?;
@@ -309,40 +310,6 @@ fn elided(old: &str, new: &str) -> (String, String) {
         short(&text[..start]) + &text[start..end] + &short(&text[end..])
     };
     (elided(old), elided(new))
-}
-
-/// Runs a command of a tool, which may end with one of `codes`, and returns its standard output.
-pub fn run(command: &[String], input: &[u8], codes: &[i32]) -> Result<String, Error> {
-    let failed = |why: String| Error::ToolFailed { command: line(command), why };
-    let Some((program, arguments)) = command.split_first() else {
-        return Ok(String::new());
-    };
-    let mut child = Command::new(program);
-    child.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = child.spawn().map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // This fails if the command has ended already. Its exit code is then the error.
-        let _ = std::io::Write::write_all(&mut stdin, input);
-    }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    match output.status.code() {
-        Some(code) if codes.contains(&code) => {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        }
-        _ => {
-            let message = String::from_utf8_lossy(&output.stderr);
-            let message = message.trim().chars().take(LONGEST_MESSAGE).collect::<String>();
-            Err(failed(match message.as_str() {
-                "" => output.status.to_string(),
-                message => Escaped(message).to_string(),
-            }))
-        }
-    }
-}
-
-/// A command line for a shell.
-pub fn line(command: &[String]) -> String {
-    command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A path, safe to show.

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::command::setup::plan::{self, Plan};
+use crate::command::setup::plan::{LONGEST_COMMAND, Plan};
+use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
-use crate::shown::Escaped;
 
 /// A user whose token comes from a command.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -41,28 +41,27 @@ impl User {
         if !self.file.exists() {
             return Ok(false);
         }
-        let config = config(&[self.option()])?;
-        Ok(user(&config, &self.name).is_some_and(|found| self.is(&found)))
+        let config = Config::read(Some(&self.file), LONGEST_COMMAND)?;
+        Ok(config.user(&self.name).is_some_and(|found| self.is(found)))
     }
 
     /// Looks up the name in all files that kubectl reads.
     pub fn found(&self) -> Result<Found, Error> {
-        Ok(match user(&config(&[])?, &self.name) {
+        Ok(match Config::read(None, LONGEST_COMMAND)?.user(&self.name) {
             None => Found::Nothing,
-            Some(found) if self.is(&found) => Found::Same,
+            Some(found) if self.is(found) => Found::Same,
             Some(_) => Found::Other,
         })
     }
 
     /// Stages the user. It replaces another user of that name in the kubeconfig.
     pub fn stage(&self, plan: &mut Plan) {
-        let words = [&self.option(), "config", "set-credentials", &self.name].map(str::to_owned);
-        let mut words = Vec::from(words);
+        let mut words = self.kubectl(&["config", "set-credentials", &self.name]);
         words.push(format!("--exec-command={}", self.command));
         words.extend(self.arguments.iter().map(|word| format!("--exec-arg={}", field(word))));
         words.push("--exec-interactive-mode=Never".to_owned());
         words.push(format!("--exec-api-version={}", self.full_version()));
-        plan.commands.push(kubectl(words));
+        plan.commands.push(words);
     }
 
     /// Stages the user's removal, with a note about the contexts that use it.
@@ -71,17 +70,18 @@ impl User {
             return Ok(false);
         }
         let name = &self.name;
-        for context in contexts(&config(&[self.option()])?, name) {
+        for context in Config::read(Some(&self.file), LONGEST_COMMAND)?.contexts_of(name) {
             let problem = format!("the context `{context}` names the user `{name}`, which is gone");
             plan.notes.push(format!("remains: {problem}"));
         }
-        let words = ["config".to_owned(), "unset".to_owned(), format!("users.{name}")];
-        plan.commands.push(kubectl([self.option()].into_iter().chain(words)));
+        plan.commands.push(self.kubectl(&["config", "unset", &format!("users.{name}")]));
         Ok(true)
     }
 
-    fn option(&self) -> String {
-        format!("--kubeconfig={}", self.file.display())
+    /// A command of kubectl for this kubeconfig.
+    fn kubectl(&self, words: &[&str]) -> Vec<String> {
+        let option = kubectl::option(&self.file);
+        [&["kubectl", &option], words].concat().into_iter().map(str::to_owned).collect()
     }
 
     fn full_version(&self) -> String {
@@ -103,35 +103,6 @@ impl User {
         }
         user == wanted
     }
-}
-
-/// The contexts that use a user, in all files that kubectl reads.
-pub fn contexts_of(name: &str) -> Result<Vec<String>, Error> {
-    Ok(contexts(&config(&[])?, name))
-}
-
-/// The configuration as kubectl prints it, without secrets.
-fn config(options: &[String]) -> Result<Map<String, Value>, Error> {
-    let words = ["config", "view", "-o", "json"].map(str::to_owned);
-    let printed = plan::run(&kubectl(options.iter().cloned().chain(words)), &[], &[0])?;
-    Ok(serde_json::from_str(&printed).unwrap_or_default())
-}
-
-fn user(config: &Map<String, Value>, name: &str) -> Option<Value> {
-    let users = config.get("users").and_then(Value::as_array);
-    let named = |user: &&Value| user["name"] == *name;
-    users.into_iter().flatten().find(named).map(|user| user["user"].clone())
-}
-
-fn contexts(config: &Map<String, Value>, user: &str) -> Vec<String> {
-    let contexts = config.get("contexts").and_then(Value::as_array);
-    let contexts = contexts.into_iter().flatten();
-    let ours = contexts.filter(|context| context["context"]["user"] == *user);
-    ours.map(|context| Escaped(context["name"].as_str().unwrap_or_default()).to_string()).collect()
-}
-
-fn kubectl(words: impl IntoIterator<Item = String>) -> Vec<String> {
-    ["kubectl".to_owned()].into_iter().chain(words).collect()
 }
 
 /// Quotes an argument for kubectl, which reads it as a line of CSV.

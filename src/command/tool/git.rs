@@ -1,0 +1,162 @@
+//! git: <https://git-scm.com/docs/gitcredentials>. git itself prints its configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::entry::{Entry, Hosts};
+use super::place::{self, plain};
+use super::process;
+use crate::error::Error;
+use crate::settings::Environment;
+use crate::shown::{self, Escaped, shell_word};
+
+/// The names under which git may run this program.
+const NAMES: [&str; 2] = ["astra-credential", LINK];
+
+/// The link that git looks up on `PATH` for the helper `astra`.
+const LINK: &str = "git-credential-astra";
+
+/// A helper in git's configuration.
+pub struct Helper {
+    /// Its key, as git prints it: `credential.https://HOST.helper`.
+    pub key: String,
+    /// The URL in the key; empty for a helper of all hosts.
+    pub url: String,
+    /// Its value: a shell command behind `!`, a path, or the end of a name. An empty value removes the
+    /// helpers before it.
+    pub value: String,
+}
+
+/// The file that `git config --global` writes.
+///
+/// # Errors
+/// A variable is no usable path, or there is no home.
+pub fn file(env: &Environment<'_>) -> Result<PathBuf, Error> {
+    if let Some(file) = place::path_in(env, "GIT_CONFIG_GLOBAL")? {
+        return Ok(file);
+    }
+    let file = place::home(env)?.join(".gitconfig");
+    let config = match place::folder(env, "XDG_CONFIG_HOME") {
+        Some(folder) => folder,
+        None => place::home(env)?.join(".config"),
+    };
+    let other = config.join("git/config");
+    Ok(if !file.exists() && other.exists() { other } else { file })
+}
+
+/// The helpers in a configuration file of that content, in its order, or else in all files that git reads.
+///
+/// # Errors
+/// git is not there, fails, or is slower than `longest`.
+pub fn helpers(content: Option<&[u8]>, longest: Duration) -> Result<Vec<Helper>, Error> {
+    let from = if content.is_some() { &["--file", "-"][..] } else { &[] };
+    let command = [&["git", "config"], from, &["--list", "-z"]].concat();
+    let printed = process::run(&command, content.unwrap_or_default(), &[0], longest)?;
+    let helper = |(key, value): (&str, &str)| {
+        let url = key.strip_prefix("credential.")?.strip_suffix("helper")?;
+        let url = url.trim_end_matches('.').to_owned();
+        Some(Helper { key: key.to_owned(), url, value: value.to_owned() })
+    };
+    let settings = printed.split('\0').filter_map(|setting| setting.split_once('\n'));
+    Ok(settings.filter_map(helper).collect())
+}
+
+/// The entries for this program. git calls each helper whose key fits the host, in the order of the
+/// configuration.
+pub fn entries(longest: Duration) -> Vec<Entry> {
+    let helpers = helpers(None, longest).unwrap_or_default();
+    let entry = |(at, helper): (usize, &Helper)| {
+        let (program, arguments) = helper.of_us()?;
+        Some(Entry {
+            place: format!("`{}`", shown_key(&helper.key)),
+            program: program.into(),
+            arguments: arguments.split(' ').map(str::to_owned).collect(),
+            variables: Vec::new(),
+            hosts: helper.host().map_or(Hosts::Any, |host| Hosts::One(host.to_owned())),
+            obstacle: helper.earlier(&helpers[..at]).map(|other| helper.obstacle(other)),
+        })
+    };
+    helpers.iter().enumerate().filter_map(entry).collect()
+}
+
+impl Helper {
+    /// The host in the URL.
+    fn host(&self) -> Option<&str> {
+        self.url.split_once("://").map(|(_, host)| host)
+    }
+
+    /// The program that git runs for it, and its arguments, if it is this program.
+    pub fn of_us(&self) -> Option<(String, &str)> {
+        let command = self.value.strip_prefix('!');
+        let text = command.unwrap_or(&self.value);
+        let word = first_word(text);
+        let arguments = text.split_once(' ').map_or("", |(_, rest)| rest);
+        let is_ours = NAMES.iter().any(|name| plain(&word).ends_with(name));
+        match word.as_str() {
+            "astra" if command.is_none() => Some((LINK.to_owned(), arguments)),
+            _ => (is_ours && (command.is_some() || Path::new(&word).is_absolute()))
+                .then_some((word, arguments)),
+        }
+    }
+
+    /// The first of the helpers before this one that git asks for the same host, and that is another program.
+    fn earlier<'a>(&self, before: &'a [Self]) -> Option<&'a Self> {
+        let fitting = before.iter().filter(|helper| fits(&helper.url, &self.url));
+        fitting.fold(None, |first, helper| match helper.value.is_empty() {
+            true => None,
+            false => first.or(helper.of_us().is_none().then_some(helper)),
+        })
+    }
+
+    /// The problem that `other` is asked before this one, and its hint.
+    fn obstacle(&self, other: &Self) -> (String, String) {
+        let word = first_word(&other.value);
+        let (key, value) = (shell_word(&self.key), shell_word(&self.value));
+        let problem = format!(
+            "but `{}` of `{}` is asked before",
+            shown::file(Path::new(&word)),
+            shown_key(&other.key)
+        );
+        let hint = format!(
+            "run `git config --global --replace-all {key} ''`, then `git config --global --add {key} \
+             {value}`: the empty helper keeps out those before it"
+        );
+        (problem, hint)
+    }
+}
+
+/// A key of git's configuration, safe to show. A URL in it may contain a user name and a password.
+fn shown_key(key: &str) -> String {
+    let host = key.split_once("://").map(|(_, host)| host.trim_end_matches(".helper"));
+    let is_plain = host.is_none_or(|host| {
+        host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:*[]_".contains(c))
+    });
+    if is_plain { Escaped(key).to_string() } else { "credential.URL.helper".to_owned() }
+}
+
+/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern stands for all hosts,
+/// and `*` for one label of a host.
+fn fits(pattern: &str, url: &str) -> bool {
+    let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (pattern, url) = (labels(pattern), labels(url));
+    let is_like = |(pattern, label): (&String, &String)| {
+        pattern == label || pattern.trim_start_matches("https://") == "*"
+    };
+    pattern == [""] || pattern.len() == url.len() && pattern.iter().zip(&url).all(is_like)
+}
+
+/// The first word of a shell command.
+fn first_word(command: &str) -> String {
+    let mut word = String::new();
+    let mut is_quoted = false;
+    let mut chars = command.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => is_quoted = !is_quoted,
+            '\\' if !is_quoted => word.extend(chars.next()),
+            ' ' if !is_quoted => break,
+            c => word.push(c),
+        }
+    }
+    word
+}
