@@ -31,6 +31,7 @@ pub struct Node {
     pub kind: Kind,
 }
 
+/// The value of a [`Node`].
 pub enum Kind {
     /// Each member's key, the place of the key, and the value.
     Object(Vec<(String, usize, Node)>),
@@ -40,6 +41,7 @@ pub enum Kind {
 }
 
 impl Node {
+    /// The document, which must be an object.
     pub fn whole(text: &str, syntax: Syntax) -> Result<Self, Defect> {
         let is_loose = syntax == Syntax::Jsonc;
         if !is_loose {
@@ -93,12 +95,14 @@ impl Node {
         Ok(())
     }
 
+    /// The place of a member among the members, and its value.
     pub fn find(&self, key: &str, syntax: Syntax) -> Option<(usize, &Node)> {
         let Kind::Object(members) = &self.kind else { return None };
         let at = members.iter().position(|(name, ..)| syntax.is_same(name, key))?;
         Some((at, &members[at].2))
     }
 
+    /// True for this string.
     pub fn is_text(&self, value: &str) -> bool {
         matches!(&self.kind, Kind::Text(text) if text == value)
     }
