@@ -198,6 +198,7 @@ impl Cache {
         Process::holding(&file::open_to_read(&self.lock()?).ok()?)
     }
 
+    /// The path of the first lock file.
     fn lock(&self) -> Option<PathBuf> {
         let Place { dir, seal } = self.place.as_ref()?;
         Some(queue::path(dir, &seal.name(), 1))

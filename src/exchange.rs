@@ -161,6 +161,7 @@ impl Exchange<'_> {
         })
     }
 
+    /// An HTTP client for the API base.
     fn agent(&self) -> Result<Agent, ExchangeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = Trust::of(self.ca_file, self.ca_folders, &provider, self.deadline)
@@ -245,6 +246,7 @@ impl Exchange<'_> {
         Ok(Token { bearer, validity })
     }
 
+    /// An error with the API base and the proxy.
     fn error(&self, kind: ExchangeErrorKind, detail: String) -> ExchangeError {
         ExchangeError {
             kind,
@@ -255,6 +257,7 @@ impl Exchange<'_> {
         }
     }
 
+    /// Converts an error of ureq. It comes with true if another attempt may succeed.
     fn transport_error(&self, error: &ureq::Error) -> (ExchangeError, bool) {
         use ureq::Error as E;
         let failure = match error {
@@ -286,6 +289,7 @@ pub fn addresses(host: &str, deadline: Instant) -> Result<Vec<String>, String> {
     Ok(addresses)
 }
 
+/// The kind of error for a status other than 200.
 fn kind_of(status: u16) -> ExchangeErrorKind {
     match status {
         400 | 401 | 403 => ExchangeErrorKind::Rejected(status),

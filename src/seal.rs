@@ -23,6 +23,7 @@ pub struct Seal {
 /// Bytes of an entry's name.
 const NAME_LENGTH: usize = 16;
 
+/// A number of bytes to derive, in ring's form.
 struct Length(usize);
 
 impl KeyType for Length {

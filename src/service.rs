@@ -1,13 +1,12 @@
 //! Serves one account: reads its file, opens its cache, and passes the exchange to the broker.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::account::{self, Account, ServiceAccount};
 use crate::broker::{self, Demand, Failure};
 use crate::cache::{self, Cache, LastFailure};
-use crate::error::Error;
+use crate::error::{Error, ExchangeError, Remembered};
 use crate::exchange::Exchange;
 use crate::message;
 use crate::protocol::Host;
@@ -17,16 +16,16 @@ use crate::shown;
 use crate::timestamp::{Moment, Timestamp};
 use crate::token::{Credential, Secret};
 
-/// The credentials that one call may ask for.
+/// Serves the accounts of a configuration to one call.
 pub struct Service<'a> {
-    /// Finds the account.
+    /// The configuration, which selects the account.
     pub configuration: &'a Configuration<'a>,
-    /// The call's command, under whose name failures are stored.
+    /// The name of the command. It is stored with a failure.
     pub command: &'a str,
 }
 
 impl Service<'_> {
-    /// The credential for calls that name no host.
+    /// The credential of the account for calls without a host.
     ///
     /// # Errors
     /// A setting or the account file cannot be used, or the exchange failed.
@@ -34,7 +33,7 @@ impl Service<'_> {
         serve(&self.configuration.settings()?, Some(self.command), None)
     }
 
-    /// The credential for `host`; `None` if no account is configured for it.
+    /// The credential of the account for `host`; `None` if no account is configured for it.
     ///
     /// # Errors
     /// Those of [`Self::credential`], or a flag names another account than the host's.
@@ -45,7 +44,7 @@ impl Service<'_> {
         }
     }
 
-    /// Deletes the cached token and failures of the account for calls that name no host, or of `all` accounts.
+    /// Deletes the cached token and failures of the account for calls without a host, or of `all` accounts.
     ///
     /// # Errors
     /// A setting or the account file cannot be used, or the cache cannot be written.
@@ -57,8 +56,8 @@ impl Service<'_> {
         }
     }
 
-    /// Deletes the cached token of the account for `host`, which has refused it, if it is the `named` one or
-    /// if no token is named.
+    /// Deletes the cached token of the account for `host`, which refused it. Only the `named` token is deleted,
+    /// if one is named.
     ///
     /// # Errors
     /// A setting or the account file cannot be used, or the cache cannot be written.
@@ -102,7 +101,7 @@ pub fn serve(
     host: Option<&Host>,
 ) -> Result<Credential, Error> {
     let deadline = Instant::now() + *settings.timeout;
-    let (path, account) = account(settings, deadline)?;
+    let account = account(settings, deadline)?;
     let account = match account {
         Account::Application(bearer) => {
             return Ok(Credential { bearer, expires: None, accepted_until: None });
@@ -135,9 +134,7 @@ pub fn serve(
     served.map_err(|failure| {
         let error = match failure {
             Failure::Exchange { error, remembered } => {
-                let padded = account.padded_field();
-                let store = settings.store_command();
-                Error::Exchange { error, remembered, account: path, padded, store }
+                exchange_error(settings, &account, error, remembered)
             }
             Failure::Refused { host, wait } => {
                 Error::Refused { host, wait, forget: settings.forget_command() }
@@ -150,6 +147,18 @@ pub fn serve(
     })
 }
 
+/// The error of the catalogue for a failed exchange of this account.
+pub fn exchange_error(
+    settings: &Settings,
+    account: &ServiceAccount,
+    error: ExchangeError,
+    remembered: Option<Remembered>,
+) -> Error {
+    let path = settings.service_account.value.clone().unwrap_or_default();
+    let (padded, store) = (account.padded_field(), settings.store_command());
+    Error::Exchange { error, remembered, account: path, padded, store }
+}
+
 /// Deletes the account's cached token if it is the `named` one, or if no token is named. `at` is the host that
 /// refused the token. Without both, the last failure is removed too.
 ///
@@ -157,7 +166,7 @@ pub fn serve(
 /// The account file cannot be used, or the cache cannot be written.
 fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
-    let (_, Account::Service(account)) = account(settings, deadline)? else {
+    let Account::Service(account) = account(settings, deadline)? else {
         return Ok(());
     };
     // `forget` deletes the token despite `--no-cache`.
@@ -188,19 +197,19 @@ fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
     Error::Forget { dir: settings.cache_dir.value.clone().unwrap_or_default(), why }
 }
 
-/// Reads the account file, and returns its path and its content.
+/// Reads the account file.
 ///
 /// # Errors
 /// The account file cannot be used.
-pub fn account(settings: &Settings, deadline: Instant) -> Result<(PathBuf, Account), Error> {
-    let path = settings.service_account.value.clone().ok_or(Error::AccountUnnamed)?;
-    let account = account::read(&path, *settings.allow_exposed, deadline);
+fn account(settings: &Settings, deadline: Instant) -> Result<Account, Error> {
+    let path = settings.service_account.value.as_ref().ok_or(Error::AccountUnnamed)?;
+    let account = account::read(path, *settings.allow_exposed, deadline);
     message::wipe();
-    Ok((path, account.map_err(|error| settings.of_account(error))?))
+    account.map_err(|error| settings.of_account(error))
 }
 
 /// The cache of the account. Warns if there is no folder for it.
-pub fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
+fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
     if *settings.no_cache {
         return Cache::none();
     }
@@ -229,7 +238,6 @@ pub struct Inspected {
 /// Reads an account's file and cache entry.
 pub fn inspect(settings: Settings) -> Inspected {
     let account = account(&settings, Instant::now() + *settings.timeout);
-    let account = account.map(|(_, account)| account);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(&settings, account),
         _ => Cache::none(),

@@ -325,6 +325,7 @@ mod tests {
     }
 
     /// The same, without the settings that have their default values.
+    #[cfg(unix)]
     pub fn set(words: &str, files: &[(&str, &str)]) -> String {
         let listed = listed(&split(words), files);
         let is_set = |line: &&str| !line.ends_with("(default)");

@@ -147,8 +147,8 @@ impl Validity {
 
     /// The time at which a call with this `min_valid` renews the token.
     ///
-    /// If Astra's tokens live shorter than `min_valid`, a token is renewed once per leeway instead of at
-    /// every call.
+    /// If the lifetime of Astra's tokens is shorter than `min_valid`, a token is renewed once per leeway instead
+    /// of at every call.
     pub fn refresh_at(&self, min_valid: Option<i64>) -> Timestamp {
         let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
         let soonest = if self.falls_short { self.earliest_renewal() } else { wanted_until };

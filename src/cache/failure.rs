@@ -84,6 +84,7 @@ impl LastFailure {
     }
 }
 
+/// The file of the failure of `identity`.
 fn path(dir: &Path, identity: &str) -> PathBuf {
     dir.join(format!("{identity}.failure"))
 }
@@ -94,6 +95,7 @@ fn remove_of(dir: &Path, identity: &str) {
     }
 }
 
+/// Reads a failure; `None` if it is missing, or is not a private file of this user.
 fn content(path: &Path) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     let mut file = file::open_to_read(path).ok()?;
     let length = file::trusted_length(&file, path, LARGEST).ok()??;

@@ -185,6 +185,7 @@ fn is_open(metadata: &fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0
 }
 
+/// True if owner and mode are those of a private file of this user, or if the folder has the same defect.
 #[cfg(unix)]
 fn is_trusted(metadata: &fs::Metadata, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -234,7 +235,7 @@ fn set_mode(mode: u32, wanted: u32, set: impl FnOnce() -> io::Result<()>) -> io:
 }
 
 /// Creates the folder, and missing folders above it, with mode 0700.
-pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+fn make_private_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }

@@ -324,12 +324,15 @@ struct Line {
 impl AccountReport {
     /// The error that keeps this account from getting a token, and the hint.
     fn problem(&self) -> Option<(String, String)> {
-        if let Err(error) = &self.account {
-            return Some((error.to_string(), error.hint()));
+        match &self.account {
+            Err(error) => Some((error.to_string(), error.hint())),
+            Ok(Account::Application(_)) => None,
+            Ok(Account::Service(account)) => {
+                let error = self.current_failure()?.error.clone();
+                let error = service::exchange_error(&self.settings, account, error, None);
+                Some((error.to_string(), error.hint()))
+            }
         }
-        let last = self.last_failure.as_ref();
-        let hint = last.map_or("run `astra-credential doctor`", |last| &last.hint).to_owned();
-        self.current_failure().map(|failure| (failure.error.to_string(), hint))
     }
 
     fn line(&self) -> Line {

@@ -11,9 +11,9 @@ use crate::timestamp::Timestamp;
 pub struct Certificate<'a> {
     issuer: &'a [u8],
     subject: &'a [u8],
-    /// The first instant at which it is valid.
+    /// The beginning of its validity; `None` if it cannot be read.
     pub not_before: Option<Timestamp>,
-    /// The last instant at which it is valid.
+    /// The end of its validity; `None` if it cannot be read.
     pub not_after: Option<Timestamp>,
     key: &'a [u8],
 }

@@ -101,6 +101,8 @@ impl Dialer {
         Ok(stream)
     }
 
+    /// Opens a stream to `host` through `proxy`. If this machine resolves the name, its addresses are tried in
+    /// turn.
     fn open_through(
         &self,
         proxy: &Proxy,
@@ -210,12 +212,13 @@ impl fmt::Debug for Connection {
 
 /// A socket with one deadline for all reads and writes together.
 #[derive(Debug)]
-pub struct Socket {
+struct Socket {
     stream: TcpStream,
     deadline: Instant,
 }
 
 impl Socket {
+    /// The time until the deadline; an error after it.
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -275,7 +278,7 @@ impl Write for Socket {
 
 /// The stream that carries TLS with the API base.
 #[derive(Debug)]
-pub enum Raw {
+enum Raw {
     /// TCP to the server, or to a proxy without TLS.
     Tcp(Socket),
     /// TLS to a proxy.

@@ -114,6 +114,7 @@ fn read_head(stream: &mut impl Read) -> Result<String, Failure> {
     }
 }
 
+/// The status in the first line of an HTTP answer.
 fn status_of(line: &str) -> Option<u16> {
     let (version, rest) = line.split_once(' ')?;
     version.starts_with("HTTP/").then_some(())?;

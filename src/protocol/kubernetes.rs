@@ -15,6 +15,7 @@ const PROTOCOL: &str = "kubernetes";
 const V1: &str = "client.authentication.k8s.io/v1";
 const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
 
+/// The request, an `ExecCredential`. Other fields are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -35,6 +36,7 @@ struct Cluster {
     server: String,
 }
 
+/// The answer, an `ExecCredential`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Reply<'a> {

@@ -241,7 +241,9 @@ pub fn account_command(account: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::settings::tests::{USER, listed, set};
+    use crate::settings::tests::listed;
+    #[cfg(unix)]
+    use crate::settings::tests::{USER, set};
     use proptest::prelude::*;
 
     #[test]
