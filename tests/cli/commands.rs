@@ -25,7 +25,7 @@ fn token_prints_json_when_asked() {
     "#);
 }
 
-/// The values of `--shell` that are no other name of one.
+/// Each value of `--shell`, without its other names.
 const FORMS: [&str; 8] = ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"];
 
 #[test]
@@ -208,7 +208,7 @@ fn env_sets_the_variables_under_eval_and_unsets_them_when_it_fails() {
         let is_set = shown.starts_with(&format!("0 [{token}] [2")) && shown.ends_with("Z]");
         assert!(is_set, "{what}: {shown}");
         for flags in ["--no-such-flag", "--timeout soon", "surplus"] {
-            // zsh does not split a variable: there it is one argument, and as wrong.
+            // zsh passes the variable as one argument, which is an error too.
             assert_eq!(evaluated(&world, shell, flags), "1 [] []", "{what}: {flags}");
         }
         std::fs::remove_file(world.account_file()).unwrap();
@@ -248,7 +248,7 @@ fn the_variable_holds_the_expiry_of_the_token_and_json_the_instant_of_renewal() 
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["expires"], status["token"]["renewed_at"]);
     assert_ne!(json["expires"], status["token"]["expires_at"]);
-    // A token that lives for less than is asked for too, which is renewed at once.
+    // A token that is valid for less than `--min-valid` has its own expiry as well.
     let wanting = "exec --min-valid 20h -- printenv ASTRA_API_TOKEN_EXPIRES_AT";
     assert!(world.call(wanting).run().stdout() >= variable);
 }
@@ -258,7 +258,7 @@ fn exec_gives_the_command_the_token_and_is_replaced_by_it() {
     let world = World::new();
     let shown = world.call("exec -- sh -c").arg("printf %s \"$ASTRA_API_TOKEN\"").run().quiet();
     assert_eq!(shown, world.token());
-    // Without `--` too, flags of the command included.
+    // `--` may be left out, even if the command has flags.
     assert_eq!(world.call("exec printenv ASTRA_API_TOKEN").run().quiet().trim_end(), shown);
     assert_eq!(world.call("exec -- sh -c").arg("exit 42").run().code(), 42);
     let killed = world.call("exec -- sh -c").arg("kill -TERM $$").run();
@@ -319,7 +319,7 @@ fn broken_pipes_end_the_child_of_exec_as_usual() {
     let script = "\"$BIN\" exec -- sh -c 'yes; echo $? >&2' | head -n 1; exit ${PIPESTATUS[0]}";
     let done =
         world.call_as("bash", "-c").arg(script).env("BIN", world.link("astra-credential")).run();
-    // `yes` dies of SIGPIPE instead of complaining of it.
+    // SIGPIPE kills `yes`, so that it prints no message.
     assert!(!done.stderr().contains("Broken pipe"), "{done}");
 }
 
@@ -406,8 +406,8 @@ fn the_child_of_exec_ignores_the_signals_that_its_caller_ignored() {
         let shown = |program: &str| {
             let script = format!("{trap}exec {program} grep SigIgn /proc/self/status");
             let call = world.call_as("/bin/bash", "-c").arg(script);
-            let told = call.env("BIN", world.link("astra-credential")).run().quiet();
-            let ignored = u64::from_str_radix(told.split_whitespace().last().unwrap(), 16).unwrap();
+            let line = call.env("BIN", world.link("astra-credential")).run().quiet();
+            let ignored = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
             ignored & (1 << 12 | 1 << 24)
         };
         assert_eq!(shown("\"$BIN\" exec --"), shown("env"), "{ignored}");

@@ -1,4 +1,4 @@
-//! `doctor`: what can be wrong is found and named, and finding it costs nothing.
+//! `doctor`: the finding for each problem, and the cost of the checks.
 
 use std::fs;
 use std::net::TcpListener;
@@ -28,7 +28,7 @@ fn install_links(world: &World, links: &[&str]) {
     }
 }
 
-/// The configuration of git that an older version of this program has written.
+/// A configuration of git that names the helper by its link.
 const GIT_CONFIG: &str =
     "[credential \"https://git.example.com\"]\n\thelper = astra --host git.example.com\n";
 
@@ -344,7 +344,7 @@ fn a_clock_that_differs_from_the_servers_is_named() {
     assert!(parts[0].contains(" ahead of ") && parts[1].contains(" behind "), "{parts:?}");
 }
 
-/// A program of that content in a folder of its own.
+/// Writes a script to a new folder, and returns its path.
 fn program(world: &World, folder: &str, name: &str, script: &str) -> PathBuf {
     fs::create_dir_all(world.path(folder)).unwrap();
     let path = world.write(&format!("{folder}/{name}"), format!("#!/bin/sh\n{script}\n"));

@@ -1,4 +1,4 @@
-//! Late, impatient and stopped processes: each gets its own answer, and none takes another's away.
+//! Late, stopped and concurrent processes: each gets a valid answer, and none removes the result of another.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -60,7 +60,7 @@ fn sixty_waiters_behind_a_stopped_holder_cost_one_exchange_more() {
         if number == 1 {
             return Some(Reply::Hang);
         }
-        // Long enough for everybody to run out of patience with the holder.
+        // Long enough for all waiting processes to give up on the lock.
         thread::sleep(Duration::from_secs(1));
         None
     });
@@ -139,7 +139,7 @@ fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
     assert!(is_success(&answers), "{answers:?}");
     assert!(world.astra.exchanges() <= 1 + 3, "{}", world.astra.exchanges());
     world.astra.set_delay(Duration::ZERO);
-    // One after the other, each has its own.
+    // Two refreshes one after the other get two tokens.
     let exchanges = world.astra.exchanges();
     let tokens = [(); 2].map(|()| world.call("token --refresh").run().quiet());
     assert_ne!(tokens[0], tokens[1]);
@@ -164,7 +164,7 @@ fn a_call_without_any_time_sends_no_request_and_caches_no_failure() {
     world.call("token --timeout 1e-9").run().failure(5);
     assert_eq!(world.astra.connections(), 0);
     world.call("token").run().quiet();
-    // A token that is there needs no time.
+    // A cached token needs no time.
     world.call("token --timeout 1e-9").run().quiet();
 }
 
@@ -232,11 +232,11 @@ fn a_lock_file_that_was_removed_is_taken_anew() {
     assert!(world.astra.most_in_flight() <= 2, "{}", world.astra.most_in_flight());
 }
 
-/// A file system of its own, whose times are whole seconds.
+/// A new file system, whose times are whole seconds.
 struct Coarse(std::path::PathBuf);
 
 impl Coarse {
-    /// `None`, and said aloud, where that cannot be mounted.
+    /// Returns `None`, and announces that, if it cannot be mounted.
     fn new(world: &World) -> Option<Self> {
         if !is_installed("mkfs.ext4") {
             return None;
@@ -387,12 +387,12 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     assert_eq!(world.astra.exchanges(), 2);
     let status = world.call("status").run().stdout();
     transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)");
-    // Another host, and a caller that names none, have nothing to do with it.
+    // The refusal does not apply to another host, or to a call without a host.
     assert_eq!(git(&world, "get", "other.example", "").0, 0);
     assert_eq!(world.astra.exchanges(), 3);
     world.token();
     assert_eq!(git(&world, "get", &host, "").0, 4);
-    // A person who forgets wants to try again.
+    // `forget` deletes the refusal too.
     world.call("forget").run().quiet();
     assert_eq!(git(&world, "get", &host, "").0, 0);
     assert_eq!(world.astra.exchanges(), 4);
@@ -435,7 +435,7 @@ fn a_late_erase_of_an_old_token_blocks_no_host() {
 struct Modeless(std::path::PathBuf);
 
 impl Modeless {
-    /// `None`, and said aloud, where that cannot be mounted.
+    /// Returns `None`, and announces that, if it cannot be mounted.
     fn new(world: &World, chmod: &str) -> Option<Self> {
         if !is_installed("bindfs") {
             return None;
@@ -472,7 +472,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
         let answers = at_once(20, &call("token"));
         assert!(is_success(&answers), "{answers:?}");
         assert_eq!(world.astra.exchanges(), 1, "{chmod}");
-        // A umask that takes away what the file system shows anyway.
+        // This umask removes all permissions, which the file system shows all the same.
         let masked = world.call_as("/bin/sh", "-c").arg("umask 777; exec \"$0\" token --refresh");
         let masked = masked.arg(crate::world::BINARY);
         let masked = masked.env("ASTRA_CREDENTIAL_CACHE_DIR", disk.0.join("a/b"));
@@ -492,7 +492,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
 fn an_entry_of_any_mode_is_read_if_its_seal_is_right() {
     let world = World::new();
     let token = world.token();
-    // As on a file system without modes, the folder is as open as its files.
+    // On a file system without modes the folder and its files are open to all users.
     for (folder, file) in [(0o777, 0o777), (0o755, 0o755), (0o755, 0o644)] {
         set_mode(&world.cache_dir(), folder);
         set_mode(&world.entry(), file);

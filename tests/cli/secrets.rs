@@ -42,7 +42,7 @@ fn holds_secret(bytes: &[u8]) -> bool {
     !pieces(bytes, PIECE).is_disjoint(&OF_SECRET)
 }
 
-/// The pieces of a token's signature, which is the part that nobody can guess.
+/// The pieces of a token's signature, which cannot be guessed.
 fn pieces_of_token(token: &str) -> HashSet<Vec<u8>> {
     pieces(token.rsplit('.').next().unwrap().as_bytes(), LONG_PIECE)
 }

@@ -1,4 +1,4 @@
-//! `setup` in an empty home, the real tools with what it wrote, and `--undo`.
+//! `setup` in an empty home, the real tools with the files that it has written, and `--undo`.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::world::{
     BINARY, Call, Done, World, copy_binary, finish, mode, needs, path, set_mode, transcript,
 };
 
-/// The tool's own call, once the user has done what remained.
+/// A call of the tool, after the steps that `setup` leaves to the user.
 fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
     let bin = world.path(".local/bin");
     let path = format!("{}:{}", bin.display(), path());
@@ -21,7 +21,7 @@ fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
     call.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0")
 }
 
-/// Everything in the home: its path, its mode, and its content or where it leads.
+/// The files, folders and links of the home: path, mode, and content or target.
 type Tree = Vec<(PathBuf, u32, String)>;
 
 fn tree(world: &World) -> Tree {
@@ -44,7 +44,7 @@ fn tree(world: &World) -> Tree {
     }
     let mut found = Vec::new();
     visit(world.home.path(), &mut found);
-    // What the tools and this program cache is not setup's.
+    // The caches of the tools and of this program are left out.
     found.retain(|(path, ..)| {
         let path = path.to_string_lossy();
         !path.contains("/.cache") && !path.contains("/.kube/cache")
@@ -53,7 +53,8 @@ fn tree(world: &World) -> Tree {
     found
 }
 
-/// Shows it, does it, does it again, and takes it back; `between` uses what was written.
+/// Runs `setup` with `--dry-run`, without it, a second time, and with `--undo`. `between` uses the files that
+/// were written, before they are removed.
 fn there_and_back<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [Done<'a>; 4] {
     let before = tree(world);
     let shown = world.call(&format!("{line} --dry-run")).run();
@@ -286,7 +287,7 @@ fn undo_finds_dockers_entry_after_docker_has_rewritten_the_file() {
     let world = World::new();
     world.call("setup docker --host a.example.com").run().quiet();
     let registry = container_registry(&world.authority, &world.astra);
-    // A login elsewhere makes docker write the whole file anew.
+    // At a login to another registry docker writes the whole file anew.
     let login = format!("docker login -u token --password-stdin localhost:{}", registry.port());
     let login = tool(&world, &login).input(world.token()).run();
     assert_eq!(login.code(), 0, "{login}");
@@ -305,7 +306,7 @@ fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     let host = "registry.example.test";
-    // Terraform is told where the registry is, which the user's own file does.
+    // The user's own file gives the URL of the registry.
     let services = format!("services = {{ \"modules.v1\" = \"{}/v1/modules/\" }}", registry.url());
     world.write(".terraformrc", format!("host \"{host}\" {{\n  {services}\n}}"));
     let source = format!("source = \"{host}/acme/demo/astra\"\n  version = \"1.0.0\"");
@@ -343,13 +344,13 @@ fn the_file_of_opentofu_is_named() {
     let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
     assert!(!world.call(line).run().quiet().contains("OpenTofu"));
     let before = world.write(".tofurc", "");
-    let told = world.call(line).run();
+    let named = world.call(line).run();
     at(".tofurc").quiet();
     assert!(fs::read_to_string(&before).unwrap().contains("credentials_helper"));
     assert_eq!(world.call(line).run().quiet(), "nothing to do\n");
     world.call("setup terraform --undo").run().quiet();
     assert_eq!(fs::read_to_string(&before).unwrap(), "");
-    transcript!(told, @"
+    transcript!(named, @"
     $ astra-credential setup terraform --host a.example.com
     > nothing to do
     > remains: for OpenTofu, the same with `TF_CLI_CONFIG_FILE=~/.tofurc` before it
@@ -716,7 +717,7 @@ fn a_set_up_that_is_killed_anywhere_is_undone_without_a_trace() {
             for line in [setup, undo] {
                 let done = world.call_as("strace", &inject).arg(BINARY).args(line).run();
                 killed += usize::from(done.output.status.code().is_none());
-                // Whatever was left, it is taken back, and the next one gets through.
+                // The undo removes all that is left, and the next setup succeeds.
                 world.call(undo).run().quiet();
                 assert_eq!(tree(&world), before, "{done}");
                 world.call(setup).run().quiet();
@@ -840,8 +841,8 @@ fn without_a_host_or_a_home_nothing_is_set_up() {
     let world = World::new();
     let before = tree(&world);
     for tool in ["git", "docker", "bazel", "terraform"] {
-        let said = world.call(&format!("setup {tool}")).run().failure(2);
-        assert!(said.contains(tool), "{said}");
+        let error = world.call(&format!("setup {tool}")).run().failure(2);
+        assert!(error.contains(tool), "{error}");
     }
     let no_host = world.call("setup git").run();
     let no_home = world.call("setup git --host a.example.com").without("HOME").run();
@@ -861,8 +862,8 @@ fn a_record_that_cannot_be_read_stops_setup_and_undo() {
     fs::write(&record, "{").unwrap();
     let before = tree(&world);
     for option in ["--host a.example.com", "--undo"] {
-        let said = world.call(&format!("setup bazel {option}")).run().failure(1);
-        assert!(said.contains("setup.json"), "{said}");
+        let error = world.call(&format!("setup bazel {option}")).run().failure(1);
+        assert!(error.contains("setup.json"), "{error}");
     }
     assert_eq!(tree(&world), before);
 }
@@ -872,15 +873,15 @@ fn a_file_in_place_of_a_folder_is_named_and_nothing_is_written() {
     let world = World::new();
     fs::write(world.path(".local"), "").unwrap();
     let before = tree(&world);
-    let said = world.call("setup bazel --host a.example.com").run().failure(1);
-    assert!(said.contains("cannot write"), "{said}");
+    let error = world.call("setup bazel --host a.example.com").run().failure(1);
+    assert!(error.contains("cannot write"), "{error}");
     assert_eq!(tree(&world), before);
 }
 
 #[test]
 fn a_set_up_that_fails_half_way_leaves_nothing() {
     let world = World::new();
-    // No room for the file, or for the record.
+    // The limit is too small for the file, or for the record.
     world.call("setup terraform --host a.example.com").run().quiet();
     fs::create_dir(world.path(".docker")).unwrap();
     world.write(".docker/config.json", "{}".to_owned() + &" ".repeat(8192));
@@ -935,7 +936,7 @@ fn an_account_that_is_stored_already_is_found() {
     assert_eq!(mode(&world.account_file()), 0o600);
 }
 
-/// It may hold the secret.
+/// The temporary file may hold the secret.
 #[test]
 fn the_temporary_file_of_a_killed_call_is_removed() {
     let world = World::new();
@@ -1010,9 +1011,9 @@ fn another_account_and_damaged_content_are_refused() {
         assert!(!done.stderr().contains("secret000"), "{done}");
     }
     assert_eq!(fs::read_to_string(world.account_file()).unwrap(), account);
-    let said = [bad, other, empty].map(|done| done.stderr()).join("\n");
+    let errors = [bad, other, empty].map(|done| done.stderr()).join("\n");
     let home = world.home.path().to_string_lossy().into_owned();
-    insta::assert_snapshot!(said.replace(&home, "~"), @"
+    insta::assert_snapshot!(errors.replace(&home, "~"), @"
     astra-credential: the account file `/dev/stdin` has no `clientName`
     hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
 
@@ -1024,8 +1025,8 @@ fn another_account_and_damaged_content_are_refused() {
     ");
 }
 
-/// Types keys on a terminal at `setup account`; gives the exit code and what the terminal shows, its
-/// modes and what is left to be read from it included.
+/// Types keys on a terminal at `setup account`. Returns the exit code and the output of the terminal, which
+/// ends with its modes and with the input that was not read.
 fn typed(world: &World, keys: &str) -> (i32, String) {
     let rest = "code=$?; stty -a; timeout --foreground 0.3 head -n 1; exit $code";
     let binary = world.link("astra-credential");
@@ -1119,7 +1120,7 @@ fn a_terminal_is_not_asked_for_a_secret_that_is_stored() {
     assert!(done.stdout().starts_with("found service account "), "{done}");
 }
 
-/// A `.env` file and a systemd unit hand `~/x` over as it stands, and the tools do not replace it either.
+/// An `.env` file and a systemd unit pass `~/x` on as it is, and the tools do not replace `~` either.
 #[test]
 fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     let world = World::new();
@@ -1135,15 +1136,15 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     ] {
         for value in ["~/x/config", "~x", &account] {
             let call = world.call(&format!("setup {tool}")).env(variable, value);
-            let told = call.in_folder(&folder).run().failure(2);
-            assert!(told.contains(&format!("`{variable}`")), "{told}");
-            assert!(!told.contains("clientSecret"), "{told}");
+            let error = call.in_folder(&folder).run().failure(2);
+            assert!(error.contains(&format!("`{variable}`")), "{error}");
+            assert!(!error.contains("clientSecret"), "{error}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
         }
     }
 }
 
-/// What is in the way may be the account itself.
+/// A conflicting value in a tool's configuration may be the account itself.
 #[test]
 fn setup_shows_no_account_that_is_in_a_tools_configuration() {
     let world = World::new();
