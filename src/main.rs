@@ -152,7 +152,7 @@ fn failed_environment(error: Error, shell: Dialect) -> Failed {
 #[inline(never)]
 fn fail(command: &str, flags: &Flags, failed: Failed) -> u8 {
     let Failed { error, stderr, stdout, exit_code } = failed;
-    service::keep_failure(&error, command, flags, ENV);
+    service::store_failure(&error, command, flags, ENV);
     if let Some(message) = stderr {
         message::print_line(&message);
     }
