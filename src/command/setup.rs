@@ -4,20 +4,22 @@
 //! errors are found before the first change. Then the plan is shown or carried out. The record stores the
 //! edits that were done: without it, a value that setup wrote looks the same as one that was there before.
 //!
-//! Imports, bottom up: `file` ← `plan` ← `edit` ← `record`, `context` ← `job`, `config`, one file for each tool
-//! ← this file.
+//! Imports, bottom up: `diff`, `file` ← `lock`, `plan` ← `edit` ← `record`, `context` ← `account`, `config`,
+//! `job`, one file for each tool ← this file.
 //! [`tool`](super::tool) finds and reads a tool's configuration.
 
 mod account;
 mod bazel;
 mod config;
 mod context;
+mod diff;
 mod docker;
 mod edit;
 mod file;
 mod git;
 mod job;
 mod kubectl;
+mod lock;
 mod plan;
 mod record;
 mod terraform;

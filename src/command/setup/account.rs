@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::context::Context;
-use super::file::{self, Lock};
+use super::file;
+use super::lock::Lock;
 use crate::account::{self, Account, LARGEST_FILE};
 use crate::error::Error;
 use crate::settings::account_command;

@@ -5,17 +5,11 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::message;
 
 /// The largest number of links that are followed, as on Linux.
 const MOST_LINKS: usize = 40;
-
-/// The interval of attempts to take the lock.
-const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The reason why a file was not replaced.
 pub enum Failure {
@@ -122,84 +116,8 @@ pub fn sweep(path: &Path) {
     }
 }
 
-/// The lock that keeps two `setup` processes from running at the same time. It is on a file in the
-/// configuration folder, which is removed when the lock is dropped.
-pub struct Lock {
-    path: PathBuf,
-    /// Holds the lock, unless the file system cannot lock.
-    _file: fs::File,
-    /// Folders that are removed after the file if they are empty, outermost first.
-    pub folders: Vec<PathBuf>,
-}
-
-impl Lock {
-    /// Waits for the lock until `deadline`.
-    pub fn take(folder: &Path, deadline: Instant) -> Result<Self, Error> {
-        let path = folder.join("setup.lock");
-        let mut is_told = false;
-        let mut folders = Vec::new();
-        loop {
-            for made in missing_folders(&path) {
-                if !folders.contains(&made) {
-                    folders.push(made);
-                }
-            }
-            let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
-            match opened.map(|file| (file.try_lock(), file)) {
-                Ok((Ok(()), file)) if is_at(&file, &path) => {
-                    if is_told {
-                        message::wipe();
-                    }
-                    return Ok(Self { path, _file: file, folders });
-                }
-                // Another process has removed the file in between.
-                Ok((Ok(()), _)) => {}
-                Ok((Err(fs::TryLockError::WouldBlock), _)) if !is_told => {
-                    is_told = true;
-                    log::info!("waiting for another `astra-credential setup`");
-                }
-                Ok((Err(fs::TryLockError::WouldBlock), _)) => {}
-                // On a file system that cannot lock, setup continues without the lock.
-                Ok((Err(fs::TryLockError::Error(_)), file)) => {
-                    return Ok(Self { path, _file: file, folders });
-                }
-                // Another process has ended and removed the empty folder.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(not_written(&path, error)),
-            }
-            if Instant::now() >= deadline {
-                message::wipe();
-                return Err(Error::SetupLocked { path });
-            }
-            thread::sleep(LOCK_INTERVAL);
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-        for folder in self.folders.iter().rev() {
-            let _ = fs::remove_dir(folder);
-        }
-    }
-}
-
-/// True if an open file is the one at `path`.
-#[cfg(unix)]
-fn is_at(file: &fs::File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = file.metadata().and_then(|open| Ok((open, fs::symlink_metadata(path)?)));
-    found.is_ok_and(|(open, found)| (open.dev(), open.ino()) == (found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &fs::File, path: &Path) -> bool {
-    path.exists()
-}
-
 /// The options for a new file that only its owner can read.
-fn private() -> OpenOptions {
+pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -298,7 +216,7 @@ pub fn missing_folders(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Creates the missing folders above `path`, with mode 0700.
-fn make_folders(path: &Path) -> io::Result<()> {
+pub fn make_folders(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else {
         return Ok(());
     };

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::context::Context;
 use super::edit::{Edit, Made};
-use super::file::{self, Lock};
+use super::file;
+use super::lock::Lock;
 use super::plan::{Plan, Stop};
 use super::record::Record;
 use crate::error::Error;
