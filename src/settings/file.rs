@@ -20,7 +20,7 @@ use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::{redacted, shell_word};
+use crate::shown::redacted;
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -154,6 +154,7 @@ fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
 /// The permission that lets other users change the file, and the hint.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
+    use crate::shown::shell_word;
     use std::os::unix::fs::MetadataExt as _;
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();

@@ -745,6 +745,29 @@ fn links_go_beside_the_program_if_its_folder_is_on_path() {
 }
 
 #[test]
+fn a_link_on_path_that_the_user_has_made_is_used_and_stays() {
+    let world = World::new();
+    world.link("docker-credential-astra");
+    let before = tree(&world);
+    let done = world.call("setup docker --host a.example.com").run();
+    assert!(!done.quiet().contains("linked"), "{done}");
+    assert!(!world.path(".local").exists());
+    world.call("setup docker --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn another_program_that_path_finds_under_the_name_of_a_link_is_refused() {
+    let world = World::new();
+    fs::create_dir(world.path("bin")).unwrap();
+    set_mode(&world.write("bin/docker-credential-astra", "#!/bin/sh\n"), 0o700);
+    let before = tree(&world);
+    let error = world.call("setup docker --host a.example.com").run().failure(1);
+    assert!(error.contains("bin/docker-credential-astra"), "{error}");
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
 fn a_folder_of_path_that_does_not_exist_yet_needs_no_hint() {
     let world = World::new();
     let path = format!("{}:/usr/bin:/bin", world.path(".local/bin").display());
