@@ -71,22 +71,22 @@ impl Service<'_> {
 
 /// Stores the failure of a call as `last.failure`, for `status` to show. The failures that [`serve`] has
 /// stored for their account are not stored again.
-pub fn keep_failure(error: &Error, command: &str, flags: &Flags, env: &Environment<'_>) {
+pub fn store_failure(error: &Error, command: &str, flags: &Flags, env: &Environment<'_>) {
     let is_uncached = flags.no_cache
         || settings::switch(env, settings::NO_CACHE).is_ok_and(|is_off| is_off.value);
-    let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
+    let is_stored = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
     // These commands are run by a person, who sees the error.
     let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker calls every configured helper for every registry, so "not ours" is normal.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
-    if is_uncached || is_kept || is_seen || is_usual {
+    if is_uncached || is_stored || is_seen || is_usual {
         return;
     }
     let mut sources = Sources::of_user(flags, env);
     // If a configuration file has a defect, the default folder is used.
     let _ = sources.read_files();
     if let Ok(Sourced { value: Some(dir), .. }) = settings::cache_dir(&sources) {
-        LastFailure::of(error, command).keep(&dir);
+        LastFailure::of(error, command).store(&dir);
     }
 }
 
@@ -141,7 +141,7 @@ pub fn serve(
             }
         };
         if let Some(command) = command {
-            cache.keep_failure(&LastFailure::of(&error, command));
+            cache.store_failure(&LastFailure::of(&error, command));
         }
         error
     })

@@ -89,7 +89,7 @@ pub enum SetupError {
         /// Its error message, safe to show, or else its exit code.
         message: String,
     },
-    /// The system does not tell where this program's file is.
+    /// The system does not return the path of this program's file.
     ProgramUnknown {
         /// The cause.
         why: io::Error,

@@ -638,3 +638,45 @@ fn only_root_can_look_into_a_process_that_holds_the_secret() {
     drop(hanging);
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+/// The number of `0x…`, which readelf prints.
+fn hex(word: &str) -> usize {
+    usize::from_str_radix(word.trim_start_matches("0x"), 16).unwrap()
+}
+
+#[test]
+fn tables_of_functions_are_read_only_while_the_program_runs() {
+    needs!("readelf");
+    let Witness { world, .. } = Witness::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let hanging = Process::that_asks(&world, &world.call("token"));
+    let Ok(maps) = fs::read_to_string(hanging.file("maps")) else {
+        skip("only root can read `maps` of a process without dumps");
+        return;
+    };
+    let headers = Command::new("readelf").args(["-lW", BINARY]).output().unwrap();
+    let headers = String::from_utf8(headers.stdout).unwrap();
+    // Type, offset, virtual address, physical address, size in the file, size in memory.
+    let header = |kind: &str| -> Vec<&str> {
+        let line = headers.lines().find(|line| line.trim_start().starts_with(kind));
+        line.unwrap_or_else(|| panic!("no {kind}: {headers}")).split_whitespace().collect()
+    };
+    let mappings: Vec<(usize, usize, &str)> = maps
+        .lines()
+        .filter(|line| line.ends_with("/astra-credential"))
+        .map(|line| {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (begin, end) = range.split_once('-').unwrap();
+            (hex(begin), hex(end), &rest[..4])
+        })
+        .collect();
+    let base = mappings[0].0 - hex(header("LOAD")[2]);
+    let protected = header("GNU_RELRO");
+    let begin = base + hex(protected[2]);
+    let end = begin + hex(protected[5]);
+    // The pages that hold nothing else.
+    let of_it = |&&(first, last, _): &&(usize, usize, &str)| first < end && last > begin;
+    let found: Vec<_> = mappings.iter().filter(of_it).collect();
+    assert!(!found.is_empty(), "{begin:x}-{end:x}: {maps}");
+    assert!(found.iter().all(|(.., mode)| *mode == "r--p"), "{begin:x}-{end:x}: {maps}");
+}

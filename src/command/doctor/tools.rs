@@ -34,7 +34,7 @@ pub struct Tools<'a> {
 enum Named {
     /// An account.
     Account(String),
-    /// A host or an account file, which stands for itself.
+    /// A host or an account file, which needs no other argument.
     Other,
     /// Neither.
     Nothing,
@@ -102,7 +102,7 @@ impl Tools<'_> {
     /// The entries to check, one for each host.
     fn to_check(&self, tool: Tool, mut entries: Vec<Entry>) -> Vec<Entry> {
         match tool {
-            // Bazel names a host without its port, which stands for all ports.
+            // Bazel's configuration has a host without its port, which means all ports.
             Tool::Bazel => {
                 let bound = self.configuration.hosts().unwrap_or_default();
                 let with_ports = |entry: Entry| {

@@ -35,8 +35,8 @@ pub fn found(file: &Path, context: &Context<'_>) -> Result<String, AccountError>
     Ok(line("found", &account, "in", file))
 }
 
-/// Reads an account and stores it. Returns a line for the output. If `may_be_kept` is true, an account that
-/// is stored already needs no input, and a terminal is not asked.
+/// Reads an account and stores it. Returns a line for the output. If `may_be_kept` is true and an account is
+/// stored already, no input is needed, and none is read from a terminal.
 ///
 /// # Errors
 /// The input is not an account, another account is stored there, or the file cannot be written.

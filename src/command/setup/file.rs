@@ -55,7 +55,7 @@ pub fn not_written(path: &Path, why: io::Error) -> Error {
     SetupError::NotWritten { path: path.to_owned(), why }.into()
 }
 
-/// Replaces a file whose content still is `before`; `None` stands for no file.
+/// Replaces a file whose content still is `before`; `None` is no file.
 pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), Failure> {
     let compare = || match fs::read(path) {
         Ok(found) if before == Some(&found) => Ok(()),

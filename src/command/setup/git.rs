@@ -39,8 +39,8 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             head: format!("[credential \"{url}\"]"),
             body: format!("\thelper =\n\thelper = {}", written(&helper)),
         });
-        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section
-        // stands for another host, so it must not remove other helpers.
+        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section is for
+        // another host, so it must not remove other helpers.
         let is_plain = Host::parse(host.name()).is_some_and(|plain| inputs.hosts.contains(&plain));
         let name = format!("{} without its port", host.name());
         if host.to_string() != host.name()

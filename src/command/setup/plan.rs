@@ -35,7 +35,7 @@ struct Link {
     is_there: bool,
 }
 
-/// A file's content before and after; `None` stands for no file.
+/// A file's content before and after; `None` is no file.
 struct Draft {
     path: PathBuf,
     before: Option<Vec<u8>>,

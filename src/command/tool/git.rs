@@ -99,7 +99,7 @@ impl Helper {
         }
     }
 
-    /// The first of the helpers before this one that git asks for the same host, and that is another program.
+    /// The first helper of another program that git calls before this one for the same host.
     fn earlier<'a>(&self, before: &'a [Self]) -> Option<&'a Self> {
         let fitting = before.iter().filter(|helper| fits(&helper.url, &self.url));
         fitting.fold(None, |first, helper| match helper.value.is_empty() {
@@ -108,7 +108,7 @@ impl Helper {
         })
     }
 
-    /// The problem that `other` is asked before this one, and its hint.
+    /// The problem that git calls `other` before this one, and its hint.
     fn obstacle(&self, other: &Self) -> (String, String) {
         let word = first_word(&other.value);
         let (key, value) = (shell_word(&self.key), shell_word(&self.value));
@@ -134,8 +134,8 @@ fn shown_key(key: &str) -> String {
     if is_plain { Escaped(key).to_string() } else { "credential.URL.helper".to_owned() }
 }
 
-/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern stands for all hosts,
-/// and `*` for one label of a host.
+/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern matches all hosts,
+/// and `*` matches one label of a host.
 fn fits(pattern: &str, url: &str) -> bool {
     let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, url) = (labels(pattern), labels(url));

@@ -16,7 +16,7 @@ const LARGEST_OUTPUT: u64 = 16 * 1024 * 1024;
 /// The largest number of characters of an error message that are shown.
 const LONGEST_MESSAGE: usize = 300;
 
-/// The interval at which a program is asked for its exit code, once it has closed its outputs.
+/// The interval at which a program's exit code is polled, after it has closed its outputs.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Runs a command and returns its standard output. The command may end with one of `codes`. It is killed if
