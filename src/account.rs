@@ -68,8 +68,8 @@ pub const LARGEST_FILE: usize = 64 * 1024;
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
 /// # Errors
-/// The variants of [`Error`] that begin with `Account`: the file is missing, unreadable or malformed, a
-/// pipe has no data before `deadline`, or other users may read the file and `allow_exposed` is false.
+/// The file is missing, unreadable or malformed, a pipe has no data before `deadline`, or other users may read
+/// the file and `allow_exposed` is false.
 pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, AccountError> {
     let unreadable = |why: io::Error| match why.kind() {
         _ if !shown::is_path(path) => AccountError::Inline,
