@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::account::{self, Account, ServiceAccount};
 use crate::broker::{self, Demand, Failure};
 use crate::cache::{self, Cache, LastFailure};
-use crate::error::{Error, ExchangeError, Remembered};
+use crate::error::{AccountError, Error, ExchangeError, Remembered};
 use crate::exchange::Exchange;
 use crate::message;
 use crate::protocol::Host;
@@ -202,10 +202,10 @@ fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
 /// # Errors
 /// The account file cannot be used.
 fn account(settings: &Settings, deadline: Instant) -> Result<Account, Error> {
-    let path = settings.service_account.value.as_ref().ok_or(Error::AccountUnnamed)?;
+    let path = settings.service_account.value.as_ref().ok_or(AccountError::Unnamed)?;
     let account = account::read(path, *settings.allow_exposed, deadline);
     message::wipe();
-    account.map_err(|error| settings.of_account(error))
+    Ok(account.map_err(|error| settings.of_account(error))?)
 }
 
 /// The cache of the account. Warns if there is no folder for it.

@@ -416,7 +416,7 @@ fn a_hint_for_another_user_than_root_says_what_root_has_to_do() {
 fn without_proc_this_binary_is_not_taken_for_another() {
     if !rustix::process::geteuid().is_root() || !cfg!(all(target_os = "linux", target_env = "gnu"))
     {
-        skip("takes root and a static binary, to run where there is nothing else");
+        skip("needs root and a static binary, to run without other files");
         return;
     }
     let world = World::new();

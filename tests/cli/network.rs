@@ -254,7 +254,7 @@ fn a_late_answer_does_not_make_a_token_valid_longer() {
     signal("-CONT");
     assert_eq!(crate::world::finish(call).0, 0);
     let expiry = cached_expiry(&world);
-    assert!(expiry <= issued + 61, "believed for {} s", expiry - issued);
+    assert!(expiry <= issued + 61, "valid for {} s", expiry - issued);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_wrong_date_makes_no_token_valid_longer_than_its_claims() {
         });
         world.call("token --refresh").run().quiet();
         let life = cached_expiry(&world) - now();
-        assert!((290..=300).contains(&life), "believed for {life} s");
+        assert!((290..=300).contains(&life), "valid for {life} s");
     }
 }
 

@@ -52,7 +52,7 @@ pub fn tree(world: &World) -> Tree {
 
 /// Runs `setup` with `--dry-run`, without it, a second time, and with `--undo`. `between` uses the files that
 /// were written, before they are removed.
-pub fn there_and_back<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [Done<'a>; 4] {
+pub fn set_up_and_undo<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [Done<'a>; 4] {
     let before = tree(world);
     let shown = world.call(&format!("{line} --dry-run")).run();
     shown.quiet();
@@ -84,7 +84,7 @@ fn git_clones_after_setup_and_no_trace_is_left() {
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("setup git --host localhost:{}", repository.port());
-    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, &line, || {
         let refs = tool(&world, &format!("git ls-remote {}/demo.git", repository.url()));
         let refs = refs.env("GIT_SSL_CAINFO", world.path("ca.pem")).run();
         assert!(refs.quiet().contains("refs/heads/main"), "{refs}");
@@ -113,7 +113,7 @@ fn git_keeps_the_rest_of_its_file() {
         world.write(".gitconfig", content);
         set_mode(&world.path(".gitconfig"), 0o640);
         let line = "setup git --host a.example.com --host b.example.com:8443";
-        there_and_back(&world, line, || {
+        set_up_and_undo(&world, line, || {
             assert_eq!(mode(&world.path(".gitconfig")), 0o640);
         });
     }
@@ -188,7 +188,7 @@ fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
     needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
-    let [shown, done, again, undone] = there_and_back(&world, "setup kubectl", || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, "setup kubectl", || {
         let config = fs::read_to_string(world.path(".kube/config")).unwrap();
         let get = format!("kubectl --user=astra --server={} get pods", cluster.url());
         let get = tool(&world, &get).arg("--certificate-authority").arg(world.path("ca.pem")).run();
@@ -266,7 +266,7 @@ fn docker_inspects_after_setup_and_no_trace_is_left() {
     let registry = container_registry(&world.authority, &world.astra);
     let host = format!("localhost:{}", registry.port());
     let line = format!("setup docker --host {host}");
-    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, &line, || {
         let inspect = tool(&world, &format!("docker manifest inspect {host}/demo:latest"));
         let inspect = inspect
             .env("DOCKER_HOST", format!("unix://{}", world.path("no-daemon").display()))
@@ -310,7 +310,7 @@ fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
     fs::create_dir(world.path("work")).unwrap();
     world.write("work/main.tf", format!("module \"demo\" {{\n  {source}\n}}\n"));
     let line = format!("setup terraform --host {host}");
-    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, &line, || {
         let init = format!("terraform -chdir={} init -no-color", world.path("work").display());
         tool(&world, &init).env("CHECKPOINT_DISABLE", "1").run().quiet();
         let served = registry.asked().into_iter().rev().find_map(|asked| asked.token());
@@ -358,7 +358,7 @@ fn the_file_of_opentofu_is_named() {
 fn bazels_file_is_written_and_no_trace_is_left() {
     let world = World::new();
     let line = "setup bazel --host cache.example.com:8443 --host other.example.com";
-    let [shown, done, again, undone] = there_and_back(&world, line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, line, || {
         let text = fs::read_to_string(world.path(".bazelrc")).unwrap();
         let helper = world.path(".local/bin/bazel-credential-astra");
         let line = |host| format!("common --credential_helper={host}={}\n", helper.display());

@@ -151,7 +151,7 @@ fn typed(world: &World, keys: &str) -> (i32, String) {
 }
 
 /// Types keys without an account at the prompt of `setup account`, which fails and writes no file.
-fn typed_in_vain(keys: impl Fn(&str) -> String) -> i32 {
+fn typed_without_success(keys: impl Fn(&str) -> String) -> i32 {
     let (world, secret) = world_without_account();
     let (code, shown) = typed(&world, &keys(&secret));
     assert!(code != 0 && is_restored(&shown) && !shown.contains(&secret), "{code} {shown}");
@@ -160,7 +160,7 @@ fn typed_in_vain(keys: impl Fn(&str) -> String) -> i32 {
 }
 
 /// Types keys with an account at the prompt of `setup account`, which stores it.
-fn typed_and_stored(keys: impl Fn(&World) -> String) {
+fn typed_with_success(keys: impl Fn(&World) -> String) {
     let (world, secret) = world_without_account();
     let (code, shown) = typed(&world, &keys(&world));
     assert!(code == 0 && is_restored(&shown) && !shown.contains(&secret), "{code} {shown}");
@@ -188,25 +188,25 @@ fn is_restored(shown: &str) -> bool {
 #[test]
 fn a_prompt_that_ctrl_c_ends_shows_nothing_and_restores_the_terminal() {
     needs!("script");
-    typed_in_vain(|secret| format!("{secret}\u{3}"));
+    typed_without_success(|secret| format!("{secret}\u{3}"));
 }
 
 #[test]
 fn a_prompt_shows_nothing_of_what_is_no_account_and_restores_the_terminal() {
     needs!("script");
-    assert_eq!(typed_in_vain(|secret| format!("{secret}\n")), 3);
+    assert_eq!(typed_without_success(|secret| format!("{secret}\n")), 3);
 }
 
 #[test]
 fn a_prompt_takes_an_account_in_one_line_with_a_key_corrected() {
     needs!("script");
-    typed_and_stored(|world| format!("x\u{7f}{}\n", world.astra.account_json()));
+    typed_with_success(|world| format!("x\u{7f}{}\n", world.astra.account_json()));
 }
 
 #[test]
 fn a_prompt_takes_an_account_in_several_lines_and_discards_the_rest() {
     needs!("script");
-    typed_and_stored(|world| {
+    typed_with_success(|world| {
         let account: serde_json::Value = serde_json::from_str(&world.astra.account_json()).unwrap();
         let pretty = serde_json::to_string_pretty(&account).unwrap();
         format!("{pretty}\necho pasted too much\n")

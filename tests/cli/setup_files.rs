@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::setup::{Tree, there_and_back, tree};
+use crate::setup::{Tree, set_up_and_undo, tree};
 use crate::world::{BINARY, Done, World, finish, mode, needs, set_mode, transcript};
 
 /// Each file that setup edits itself.
@@ -67,7 +67,7 @@ fn undo_restores_a_file_byte_for_byte() {
         let file = world.path(file_of(tool));
         set_mode(&file, 0o644);
         let line = format!("setup {tool} --host a.example.com --host b.example.com");
-        there_and_back(&world, &line, || {
+        set_up_and_undo(&world, &line, || {
             assert_ne!(fs::read_to_string(&file).unwrap(), content);
             assert_eq!(mode(&file), 0o644);
         });
@@ -149,7 +149,7 @@ fn a_link_to_a_file_stays_a_link() {
                 world.write("dotfiles/it", "");
             }
             symlink(world.path("dotfiles/it"), world.path(file)).unwrap();
-            there_and_back(&world, &format!("setup {tool} --host a.example.com"), || {
+            set_up_and_undo(&world, &format!("setup {tool} --host a.example.com"), || {
                 assert!(world.path(file).is_symlink());
                 assert!(!fs::read(world.path("dotfiles/it")).unwrap().is_empty());
             });

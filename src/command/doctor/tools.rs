@@ -8,7 +8,7 @@ use super::finding::Finding;
 use crate::account;
 use crate::command::tool::place::{executable, on_path};
 use crate::command::tool::{Entry, Hosts, Tool, process};
-use crate::error::Error;
+use crate::error::{AccountError, Error};
 use crate::protocol::Host;
 use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, Settings};
 use crate::shown::{self, Escaped, redacted, shell_word};
@@ -218,7 +218,7 @@ impl Tools<'_> {
                 }
             }
         };
-        let file = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
+        let file = settings.service_account.as_deref().ok_or(AccountError::Unnamed)?;
         account::read(file, *settings.allow_exposed, Instant::now() + LONGEST_ANSWER)
             .map_err(|error| settings.of_account(error))?;
         Ok(Some(match &settings.account.value {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::SetupError;
 use crate::shown::{Escaped, shell_word};
 
 /// The largest output that is read, in bytes.
@@ -29,8 +29,8 @@ pub fn run(
     input: &[u8],
     codes: &[i32],
     longest: Duration,
-) -> Result<String, Error> {
-    let not_run = |why: io::Error| Error::ToolNotRun { command: line(command), why };
+) -> Result<String, SetupError> {
+    let not_run = |why: io::Error| SetupError::ToolNotRun { command: line(command), why };
     let Some((program, arguments)) = command.split_first() else {
         return Err(not_run(io::ErrorKind::InvalidInput.into()));
     };
@@ -51,7 +51,7 @@ pub fn run(
         "" => status.to_string(),
         message => Escaped(&message.chars().take(LONGEST_MESSAGE).collect::<String>()).to_string(),
     };
-    Err(Error::ToolFailed { command: line(command), message })
+    Err(SetupError::ToolFailed { command: line(command), message })
 }
 
 /// Gives the process its input, and returns its standard output and standard error once it has ended.
@@ -100,7 +100,7 @@ pub fn line(command: &[impl AsRef<OsStr>]) -> String {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, input: &[u8], longest: Duration) -> Result<String, Error> {
+    fn shell(script: &str, input: &[u8], longest: Duration) -> Result<String, SetupError> {
         run(&["sh", "-c", script], input, &[0], longest)
     }
 
@@ -118,7 +118,7 @@ mod tests {
             let start = Instant::now();
             let slow = shell(script, b"", Duration::from_millis(100));
             let is_late = |why: &io::Error| why.kind() == io::ErrorKind::TimedOut;
-            assert!(matches!(slow, Err(Error::ToolNotRun { why, .. }) if is_late(&why)));
+            assert!(matches!(slow, Err(SetupError::ToolNotRun { why, .. }) if is_late(&why)));
             assert!(start.elapsed() < Duration::from_secs(30));
         }
     }
