@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::world::{World, copy_binary, is_root, mode, needs, set_mode, transcript};
@@ -80,7 +80,7 @@ fn an_entry_of_another_account_cannot_be_opened() {
 }
 
 #[test]
-fn nothing_is_written_through_a_link() {
+fn no_entry_is_written_through_a_link() {
     let world = World::new();
     world.token();
     let entry = world.entry();
@@ -90,7 +90,12 @@ fn nothing_is_written_through_a_link() {
     world.token();
     assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
     assert!(fs::symlink_metadata(&entry).unwrap().is_file());
+}
 
+#[test]
+fn no_lock_file_is_created_through_a_link() {
+    let world = World::new();
+    world.token();
     let lock = world.cached("lock").remove(0);
     fs::remove_file(&lock).unwrap();
     symlink(world.path("created"), &lock).unwrap();
@@ -145,9 +150,6 @@ fn without_a_home_there_is_a_warning_and_no_cache() {
         assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
         assert!(done.stdout().len() > 1000);
     }
-    let named = world.call("token --service-account").arg(&account).without("HOME");
-    named.env("XDG_CACHE_HOME", world.path("xdg")).run().quiet();
-    assert!(world.path("xdg/astra-credential").is_dir());
     transcript!(without, relative, @"
     $ astra-credential token --service-account ~/.config/astra-credential/service-account.json
     > <token>
@@ -157,6 +159,14 @@ fn without_a_home_there_is_a_warning_and_no_cache() {
     > <token>
     ! astra-credential: warning: no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`
     ");
+}
+
+#[test]
+fn the_cache_folder_of_xdg_needs_no_home() {
+    let world = World::new();
+    let call = world.call("token --service-account").arg(world.account_file()).without("HOME");
+    call.env("XDG_CACHE_HOME", world.path("xdg")).run().quiet();
+    assert!(world.path("xdg/astra-credential").is_dir());
 }
 
 #[test]
@@ -188,27 +198,38 @@ fn a_read_only_cache_still_serves_what_it_holds() {
     assert_eq!(world.astra.exchanges(), 2);
 }
 
+/// The paths of three files of another account in the cache: a temporary file, an entry and a lock.
+fn files_of_another_account(world: &World) -> [PathBuf; 3] {
+    let name = "ab".repeat(16);
+    ["0123456789abcdef.tmp", "entry", "lock"]
+        .map(|extension| world.cache_dir().join(format!("{name}.{extension}")))
+}
+
 #[test]
-fn files_of_dead_processes_and_old_entries_are_deleted() {
+fn a_temporary_file_of_the_same_account_is_deleted_at_once() {
     let world = World::new();
     world.token();
     let own = world.entry().with_extension("0123456789abcdef.tmp");
-    let others = world.cache_dir().join(format!("{}.0123456789abcdef.tmp", "ab".repeat(16)));
-    let old_entry = world.cache_dir().join(format!("{}.entry", "cd".repeat(16)));
-    let old_lock = world.cache_dir().join(format!("{}.lock", "cd".repeat(16)));
-    let not_ours = world.cache_dir().join("notes.tmp");
-    for path in [&own, &others, &old_entry, &old_lock, &not_ours] {
-        fs::write(path, "x").unwrap();
-    }
+    let others = files_of_another_account(&world);
+    others.iter().chain([&own]).for_each(|path| fs::write(path, "x").unwrap());
     world.call("token --refresh").run().quiet();
-    assert!(!own.exists() && others.exists() && old_entry.exists());
+    assert!(!own.exists() && others.iter().all(|path| path.exists()));
+}
+
+#[test]
+fn old_files_of_another_account_are_deleted_and_those_of_other_programs_are_not() {
+    let world = World::new();
+    world.token();
+    let others = files_of_another_account(&world);
+    let foreign = world.cache_dir().join("notes.tmp");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(31 * 24 * 3600);
-    for path in [&others, &old_entry, &old_lock, &not_ours] {
+    for path in others.iter().chain([&foreign]) {
+        fs::write(path, "x").unwrap();
         fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     world.call("token --refresh").run().quiet();
-    assert!(!others.exists() && !old_entry.exists() && !old_lock.exists());
-    assert!(not_ours.exists());
+    assert!(!others.iter().any(|path| path.exists()));
+    assert!(foreign.exists());
 }
 
 #[test]

@@ -97,22 +97,30 @@ fn a_usage_error_is_recorded_without_its_values() {
         kept += &format!("{line}: `{command}`\n  {message}\n  hint: {hint}\n");
     }
     transcript!(kept);
-    fs::remove_dir_all(world.path(".cache")).unwrap();
-    world.call("token --no-cache --hst").run().failure(2);
-    // A person runs these commands and sees the error, so that it is not recorded.
+}
+
+/// A person runs these commands and sees the error.
+#[test]
+fn a_usage_error_of_a_command_for_people_is_not_recorded() {
+    let world = World::new();
     for line in ["status --hst", "doctor --hst", "setup --hst", "man hst", "completions"] {
         world.call(line).run().failure(2);
     }
     assert!(!world.path(".cache").exists());
 }
 
-#[test]
-fn the_commands_in_a_hint_are_for_the_account_that_failed() {
+/// A world with an account `prod` at the same API. `ASTRA_API_URL` does not apply to that account.
+fn with_prod() -> World {
     let world = World::new();
-    // `ASTRA_API_URL` does not apply to this account.
     let line = format!("setup account --account prod --api-url {}", world.astra.url());
     let stored = world.call(&line).input(world.astra.account_json()).run();
     assert_eq!(stored.code(), 0, "{stored}");
+    world
+}
+
+#[test]
+fn the_hint_for_a_host_that_refuses_tokens_names_its_account() {
+    let world = with_prod();
     let terraform = |verb: &str| {
         let line = format!("terraform --account prod --host git.example.com {verb}");
         world.call(&line).arg("git.example.com").run()
@@ -122,6 +130,11 @@ fn the_commands_in_a_hint_are_for_the_account_that_failed() {
     }
     let refused = terraform("get").failure(4);
     assert!(refused.contains("`astra-credential forget --account prod` makes"), "{refused}");
+}
+
+#[test]
+fn the_hint_for_a_rejected_account_names_the_account_or_its_file() {
+    let world = with_prod();
     world.astra.set_answer(|_, _| Reply::error(401, "no such service account"));
     let rejected = world.call("token --refresh --account prod").run().failure(4);
     assert!(rejected.contains("`astra-credential setup account --account prod`"), "{rejected}");
@@ -261,9 +274,16 @@ fn without_a_cache_no_failure_is_recorded() {
     world.call("token --no-cache").run().failure(4);
     world.write_account("{}");
     world.call("token").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().failure(3);
+    world.call("token --no-cache --hst").run().failure(2);
     assert!(!world.path(".cache").exists());
-    // `status --no-cache` does not show a recorded failure either.
+}
+
+#[test]
+fn status_without_a_cache_shows_no_recorded_failure() {
+    let world = World::new();
+    world.write_account("{}");
     world.call("token").run().failure(3);
+    assert!(world.call("status").run().stdout().contains("last failure"));
     let done = world.call("status --no-cache").run();
     assert!(!done.stdout().contains("last failure"), "{done}");
 }

@@ -90,6 +90,11 @@ fn git_gets_nothing_for_an_unknown_host() {
     let other_host = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
     assert_eq!(other_host.quiet(), "");
     assert_eq!(world.astra.connections(), 0);
+}
+
+#[test]
+fn git_gets_the_token_for_a_host_in_a_flag_or_in_the_variable() {
+    let world = World::new();
     let added = world
         .call("git get --host evil.example")
         .input("protocol=https\nhost=evil.example\n\n")
@@ -97,13 +102,19 @@ fn git_gets_nothing_for_an_unknown_host() {
     assert!(added.quiet().contains("password="));
     let listed = world.call("git get").env("ASTRA_CREDENTIAL_HOSTS", "a.example, evil.example");
     assert!(listed.input("url=https://EVIL.example/x.git\n").run().quiet().contains("password="));
-    // git asks for the password of a client certificate in the same way.
+    assert_eq!(world.astra.exchanges(), 1);
+}
+
+/// git asks its helpers for the password of a client certificate, too.
+#[test]
+fn git_gets_nothing_for_a_client_certificate() {
+    let world = World::new();
     let cert = "protocol=cert\nhost=\npath=/home/me/client.pem\nusername=\n";
     for verb in ["get", "store", "erase"] {
         let done = world.call(&format!("git {verb}")).input(cert).run();
         assert_eq!(done.quiet(), "");
     }
-    assert_eq!(world.astra.exchanges(), 1);
+    assert_eq!(world.astra.connections(), 0);
 }
 
 #[test]
@@ -148,25 +159,39 @@ fn git_gets_quit_after_a_failure_for_a_known_host_only() {
 fn git_erase_drops_the_token_that_it_names_and_no_other() {
     let world = World::new();
     let token = world.token();
-    let erase = |line: &str| {
-        let request = format!("protocol=https\nhost=localhost:{}\n{line}\n", world.astra.port());
-        assert_eq!(world.call("git erase").input(request).run().quiet(), "");
-    };
-    erase("password=another");
-    erase("authtype=Bearer\ncredential=another");
+    let host = world.host();
+    erase(&world, &host, "password=another");
+    erase(&world, &host, "authtype=Bearer\ncredential=another");
     assert_eq!(world.token(), token);
-    erase(&format!("authtype=Bearer\ncredential={token}"));
+    erase(&world, &host, &format!("authtype=Bearer\ncredential={token}"));
     let next = world.token();
     assert_ne!(next, token);
     // A late `erase` of an old token must not delete the new one.
-    erase(&format!("password={token}"));
+    erase(&world, &host, &format!("password={token}"));
     assert_eq!(world.token(), next);
-    erase("");
-    assert_ne!(world.token(), next);
-    assert_eq!(world.astra.exchanges(), 3);
-    let other_host = format!("protocol=https\nhost=evil.example\npassword={}\n", world.token());
-    world.call("git erase").input(other_host).run().quiet();
-    assert_eq!(world.astra.exchanges(), 3);
+    assert_eq!(world.astra.exchanges(), 2);
+}
+
+/// `git erase` for that host, with a credential.
+fn erase(world: &World, host: &str, credential: &str) {
+    let request = format!("protocol=https\nhost={host}\n{credential}\n");
+    assert_eq!(world.call("git erase").input(request).run().quiet(), "");
+}
+
+#[test]
+fn git_erase_without_a_credential_drops_the_token() {
+    let world = World::new();
+    let token = world.token();
+    erase(&world, &world.host(), "");
+    assert_ne!(world.token(), token);
+}
+
+#[test]
+fn git_erase_for_an_unknown_host_drops_no_token() {
+    let world = World::new();
+    let token = world.token();
+    erase(&world, "evil.example", &format!("password={token}"));
+    assert_eq!(world.token(), token);
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn each_defect_of_a_certificate_is_named() {
     world.write("extensions", SERVER);
     openssl(&world, "x509 -req -in self.csr -signkey self.key -extfile extensions -out self.pem");
     refused("self", "", "signed by itself");
-    transcript!(shown.concat());
+    transcript!(shown.join("\n"));
 }
 
 #[test]
@@ -179,13 +179,25 @@ fn each_demand_of_a_tls_server_is_named() {
         assert!(done.stderr().contains(part), "{options}: {done}");
         shown.push(done.stderr());
     }
-    // A server may ask for a client certificate without requiring it.
+    transcript!(shown.join("\n"));
+}
+
+#[test]
+fn a_server_may_ask_for_a_client_certificate_without_requiring_it() {
+    needs!("openssl");
+    let world = World::new();
+    new_authority(&world, "rsa:2048");
+    issue(&world, "leaf", "rsa:2048", Some(SERVER), "");
     let server = Server::start(&world, "-cert leaf.pem -key leaf.key -verify 1 -CAfile ca.pem");
     let api = format!("https://localhost:{}", server.1);
     let done = world.call("token --no-cache --timeout 2").env("ASTRA_API_URL", api).run();
     // This server does not answer a POST.
     assert!(done.failure(5).contains("did not answer in time"), "{done}");
-    // Something other than TLS.
+}
+
+#[test]
+fn a_server_without_tls_is_named_as_that() {
+    let world = World::new();
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = plain.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -196,8 +208,12 @@ fn each_demand_of_a_tls_server_is_named() {
     let api = format!("https://localhost:{port}");
     let done = world.call("token --no-cache").env("ASTRA_API_URL", api).run();
     assert!(done.failure(5).contains("does not speak TLS"), "{done}");
-    shown.push(done.stderr());
-    transcript!(shown.concat());
+    transcript!(done, @"
+    $ ASTRA_API_URL=https://localhost:<port> astra-credential token --no-cache
+    ! astra-credential: `https://localhost:<port>` cannot be reached: it does not speak TLS on this port
+    ! hint: check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`
+    [exit status: 5]
+    ");
 }
 
 /// The authority of a world, once more, in another form.
@@ -275,7 +291,11 @@ fn a_ca_file_without_end_is_given_up() {
     let done = world.call("token --ca-file /dev/zero").run();
     assert!(done.failure(1).contains("too large"), "{done}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // A large file in a folder of certificates is not read.
+}
+
+#[test]
+fn a_large_file_in_a_folder_of_certificates_is_not_read() {
+    let world = World::new();
     let folder = world.path("folder");
     fs::create_dir(&folder).unwrap();
     fs::copy(world.path("ca.pem"), folder.join("ca.pem")).unwrap();
