@@ -120,7 +120,7 @@ impl Age {
             let file = File::open(&copy).expect("the copy");
             file.sync_all().expect("the copy on disk");
             let dropped = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-            dropped.expect("a page cache that can be told");
+            dropped.expect("a page cache without the pages");
         }
         copy
     }

@@ -80,7 +80,7 @@ use zeroize::Zeroizing;
 use crate::cli::{Call, Line, Mistake, Page, Stop, Task};
 use crate::command::tool::docker;
 use crate::command::{Dialect, Style, doctor, setup, status};
-use crate::error::{Defect, Error};
+use crate::error::{Defect, Error, SetupError};
 use crate::protocol::{Failed, Host};
 use crate::service::Service;
 use crate::settings::{Configuration, Environment, Flags, Sources};
@@ -243,7 +243,7 @@ fn configuration<'a>(call: &Call, flags: &'a Flags) -> Result<Configuration<'a>,
 
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
-    env::current_exe().map_err(|why| Error::ProgramUnknown { why })
+    env::current_exe().map_err(|why| SetupError::ProgramUnknown { why }.into())
 }
 
 /// Writes the answer to standard output.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::account::{self, Account, ServiceAccount};
 use crate::broker::{self, Demand, Failure};
 use crate::cache::{self, Cache, LastFailure};
-use crate::error::{Error, ExchangeError, Remembered};
+use crate::error::{AccountError, Error, ExchangeError, Remembered};
 use crate::exchange::Exchange;
 use crate::message;
 use crate::protocol::Host;
@@ -166,17 +166,22 @@ pub fn exchange_error(
 /// The account file cannot be used, or the cache cannot be written.
 fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
-    let Account::Service(account) = account(settings, deadline)? else {
-        return Ok(());
+    let is_whole = named.is_none() && at.is_none();
+    let forgotten = match account(settings, deadline)? {
+        Account::Application(_) => Ok(()),
+        Account::Service(account) => {
+            // `forget` deletes the token despite `--no-cache`.
+            let settings = Settings { no_cache: Sourced::default_of(false), ..settings.clone() };
+            let cache = cache(&settings, &account);
+            let host = at.map(ToString::to_string);
+            if is_whole {
+                cache.remove_failure();
+            }
+            broker::forget(&cache, named, host.as_deref(), Timestamp::now(), deadline)
+        }
     };
-    // `forget` deletes the token despite `--no-cache`.
-    let cache =
-        cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
-    let at_host = at.map(ToString::to_string);
-    let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
     message::wipe();
-    if named.is_none() && at.is_none() {
-        cache.remove_failure();
+    if is_whole {
         settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
     }
     forgotten.map_err(|why| not_forgotten(settings, why))
@@ -202,10 +207,10 @@ fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
 /// # Errors
 /// The account file cannot be used.
 fn account(settings: &Settings, deadline: Instant) -> Result<Account, Error> {
-    let path = settings.service_account.value.as_ref().ok_or(Error::AccountUnnamed)?;
+    let path = settings.service_account.value.as_ref().ok_or(AccountError::Unnamed)?;
     let account = account::read(path, *settings.allow_exposed, deadline);
     message::wipe();
-    account.map_err(|error| settings.of_account(error))
+    Ok(account.map_err(|error| settings.of_account(error))?)
 }
 
 /// The cache of the account. Warns if there is no folder for it.

@@ -100,7 +100,7 @@ fn nothing_is_written_through_a_link() {
 }
 
 /// Asserts that a call whose cache cannot be used prints the token and one warning.
-fn costs_a_line(arrange: impl FnOnce(&World)) -> String {
+fn prints_the_token_and_a_warning(arrange: impl FnOnce(&World)) -> String {
     let world = World::new();
     arrange(&world);
     let done = world.call("token").run();
@@ -112,11 +112,14 @@ fn costs_a_line(arrange: impl FnOnce(&World)) -> String {
 
 #[test]
 fn a_cache_that_cannot_be_used_is_a_warning_and_the_token_is_printed() {
-    let a_file = costs_a_line(|world| drop(world.write(".cache", "not a folder")));
-    let a_dangling_link =
-        costs_a_line(|world| symlink(world.path("nowhere/at/all"), world.path(".cache")).unwrap());
-    let a_link_to_itself =
-        costs_a_line(|world| symlink(world.path(".cache"), world.path(".cache")).unwrap());
+    let a_file =
+        prints_the_token_and_a_warning(|world| drop(world.write(".cache", "not a folder")));
+    let a_dangling_link = prints_the_token_and_a_warning(|world| {
+        symlink(world.path("nowhere/at/all"), world.path(".cache")).unwrap()
+    });
+    let a_link_to_itself = prints_the_token_and_a_warning(|world| {
+        symlink(world.path(".cache"), world.path(".cache")).unwrap()
+    });
     transcript!(a_file, a_dangling_link, a_link_to_itself, @"
     $ astra-credential token
     > <token>

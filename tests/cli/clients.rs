@@ -27,7 +27,7 @@ fn script<'a>(world: &'a World, python: &Path, text: &str) -> Call<'a> {
 }
 
 /// True if the last request was accepted with the last token.
-fn is_let_in(world: &World, server: &Resource) -> bool {
+fn is_accepted(world: &World, server: &Resource) -> bool {
     let asked = server.asked().pop().expect("a request");
     asked.status < 300 && asked.token() == world.astra.last_token()
 }
@@ -43,7 +43,7 @@ fn fails_until_forget<'a>(
     for _ in 0..2 {
         let done = run();
         assert_eq!(done.code(), 0, "{done}");
-        assert!(is_let_in(world, server), "{done}");
+        assert!(is_accepted(world, server), "{done}");
     }
     assert_eq!(world.astra.exchanges(), 1);
     world.astra.revoke_all();
@@ -56,7 +56,7 @@ fn fails_until_forget<'a>(
     world.call("forget").run().quiet();
     let done = run();
     assert_eq!(done.code(), 0, "{done}");
-    assert!(is_let_in(world, server), "{done}");
+    assert!(is_accepted(world, server), "{done}");
     assert_eq!(world.astra.exchanges(), 2);
     world.write_account("{}");
     let done = run();
@@ -102,7 +102,7 @@ fn git_lfs_erases_a_revoked_token_and_asks_again_by_itself() {
         let done = git_lfs(&world, &store, &oid).run();
         assert_eq!(done.code(), 0, "{done}");
         assert_eq!(fs::read_to_string(world.path("demo/a.bin")).unwrap(), "hello");
-        assert!(is_let_in(&world, &store));
+        assert!(is_accepted(&world, &store));
         assert_eq!(world.astra.exchanges(), exchanges);
         world.astra.revoke_all();
     }

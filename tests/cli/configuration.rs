@@ -188,7 +188,13 @@ fn forget_drops_the_token_of_one_account_or_of_all() {
     let (token, other) = (call("token"), call("token --account prod"));
     call("forget --all");
     assert!(call("token") != token && call("token --account prod") != other);
-    // `erase` for a host deletes the token of that host's account.
+}
+
+#[test]
+fn an_erase_for_a_host_deletes_the_token_of_its_account() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let call = |line: &str| world.call(line).run().quiet();
     let (token, other) = (call("token"), call("token --account prod"));
     let erase = format!("protocol=https\nhost={PRODS}\nusername=token\npassword={other}\n");
     world.call("git erase").input(erase).run().quiet();
@@ -223,18 +229,28 @@ fn paths_are_relative_to_the_file_that_names_them() {
     call("token --config elsewhere/config.json").run().quiet();
     assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
     call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).run().quiet();
-    // A relative path in the variable would make the program read a file of any repository that it is called in.
+}
+
+/// A relative path in the variable would name a file of any repository in which the program is called.
+#[test]
+fn a_variable_with_a_relative_path_of_the_file_is_refused() {
+    let world = World::new();
     let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
-    let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
-    for done in [&relative, &missing] {
-        done.failure(2);
-    }
-    transcript!(relative, missing, @"
+    relative.failure(2);
+    transcript!(relative, @"
     $ ASTRA_CREDENTIAL_CONFIG=config.json astra-credential token
     ! astra-credential: `ASTRA_CREDENTIAL_CONFIG` is `config.json`, which is not absolute
     ! hint: set `ASTRA_CREDENTIAL_CONFIG` to the absolute path of a file
     [exit status: 2]
+    ");
+}
 
+#[test]
+fn a_file_that_is_named_and_does_not_exist_is_an_error() {
+    let world = World::new();
+    let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
+    missing.failure(2);
+    transcript!(missing, @"
     $ astra-credential token --config ~/nowhere.json
     ! astra-credential: the configuration file `~/nowhere.json` does not exist
     ! hint: name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`
@@ -349,10 +365,9 @@ fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     let world = &two.world;
     world.token();
     world.write(CONFIG, "{\n  \"acounts\": {}\n}");
-    let known = world.call("token").run();
-    for line in
-        ["header", "env --shell json", "exec -- true", "kubernetes", "status", "doctor", "forget"]
-    {
+    let calls =
+        ["header", "env --shell json", "exec -- true", "kubernetes", "status", "doctor", "forget"];
+    for line in calls {
         let done = world.call(line).run();
         assert_eq!(done.code(), 2, "{done}");
         assert!(done.stderr().contains("line 2, column 3"), "{done}");
@@ -363,18 +378,33 @@ fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
         let text = done.stdout() + &done.stderr();
         assert!(text.contains("acounts") && !text.contains("qyJ"), "{done}");
     }
+}
+
+#[test]
+fn a_call_that_needs_no_settings_ignores_a_defect() {
+    let world = World::new();
+    world.write(CONFIG, "{");
     for line in ["man", "completions bash", "--help"] {
         world.call(line).run().quiet();
     }
-    world.write(CONFIG, world.astra.account_json());
-    let account = world.call("token").run();
-    assert!(!account.stderr().contains("ecret0"), "{account}");
-    world.write(CONFIG, "{ \"accounts\": { \"a\": { \"hosts\": [\"h.example\"] },\n  \"b\": { \"hosts\": [\"h.example\"] } } }");
-    let twice = world.call("token").run();
-    for done in [&known, &account, &twice] {
-        done.failure(2);
+}
+
+#[test]
+fn a_wrong_key_and_a_host_of_two_accounts_have_hints() {
+    let world = World::new();
+    let with = |content: &str| {
+        world.write(CONFIG, content);
+        world.call("token").run()
+    };
+    let wrong_key = with("{\n  \"acounts\": {}\n}");
+    let account = with(&world.astra.account_json());
+    let twice = with(
+        "{ \"accounts\": { \"a\": { \"hosts\": [\"h.example\"] },\n  \"b\": { \"hosts\": [\"h.example\"] } } }",
+    );
+    for done in [&wrong_key, &account, &twice] {
+        assert!(!done.failure(2).contains("ecret0"), "{done}");
     }
-    transcript!(known, account, twice, @"
+    transcript!(wrong_key, account, twice, @"
     $ astra-credential token
     ! astra-credential: the configuration file `~/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
     ! hint: write `accounts`

@@ -226,6 +226,17 @@ fn forget_deletes_the_last_failure() {
 }
 
 #[test]
+fn forget_deletes_the_last_failure_with_an_application_token_too() {
+    let world = World::new();
+    world.write_account("{}");
+    world.call("token").run().failure(3);
+    world.write_account("AstraCS:i:0f0f");
+    assert_ne!(last(&world), serde_json::Value::Null);
+    world.call("forget").run().quiet();
+    assert_eq!(last(&world), serde_json::Value::Null);
+}
+
+#[test]
 fn a_failure_is_deleted_after_a_month() {
     let world = World::new();
     wrong(&world);

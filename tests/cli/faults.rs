@@ -117,7 +117,7 @@ fn is_of_the_cache(world: &World, line: &str) -> bool {
 }
 
 /// Runs [`CALL`] in `state`, and does `what` to it at `site`.
-fn disturbed<'a>(
+fn with_fault<'a>(
     world: &'a World,
     state: State,
     site: &Site,
@@ -138,7 +138,7 @@ fn with_an_error<'a>(
     error: &str,
     line: &str,
 ) -> Done<'a> {
-    let (done, trace) = disturbed(world, state, site, &format!("error={error}"), line);
+    let (done, trace) = with_fault(world, state, site, &format!("error={error}"), line);
     let hit = trace.lines().find(|line| line.contains("(INJECTED)"));
     assert!(hit.is_some_and(|line| is_of_the_cache(world, line)), "{}: {trace}", site.shown);
     done
@@ -146,7 +146,7 @@ fn with_an_error<'a>(
 
 /// Asserts that the next call answers at once and without a message, that the one after is warm, and that all
 /// files of the cache are private and whole. Returns the number of exchanges.
-fn is_as_new(world: &World, what: &str) -> usize {
+fn recovers(world: &World, what: &str) -> usize {
     let before = world.astra.exchanges();
     let start = Instant::now();
     let next = world.call(CALL).run();
@@ -190,14 +190,14 @@ fn killed_anywhere(state: State) {
     assert!(sites.len() > 25, "{}", sites.len());
     // The number of `recvfrom` calls depends on the network.
     for site in sites.iter().filter(|site| site.name != "recvfrom" || site.number == 1) {
-        let (done, trace) = disturbed(&world, state, site, "signal=KILL", CALL);
+        let (done, trace) = with_fault(&world, state, site, "signal=KILL", CALL);
         assert_eq!(done.output.status.signal(), Some(9), "{}: {trace}", site.shown);
         assert!(done.output.stdout.is_empty() || site.name == "exit_group", "{}", site.shown);
         // The files are private from the start.
         for (path, _) in contents(&world.path(".cache")) {
             assert_eq!(mode(&path), 0o600, "{}: {}", site.shown, path.display());
         }
-        is_as_new(&world, &site.shown);
+        recovers(&world, &site.shown);
     }
 }
 
@@ -218,7 +218,7 @@ fn killed_before_the_new_entry_is_in_place_the_old_token_is_served() {
     let sites = sites_of_the_cache(&world, State::Stale);
     let renamed = sites.iter().position(|site| site.name.starts_with("rename")).unwrap();
     for site in &sites[..=renamed] {
-        let (done, _) = disturbed(&world, State::Stale, site, "signal=KILL", CALL);
+        let (done, _) = with_fault(&world, State::Stale, site, "signal=KILL", CALL);
         assert_eq!(done.output.status.signal(), Some(9));
         let before = world.astra.exchanges();
         world.token();
@@ -236,20 +236,20 @@ fn every_error(state: State) {
             let what = format!("{error} from {}", site.shown);
             let start = Instant::now();
             let done = with_an_error(&world, state, &site, error, CALL);
-            costs_a_line_at_most(&world, &done, start, &what);
+            prints_the_token(&world, &done, start, &what);
             lines += done.stderr().lines().count();
-            let cost = is_as_new(&world, &what);
+            let cost = recovers(&world, &what);
             let is_silent = done.output.stderr.is_empty();
-            assert!(!is_silent || cost == 0, "{what}: not cached, and not a word of it");
+            assert!(!is_silent || cost == 0, "{what}: not cached, and no warning");
             let is_named = done.stderr().contains(&format!("(os error {number})"));
-            assert!(is_silent || is_named, "{what}: it is not what the line says\n{done}");
+            assert!(is_silent || is_named, "{what}: another error in the warning\n{done}");
         }
     }
     assert!(lines > 50, "only {lines} warnings");
 }
 
 /// Asserts that a call prints the token and at most one line on standard error.
-fn costs_a_line_at_most(world: &World, done: &Done<'_>, start: Instant, what: &str) {
+fn prints_the_token(world: &World, done: &Done<'_>, start: Instant, what: &str) {
     assert!(start.elapsed() < AT_ONCE, "{what}: {:?}", start.elapsed());
     assert_eq!(done.output.status.code(), Some(0), "{what}: {done}");
     assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap(), "{what}");
@@ -290,8 +290,8 @@ fn a_lasting_error_of_the_cache_is_at_most_a_warning() {
                 let start = Instant::now();
                 let (done, trace) = traced(&world, &options, CALL);
                 hits += usize::from(trace.contains("(INJECTED)"));
-                costs_a_line_at_most(&world, &done, start, &what);
-                is_as_new(&world, &what);
+                prints_the_token(&world, &done, start, &what);
+                recovers(&world, &what);
             }
         }
     }
@@ -337,7 +337,7 @@ fn an_interrupted_system_call_is_repeated() {
             if interruptible.contains(&site.name.as_str()) {
                 let done = with_an_error(&world, state, &site, "EINTR", CALL);
                 assert!(done.quiet().len() > 1000, "{}", site.shown);
-                assert_eq!(is_as_new(&world, &site.shown), 0, "{}", site.shown);
+                assert_eq!(recovers(&world, &site.shown), 0, "{}", site.shown);
             }
         }
     }
@@ -354,10 +354,10 @@ fn a_lost_write_is_a_miss_for_the_next_call() {
             }
             for (claimed, lines) in [(0, 1), (1, 0), (100, 0)] {
                 let (done, trace) =
-                    disturbed(&world, state, &site, &format!("retval={claimed}"), CALL);
+                    with_fault(&world, state, &site, &format!("retval={claimed}"), CALL);
                 assert!(trace.contains("(INJECTED)"), "{trace}");
                 assert_eq!((done.code(), done.stderr().lines().count()), (0, lines), "{done}");
-                assert_eq!(is_as_new(&world, &site.shown), 1, "{claimed} bytes");
+                assert_eq!(recovers(&world, &site.shown), 1, "{claimed} bytes");
             }
         }
     }
@@ -379,7 +379,7 @@ fn a_file_system_that_cannot_lock_is_a_message_with_v_and_nothing_else() {
                     done.stderr().lines().filter(|line| line.contains("cannot lock")).count();
                 assert_eq!(says, usize::from(line.ends_with("-v")), "{done}");
                 assert!(line.ends_with("-v") || done.output.stderr.is_empty(), "{done}");
-                assert_eq!(is_as_new(&world, error), 0, "{error}: not cached");
+                assert_eq!(recovers(&world, error), 0, "{error}: not cached");
             }
         }
     }
@@ -397,7 +397,7 @@ fn a_lock_that_cannot_be_taken_is_given_up_before_the_deadline() {
         assert!(trace.contains("(INJECTED)"), "{trace}");
         assert!(done.quiet().len() > 1000, "{error}");
         assert!(start.elapsed() < Duration::from_secs(2), "{error}: {:?}", start.elapsed());
-        assert_eq!(is_as_new(&world, error), 0, "{error}: not cached");
+        assert_eq!(recovers(&world, error), 0, "{error}: not cached");
     }
 }
 
@@ -499,7 +499,7 @@ impl Mount {
     }
 
     /// Asserts that a call prints the token and one warning about the cache.
-    fn costs_a_line(&self, world: &World, line: &str) {
+    fn prints_the_token_and_a_warning(&self, world: &World, line: &str) {
         let done = self.call(world, line);
         assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
         assert!(done.stderr().contains("cannot use the cache"), "{done}");
@@ -532,8 +532,8 @@ fn a_full_disk_is_a_warning_and_the_token_is_printed() {
         return;
     };
     let filling = disk.fill_up();
-    disk.costs_a_line(&world, "token");
-    disk.costs_a_line(&world, "token");
+    disk.prints_the_token_and_a_warning(&world, "token");
+    disk.prints_the_token_and_a_warning(&world, "token");
     assert_eq!((world.astra.exchanges(), disk.temporary_files()), (2, 0));
     fs::remove_file(filling).unwrap();
     let first = disk.call(&world, "token").quiet();
@@ -548,7 +548,7 @@ fn a_disk_that_fills_up_keeps_the_old_entry_whole() {
     };
     let first = disk.call(&world, "token").quiet();
     disk.fill_up();
-    disk.costs_a_line(&world, "token --refresh");
+    disk.prints_the_token_and_a_warning(&world, "token --refresh");
     assert_eq!(disk.call(&world, "token").quiet(), first);
     assert_eq!((world.astra.exchanges(), disk.temporary_files()), (2, 0));
 }
@@ -561,12 +561,12 @@ fn a_disk_without_inodes_is_a_warning_and_the_token_is_printed() {
         let Some(disk) = Mount::new(&world, &format!("nr_inodes={inodes}")) else {
             return;
         };
-        disk.costs_a_line(&world, "token");
+        disk.prints_the_token_and_a_warning(&world, "token");
         disk.remount("nr_inodes=10");
         let first = disk.call(&world, "token").quiet();
         assert_eq!(disk.call(&world, "token").quiet(), first, "{inodes}");
         disk.remount("nr_inodes=4");
-        disk.costs_a_line(&world, "token --refresh");
+        disk.prints_the_token_and_a_warning(&world, "token --refresh");
         assert_eq!(disk.call(&world, "token").quiet(), first, "{inodes}");
         assert_eq!(disk.temporary_files(), 0);
     }
@@ -579,12 +579,12 @@ fn a_read_only_disk_serves_its_token_without_a_warning() {
         return;
     };
     disk.remount("ro");
-    disk.costs_a_line(&world, "token");
+    disk.prints_the_token_and_a_warning(&world, "token");
     disk.remount("rw");
     let first = disk.call(&world, "token").quiet();
     disk.remount("ro");
     assert_eq!(disk.call(&world, "token").quiet(), first);
-    disk.costs_a_line(&world, "token --refresh");
+    disk.prints_the_token_and_a_warning(&world, "token --refresh");
     assert_eq!(disk.call(&world, "token").quiet(), first);
     assert_eq!(world.astra.exchanges(), 3);
 }

@@ -111,7 +111,7 @@ pub fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
         words.into_iter().fold(world.call_as("/usr/bin/env", ""), |call, word| call.arg(word));
     let done = call.input(input(world, line)).run();
     assert!(done.quiet().len() > 1000, "{done}");
-    fs::read_to_string(file).expect("what the tool has seen")
+    fs::read_to_string(file).expect("the output of the tool")
 }
 
 #[test]

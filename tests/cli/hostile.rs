@@ -105,19 +105,19 @@ fn urls(port: u16) -> Vec<String> {
 
 /// Runs every request with one account, and then with two accounts whose tokens are cached. No request may
 /// get a token or cause an exchange.
-fn all_in_vain(arguments: &str, requests: impl Fn(u16) -> Vec<Vec<u8>>) {
+fn no_request_gets_a_token(arguments: &str, requests: impl Fn(u16) -> Vec<Vec<u8>>) {
     let world = World::new();
     world.token();
-    in_vain(&world, arguments, requests(world.astra.port()));
+    get_no_token(&world, arguments, requests(world.astra.port()));
     assert_eq!(world.astra.exchanges(), 1);
     let TwoAccounts { world, prod } = TwoAccounts::new();
     world.token();
     world.call("token --account prod").run().quiet();
-    in_vain(&world, arguments, requests(prod.port()));
+    get_no_token(&world, arguments, requests(prod.port()));
     assert_eq!((world.astra.exchanges(), prod.exchanges()), (1, 1));
 }
 
-fn in_vain(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
+fn get_no_token(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
     assert!(requests.len() >= 50, "{}", requests.len());
     for request in requests {
         let shown = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
@@ -132,7 +132,7 @@ fn in_vain(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
 
 #[test]
 fn git_gives_no_unknown_host_a_token() {
-    all_in_vain("git get", |port| {
+    no_request_gets_a_token("git get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
         for host in unknown_hosts(port) {
             requests.push(format!("protocol=https\nhost={host}\n\n").into());
@@ -205,7 +205,7 @@ fn git_gives_no_unknown_host_a_token() {
 
 #[test]
 fn bazel_gives_no_unknown_host_a_token() {
-    all_in_vain("bazel get", |port| {
+    no_request_gets_a_token("bazel get", |port| {
         let ours = format!("https://localhost:{port}/");
         let as_json = |url: &String| serde_json::json!({ "uri": url }).to_string().into_bytes();
         let mut requests: Vec<Vec<u8>> = urls(port).iter().map(as_json).collect();
@@ -281,7 +281,7 @@ fn kubernetes_gives_no_unknown_host_a_token() {
 
 #[test]
 fn docker_gives_no_unknown_host_a_token() {
-    all_in_vain("docker get", |port| {
+    no_request_gets_a_token("docker get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
         requests.extend(unknown_hosts(port).into_iter().map(String::into_bytes));
         // `https:host/` without slashes is neither a URL nor a host.

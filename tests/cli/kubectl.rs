@@ -38,7 +38,7 @@ fn write_config(world: &World, cluster: &Resource, version: &str, mode: &str, pl
 }
 
 /// True if every request was accepted, with the token that was issued last.
-fn was_let_in(world: &World, cluster: &Resource) -> bool {
+fn was_accepted(world: &World, cluster: &Resource) -> bool {
     let asked = cluster.asked();
     let let_in = |asked: &Asked| asked.status == 200 && asked.token() == world.astra.last_token();
     !asked.is_empty() && asked.iter().all(let_in)
@@ -53,7 +53,7 @@ fn both_versions_of_the_protocol_work_and_share_one_exchange() {
         let done = get_pods(&world, &cluster, version, &PLUGIN).run();
         assert!(done.quiet().contains("demo"), "{done}");
     }
-    assert!(was_let_in(&world, &cluster), "{:#?}", cluster.transcript());
+    assert!(was_accepted(&world, &cluster), "{:#?}", cluster.transcript());
     assert_eq!(world.astra.exchanges(), 1);
 }
 
@@ -99,7 +99,7 @@ fn an_open_standard_input_and_a_terminal_are_left_alone() {
     write_config(&world, &cluster, V1, "Always", &PLUGIN);
     let terminal = world.call_as("timeout", "60 script -qec");
     still_open(terminal.arg("timeout --foreground 50 kubectl get pods").arg("/dev/null"));
-    assert!(was_let_in(&world, &cluster));
+    assert!(was_accepted(&world, &cluster));
     assert_eq!(world.astra.exchanges(), 1);
 }
 

@@ -335,7 +335,7 @@ fn filled() -> Option<(World, Cluster)> {
 }
 
 /// Sets the expiry in the Secret to a time that is over.
-fn age(cluster: &Cluster) {
+fn expire(cluster: &Cluster) {
     let soon = STANDARD.encode("2001-01-01T00:00:00Z");
     let path = path("secrets", "astra-token");
     cluster.state().objects.get_mut(&path).unwrap()["data"]["expires"] = soon.into();
@@ -355,7 +355,7 @@ fn one_exchange_fills_the_secret_and_lasts_until_an_hour_before_expiry() {
     }
     assert_eq!(world.astra.exchanges(), 1);
     // The pod of the next job has an empty cache.
-    age(&cluster);
+    expire(&cluster);
     assert_eq!(run_job(&world, &cluster, "fourth").quiet(), "secret/astra-token patched\n");
     assert_eq!(cluster.asked(), [READ, READ, WRITTEN]);
     assert_eq!(world.astra.exchanges(), 2);
@@ -386,7 +386,7 @@ fn the_page_shows_a_pod_that_mounts_the_token() {
 fn short_lived_tokens_are_renewed_at_every_run() {
     let Some((world, cluster)) = filled() else { return };
     world.astra.set_lifetime(1800);
-    age(&cluster);
+    expire(&cluster);
     for pod in ["second", "third"] {
         let done = run_job(&world, &cluster, pod);
         assert_eq!(done.code(), 0, "{done}");
@@ -398,7 +398,7 @@ fn short_lived_tokens_are_renewed_at_every_run() {
 #[test]
 fn a_failed_patch_costs_no_second_exchange() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let before = cluster.mounted("token");
     for code in [409, 500] {
         cluster.state().failure = Some(("PATCH", code));
@@ -443,7 +443,7 @@ fn a_deleted_secret_that_is_applied_again_is_filled_by_the_next_job() {
 #[test]
 fn the_secret_keeps_its_token_while_astra_rejects_the_account_or_is_down() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let before = cluster.mounted("token");
     world.astra.set_answer(|_: &Request, _| Reply::error(503, "later"));
     let error = run_job(&world, &cluster, "second").failure(5);
@@ -459,7 +459,7 @@ fn the_secret_keeps_its_token_while_astra_rejects_the_account_or_is_down() {
 #[test]
 fn an_api_server_that_is_down_costs_no_exchange() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let config = fs::read_to_string(world.path("job.kubeconfig")).unwrap();
     // Nothing listens on the discard port.
     let config = config.replace(&cluster.server.url(), "https://localhost:9");
@@ -483,7 +483,7 @@ fn the_command_means_the_same_to_the_shell_of_the_image() {
         job(&world, &cluster, pod, &account, &["busybox", "sh"]).run().quiet()
     };
     assert!(run("second").starts_with("the token is valid for another hour: "));
-    age(&cluster);
+    expire(&cluster);
     assert_eq!(run("third"), "secret/astra-token patched\n");
     assert_eq!(cluster.mounted("token"), world.astra.last_token());
 }
@@ -505,7 +505,7 @@ fn an_emptied_secret_gets_the_token_of_a_rotated_account() {
 #[test]
 fn an_application_token_leaves_no_expiry_of_an_earlier_one() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let token = format!("AstraCS:stand-in:{}", "0".repeat(64));
     let done = job(&world, &cluster, "second", &token, &["/bin/sh"]).run();
     assert_eq!(done.quiet(), "secret/astra-token patched\n");

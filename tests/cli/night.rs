@@ -618,7 +618,7 @@ fn lines_with(text: &str, words: &[&str]) -> Option<Vec<String>> {
 
 /// Breaks a tool, and returns the lines that name the cause and the remedy. The tool's own output must not
 /// have them if the row states a command.
-fn seen(row: &Row) -> String {
+fn relevant_lines(row: &Row) -> String {
     let Row { breakage, tool, breaks, fails, needs, words } = row;
     let mut night = Night::new();
     night.set_up(*tool);
@@ -670,22 +670,22 @@ fn each_breakage_takes_one_command_at_most() {
     };
     let rows = ROWS.iter().filter(|row| is_here(row.tool));
     let mut wrong = Vec::new();
-    let mut seen_all = Vec::new();
+    let mut shown = Vec::new();
     for row in rows {
-        match std::panic::catch_unwind(|| seen(row)) {
-            Ok(lines) => seen_all.push(lines),
+        match std::panic::catch_unwind(|| relevant_lines(row)) {
+            Ok(lines) => shown.push(lines),
             Err(_) => wrong.push(row.breakage),
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    transcript!(seen_all.join("\n"));
+    transcript!(shown.join("\n"));
 }
 
 #[test]
 fn a_full_disk_takes_no_command() {
     needs!(root, "kubectl");
     if Mount::new(&World::new(), "size=16k").is_some() {
-        transcript!(seen(&FULL_DISK), @"
+        transcript!(relevant_lines(&FULL_DISK), @"
         the cache is on a full disk (kubectl) needs nothing:
           astra-credential: warning: cannot use the cache `~/mount/cache` (No space left on device (os error 28)); going on without it
         ");

@@ -384,6 +384,6 @@ fn two_interleaved_operations_lose_no_token_and_restore_no_dropped_one() {
     });
     // The number of some calls depends on the network.
     let (violations, missed) = (violations.into_inner(), missed.into_inner());
-    assert!(missed * 20 < chosen.len(), "{missed} of {} did not come to the point", chosen.len());
+    assert!(missed * 20 < chosen.len(), "{missed} of {} did not reach the point", chosen.len());
     assert_eq!(violations, 0, "in {} runs:\n{}", chosen.len(), report.into_inner().unwrap());
 }

@@ -100,7 +100,7 @@ fn a_token_that_is_on_its_way_during_a_forget_is_not_cached() {
             let asking = Process::that_asks(&world, &world.call("token --refresh"));
             world.call(line).run().quiet();
             let (code, on_its_way, _) = asking.finish();
-            assert_eq!(code, 0, "it serves its own caller");
+            assert_eq!(code, 0, "the call itself gets the token");
             world.astra.set_delay(Duration::ZERO);
             let exchanges = world.astra.exchanges();
             let new = world.token();
@@ -377,7 +377,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
         }
         assert_eq!(git(&world, "erase", &host, &token_in(&stdout)).0, 0);
     }
-    let (code, stderr) = refused.expect("an end of it");
+    let (code, stderr) = refused.expect("a refusal");
     assert_eq!(code, 4);
     assert!(stderr.contains(&format!("`{host}` refuses the tokens that Astra issues")), "{stderr}");
     assert_eq!(world.astra.exchanges(), 2);
@@ -517,18 +517,18 @@ fn root_writes_nothing_into_the_home_of_another_user() {
         let call = world.call(line).env("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE", "1");
         call.run()
     };
-    let costs_a_line = |done: &Done<'_>| {
+    let has_warning = |done: &Done<'_>| {
         assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
         assert!(done.stderr().contains("run this without `sudo`"), "{done}");
         assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
     };
-    costs_a_line(&run("token"));
+    has_warning(&run("token"));
     assert!(!world.path(".cache").exists());
     for path in [world.path(".cache"), world.cache_dir()] {
         fs::create_dir(&path).unwrap();
         give_away(&path);
     }
-    costs_a_line(&run("token"));
+    has_warning(&run("token"));
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     run("token").code();
     run("token --timeout soon").failure(2);

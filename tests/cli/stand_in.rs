@@ -353,7 +353,7 @@ fn serve(
         Reply::Cut(bytes) => {
             stream.write_all(&bytes)?;
             stream.flush()?;
-            return leave(&stream.sock);
+            return end_tcp(&stream.sock);
         }
         Reply::Flood { status, headers, bytes } => {
             write_head(&mut stream, status, &headers)?;
@@ -372,7 +372,7 @@ fn serve(
         Reply::Close => return Ok(()),
         Reply::Hang => {
             stream.sock.set_read_timeout(Some(TICK))?;
-            while still_there(&mut stream) {
+            while is_open(&mut stream) {
                 if counters.stopped.load(Ordering::SeqCst) {
                     break;
                 }
@@ -380,10 +380,10 @@ fn serve(
             return Ok(());
         }
     }
-    say_goodbye(stream)
+    end_tls_and_tcp(stream)
 }
 
-fn still_there(stream: &mut Stream) -> bool {
+fn is_open(stream: &mut Stream) -> bool {
     match stream.read(&mut [0; 1024]) {
         Ok(count) => count > 0,
         Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
@@ -392,13 +392,13 @@ fn still_there(stream: &mut Stream) -> bool {
 
 /// Ends TLS and TCP in order. A socket that is closed with unread bytes is reset, and the client might lose
 /// the answer, so that the rest of the request is read first.
-fn say_goodbye(mut stream: Stream) -> io::Result<()> {
+fn end_tls_and_tcp(mut stream: Stream) -> io::Result<()> {
     stream.conn.send_close_notify();
     stream.flush()?;
-    leave(&stream.sock)
+    end_tcp(&stream.sock)
 }
 
-fn leave(socket: &TcpStream) -> io::Result<()> {
+fn end_tcp(socket: &TcpStream) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     io::copy(&mut socket.take(LONGEST_BODY), &mut io::sink())?;

@@ -12,7 +12,7 @@ fn the_exit_code_is_0_with_a_valid_token_only() {
     let world = World::new();
     let none = world.call("status").run();
     assert_eq!((none.code(), none.stderr().as_str()), (1, ""));
-    assert!(!world.path(".cache").exists(), "it wrote something");
+    assert!(!world.path(".cache").exists(), "a cache folder exists");
     assert_eq!(world.astra.connections(), 0);
     world.token();
     let fresh = world.call("status").run();

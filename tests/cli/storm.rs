@@ -186,7 +186,7 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
         thread::sleep(Duration::from_millis(5));
     }
     let token = world.token();
-    assert!(held.try_wait().unwrap().is_none(), "it was not held back");
+    assert!(held.try_wait().unwrap().is_none(), "the process was not delayed");
     let (code, stdout, _) = finish(held);
     assert_eq!((code, stdout.trim_end()), (0, token.as_str()));
     assert_eq!(world.astra.exchanges(), 1);

@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 
 /// The largest number of links that are followed, as on Linux.
 const MOST_LINKS: usize = 40;
@@ -34,7 +34,9 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match content {
         Ok(None) => Err(unusable(path, "is not a regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        content => content.map_err(|why| Error::Unreadable { path: path.to_owned(), why }),
+        content => {
+            content.map_err(|why| SetupError::Unreadable { path: path.to_owned(), why }.into())
+        }
     }
 }
 
@@ -45,15 +47,15 @@ pub fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
 
 /// The error for a file that setup cannot edit; `defect` completes "the file …".
 pub fn unusable(path: &Path, defect: &str) -> Error {
-    Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() }
+    SetupError::Unparsable { path: path.to_owned(), defect: defect.to_owned() }.into()
 }
 
 /// The error for a file that cannot be written.
 pub fn not_written(path: &Path, why: io::Error) -> Error {
-    Error::NotWritten { path: path.to_owned(), why }
+    SetupError::NotWritten { path: path.to_owned(), why }.into()
 }
 
-/// Replaces a file whose content still is `before`; `None` stands for no file.
+/// Replaces a file whose content still is `before`; `None` is no file.
 pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), Failure> {
     let compare = || match fs::read(path) {
         Ok(found) if before == Some(&found) => Ok(()),

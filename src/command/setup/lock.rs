@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file::{make_folders, missing_folders, not_written, private};
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::message;
 
 /// The interval of attempts to take the lock.
@@ -60,7 +60,7 @@ impl Lock {
             }
             if Instant::now() >= deadline {
                 message::wipe();
-                return Err(Error::SetupLocked { path });
+                return Err(SetupError::Locked { path }.into());
             }
             thread::sleep(INTERVAL);
         }

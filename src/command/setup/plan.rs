@@ -35,7 +35,7 @@ struct Link {
     is_there: bool,
 }
 
-/// A file's content before and after; `None` stands for no file.
+/// A file's content before and after; `None` is no file.
 struct Draft {
     path: PathBuf,
     before: Option<Vec<u8>>,
@@ -50,9 +50,9 @@ pub enum Stop {
     Failed(Error),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -191,7 +191,7 @@ impl Plan {
             let _ = writeln!(done, "{verb} {}", path(at));
         }
         for command in &self.commands {
-            process::run(command, &[], &[0], LONGEST_COMMAND)?;
+            process::run(command, &[], LONGEST_COMMAND)?;
             let _ = writeln!(done, "ran {}", process::line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
