@@ -2,6 +2,8 @@
 # `docker build --target job -t astra-credential-job .`: with kubectl and a shell, for deploy/kubernetes.
 # Not tried: no daemon was at hand.
 FROM rust:1-alpine AS build
+# Alpine keeps no package but the newest, so no version is named.
+# hadolint ignore=DL3018
 RUN apk add --no-cache ca-certificates musl-dev
 WORKDIR /source
 COPY . .

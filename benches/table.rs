@@ -6,10 +6,10 @@
 //! so that `cat` also reads the locale.
 //!
 //! Two builds are measured: with musl (`.ci/static`), which is in the packages, and with glibc, which
-//! `cargo install` makes. Each is measured at two ages: *fresh*, a file that was just written and whose
-//! pages are still those of the writer, and *from disk*, whose pages were dropped and read again, as after
-//! a restart of the machine. The age matters as much as the program does. The table names references that are
-//! not installed.
+//! `cargo install` makes. Each is measured at two ages: *fresh* is a file that was just written and whose
+//! pages are still those of the writer; *from disk* is a file whose pages were dropped and read again, as
+//! after a restart of the machine. The age has as much effect as the program. The table names references
+//! that are not installed.
 //!
 //! `cargo bench -- --guard` is for CI. It only counts, which takes seconds and gives the same result on a
 //! busy machine. It fails if a target is missed or a tool is missing.
@@ -120,7 +120,7 @@ impl Age {
             let file = File::open(&copy).expect("the copy");
             file.sync_all().expect("the copy on disk");
             let dropped = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-            dropped.expect("a page cache that can be told");
+            dropped.expect("a page cache without the pages");
         }
         copy
     }

@@ -3,7 +3,7 @@
 //! Starts a stand-in for the Astra API on loopback, writes a throw-away account file, and shows the
 //! main job with the real binary. With arguments, as in `cargo run --example sandbox -- sh`, runs that
 //! command in the same environment instead: the binary and its links on PATH, a home of its own, and
-//! servers on loopback that demand the token: `$SANDBOX_URL`, `$SANDBOX_KUBERNETES`, `$SANDBOX_GIT`.
+//! servers on loopback that require the token: `$SANDBOX_URL`, `$SANDBOX_KUBERNETES`, `$SANDBOX_GIT`.
 
 #![allow(clippy::print_stdout, reason = "showing is what this is for")]
 
@@ -230,8 +230,8 @@ fn binary() -> Outcome<PathBuf> {
     if folder.ends_with("release") {
         build.arg("--release");
     }
-    // With cargo's own variables for this package, `ring` would be built again, here and at the next `cargo
-    // run`.
+    // With cargo's variables for this package in the environment, `ring` would be built again, now and at the
+    // next `cargo run`.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"].iter().any(|start| name.starts_with(start))

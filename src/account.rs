@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Malformed, json_defect};
+use crate::error::{AccountError, Malformed, json_defect};
 use crate::message::LONG_WAIT;
 use crate::shown;
 #[cfg(unix)]
@@ -68,18 +68,18 @@ pub const LARGEST_FILE: usize = 64 * 1024;
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
 /// # Errors
-/// The variants of [`Error`] that begin with `Account`: the file is missing, unreadable or malformed, a
-/// pipe has no data before `deadline`, or other users may read the file and `allow_exposed` is false.
-pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, Error> {
+/// The file is missing, unreadable or malformed, a pipe has no data before `deadline`, or other users may read
+/// the file and `allow_exposed` is false.
+pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Account, AccountError> {
     let unreadable = |why: io::Error| match why.kind() {
-        _ if !shown::is_path(path) => Error::AccountInline,
+        _ if !shown::is_path(path) => AccountError::Inline,
         io::ErrorKind::NotFound => {
             let fix = Some("astra-credential setup account".to_owned());
-            Error::AccountMissing { path: path.to_owned(), fix }
+            AccountError::Missing { path: path.to_owned(), fix }
         }
-        _ => Error::AccountUnreadable { path: path.to_owned(), why },
+        _ => AccountError::Unreadable { path: path.to_owned(), why },
     };
-    let malformed = |defect| Error::AccountMalformed { path: path.to_owned(), defect };
+    let malformed = |defect| AccountError::Malformed { path: path.to_owned(), defect };
     #[cfg(not(target_os = "linux"))]
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         forbid_core_dump();
@@ -91,14 +91,14 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     forbid_core_dump();
     let metadata = file.metadata().map_err(unreadable)?;
     if metadata.is_dir() {
-        return Err(Error::AccountFolder { path: path.to_owned() });
+        return Err(AccountError::Folder { path: path.to_owned() });
     }
     if metadata.is_file()
         && !allow_exposed
         && let Some((exposure, fix)) = exposure(&metadata, path)
     {
         let path = path.to_owned();
-        return Err(Error::AccountExposed { path, exposure, fix });
+        return Err(AccountError::Exposed { path, exposure, fix });
     }
     // Files in /proc report a length of 0, so a length of 0 means "read to the end".
     let length = Some(metadata.len()).filter(|length| metadata.is_file() && *length > 0);

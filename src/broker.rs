@@ -255,7 +255,7 @@ impl Call<'_> {
     fn is_met_by(&self, cached: &CachedToken, now: Timestamp) -> bool {
         let CachedToken { token: Token { validity, .. }, started_at, .. } = cached;
         if self.demand.refresh {
-            *started_at > self.began && started_at.timestamp() <= now && validity.is_alive(now)
+            *started_at > self.began && started_at.timestamp() <= now && validity.is_valid(now)
         } else {
             validity.is_fresh(now, self.demand.min_valid)
         }
@@ -295,7 +295,7 @@ impl Call<'_> {
             Err(failed) => failed,
         };
         let is_since = |cached: &&CachedToken| {
-            before.entry.token.as_ref() != Some(*cached) && cached.token.validity.is_alive(now)
+            before.entry.token.as_ref() != Some(*cached) && cached.token.validity.is_valid(now)
         };
         let old = |token: Option<&CachedToken>| {
             self.old_token_or_error(token.filter(|_| !error.is_rejection()), error.clone(), now)
@@ -339,7 +339,7 @@ impl Call<'_> {
         now: Timestamp,
     ) -> Answer {
         let is_usable =
-            |cached: &&CachedToken| !self.demand.refresh && cached.token.validity.is_alive(now);
+            |cached: &&CachedToken| !self.demand.refresh && cached.token.validity.is_valid(now);
         match cached.filter(is_usable) {
             Some(cached) => Answer::Old(cached.token.clone(), error),
             None => Answer::Failed(error, None),
@@ -429,8 +429,8 @@ impl Demand<'_> {
     /// expiry.
     fn credential(self, token: &Token, now: Timestamp) -> Credential {
         let validity = token.validity;
-        if let Some((left, wanted)) = self.shortfall(token, now) {
-            log::warn!("the token is valid for {left} s, less than the {wanted} s asked for");
+        if let Some((left, required)) = self.shortfall(token, now) {
+            log::warn!("the token is valid for {left} s, less than the {required} s asked for");
         }
         let refresh_at = validity.refresh_at(self.min_valid);
         Credential {
@@ -443,8 +443,8 @@ impl Demand<'_> {
     /// The seconds for which the token is valid, and the seconds that are demanded. `None` if the token is valid
     /// for long enough.
     fn shortfall(self, token: &Token, now: Timestamp) -> Option<(i64, i64)> {
-        let (left, wanted) = (token.validity.expires_at.since(now), self.min_valid?);
-        (left < wanted).then_some((left, wanted))
+        let (left, required) = (token.validity.expires_at.since(now), self.min_valid?);
+        (left < required).then_some((left, required))
     }
 
     /// An error of a call that sent no request.
@@ -542,7 +542,7 @@ mod tests {
             })
         }
 
-        fn is_alive(&self, token: &str, now: i64) -> bool {
+        fn is_valid(&self, token: &str, now: i64) -> bool {
             let known = self.token.as_ref().filter(|(known, _)| known == token);
             known.is_some_and(|(_, life)| {
                 life.requested_at.unix() <= now && now < life.expires_at.unix()
@@ -819,7 +819,7 @@ mod tests {
         assert_eq!(kept(Some(cached(1, 90)), None), 0);
         assert_eq!(kept(Some(cached(1, 90)), Some(now.plus(1))), 1);
         assert_eq!(kept(Some(cached(1, 90)), Some(now)), 0);
-        assert!(token.validity.is_alive(now));
+        assert!(token.validity.is_valid(now));
         // The oldest refusal is removed.
         let host = |number: usize| Refusal { host: number.to_string(), at, until: None };
         let refusals = (0..MOST_REFUSALS).map(host).collect();
@@ -996,7 +996,7 @@ mod tests {
             match &answer {
                 Ok(credential) => {
                     let token = credential.bearer.expose();
-                    prop_assert!(self.model.is_alive(token, now), "an expired token was served");
+                    prop_assert!(self.model.is_valid(token, now), "an expired token was served");
                     prop_assert!(credential.expires.unwrap().unix() > now, "the expiry has passed");
                 }
                 Err(Failure::Refused { .. }) => prop_assert!(false, "no host was named"),
@@ -1005,7 +1005,7 @@ mod tests {
                         .model
                         .token
                         .as_ref()
-                        .is_some_and(|(token, _)| self.model.is_alive(token, now));
+                        .is_some_and(|(token, _)| self.model.is_valid(token, now));
                     let is_transient = !error.is_rejection();
                     prop_assert!(
                         refresh || !(has_token && is_transient),

@@ -166,9 +166,9 @@ impl Cache {
     }
 
     /// Stores the last failure of this identity.
-    pub fn keep_failure(&self, failure: &LastFailure) {
+    pub fn store_failure(&self, failure: &LastFailure) {
         if let Some(Place { dir, seal }) = &self.place {
-            failure.keep_under(seal, dir);
+            failure.store_under(seal, dir);
         }
     }
 

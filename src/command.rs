@@ -121,7 +121,7 @@ pub enum Style {
     Json,
     /// For people.
     Text {
-        /// Includes the settings that have their default values.
+        /// Includes the settings with their default values.
         is_verbose: bool,
         /// Colours the states.
         colour: Colour,
@@ -129,7 +129,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The style of a call that writes to a terminal or elsewhere.
+    /// The style by the flags, the variables and the kind of standard output.
     pub fn new(is_json: bool, is_terminal: bool, flags: &Flags, env: &Environment<'_>) -> Self {
         if is_json {
             return Self::Json;
@@ -216,7 +216,7 @@ pub fn header(credential: &Credential) -> String {
 /// The output of `env`: statements for `eval`. A token without expiry unsets the expiry of an earlier token.
 ///
 /// # Errors
-/// [`Error::NotForCmd`].
+/// [`Error::NotForCmd`]: cmd.exe would not set the variable to this token.
 pub fn environment(shell: Dialect, credential: &Credential) -> Result<String, Error> {
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
@@ -245,14 +245,15 @@ fn check_for_cmd(token: &str) -> Result<(), Error> {
     }
 }
 
-/// A failed call of `env`: its statements unset the variables and fail. A shell ignores the exit code of a
-/// command substitution, so `eval` itself has to fail. An earlier token must not stay in the variables. A
-/// terminal evaluates nothing.
+/// A failed call of `env`. Standard output has statements that unset the variables and fail: a shell ignores the
+/// exit code of a command substitution, so `eval` itself has to fail, and an earlier token must not stay in the
+/// variables. On a terminal nothing is printed, because nothing evaluates it.
 pub fn failed_environment(error: Error, shell: Dialect, is_terminal: bool) -> Failed {
     let stdout = if is_terminal { String::new() } else { no_environment(shell) };
     Failed { stdout, ..Failed::from(error) }
 }
 
+/// The statements that unset the variables and fail.
 fn no_environment(shell: Dialect) -> String {
     let unset = || shell.unset(TOKEN) + &shell.unset(EXPIRES);
     match shell {

@@ -4,17 +4,21 @@
 //! lower case, no full stop, backticks around literals; a hint is an imperative that names the exact
 //! command, file or variable.
 
+mod account;
 #[cfg(test)]
 mod catalogue;
 mod config;
 mod exchange;
+mod setup;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+pub use self::account::{AccountError, Malformed};
 pub use self::config::{Defect, Position};
 pub use self::exchange::{ExchangeError, ExchangeErrorKind};
+pub use self::setup::SetupError;
 use crate::shown::{self, Escaped, NOT_SHOWN};
 
 /// The errors that end a call.
@@ -66,46 +70,6 @@ pub enum Error {
         named: String,
         /// The configuration file that binds it.
         path: PathBuf,
-    },
-    /// No account file is named, and without a home there is no default.
-    AccountUnnamed,
-    /// The path of the account file names no file and is not certainly a path: it may be the account
-    /// itself.
-    AccountInline,
-    /// The account file does not exist.
-    AccountMissing {
-        /// The account file.
-        path: PathBuf,
-        /// The command that stores one there; `None` if the file was named and not the account.
-        fix: Option<String>,
-    },
-    /// The account file cannot be read.
-    AccountUnreadable {
-        /// The account file.
-        path: PathBuf,
-        /// The cause.
-        why: io::Error,
-    },
-    /// The account file is a folder.
-    AccountFolder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Other users may read or change the account file.
-    AccountExposed {
-        /// The account file.
-        path: PathBuf,
-        /// The permission, as a predicate: `may be read by everybody (mode 0644)`.
-        exposure: String,
-        /// The hint, as an imperative.
-        fix: String,
-    },
-    /// The content of the account file is not an account.
-    AccountMalformed {
-        /// The account file.
-        path: PathBuf,
-        /// The defect, without any part of the content.
-        defect: Malformed,
     },
     /// The exchange failed.
     Exchange {
@@ -192,124 +156,10 @@ pub enum Error {
     },
     /// The answer could not be written to standard output.
     Output(io::Error),
-    /// `setup` for a tool was called without a host.
-    HostUnnamed {
-        /// The tool.
-        tool: &'static str,
-    },
-    /// A file that `setup` would edit cannot be read.
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        why: io::Error,
-    },
-    /// A file that `setup` would edit cannot be edited: it is not a file, or cannot be parsed.
-    Unparsable {
-        /// The file.
-        path: PathBuf,
-        /// The defect, as a predicate.
-        defect: String,
-    },
-    /// The place of an edit of `setup` has another content.
-    Taken {
-        /// The file.
-        path: PathBuf,
-        /// The content, as a predicate such as "names `other` for `h`".
-        problem: String,
-    },
-    /// `setup` would bind a host that is bound to another account.
-    HostBound {
-        /// The host.
-        host: String,
-        /// The account to which it is bound.
-        account: String,
-        /// The account that `setup` was called for.
-        named: String,
-        /// The configuration file that binds it.
-        path: PathBuf,
-    },
-    /// `setup` would bind a host to an account that only the machine's configuration file has.
-    MachineAccount {
-        /// The account.
-        name: String,
-        /// The host.
-        host: String,
-        /// The machine's configuration file.
-        path: PathBuf,
-    },
-    /// `setup` for a tool got a flag that it does not write into the tool's configuration.
-    NotKept {
-        /// The flag.
-        flag: &'static str,
-        /// The hint: a place for the value.
-        fix: String,
-    },
-    /// Another `setup` process holds the lock.
-    SetupLocked {
-        /// The lock's file.
-        path: PathBuf,
-    },
-    /// root called `setup` with the home of another user.
-    #[cfg_attr(not(unix), allow(dead_code, reason = "there is no root"))]
-    ForeignHome {
-        /// The home.
-        home: PathBuf,
-        /// Its owner.
-        owner: u32,
-    },
-    /// A tool's own command cannot be run, or has not ended in time.
-    ToolNotRun {
-        /// The command.
-        command: String,
-        /// The cause.
-        why: io::Error,
-    },
-    /// A tool's own command ended with an error.
-    ToolFailed {
-        /// The command.
-        command: String,
-        /// Its error message, safe to show, or else its exit code.
-        message: String,
-    },
-    /// The system does not tell where this program's file is.
-    ProgramUnknown {
-        /// The cause.
-        why: io::Error,
-    },
-    /// The path of this program or of its link cannot be written into a tool's configuration.
-    Unwritable {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A file or link of a tool's cannot be written.
-    NotWritten {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        why: io::Error,
-    },
-    /// A file of a tool's was changed by another program in each attempt to edit it.
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The place for a new account file has the file of another account.
-    AccountKept {
-        /// The account file.
-        path: PathBuf,
-        /// The command that moves it away.
-        fix: String,
-    },
-}
-
-/// The defect of an account file's content.
-#[derive(Debug)]
-pub struct Malformed {
-    /// The defect, as a predicate: completes "the account file …".
-    pub what: String,
-    /// The hint.
-    pub fix: &'static str,
+    /// There is no usable account.
+    Account(AccountError),
+    /// `setup` cannot do its work.
+    Setup(SetupError),
 }
 
 /// The times of a cached failure.
@@ -328,12 +178,10 @@ impl fmt::Display for Error {
             Self::Usage { problem, help: _ } => {
                 write!(f, "the command line cannot be used: {problem}")
             }
-            Self::Setting { name, value, problem, wanted: _ } => {
-                match shown::value(value) {
-                    Some(value) => write!(f, "`{name}` is `{value}`, which {problem}"),
-                    None => write!(f, "`{name}` has a value that {problem} {NOT_SHOWN}"),
-                }
-            }
+            Self::Setting { name, value, problem, wanted: _ } => match shown::value(value) {
+                Some(value) => write!(f, "`{name}` is `{value}`, which {problem}"),
+                None => write!(f, "`{name}` has a value that {problem} {NOT_SHOWN}"),
+            },
             Self::Config { path, at, defect } => {
                 write!(f, "the configuration file {} {defect}", shown::path(path))?;
                 at.map_or(Ok(()), |Position { line, column }| {
@@ -347,35 +195,12 @@ impl fmt::Display for Error {
                 f,
                 "the host `{host}` is bound to the account `{owner}` and gets no token of {named}"
             ),
-            Self::AccountUnnamed => f.write_str(
-                "no account file: none is named, and without an absolute `HOME` there is no default",
-            ),
-            Self::AccountInline => f.write_str(
-                "no account file: the path given for it (not shown: it is not certainly a path) names \
-                 no file, and may be the account itself",
-            ),
-            Self::AccountMissing { path, fix: _ } => {
-                write!(f, "no account file: {} does not exist", shown::path(path))
-            }
-            Self::AccountUnreadable { path, why } => {
-                write!(f, "cannot read the account file {}: {why}", shown::path(path))
-            }
-            Self::AccountExposed { path, exposure, fix: _ } => {
-                write!(f, "the account file {} {exposure}", shown::path(path))
-            }
-            Self::AccountMalformed { path, defect } => {
-                write!(f, "the account file {} {}", shown::path(path), defect.what)
-            }
-            Self::AccountFolder { path } => {
-                write!(f, "the account file {} is a folder", shown::path(path))
-            }
             Self::Exchange { error, remembered, account: _, padded: _, store: _ } => {
                 error.fmt(f)?;
                 match remembered {
-                    Some(Remembered { ago, wait }) => write!(
-                        f,
-                        " ({ago} s ago; not asked again for another {wait} s)"
-                    ),
+                    Some(Remembered { ago, wait }) => {
+                        write!(f, " ({ago} s ago; not asked again for another {wait} s)")
+                    }
                     None => Ok(()),
                 }
             }
@@ -411,56 +236,21 @@ impl fmt::Display for Error {
             }
             Self::NotForCmd { defect } => write!(f, "cmd.exe cannot take the token: it {defect}"),
             Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
-            Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
-            Self::Unreadable { path, why } => {
-                write!(f, "{} cannot be read: {why}, and is left as it is", shown::path(path))
-            }
-            Self::Unparsable { path, defect } => {
-                write!(f, "{} {}, and is left as it is", shown::path(path), Escaped(defect))
-            }
-            Self::Taken { path, problem } => {
-                write!(f, "{} {}", shown::path(path), Escaped(problem))
-            }
-            Self::HostBound { host, account, named, path: _ } => {
-                write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
-            }
-            Self::MachineAccount { name, path, host: _ } => write!(
-                f,
-                "the account `{name}` is the whole machine's, from {}, and an entry of your own \
-                 would replace it",
-                shown::path(path)
-            ),
-            Self::NotKept { flag, fix: _ } => {
-                write!(f, "`{flag}` is not written into a tool's configuration")
-            }
-            Self::SetupLocked { path } => {
-                write!(f, "another `astra-credential setup` holds {}", shown::path(path))
-            }
-            Self::ForeignHome { home, owner } => {
-                write!(f, "{} belongs to another user (uid {owner}), not to root", shown::path(home))
-            }
-            Self::ToolNotRun { command, why } => write!(f, "`{}` failed: {why}", Escaped(command)),
-            Self::ToolFailed { command, message } => {
-                write!(f, "`{}` failed: {message}", Escaped(command))
-            }
-            Self::ProgramUnknown { why } => {
-                write!(f, "the path of this program is not known: {why}")
-            }
-            Self::Unwritable { path } => write!(
-                f,
-                "the path `{}` cannot be written into a tool's configuration",
-                Escaped(&path.to_string_lossy())
-            ),
-            Self::NotWritten { path, why } => write!(f, "cannot write {}: {why}", shown::path(path)),
-            Self::Busy { path } => write!(
-                f,
-                "cannot write {}: another program changes it again and again",
-                shown::path(path)
-            ),
-            Self::AccountKept { path, fix: _ } => {
-                write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
-            }
+            Self::Account(error) => error.fmt(f),
+            Self::Setup(error) => error.fmt(f),
         }
+    }
+}
+
+impl From<AccountError> for Error {
+    fn from(error: AccountError) -> Self {
+        Self::Account(error)
+    }
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Self {
+        Self::Setup(error)
     }
 }
 
@@ -468,17 +258,14 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::AccountUnreadable { why, .. }
-            | Self::Forget { why, .. }
+            Self::Forget { why, .. }
             | Self::RequestUnreadable { why, .. }
-            | Self::Unreadable { why, .. }
             | Self::Command { why, .. }
-            | Self::NotWritten { why, .. }
-            | Self::ToolNotRun { why, .. }
-            | Self::ProgramUnknown { why }
             | Self::Output(why)
             | Self::Config { defect: Defect::Unreadable(why), .. } => Some(why),
             Self::Exchange { error, .. } => Some(error),
+            Self::Account(error) => error.source(),
+            Self::Setup(error) => error.source(),
             _ => None,
         }
     }
@@ -515,37 +302,6 @@ impl Error {
                 "leave the account out, or bind the host to the other account in {}",
                 shown::path(path)
             ),
-            Self::AccountUnnamed => {
-                "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`".to_owned()
-            }
-            Self::AccountInline => {
-                "put the account into a file for this user alone and name that file, or name \
-                 `/dev/stdin` and pipe it in"
-                    .to_owned()
-            }
-            Self::AccountMissing { fix: Some(fix), .. } => format!(
-                "run `{fix}` and paste the service account copied from Astra's dashboard, or name \
-                 another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
-            ),
-            Self::AccountMissing { fix: None, .. } => {
-                "name a file that exists, or leave `--service-account` and `ASTRA_SERVICE_ACCOUNT` \
-                 out and run `astra-credential setup account`"
-                    .to_owned()
-            }
-            Self::AccountUnreadable { .. } => {
-                "make it a file that this user can read, or name another with `--service-account \
-                 FILE` or `ASTRA_SERVICE_ACCOUNT`"
-                    .to_owned()
-            }
-            Self::AccountExposed { fix, .. } => format!(
-                "{fix}, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same"
-            ),
-            Self::AccountMalformed { defect, .. } => defect.fix.to_owned(),
-            Self::AccountFolder { .. } => {
-                "name the file in it with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`; a \
-                 container engine makes an empty folder where a file to be mounted does not exist"
-                    .to_owned()
-            }
             Self::Exchange { error, account, padded: Some(field), .. } if error.is_rejection() => {
                 format!(
                     "take the blanks or line ends off the ends of `{field}` in {}, unless they belong \
@@ -587,46 +343,8 @@ impl Error {
             Self::Output(_) => {
                 "free space where the output goes, or keep the reader open".to_owned()
             }
-            Self::HostUnnamed { .. } => {
-                "name the host that takes tokens of Astra with `--host HOST[:PORT]`".to_owned()
-            }
-            Self::Unreadable { .. } | Self::Unparsable { .. } => {
-                "correct it or move it away, and try again".to_owned()
-            }
-            Self::Taken { .. } => {
-                "`setup` replaces only its own entries: remove this one by hand, and try again"
-                    .to_owned()
-            }
-            Self::HostBound { host, account, path, .. } => format!(
-                "name `--account {account}`, or take `{host}` out of its hosts in {} first",
-                shown::path(path)
-            ),
-            Self::MachineAccount { name, host, path } => {
-                format!("have `{host}` added to the hosts of `{name}` in {}", shown::path(path))
-            }
-            Self::NotKept { fix, .. } => fix.clone(),
-            Self::SetupLocked { .. } => {
-                "try again when it has ended, or give it longer with `--timeout SECONDS`".to_owned()
-            }
-            Self::ForeignHome { .. } => {
-                "run it without `sudo`, or with `HOME` set to root's own home".to_owned()
-            }
-            Self::ToolNotRun { .. } | Self::ToolFailed { .. } => {
-                "check that the tool is on `PATH`, and try the command by hand".to_owned()
-            }
-            Self::ProgramUnknown { .. } => {
-                "run it where `/proc` is mounted, since the tools need this program's path"
-                    .to_owned()
-            }
-            Self::Unwritable { .. } => {
-                "move this program to a path in UTF-8 without control characters".to_owned()
-            }
-            Self::NotWritten { .. } => {
-                "check its permissions, those of its folder and the room on its disk, and try again"
-                    .to_owned()
-            }
-            Self::Busy { .. } => "close the program that changes it, and try again".to_owned(),
-            Self::AccountKept { fix, .. } => format!("move it away first: `{fix}`"),
+            Self::Account(error) => error.hint(),
+            Self::Setup(error) => error.hint(),
         }
     }
 
@@ -640,41 +358,20 @@ impl Error {
             | Self::NotOurs { .. }
             | Self::Url { .. }
             | Self::Unbound { .. }
-            | Self::Unreadable { .. }
-            | Self::Unparsable { .. }
-            | Self::Taken { .. }
-            | Self::SetupLocked { .. }
-            | Self::ForeignHome { .. }
-            | Self::ToolNotRun { .. }
-            | Self::ToolFailed { .. }
-            | Self::ProgramUnknown { .. }
-            | Self::NotWritten { .. }
-            | Self::Busy { .. }
             | Self::NotForCmd { .. }
             | Self::Output(_) => 1,
             Self::Usage { .. }
             | Self::Setting { .. }
-            | Self::HostBound { .. }
-            | Self::MachineAccount { .. }
-            | Self::NotKept { .. }
-            | Self::Unwritable { .. }
             | Self::Config { .. }
             | Self::AccountUnknown { .. }
-            | Self::Bound { .. }
-            | Self::HostUnnamed { .. } => 2,
+            | Self::Bound { .. } => 2,
             // The exit codes of a shell.
             Self::Command { why, .. } if why.kind() == io::ErrorKind::NotFound => 127,
             Self::Command { .. } => 126,
-            Self::AccountUnnamed
-            | Self::AccountInline
-            | Self::AccountMissing { .. }
-            | Self::AccountUnreadable { .. }
-            | Self::AccountExposed { .. }
-            | Self::AccountMalformed { .. }
-            | Self::AccountFolder { .. }
-            | Self::AccountKept { .. } => 3,
+            Self::Account(_) => 3,
             Self::Exchange { error, .. } => error.exit_code(),
             Self::Refused { .. } => 4,
+            Self::Setup(error) => error.exit_code(),
         }
     }
 }

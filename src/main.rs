@@ -48,7 +48,7 @@
 //! derives the seal, reads the entry and writes the answer. It takes no lock, opens no socket, starts no
 //! thread and reads no CA certificates.
 
-#![cfg_attr(all(target_os = "linux", not(test)), no_main)]
+#![cfg_attr(all(unix, not(test)), no_main)]
 
 mod account;
 mod broker;
@@ -80,23 +80,21 @@ use zeroize::Zeroizing;
 use crate::cli::{Call, Line, Mistake, Page, Stop, Task};
 use crate::command::tool::docker;
 use crate::command::{Dialect, Style, doctor, setup, status};
-use crate::error::{Defect, Error};
+use crate::error::{Defect, Error, SetupError};
 use crate::protocol::{Failed, Host};
 use crate::service::Service;
 use crate::settings::{Configuration, Environment, Flags, Sources};
-#[cfg(all(target_os = "linux", not(test)))]
+#[cfg(all(unix, not(test)))]
 use crate::start::arguments;
 use crate::token::Secret;
 
-#[cfg(not(all(target_os = "linux", not(test))))]
+#[cfg(not(all(unix, not(test))))]
 fn main() -> std::process::ExitCode {
-    #[cfg(all(unix, not(test)))]
-    start::ignore_signals();
     start().into()
 }
 
 /// The command line, from the program's own name on.
-#[cfg(not(all(target_os = "linux", not(test))))]
+#[cfg(not(all(unix, not(test))))]
 fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
     env::args_os()
 }
@@ -154,7 +152,7 @@ fn failed_environment(error: Error, shell: Dialect) -> Failed {
 #[inline(never)]
 fn fail(command: &str, flags: &Flags, failed: Failed) -> u8 {
     let Failed { error, stderr, stdout, exit_code } = failed;
-    service::keep_failure(&error, command, flags, ENV);
+    service::store_failure(&error, command, flags, ENV);
     if let Some(message) = stderr {
         message::print_line(&message);
     }
@@ -245,12 +243,12 @@ fn configuration<'a>(call: &Call, flags: &'a Flags) -> Result<Configuration<'a>,
 
 /// This program's own file.
 fn program() -> Result<PathBuf, Error> {
-    env::current_exe().map_err(|why| Error::ProgramUnknown { why })
+    env::current_exe().map_err(|why| SetupError::ProgramUnknown { why }.into())
 }
 
 /// Writes the answer to standard output.
 fn write(answer: &[u8]) -> Result<(), Error> {
-    #[cfg(all(target_os = "linux", not(test)))]
+    #[cfg(all(unix, not(test)))]
     if !answer.is_empty() && start::is_output_closed() {
         return Err(Error::Output(io::Error::other("it is closed")));
     }

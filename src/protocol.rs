@@ -31,7 +31,7 @@ pub struct Host {
     port: u16,
 }
 
-/// A failed call, as the caller sees it.
+/// A failed call: the error, the outputs and the exit code.
 #[derive(Debug)]
 pub struct Failed {
     /// The error.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::account::{self, Account, ServiceAccount};
 use crate::broker::{self, Demand, Failure};
 use crate::cache::{self, Cache, LastFailure};
-use crate::error::{Error, ExchangeError, Remembered};
+use crate::error::{AccountError, Error, ExchangeError, Remembered};
 use crate::exchange::Exchange;
 use crate::message;
 use crate::protocol::Host;
@@ -71,22 +71,22 @@ impl Service<'_> {
 
 /// Stores the failure of a call as `last.failure`, for `status` to show. The failures that [`serve`] has
 /// stored for their account are not stored again.
-pub fn keep_failure(error: &Error, command: &str, flags: &Flags, env: &Environment<'_>) {
+pub fn store_failure(error: &Error, command: &str, flags: &Flags, env: &Environment<'_>) {
     let is_uncached = flags.no_cache
         || settings::switch(env, settings::NO_CACHE).is_ok_and(|is_off| is_off.value);
-    let is_kept = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
+    let is_stored = matches!(error, Error::Exchange { .. } | Error::Refused { .. });
     // These commands are run by a person, who sees the error.
     let is_seen = ["status", "doctor", "setup", "completions", "man", "help"].contains(&command);
     // Docker calls every configured helper for every registry, so "not ours" is normal.
     let is_usual = matches!(error, Error::NotOurs { protocol: "docker", .. });
-    if is_uncached || is_kept || is_seen || is_usual {
+    if is_uncached || is_stored || is_seen || is_usual {
         return;
     }
     let mut sources = Sources::of_user(flags, env);
     // If a configuration file has a defect, the default folder is used.
     let _ = sources.read_files();
     if let Ok(Sourced { value: Some(dir), .. }) = settings::cache_dir(&sources) {
-        LastFailure::of(error, command).keep(&dir);
+        LastFailure::of(error, command).store(&dir);
     }
 }
 
@@ -141,7 +141,7 @@ pub fn serve(
             }
         };
         if let Some(command) = command {
-            cache.keep_failure(&LastFailure::of(&error, command));
+            cache.store_failure(&LastFailure::of(&error, command));
         }
         error
     })
@@ -166,17 +166,22 @@ pub fn exchange_error(
 /// The account file cannot be used, or the cache cannot be written.
 fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
     let deadline = Instant::now() + *settings.timeout;
-    let Account::Service(account) = account(settings, deadline)? else {
-        return Ok(());
+    let is_whole = named.is_none() && at.is_none();
+    let forgotten = match account(settings, deadline)? {
+        Account::Application(_) => Ok(()),
+        Account::Service(account) => {
+            // `forget` deletes the token despite `--no-cache`.
+            let settings = Settings { no_cache: Sourced::default_of(false), ..settings.clone() };
+            let cache = cache(&settings, &account);
+            let host = at.map(ToString::to_string);
+            if is_whole {
+                cache.remove_failure();
+            }
+            broker::forget(&cache, named, host.as_deref(), Timestamp::now(), deadline)
+        }
     };
-    // `forget` deletes the token despite `--no-cache`.
-    let cache =
-        cache(&Settings { no_cache: Sourced::default_of(false), ..settings.clone() }, &account);
-    let at_host = at.map(ToString::to_string);
-    let forgotten = broker::forget(&cache, named, at_host.as_deref(), Timestamp::now(), deadline);
     message::wipe();
-    if named.is_none() && at.is_none() {
-        cache.remove_failure();
+    if is_whole {
         settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
     }
     forgotten.map_err(|why| not_forgotten(settings, why))
@@ -202,10 +207,10 @@ fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
 /// # Errors
 /// The account file cannot be used.
 fn account(settings: &Settings, deadline: Instant) -> Result<Account, Error> {
-    let path = settings.service_account.value.as_ref().ok_or(Error::AccountUnnamed)?;
+    let path = settings.service_account.value.as_ref().ok_or(AccountError::Unnamed)?;
     let account = account::read(path, *settings.allow_exposed, deadline);
     message::wipe();
-    account.map_err(|error| settings.of_account(error))
+    Ok(account.map_err(|error| settings.of_account(error))?)
 }
 
 /// The cache of the account. Warns if there is no folder for it.

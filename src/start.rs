@@ -1,35 +1,100 @@
-//! The entry point on Linux, in place of the runtime's own; on other Unix, the signals alone.
+//! The entry point on Unix, in place of the runtime's own.
 //!
-//! The runtime of the standard library reads `/proc/self/maps` at every start, to find the guard page of
-//! its stack for a better message on overflow. That is a tenth of a warm call. This module does the rest
-//! of the runtime's work that the program needs, and also records whether standard output is closed.
+//! On Linux, the runtime of the standard library reads `/proc/self/maps` at every start, to find the guard
+//! page of its stack for a better message on overflow. That is a tenth of a warm call. On every Unix, it opens
+//! `/dev/null` for a closed standard output, so that the program could not tell that nobody gets its answer.
+//! This module does the rest of the runtime's work that the program needs.
 //!
-//! All `unsafe` code is here: a symbol's name, the dispositions of two signals, the argument vector, and
-//! the allocator.
+//! All `unsafe` code is here: a symbol's name, the dispositions of two signals, the argument vector, the
+//! protection of relocated data, and the allocator.
 
 #![allow(unsafe_code)]
 
-#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
-pub use self::linux::resolve_without_modules;
-#[cfg(target_os = "linux")]
-pub use self::linux::{arguments, is_output_closed};
-
-use std::ffi::c_int;
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{fcntl_getfd, retry_on_intr};
 
 /// The signals of failed writes. By default each ends the process without a message: a reader that closes
 /// early sends SIGPIPE, and a file that grows beyond `RLIMIT_FSIZE` sends SIGXFSZ. Ignored, both are
-/// errors of the write. Outside Linux the standard library already ignores SIGPIPE.
-const IGNORED: &[c_int] =
-    if cfg!(target_os = "linux") { &[libc::SIGXFSZ, libc::SIGPIPE] } else { &[libc::SIGXFSZ] };
+/// errors of the write.
+const IGNORED: [c_int; 2] = [libc::SIGXFSZ, libc::SIGPIPE];
 
 /// True if each of [`IGNORED`] was ignored at the start.
 static WAS_IGNORED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
+/// True if standard output was closed at the start.
+static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// The argument vector. Without the runtime, `std::env::args` is empty on musl.
+static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
+
+#[unsafe(no_mangle)]
+extern "C" fn main(_count: c_int, arguments: *mut *const c_char) -> c_int {
+    #[cfg(all(target_env = "musl", target_feature = "crt-static"))]
+    relocated::protect();
+    ARGUMENTS.store(arguments, Ordering::Relaxed);
+    if !hold_standard_streams() {
+        return 1;
+    }
+    ignore_signals();
+    c_int::from(crate::start())
+}
+
+/// Opens a file for each standard stream that is closed; `false` if that is not possible. Otherwise a
+/// file that is opened later, such as the lock, would get the number 0, 1 or 2, and messages or the
+/// token would be written to it.
+fn hold_standard_streams() -> bool {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    // Without events, poll(2) returns at once and reports the closed ones, and on macOS every device.
+    let mut polled = streams.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if retry_on_intr(|| poll(&mut polled, Some(&now))) == Ok(0) {
+        return true;
+    }
+    let is_closed = streams.map(|stream| fcntl_getfd(stream).is_err());
+    IS_OUTPUT_CLOSED.store(is_closed[1], Ordering::Relaxed);
+    // Reading from the root folder and writing to it fail, as for a closed stream.
+    #[cfg(target_os = "linux")]
+    let unusable = OFlags::PATH;
+    #[cfg(not(target_os = "linux"))]
+    let unusable = OFlags::RDONLY;
+    // The kernel assigns the lowest free number.
+    is_closed.into_iter().filter(|is_closed| *is_closed).all(|_| {
+        let null = open("/dev/null", OFlags::RDWR, Mode::empty());
+        null.or_else(|_| open("/", unusable, Mode::empty())).map(std::mem::forget).is_ok()
+    })
+}
+
+/// True if standard output was closed at the start.
+pub fn is_output_closed() -> bool {
+    IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
+}
+
+/// The command line, from the program's own name on.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    let vector = ARGUMENTS.load(Ordering::Relaxed);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        // SAFETY: `main` stored the vector before anything else ran. It ends with a null pointer, which
+        // `at` never passes. It and its strings stay in place until the process ends.
+        let argument = unsafe {
+            let argument = *vector.add(at);
+            (!argument.is_null()).then(|| CStr::from_ptr(argument))?
+        };
+        at += 1;
+        Some(OsStr::from_bytes(argument.to_bytes()).to_owned())
+    })
+}
+
 /// Ignores the signals of failed writes.
-pub fn ignore_signals() {
+fn ignore_signals() {
     for (signal, was_ignored) in IGNORED.iter().zip(&WAS_IGNORED) {
         // SAFETY: no handler is installed, and no other thread runs yet.
         let before = unsafe { libc::signal(*signal, libc::SIG_IGN) };
@@ -52,89 +117,54 @@ pub fn restore_signals(command: &mut Command) {
     unsafe { command.pre_exec(restore) };
 }
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
-    use std::os::unix::ffi::OsStrExt as _;
+/// Keeps the resolver of a static C library to /etc/hosts and to DNS. For any other source in
+/// nsswitch.conf it would load a module of the system's own C library, which is another version and
+/// crashes the process.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+pub fn resolve_without_modules() {
+    unsafe extern "C" {
+        fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: both arguments are strings with a NUL at their end, and live for ever. Every lookup comes
+    // after this, so that no other thread reads what it sets.
+    ONCE.call_once(|| unsafe {
+        __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr());
+    });
+}
+
+/// The data that is constant once the addresses in it are relocated: tables of functions and of strings.
+#[cfg(all(target_env = "musl", target_feature = "crt-static"))]
+mod relocated {
+    use std::ffi::{c_int, c_void};
     use std::ptr::null_mut;
-    use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+    use std::slice;
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::io::{fcntl_getfd, retry_on_intr};
+    /// Makes this data read-only. glibc's start code and every dynamic loader do this, musl's start code of a
+    /// static binary does not.
+    pub fn protect() {
+        // SAFETY: the callback has the right type, and needs no data.
+        unsafe { libc::dl_iterate_phdr(Some(protect_object), null_mut()) };
+    }
 
-    /// True if standard output was closed at the start.
-    static IS_OUTPUT_CLOSED: AtomicBool = AtomicBool::new(false);
-
-    /// The argument vector. Without the runtime, `std::env::args` is empty on musl.
-    static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(null_mut());
-
-    #[unsafe(no_mangle)]
-    extern "C" fn main(_count: c_int, arguments: *mut *const c_char) -> c_int {
-        ARGUMENTS.store(arguments, Ordering::Relaxed);
-        if !hold_standard_streams() {
-            return 1;
+    unsafe extern "C" fn protect_object(
+        object: *mut libc::dl_phdr_info,
+        _size: usize,
+        _data: *mut c_void,
+    ) -> c_int {
+        // SAFETY: the C library passes a valid object. The linker has put no variable into these pages.
+        unsafe {
+            let object = &*object;
+            let headers = slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
+            for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
+                let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+                let begin = (object.dlpi_addr + header.p_vaddr) as usize;
+                let end = begin + header.p_memsz as usize;
+                let (begin, end) = (begin & !(page - 1), end & !(page - 1));
+                libc::mprotect(begin as *mut c_void, end - begin, libc::PROT_READ);
+            }
         }
-        super::ignore_signals();
-        c_int::from(crate::start())
-    }
-
-    /// Opens a file for each standard stream that is closed; `false` if that is not possible. Otherwise a
-    /// file that is opened later, such as the lock, would get the number 0, 1 or 2, and messages or the
-    /// token would be written to it.
-    fn hold_standard_streams() -> bool {
-        let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        // Without events, poll(2) returns at once and reports the closed ones.
-        let mut polled = streams.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if retry_on_intr(|| poll(&mut polled, Some(&now))) == Ok(0) {
-            return true;
-        }
-        let is_closed = streams.map(|stream| fcntl_getfd(stream).is_err());
-        IS_OUTPUT_CLOSED.store(is_closed[1], Ordering::Relaxed);
-        // The kernel assigns the lowest free number. Reading from the root folder opened by path, and writing
-        // to it, fail as for a closed stream.
-        is_closed.into_iter().filter(|is_closed| *is_closed).all(|_| {
-            let null = open("/dev/null", OFlags::RDWR, Mode::empty());
-            null.or_else(|_| open("/", OFlags::PATH, Mode::empty())).map(std::mem::forget).is_ok()
-        })
-    }
-
-    /// True if standard output was closed at the start.
-    pub fn is_output_closed() -> bool {
-        IS_OUTPUT_CLOSED.load(Ordering::Relaxed)
-    }
-
-    /// The command line, from the program's own name on.
-    pub fn arguments() -> impl Iterator<Item = OsString> {
-        let vector = ARGUMENTS.load(Ordering::Relaxed);
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            // SAFETY: `main` stored the vector before anything else ran. It ends with a null pointer, which
-            // `at` never passes. It and its strings stay in place until the process ends.
-            let argument = unsafe {
-                let argument = *vector.add(at);
-                (!argument.is_null()).then(|| CStr::from_ptr(argument))?
-            };
-            at += 1;
-            Some(OsStr::from_bytes(argument.to_bytes()).to_owned())
-        })
-    }
-
-    /// Keeps the resolver of a static C library to /etc/hosts and to DNS. For any other source in
-    /// nsswitch.conf it would load a module of the system's own C library, which is another version and
-    /// crashes the process.
-    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
-    pub fn resolve_without_modules() {
-        unsafe extern "C" {
-            fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
-        }
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        // SAFETY: both arguments are strings with a NUL at their end, and live for ever. Every lookup comes
-        // after this, so that no other thread reads what it sets.
-        ONCE.call_once(|| unsafe {
-            __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr());
-        });
+        0
     }
 }
 

@@ -141,8 +141,8 @@ impl Validity {
     /// Notes if the token does not meet the `min_valid` of the call that did its exchange.
     #[must_use]
     pub fn for_min_valid(self, min_valid: Option<i64>) -> Self {
-        let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
-        Self { falls_short: wanted_until < self.earliest_renewal(), ..self }
+        let required_until = self.expires_at.plus(-min_valid.unwrap_or(0));
+        Self { falls_short: required_until < self.earliest_renewal(), ..self }
     }
 
     /// The time at which a call with this `min_valid` renews the token.
@@ -150,9 +150,9 @@ impl Validity {
     /// If the lifetime of Astra's tokens is shorter than `min_valid`, a token is renewed once per leeway instead
     /// of at every call.
     pub fn refresh_at(&self, min_valid: Option<i64>) -> Timestamp {
-        let wanted_until = self.expires_at.plus(-min_valid.unwrap_or(0));
-        let soonest = if self.falls_short { self.earliest_renewal() } else { wanted_until };
-        self.refresh_at.min(wanted_until.max(soonest))
+        let required_until = self.expires_at.plus(-min_valid.unwrap_or(0));
+        let soonest = if self.falls_short { self.earliest_renewal() } else { required_until };
+        self.refresh_at.min(required_until.max(soonest))
     }
 
     /// One leeway after the request.
@@ -169,7 +169,7 @@ impl Validity {
     }
 
     /// True if the token has not expired, even if it is due for renewal.
-    pub fn is_alive(&self, now: Timestamp) -> bool {
+    pub fn is_valid(&self, now: Timestamp) -> bool {
         self.requested_at <= now && now < self.expires_at
     }
 }
@@ -403,7 +403,7 @@ mod tests {
     fn a_token_is_not_fresh_from_its_renewal_on_and_not_alive_from_its_expiry_on() {
         let validity = ten_hours();
         let Validity { refresh_at, expires_at, .. } = validity;
-        assert!(validity.is_alive(expires_at.plus(-1)) && !validity.is_alive(expires_at));
+        assert!(validity.is_valid(expires_at.plus(-1)) && !validity.is_valid(expires_at));
         assert!(validity.is_fresh(refresh_at.plus(-1), None));
         assert!(!validity.is_fresh(refresh_at, None));
         let asked = expires_at.plus(-3600);
@@ -424,7 +424,7 @@ mod tests {
         let validity = ten_hours();
         assert!(validity.is_fresh(validity.requested_at, None));
         assert!(!validity.is_fresh(validity.requested_at.plus(-1), None));
-        assert!(!validity.is_alive(validity.requested_at.plus(-1)));
+        assert!(!validity.is_valid(validity.requested_at.plus(-1)));
     }
 
     #[test]

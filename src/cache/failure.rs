@@ -48,7 +48,7 @@ impl LastFailure {
     }
 
     /// Stores it in `dir`, for no account.
-    pub fn keep(&self, dir: &Path) {
+    pub fn store(&self, dir: &Path) {
         if let Ok(json) = serde_json::to_vec(self) {
             let _ = replace(dir, UNNAMED, &json);
         }
@@ -65,7 +65,7 @@ impl LastFailure {
     }
 
     /// Stores it in `dir` for the account of `seal`.
-    pub fn keep_under(&self, seal: &Seal, dir: &Path) {
+    pub fn store_under(&self, seal: &Seal, dir: &Path) {
         let json = serde_json::to_vec(self).ok();
         if let Some(sealed) = json.and_then(|json| seal.seal(json)) {
             let _ = replace(dir, &seal.name(), &sealed);

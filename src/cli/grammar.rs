@@ -97,7 +97,7 @@ static NAMES: [Name; 16] = [
         command.arg(switch("json", "Print JSON")).after_help(STATUS)
     }),
     Name::new("doctor", "Check what can be wrong, and show how to fix it", |command| {
-        let online = switch("online", "Also do one exchange with Astra");
+        let online = switch("online", "Also do an exchange for each account");
         command.args([switch("json", "Print JSON"), online]).after_help(DOCTOR)
     }),
     Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {

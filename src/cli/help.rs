@@ -22,8 +22,8 @@ Exit codes:
   1  any other failure
   2  a wrong command line, variable or setting
   3  the account file is missing, malformed or open to other users
-  4  Astra rejected the service account
-  5  Astra cannot be reached";
+  4  Astra rejected the service account, or a host refuses its tokens
+  5  Astra cannot be reached, or cannot answer now";
 
 /// The end of each tool's help.
 macro_rules! revoked {

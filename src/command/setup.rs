@@ -4,20 +4,22 @@
 //! errors are found before the first change. Then the plan is shown or carried out. The record stores the
 //! edits that were done: without it, a value that setup wrote looks the same as one that was there before.
 //!
-//! Imports, bottom up: `file` ← `plan` ← `edit` ← `record`, `context` ← `job`, `config`, one file for each tool
-//! ← this file.
+//! Imports, bottom up: `diff`, `file` ← `lock`, `plan` ← `edit` ← `record`, `context` ← `account`, `config`,
+//! `job`, one file for each tool ← this file.
 //! [`tool`](super::tool) finds and reads a tool's configuration.
 
 mod account;
 mod bazel;
 mod config;
 mod context;
+mod diff;
 mod docker;
 mod edit;
 mod file;
 mod git;
 mod job;
 mod kubectl;
+mod lock;
 mod plan;
 mod record;
 mod terraform;
@@ -27,7 +29,7 @@ use std::path::{Path, PathBuf};
 use self::context::{Context, Inputs};
 use self::job::Job;
 use super::tool::Tool;
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::protocol::Host;
 use crate::settings::{self, Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
 use crate::shown::Escaped;
@@ -70,7 +72,7 @@ pub fn run(
             }
         }
         if *tool != Tool::Kubectl && hosts.is_empty() {
-            return Err(Error::HostUnnamed { tool: tool.name() });
+            return Err(SetupError::HostUnnamed { tool: tool.name() }.into());
         }
         let mut edits = config::bindings(context, ours, view)?;
         let inputs = Inputs { context, api_version: api_version.as_deref(), hosts, ours };
@@ -87,7 +89,7 @@ pub fn run(
 }
 
 /// Refuses the flags that `setup` for a tool does not write into its configuration.
-fn refuse_flags(flags: &Flags) -> Result<(), Error> {
+fn refuse_flags(flags: &Flags) -> Result<(), SetupError> {
     let of_account = |flag: &str, value: &str| {
         format!("keep it with the account: `astra-credential setup account {flag} {value}`")
     };
@@ -99,8 +101,8 @@ fn refuse_flags(flags: &Flags) -> Result<(), Error> {
         ("--cache-dir", &flags.cache_dir, "write `cache_dir` into `config.json`".to_owned()),
     ];
     match refused.into_iter().find(|(_, value, _)| value.is_some()) {
-        Some((flag, _, fix)) => Err(Error::NotKept { flag, fix }),
-        None if flags.no_cache => Err(Error::NotKept {
+        Some((flag, _, fix)) => Err(SetupError::NotKept { flag, fix }),
+        None if flags.no_cache => Err(SetupError::NotKept {
             flag: "--no-cache",
             fix: "set `ASTRA_CREDENTIAL_NO_CACHE=1` where the tool runs".to_owned(),
         }),

@@ -101,7 +101,7 @@ impl AccountReport {
         let state = match (&account, &validity) {
             (Ok(Account::Application(_)), _) => TokenState::Endless,
             (_, Some(validity)) if validity.is_fresh(now, min_valid) => TokenState::Fresh,
-            (_, Some(validity)) if validity.is_alive(now) => TokenState::Due,
+            (_, Some(validity)) if validity.is_valid(now) => TokenState::Due,
             (_, Some(_)) => TokenState::Expired,
             (Ok(_), None) => TokenState::None,
             (Err(_), None) => TokenState::Unknown,

@@ -114,27 +114,31 @@ fn the_catalogue() {
             named: "the account `default`".to_owned(),
             path: "/config.json".into(),
         },
-        Error::AccountUnnamed,
-        Error::AccountInline,
-        Error::AccountMissing {
+        AccountError::Unnamed.into(),
+        AccountError::Inline.into(),
+        AccountError::Missing {
             path: path(),
             fix: Some("astra-credential setup account --account prod".to_owned()),
-        },
-        Error::AccountMissing { path: path(), fix: None },
-        Error::AccountUnreadable { path: path(), why: io::Error::other("permission denied") },
-        Error::AccountExposed {
+        }
+        .into(),
+        AccountError::Missing { path: path(), fix: None }.into(),
+        AccountError::Unreadable { path: path(), why: io::Error::other("permission denied") }
+            .into(),
+        AccountError::Exposed {
             path: path(),
             exposure: "may be read by everybody (mode 0644)".to_owned(),
             fix: "run `chmod 600 /account.json`".to_owned(),
-        },
-        Error::AccountMalformed {
+        }
+        .into(),
+        AccountError::Malformed {
             path: path(),
             defect: Malformed {
                 what: "has no `clientSecret`".to_owned(),
                 fix: "copy the service account from Astra's dashboard anew",
             },
-        },
-        Error::AccountFolder { path: path() },
+        }
+        .into(),
+        AccountError::Folder { path: path() }.into(),
         padded,
         exchange(ExchangeErrorKind::Rejected(401), "no such client", None),
         remembered,
@@ -195,49 +199,85 @@ fn the_catalogue() {
         },
         Error::NotForCmd { defect: "has more than 8000 characters" },
         Error::Output(io::Error::other("no space left on device")),
-        Error::HostUnnamed { tool: "git" },
-        Error::Unreadable { path: "/.bazelrc".into(), why: io::Error::other("permission denied") },
-        Error::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() },
-        Error::Taken { path: "/config.json".into(), problem: "names `other` for `h`".to_owned() },
-        Error::HostBound {
+        SetupError::HostUnnamed { tool: "git" }.into(),
+        SetupError::Unreadable {
+            path: "/.bazelrc".into(),
+            why: io::Error::other("permission denied"),
+        }
+        .into(),
+        SetupError::Unparsable { path: "/config.json".into(), defect: "is not UTF-8".to_owned() }
+            .into(),
+        SetupError::Taken {
+            path: "/config.json".into(),
+            problem: "names `other` for `h`".to_owned(),
+        }
+        .into(),
+        SetupError::HostBound {
             host: "git.example.com".to_owned(),
             account: "default".to_owned(),
             named: "prod".to_owned(),
             path: "/config.json".into(),
-        },
-        Error::MachineAccount {
+        }
+        .into(),
+        SetupError::MachineAccount {
             name: "prod".to_owned(),
             host: "git.example.com".to_owned(),
             path: "/etc/astra-credential/config.json".into(),
-        },
-        Error::NotKept {
+        }
+        .into(),
+        SetupError::NotKept {
             flag: "--min-valid",
             fix: "keep it with the account: `astra-credential setup account --min-valid …`"
                 .to_owned(),
-        },
-        Error::SetupLocked { path: "/setup.lock".into() },
-        Error::ForeignHome { home: "/home/me".into(), owner: 1000 },
-        Error::ToolNotRun {
+        }
+        .into(),
+        SetupError::Locked { path: "/setup.lock".into() }.into(),
+        SetupError::ForeignHome { home: "/home/me".into(), owner: 1000 }.into(),
+        SetupError::ToolNotRun {
             command: "git config --global --list".to_owned(),
             why: io::Error::other("no such file"),
-        },
-        Error::ToolFailed {
+        }
+        .into(),
+        SetupError::ToolFailed {
             command: "git config --global --list".to_owned(),
             message: "fatal: bad config line 1".to_owned(),
-        },
-        Error::ProgramUnknown { why: io::Error::other("no such file") },
-        Error::Unwritable { path: "/usr/\u{7}/astra-credential".into() },
-        Error::NotWritten { path: "/.bazelrc".into(), why: io::Error::other("permission denied") },
-        Error::Busy { path: "/.bazelrc".into() },
-        Error::AccountKept { path: path(), fix: "mv /account.json /account.json.old".to_owned() },
+        }
+        .into(),
+        SetupError::ProgramUnknown { why: io::Error::other("no such file") }.into(),
+        SetupError::Unwritable { path: "/usr/\u{7}/astra-credential".into() }.into(),
+        SetupError::NotWritten {
+            path: "/.bazelrc".into(),
+            why: io::Error::other("permission denied"),
+        }
+        .into(),
+        SetupError::Busy { path: "/.bazelrc".into() }.into(),
+        AccountError::Kept { path: path(), fix: "mv /account.json /account.json.old".to_owned() }
+            .into(),
     ];
-    let name = |line: &str| line.trim().split([' ', '{', '(', ',']).next().map(str::to_owned);
-    let listed: BTreeSet<_> =
-        catalogue.iter().filter_map(|error| name(&format!("{error:?}"))).collect();
-    let source = include_str!("../error.rs").split_once("pub enum Error {").unwrap().1;
-    let variants = source.split_once("\n}\n").unwrap().0.lines();
-    let is_variant = |line: &&str| line.len() > 5 && line[4..].starts_with(char::is_uppercase);
-    let variants: BTreeSet<_> = variants.filter(is_variant).filter_map(name).collect();
+    let name = |text: &str| {
+        text.trim_start().split([' ', '{', '(', ')', ',']).next().unwrap_or_default().to_owned()
+    };
+    let listed: BTreeSet<_> = catalogue
+        .iter()
+        .map(|error| match error {
+            Error::Account(error) => format!("AccountError::{}", name(&format!("{error:?}"))),
+            Error::Setup(error) => format!("SetupError::{}", name(&format!("{error:?}"))),
+            error => format!("Error::{}", name(&format!("{error:?}"))),
+        })
+        .collect();
+    let mut variants = BTreeSet::new();
+    for (source, of) in [
+        (include_str!("../error.rs"), "Error"),
+        (include_str!("account.rs"), "AccountError"),
+        (include_str!("setup.rs"), "SetupError"),
+    ] {
+        let (_, source) = source.split_once(&format!("pub enum {of} {{")).unwrap();
+        let (source, _) = source.split_once("\n}\n").unwrap();
+        let is_variant = |line: &&str| line.len() > 5 && line[4..].starts_with(char::is_uppercase);
+        let found = source.lines().filter(is_variant);
+        variants.extend(found.map(|line| format!("{of}::{}", name(line))));
+    }
+    variants.retain(|name| !["Error::Account", "Error::Setup"].contains(&name.as_str()));
     assert_eq!(listed, variants);
     for error in &catalogue {
         let has_cause = format!("{error:?}").contains("Custom {");

@@ -18,12 +18,19 @@ pub struct Certificate<'a> {
     key: &'a [u8],
 }
 
+// Tags of DER (X.690).
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+
+/// The object identifier of RSA keys: 1.2.840.113549.1.1.1.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+
+/// The object identifier of a common name: 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+
+/// The object identifier of an organisation: 2.5.4.10.
 const ORGANISATION: &[u8] = &[0x55, 4, 10];
 
 impl<'a> Certificate<'a> {
@@ -152,7 +159,7 @@ fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     (found == tag).then_some((content, rest))
 }
 
-/// `UTCTime` or `GeneralizedTime`, in the forms that RFC 5280 allows.
+/// Reads a `UTCTime` or a `GeneralizedTime`, in the forms that RFC 5280 allows. `kind` is its tag.
 fn instant(kind: u8, text: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let full = match kind {

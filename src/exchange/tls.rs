@@ -303,7 +303,9 @@ fn bare_name(name: &str) -> String {
 /// The hash of a signature algorithm, if it is too weak. `algorithm` is an object identifier and its
 /// parameters, in DER.
 fn weak_hash(algorithm: &[u8]) -> Option<&'static str> {
+    /// The beginning of 1.2.840.113549.1.1.N: RSA with the hash N.
     const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1];
+    /// 1.2.840.10045.4.1: ECDSA with SHA-1.
     const ECDSA_SHA1: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
     match algorithm.strip_prefix(RSA) {
         Some([5, ..]) => Some("SHA-1"),

@@ -240,6 +240,7 @@ fn password_of(credential: &Secret) -> Option<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::AccountError;
     use crate::protocol::{credential, serve_for};
     use proptest::prelude::*;
 
@@ -342,14 +343,14 @@ mod tests {
     fn a_failure_for_a_host_of_ours_tells_git_to_quit() {
         let fails = |request: &str| {
             let is_ours = |host: &Host| host.to_string() == "ours.example";
-            let serve = |_: &Host| Err(Error::AccountUnnamed);
+            let serve = |_: &Host| Err(Error::Account(AccountError::Unnamed));
             answer("get", request.as_bytes(), is_ours, serve, |_, _| Ok(())).unwrap_err().stdout
         };
         assert_eq!(fails("protocol=https\nhost=ours.example\n"), "quit=1\n");
         assert_eq!(fails("protocol=https\nhost=evil.example\n"), "");
         assert_eq!(fails("protocol=https\nhost=ours.example\nhost=x\n"), "");
         let erase = b"protocol=https\nhost=ours.example\n".as_slice();
-        let forget = |_: &Host, _: Option<&Secret>| Err(Error::AccountUnnamed);
+        let forget = |_: &Host, _: Option<&Secret>| Err(Error::Account(AccountError::Unnamed));
         let serve = serve_for("ours.example");
         let failed = answer("erase", erase, |_| true, serve, forget).unwrap_err();
         assert_eq!(failed.stdout, "");

@@ -110,7 +110,7 @@ fn read(
             Escaped(&request.kind)
         ));
     }
-    let asked = match request.api_version.as_str() {
+    let requested = match request.api_version.as_str() {
         V1 => V1,
         V1BETA1 => V1BETA1,
         other => {
@@ -120,13 +120,13 @@ fn read(
             ));
         }
     };
-    if let Some(stated) = stated.filter(|stated| *stated != asked) {
+    if let Some(stated) = stated.filter(|stated| *stated != requested) {
         return Err(format!(
-            "the client asks for `{asked}`, and `--api-version` is `{stated}`; leave it out, or write \
+            "the client asks for `{requested}`, and `--api-version` is `{stated}`; leave it out, or write \
              the same into the kubeconfig"
         ));
     }
-    Ok((asked, request.spec.and_then(|spec| spec.cluster)))
+    Ok((requested, request.spec.and_then(|spec| spec.cluster)))
 }
 
 #[cfg(test)]
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn the_version_asked_in_is_answered_in() {
-        let asked = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","spec":{"interactive":false}}"#;
-        insta::assert_snapshot!(answered(Some(asked)), @r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","status":{"token":"a.b.c","expirationTimestamp":"2020-07-25T00:13:52Z"}}"#);
+        let requested = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","spec":{"interactive":false}}"#;
+        insta::assert_snapshot!(answered(Some(requested)), @r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","status":{"token":"a.b.c","expirationTimestamp":"2020-07-25T00:13:52Z"}}"#);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             let unasked = answered_as(Some(stated), None);
             assert!(unasked.contains(&format!(r#"k8s.io/{stated}","kind""#)), "{unasked}");
             assert_eq!(answered_as(Some(stated), Some(&asks(stated))), unasked);
-            ["v1", "v1beta1"].map(|asked| answered_as(Some(stated), Some(&asks(asked))))
+            ["v1", "v1beta1"].map(|requested| answered_as(Some(stated), Some(&asks(requested))))
         });
         assert!(table[0][0].contains("a.b.c") && table[1][1].contains("a.b.c"));
         insta::assert_snapshot!([table[0][1].as_str(), &table[1][0]].join("\n"), @"
@@ -203,9 +203,9 @@ mod tests {
         ];
         let table: Vec<_> = cases
             .map(|spec| {
-                let asked =
+                let requested =
                     format!(r#"{{"kind":"ExecCredential","apiVersion":"{V1}","spec":{{{spec}}}}}"#);
-                let reply = answered(Some(&asked));
+                let reply = answered(Some(&requested));
                 let shown = if reply.contains("a.b.c") { "the token" } else { reply.trim_end() };
                 format!("{spec}\n  {shown}")
             })

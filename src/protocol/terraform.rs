@@ -38,10 +38,7 @@ pub fn answer(
     forget: impl FnOnce(&Host, Option<&Secret>) -> Result<(), Error>,
 ) -> Result<Vec<u8>, Error> {
     let problem = |problem: String| Error::Request { protocol: PROTOCOL, problem };
-    let host = || {
-        let host = host.ok_or_else(|| problem(format!("`{verb}` needs a host")))?;
-        Ok(Host::parse(host))
-    };
+    let host = || host.map(Host::parse).ok_or_else(|| problem(format!("`{verb}` needs a host")));
     match verb {
         "get" => {
             let credential = host()?.map_or(Ok(None), |host| serve(Some(&host)))?;

@@ -20,7 +20,7 @@ use super::values::{self, Api, wanted};
 use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::{redacted, shell_word};
+use crate::shown::redacted;
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub const JSONC: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// Reads the file at `path`; `None` if there is none. A leading `~/` in it stands for `home`.
+/// Reads the file at `path`; `None` if there is none. `~/` at the beginning of a path in it is `home`.
 ///
 /// # Errors
 /// [`Error::Config`]: the file cannot be read, others may change it, or it has a defect.
@@ -154,6 +154,7 @@ fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
 /// The permission that lets other users change the file, and the hint.
 #[cfg(unix)]
 fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
+    use crate::shown::shell_word;
     use std::os::unix::fs::MetadataExt as _;
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
@@ -289,7 +290,7 @@ impl Reader<'_> {
         string(key, value, WANTED, |text| {
             // An account in place of its path must not turn up in a message about a missing file.
             let is_account = text.contains("AstraCS:") || text.trim_start().starts_with('{');
-            // The parser lets a line break or a NUL stand in a string, which JSON does not.
+            // The parser accepts a line break or a NUL in a string, although JSON forbids them.
             if text.is_empty() || is_account || text.contains(char::is_control) {
                 return Err("is not a path");
             }

@@ -13,7 +13,7 @@ use super::setting::{
 use super::sourced::{Source, Sourced};
 use super::sources::Sources;
 use super::values::{self, Api, DEFAULT_ACCOUNT, DEFAULT_API};
-use crate::error::Error;
+use crate::error::{AccountError, Error};
 use crate::shown;
 use crate::token::Secret;
 
@@ -197,10 +197,10 @@ fn is_the_variables(account: &ChosenAccount, sources: &Sources<'_>) -> Result<bo
 
 impl Settings {
     /// Puts the command for this account into the hint of a missing account file.
-    pub fn of_account(&self, error: Error) -> Error {
+    pub fn of_account(&self, error: AccountError) -> AccountError {
         match error {
-            Error::AccountMissing { path, fix: _ } => {
-                Error::AccountMissing { path, fix: self.store_command() }
+            AccountError::Missing { path, fix: _ } => {
+                AccountError::Missing { path, fix: self.store_command() }
             }
             error => error,
         }

@@ -1,4 +1,4 @@
-//! The account file: what is taken, what is refused, and in which words.
+//! The account file: the contents and places that are accepted, and the messages about all others.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -120,7 +120,7 @@ fn a_file_that_is_open_to_others_is_used_where_that_is_allowed() {
     }
 }
 
-/// Each hint says what helps, and none makes a file another user's.
+/// A hint to change the owner would take the file from a user who has called the program under `sudo`.
 #[test]
 fn no_hint_takes_a_file_from_its_owner() {
     needs!(root);
@@ -128,23 +128,23 @@ fn no_hint_takes_a_file_from_its_owner() {
     chown(world.account_file(), Some(12345), None).unwrap();
     for line in ["token", "doctor --timeout 0.5", "status"] {
         let done = world.call(line).run();
-        let told = done.stdout() + &done.stderr();
-        assert!(told.contains("without `sudo`") && !told.contains("chown"), "{told}");
+        let text = done.stdout() + &done.stderr();
+        assert!(text.contains("without `sudo`") && !text.contains("chown"), "{text}");
     }
     let config = world.write(".config/astra-credential/config.json", "{}");
     chown(config, Some(12345), None).unwrap();
-    let told = world.call("token").run().failure(2);
-    assert!(told.contains("without `sudo`") && !told.contains("chown"), "{told}");
+    let text = world.call("token").run().failure(2);
+    assert!(text.contains("without `sudo`") && !text.contains("chown"), "{text}");
 }
 
-/// A file system without modes shows 0777 whatever `chmod` was told: the hint has to name another way.
+/// On a file system without modes `chmod` has no effect, so that the hint has to name another way.
 #[test]
 fn a_file_that_everybody_may_change_has_a_hint_that_helps_without_chmod_too() {
     let world = World::new();
     set_mode(&world.account_file(), 0o777);
-    let told = world.call("token").run().failure(3);
-    assert!(told.contains("another file system") && !told.contains("sudo"), "{told}");
-    assert!(told.contains("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1"), "{told}");
+    let error = world.call("token").run().failure(3);
+    assert!(error.contains("another file system") && !error.contains("sudo"), "{error}");
+    assert!(error.contains("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1"), "{error}");
 }
 
 #[test]
@@ -177,15 +177,15 @@ fn a_file_of_another_user_is_refused_and_a_mounted_secret_of_root_is_not() {
     needs!(root);
     let world = World::new();
     chown(world.account_file(), Some(12345), None).unwrap();
-    let strangers = world.call("token").run();
-    strangers.failure(3);
-    transcript!(strangers, @"
+    let refused = world.call("token").run();
+    refused.failure(3);
+    transcript!(refused, @"
     $ astra-credential token
     ! astra-credential: the account file `~/.config/astra-credential/service-account.json` belongs to another user (uid 12345)
     ! hint: run this without `sudo`, as the owner of the file, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
     [exit status: 3]
     ");
-    // As a Kubernetes secret volume mounts it, behind a link.
+    // Kubernetes mounts a secret with this mode and owner, behind a link.
     chown(world.account_file(), Some(0), Some(12345)).unwrap();
     set_mode(&world.account_file(), 0o440);
     let link = world.path("mounted.json");
@@ -222,7 +222,7 @@ fn a_pipe_without_content_is_given_up_at_the_deadline() {
     ");
 }
 
-/// As a kubeconfig, a unit or an `.env` file hands it over: no shell has read it.
+/// A kubeconfig, a systemd unit or an `.env` file passes `~` on without a shell that replaces it.
 #[test]
 fn a_tilde_that_no_shell_has_replaced_is_the_home_in_every_path() {
     let world = World::new();
@@ -278,7 +278,7 @@ fn the_hint_for_a_missing_file_fits_what_was_named() {
     std::fs::remove_file(world.account_file()).unwrap();
     let default = world.call("token").run().failure(3);
     assert!(default.contains("run `astra-credential setup account` and paste"), "{default}");
-    // Storing the account elsewhere would not help.
+    // `setup account` would not create the file that is named here.
     let named = world.call("token --service-account /none/account.json").run().failure(3);
     assert!(named.contains("name a file that exists, or leave"), "{named}");
 }

@@ -1,4 +1,4 @@
-//! Content on disk is not trusted, and an error of the cache never costs the token.
+//! The cache: its content on disk is not trusted, and an error of the cache does not cost the token.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink};
@@ -7,12 +7,13 @@ use std::process::Command;
 
 use crate::world::{World, copy_binary, is_root, mode, needs, set_mode, transcript};
 
-/// Replaces the entry by `spoil`; the next call must exchange and mend it, the one after be warm.
-fn is_a_miss(what: &str, spoil: impl FnOnce(&Path)) {
+/// Damages the entry with `spoil`. The next call has to do an exchange and replace it, and the one after has
+/// to be warm.
+fn is_a_miss(what: &str, damage: impl FnOnce(&Path)) {
     let world = World::new();
     let before = world.token();
     let entry = world.entry();
-    spoil(&entry);
+    damage(&entry);
     let done = world.call("token").run();
     assert_ne!(done.quiet().trim_end(), before, "{what}");
     assert_eq!(world.astra.exchanges(), 2, "{what}");
@@ -55,8 +56,8 @@ fn every_flipped_bit_and_every_truncation_is_a_miss() {
     for at in (0..whole.len()).step_by(97) {
         let mut flipped = whole.clone();
         flipped[at] ^= 4;
-        for spoilt in [&flipped[..], &whole[..at]] {
-            fs::write(world.entry(), spoilt).unwrap();
+        for damaged in [&flipped[..], &whole[..at]] {
+            fs::write(world.entry(), damaged).unwrap();
             world.call("token").run().quiet();
             exchanges += 1;
             assert_eq!(world.astra.exchanges(), exchanges, "at byte {at}");
@@ -98,8 +99,8 @@ fn nothing_is_written_through_a_link() {
     assert!(!world.path("created").exists());
 }
 
-/// A call whose cache cannot be used: the token, one line, success.
-fn costs_a_line(arrange: impl FnOnce(&World)) -> String {
+/// Asserts that a call whose cache cannot be used prints the token and one warning.
+fn prints_the_token_and_a_warning(arrange: impl FnOnce(&World)) -> String {
     let world = World::new();
     arrange(&world);
     let done = world.call("token").run();
@@ -111,11 +112,14 @@ fn costs_a_line(arrange: impl FnOnce(&World)) -> String {
 
 #[test]
 fn a_cache_that_cannot_be_used_is_a_warning_and_the_token_is_printed() {
-    let a_file = costs_a_line(|world| drop(world.write(".cache", "not a folder")));
-    let a_dangling_link =
-        costs_a_line(|world| symlink(world.path("nowhere/at/all"), world.path(".cache")).unwrap());
-    let a_link_to_itself =
-        costs_a_line(|world| symlink(world.path(".cache"), world.path(".cache")).unwrap());
+    let a_file =
+        prints_the_token_and_a_warning(|world| drop(world.write(".cache", "not a folder")));
+    let a_dangling_link = prints_the_token_and_a_warning(|world| {
+        symlink(world.path("nowhere/at/all"), world.path(".cache")).unwrap()
+    });
+    let a_link_to_itself = prints_the_token_and_a_warning(|world| {
+        symlink(world.path(".cache"), world.path(".cache")).unwrap()
+    });
     transcript!(a_file, a_dangling_link, a_link_to_itself, @"
     $ astra-credential token
     > <token>
@@ -159,14 +163,14 @@ fn without_a_home_there_is_a_warning_and_no_cache() {
 fn a_read_only_cache_still_serves_what_it_holds() {
     needs!(root);
     let world = World::new();
-    // Root writes wherever it likes; another user does not.
+    // Root may write to any folder, so that the call needs another user.
     for path in [world.home.path().to_owned(), world.account_file(), world.path("ca.pem")] {
         chown(path, Some(12345), Some(12345)).unwrap();
     }
     for folder in [".config", ".config/astra-credential"] {
         chown(world.path(folder), Some(12345), Some(12345)).unwrap();
     }
-    // The target folder may be closed to other users.
+    // Other users may have no access to the target folder.
     let binary = world.path("astra-credential");
     copy_binary(&binary);
     let as_user = |line: &str| {

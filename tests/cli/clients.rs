@@ -1,7 +1,7 @@
 //! Clients that use git's, kubectl's or Docker's helper, or read a token from a command.
 //!
-//! `docs/clients.md` says how each behaves when its server refuses the token and when there is none;
-//! these tests show it.
+//! `docs/clients.md` says how each client behaves if its server refuses the token, and if there is no token.
+//! These tests show it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ fn script<'a>(world: &'a World, python: &Path, text: &str) -> Call<'a> {
     world.call_as("timeout", "60").arg(python).arg(script)
 }
 
-/// The last request was let in with the last token.
-fn is_let_in(world: &World, server: &Resource) -> bool {
+/// True if the last request was accepted with the last token.
+fn is_accepted(world: &World, server: &Resource) -> bool {
     let asked = server.asked().pop().expect("a request");
     asked.status < 300 && asked.token() == world.astra.last_token()
 }
 
-/// A client that does not tell its helper of a refusal: a revoked token costs failures until `forget`.
-/// `refused` is what its user reads then. What the helper says in a failure is shown.
+/// Tests a client that does not report a refused token to its helper: it fails after a revocation until
+/// `forget` is called. `refused` is a part of its message then. The client shows the helper's errors.
 fn fails_until_forget<'a>(
     world: &'a World,
     server: &Resource,
@@ -43,7 +43,7 @@ fn fails_until_forget<'a>(
     for _ in 0..2 {
         let done = run();
         assert_eq!(done.code(), 0, "{done}");
-        assert!(is_let_in(world, server), "{done}");
+        assert!(is_accepted(world, server), "{done}");
     }
     assert_eq!(world.astra.exchanges(), 1);
     world.astra.revoke_all();
@@ -56,7 +56,7 @@ fn fails_until_forget<'a>(
     world.call("forget").run().quiet();
     let done = run();
     assert_eq!(done.code(), 0, "{done}");
-    assert!(is_let_in(world, server), "{done}");
+    assert!(is_accepted(world, server), "{done}");
     assert_eq!(world.astra.exchanges(), 2);
     world.write_account("{}");
     let done = run();
@@ -102,7 +102,7 @@ fn git_lfs_erases_a_revoked_token_and_asks_again_by_itself() {
         let done = git_lfs(&world, &store, &oid).run();
         assert_eq!(done.code(), 0, "{done}");
         assert_eq!(fs::read_to_string(world.path("demo/a.bin")).unwrap(), "hello");
-        assert!(is_let_in(&world, &store));
+        assert!(is_accepted(&world, &store));
         assert_eq!(world.astra.exchanges(), exchanges);
         world.astra.revoke_all();
     }
@@ -246,10 +246,10 @@ fn git_lfs_ends_by_itself_at_a_host_that_refuses_every_token() {
     for _ in 0..3 {
         let done = git_lfs(&world, &store, &oid).run();
         assert!(done.code() == 2 && done.stderr().contains(&refused), "{done}");
-        // Both in the first run. The next ones find the refusal remembered.
+        // The first run does both exchanges. The next ones find the cached refusal.
         assert_eq!(world.astra.exchanges(), 2, "{done}");
     }
-    // A refusal at one host says nothing of another.
+    // The refusal of one host does not apply to another.
     let request = format!("protocol=https\nhost=localhost:{}\n", world.astra.port());
     assert!(world.call("git get").input(request).run().quiet().contains("password="));
 }

@@ -25,7 +25,7 @@ fn token_prints_json_when_asked() {
     "#);
 }
 
-/// The values of `--shell` that are no other name of one.
+/// Each value of `--shell`, without its other names.
 const FORMS: [&str; 8] = ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"];
 
 #[test]
@@ -208,7 +208,7 @@ fn env_sets_the_variables_under_eval_and_unsets_them_when_it_fails() {
         let is_set = shown.starts_with(&format!("0 [{token}] [2")) && shown.ends_with("Z]");
         assert!(is_set, "{what}: {shown}");
         for flags in ["--no-such-flag", "--timeout soon", "surplus"] {
-            // zsh does not split a variable: there it is one argument, and as wrong.
+            // zsh passes the variable as one argument, which is an error too.
             assert_eq!(evaluated(&world, shell, flags), "1 [] []", "{what}: {flags}");
         }
         std::fs::remove_file(world.account_file()).unwrap();
@@ -248,25 +248,35 @@ fn the_variable_holds_the_expiry_of_the_token_and_json_the_instant_of_renewal() 
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["expires"], status["token"]["renewed_at"]);
     assert_ne!(json["expires"], status["token"]["expires_at"]);
-    // A token that lives for less than is asked for too, which is renewed at once.
+    // A token that is valid for less than `--min-valid` has its own expiry as well.
     let wanting = "exec --min-valid 20h -- printenv ASTRA_API_TOKEN_EXPIRES_AT";
     assert!(world.call(wanting).run().stdout() >= variable);
 }
 
 #[test]
-fn exec_gives_the_command_the_token_and_is_replaced_by_it() {
+fn exec_gives_the_command_the_token_with_and_without_two_hyphens() {
     let world = World::new();
     let shown = world.call("exec -- sh -c").arg("printf %s \"$ASTRA_API_TOKEN\"").run().quiet();
     assert_eq!(shown, world.token());
-    // Without `--` too, flags of the command included.
+    // The command may have flags.
     assert_eq!(world.call("exec printenv ASTRA_API_TOKEN").run().quiet().trim_end(), shown);
-    assert_eq!(world.call("exec -- sh -c").arg("exit 42").run().code(), 42);
-    let killed = world.call("exec -- sh -c").arg("kill -TERM $$").run();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.output.status), Some(15));
+}
+
+#[test]
+fn the_command_of_exec_has_the_process_of_the_call_and_its_standard_input() {
+    let world = World::new();
     let child = world.call("exec -- sh -c").arg("echo $$").start();
     let id = child.id();
     assert_eq!(finish(child).1.trim_end(), id.to_string());
     assert_eq!(world.call("exec -- cat").input("typed").run().quiet(), "typed");
+}
+
+#[test]
+fn exec_ends_with_the_exit_code_or_the_signal_of_its_command() {
+    let world = World::new();
+    assert_eq!(world.call("exec -- sh -c").arg("exit 42").run().code(), 42);
+    let killed = world.call("exec -- sh -c").arg("kill -TERM $$").run();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.output.status), Some(15));
 }
 
 #[test]
@@ -319,7 +329,7 @@ fn broken_pipes_end_the_child_of_exec_as_usual() {
     let script = "\"$BIN\" exec -- sh -c 'yes; echo $? >&2' | head -n 1; exit ${PIPESTATUS[0]}";
     let done =
         world.call_as("bash", "-c").arg(script).env("BIN", world.link("astra-credential")).run();
-    // `yes` dies of SIGPIPE instead of complaining of it.
+    // SIGPIPE kills `yes`, so that it prints no message.
     assert!(!done.stderr().contains("Broken pipe"), "{done}");
 }
 
@@ -332,29 +342,46 @@ fn the_secret_is_in_no_argument_and_no_environment() {
 }
 
 #[test]
-fn forget_drops_this_accounts_token_or_all() {
+fn forget_without_a_cache_creates_none() {
     let world = World::new();
     world.call("forget").run().quiet();
     world.call("forget --all").run().quiet();
     assert!(!world.cache_dir().exists());
-    let first = world.token();
-    let right = world.astra.account_json();
+}
+
+/// A world with tokens of two accounts. Returns the first token, its account, and the second token, whose
+/// account is in the account file.
+fn with_two_tokens() -> (World, String, String, String) {
+    let world = World::new();
+    let (first, account) = (world.token(), world.astra.account_json());
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
     world.write_account(&world.astra.account_json());
     let second = world.token();
+    (world, first, account, second)
+}
+
+#[test]
+fn forget_deletes_the_token_of_its_own_account_only() {
+    let (world, first, account, second) = with_two_tokens();
     assert_eq!(world.call("forget").run().quiet(), "");
     assert_ne!(world.token(), second);
-    world.write_account(&right);
+    world.write_account(&account);
     assert_eq!(world.token(), first);
+}
+
+#[test]
+fn forget_all_deletes_every_token_and_no_other_file() {
+    let (world, first, account, second) = with_two_tokens();
     let foreign = world.cache_dir().join("notes.entry");
     std::fs::write(&foreign, "mine").unwrap();
     assert_eq!(world.call("forget --all").run().quiet(), "");
     assert_eq!(std::fs::read(&foreign).unwrap(), b"mine");
     assert_eq!(world.cached("lock").len(), 2);
-    let exchanges = world.astra.exchanges();
+    assert_ne!(world.token(), second);
     world.astra.set_secret("00000000-fake-4000-8000-secret000000");
+    world.write_account(&account);
     assert_ne!(world.token(), first);
-    assert_eq!(world.astra.exchanges(), exchanges + 1);
+    assert_eq!(world.astra.exchanges(), 4);
 }
 
 #[test]
@@ -379,6 +406,11 @@ fn a_link_under_any_other_name_is_the_full_program() {
             world.token()
         );
     }
+}
+
+#[test]
+fn a_link_of_a_tool_is_its_command_with_and_without_exe() {
+    let world = World::new();
     let request = format!(r#"{{"uri":"{}"}}"#, world.astra.url());
     let bazel = world.call_as(world.link("bazel-credential-astra"), "get").input(request).run();
     assert!(bazel.quiet().contains("Bearer"));
@@ -406,8 +438,8 @@ fn the_child_of_exec_ignores_the_signals_that_its_caller_ignored() {
         let shown = |program: &str| {
             let script = format!("{trap}exec {program} grep SigIgn /proc/self/status");
             let call = world.call_as("/bin/bash", "-c").arg(script);
-            let told = call.env("BIN", world.link("astra-credential")).run().quiet();
-            let ignored = u64::from_str_radix(told.split_whitespace().last().unwrap(), 16).unwrap();
+            let line = call.env("BIN", world.link("astra-credential")).run().quiet();
+            let ignored = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
             ignored & (1 << 12 | 1 << 24)
         };
         assert_eq!(shown("\"$BIN\" exec --"), shown("env"), "{ignored}");

@@ -1,4 +1,4 @@
-//! Completion, loaded and used in the real shells.
+//! The completion scripts, loaded and used in the real shells.
 
 use crate::world::{Call, World, is_installed, lacks, needs};
 use std::fs;
@@ -31,7 +31,7 @@ fn world() -> World {
     world
 }
 
-/// True if a file is here, in the manner of [`is_installed`].
+/// True if a file exists. If not, that is announced as by [`is_installed`].
 fn is_there(path: &str) -> bool {
     fs::exists(path).unwrap_or_default() || lacks(path)
 }
@@ -59,8 +59,8 @@ fn in_fish(world: &World, line: &str) -> Vec<String> {
     offered.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// An interactive zsh in a terminal, where Tab lists the choices and ends the shell. Every match that a
-/// completion function adds is written down, and whatever stands on the terminal is printed.
+/// An interactive zsh in a terminal, in which Tab lists the choices and ends the shell. Every match that a
+/// completion function adds is written to a file, and the content of the terminal is printed.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 cat > $HOME/.zshrc <<'END'
@@ -114,7 +114,7 @@ fn each_offers(world: &World, line: &str, expected: &[&str]) {
             continue;
         }
         let mut offered: Vec<_> = ask(world, line).iter().map(|word| value(word)).collect();
-        // zsh is told of all candidates and chooses among them itself.
+        // zsh gets all candidates and chooses among them itself.
         offered.retain(|word| word.starts_with(&last));
         offered.iter_mut().for_each(|word| word.truncate(word.trim_end_matches('/').len()));
         offered.dedup();
@@ -206,7 +206,7 @@ fn accounts_are_offered() {
         "astra-credential token --account ",
         &["default", "prod", "test", "stored"],
     );
-    // A defect costs the candidates, and no error disturbs the line.
+    // With a defect in the file there are no candidates, and no error is printed.
     world.write(".config/astra-credential/config.json", "{");
     each_offers(&world, "astra-credential token --account ", &[]);
 }
@@ -231,7 +231,7 @@ fn accounts_and_hosts_of_the_configuration_file_are_offered() {
         "terraform-credentials-astra get registry.prod.example.com:",
         &["registry.prod.example.com:5000"],
     );
-    // Commands and flags are known whatever is wrong with the file.
+    // Commands and flags are offered even if the file has a defect.
     world.write(".config/astra-credential/config.json", "{");
     each_offers(&world, "astra-credential tok", &["token"]);
     each_offers(&world, "astra-credential token --account ", &[]);

@@ -1,5 +1,5 @@
-//! The configuration file: which account answers for a host, whom the file is trusted from, and how its
-//! defects are told.
+//! The configuration file: the account of each host, the owners from which the file is accepted, and the
+//! messages about its defects.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -17,7 +17,7 @@ pub struct TwoAccounts {
     pub prod: Astra,
 }
 
-/// Hosts that the file binds, besides those of the APIs.
+/// The hosts that the file binds, besides those of the APIs.
 const DEFAULTS: &str = "git.dev.example";
 const PRODS: &str = "git.prod.example";
 
@@ -97,7 +97,7 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
     let api = world.host();
     let prods_api = format!("localhost:{}", prod.port());
     for variables in variables {
-        // The APIs' hosts are bound where the file says whose they are.
+        // The host of an API is bound to the account whose API it is.
         let is_default = !variables.iter().any(|(_, value)| value.contains("prod"));
         let mut cases =
             vec![(DEFAULTS, &token, &other), (PRODS, &other, &token), (&prods_api, &other, &token)];
@@ -108,8 +108,8 @@ fn each_protocol_gives_a_host_the_token_of_its_own_account() {
             for call in requests(world, host) {
                 let call = variables.iter().fold(call, |call, (name, value)| call.env(name, value));
                 let done = call.run();
-                let told = done.quiet();
-                assert!(told.contains(own) && !told.contains(others), "{host}: {done}");
+                let answer = done.quiet();
+                assert!(answer.contains(own) && !answer.contains(others), "{host}: {done}");
             }
         }
     }
@@ -128,9 +128,9 @@ fn a_flag_chooses_the_account_except_for_a_host_of_another() {
         for call in requests(world, DEFAULTS) {
             let refused = call.arg(&flag).run();
             assert_ne!(refused.code(), 0, "{refused}");
-            let told = refused.stdout() + &refused.stderr();
-            assert!(told.contains("`default`") && told.contains("`prod`"), "{refused}");
-            assert!(!told.contains(&token) && !told.contains(&other), "{refused}");
+            let text = refused.stdout() + &refused.stderr();
+            assert!(text.contains("`default`") && text.contains("`prod`"), "{refused}");
+            assert!(!text.contains(&token) && !text.contains(&other), "{refused}");
         }
         for call in requests(world, PRODS) {
             let done = call.arg(&flag).run();
@@ -152,19 +152,19 @@ fn a_flag_chooses_the_account_except_for_a_host_of_another() {
         .input(format!("protocol=https\nhost={DEFAULTS}\n\n"))
         .run();
     let unknown = world.call("token --account prd").run();
-    let nobody = world.call("token").env("ASTRA_CREDENTIAL_ACCOUNT", "nobody").run();
+    let missing = world.call("token").env("ASTRA_CREDENTIAL_ACCOUNT", "nobody").run();
     let both = world.call("token --account prod --service-account x.json").run();
-    for done in [&unknown, &nobody, &both] {
+    for done in [&unknown, &missing, &both] {
         done.failure(2);
     }
-    transcript!(refused, unknown, nobody, both);
+    transcript!(refused, unknown, missing, both);
 }
 
 #[test]
 fn no_variable_sends_the_secret_of_an_account_elsewhere() {
     let two = TwoAccounts::new();
     let world = &two.world;
-    // The environment has the API of `default`, which `prod` must not be sent to.
+    // The environment names the API of `default`, to which the secret of `prod` must not be sent.
     let other = world.call("token --account prod").run().quiet();
     assert!(two.prod.accepts(other.trim()));
     let request = format!("protocol=https\nhost={PRODS}\n\n");
@@ -188,7 +188,13 @@ fn forget_drops_the_token_of_one_account_or_of_all() {
     let (token, other) = (call("token"), call("token --account prod"));
     call("forget --all");
     assert!(call("token") != token && call("token --account prod") != other);
-    // `erase` of a host drops the token of that host's account.
+}
+
+#[test]
+fn an_erase_for_a_host_deletes_the_token_of_its_account() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let call = |line: &str| world.call(line).run().quiet();
     let (token, other) = (call("token"), call("token --account prod"));
     let erase = format!("protocol=https\nhost={PRODS}\nusername=token\npassword={other}\n");
     world.call("git erase").input(erase).run().quiet();
@@ -223,18 +229,28 @@ fn paths_are_relative_to_the_file_that_names_them() {
     call("token --config elsewhere/config.json").run().quiet();
     assert!(world.path("cache").is_dir() && !world.path(".cache").exists());
     call("token").env("ASTRA_CREDENTIAL_CONFIG", &file).run().quiet();
-    // A variable that names a file of the working folder would be read from a stranger's repository.
+}
+
+/// A relative path in the variable would name a file of any repository in which the program is called.
+#[test]
+fn a_variable_with_a_relative_path_of_the_file_is_refused() {
+    let world = World::new();
     let relative = world.call("token").env("ASTRA_CREDENTIAL_CONFIG", "config.json").run();
-    let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
-    for done in [&relative, &missing] {
-        done.failure(2);
-    }
-    transcript!(relative, missing, @"
+    relative.failure(2);
+    transcript!(relative, @"
     $ ASTRA_CREDENTIAL_CONFIG=config.json astra-credential token
     ! astra-credential: `ASTRA_CREDENTIAL_CONFIG` is `config.json`, which is not absolute
     ! hint: set `ASTRA_CREDENTIAL_CONFIG` to the absolute path of a file
     [exit status: 2]
+    ");
+}
 
+#[test]
+fn a_file_that_is_named_and_does_not_exist_is_an_error() {
+    let world = World::new();
+    let missing = world.call("token --config").arg(world.path("nowhere.json")).run();
+    missing.failure(2);
+    transcript!(missing, @"
     $ astra-credential token --config ~/nowhere.json
     ! astra-credential: the configuration file `~/nowhere.json` does not exist
     ! hint: name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`
@@ -280,15 +296,15 @@ fn a_file_of_another_user_is_refused_also_behind_a_link() {
     let world = &two.world;
     let file = world.path(CONFIG);
     chown(&file, Some(12345), None).unwrap();
-    let strangers = world.call("token").run();
-    strangers.failure(2);
+    let refused = world.call("token").run();
+    refused.failure(2);
     let moved = world.path("config-of-another.json");
     fs::rename(&file, &moved).unwrap();
     symlink(&moved, &file).unwrap();
     assert!(world.call("token").run().failure(2).contains("belongs to another user"));
     chown(&moved, Some(0), None).unwrap();
     world.call("token").run().quiet();
-    transcript!(strangers, @"
+    transcript!(refused, @"
     $ astra-credential token
     ! astra-credential: the configuration file `~/.config/astra-credential/config.json` belongs to another user (uid 12345)
     ! hint: run this without `sudo`, as the owner of the file
@@ -305,8 +321,8 @@ fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     fs::remove_file(&file).unwrap();
     let refused = |problem: &str| {
         let start = Instant::now();
-        let told = world.call("token").run().failure(2);
-        assert!(told.contains(problem), "{told}");
+        let error = world.call("token").run().failure(2);
+        assert!(error.contains(problem), "{error}");
         assert!(start.elapsed() < Duration::from_secs(5), "{problem}");
     };
     let made = Command::new("mkfifo").arg(&file).status().unwrap();
@@ -334,7 +350,7 @@ fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     };
     world.write(CONFIG, many(10_000));
     refused("binds more than 1000 hosts");
-    // Large, and sound.
+    // A large file without a defect is read.
     world.write(CONFIG, many(1_000));
     world.call("token").run().quiet();
     symlink("/nowhere/config.json", world.path("dangling")).unwrap();
@@ -349,10 +365,9 @@ fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     let world = &two.world;
     world.token();
     world.write(CONFIG, "{\n  \"acounts\": {}\n}");
-    let known = world.call("token").run();
-    for line in
-        ["header", "env --shell json", "exec -- true", "kubernetes", "status", "doctor", "forget"]
-    {
+    let calls =
+        ["header", "env --shell json", "exec -- true", "kubernetes", "status", "doctor", "forget"];
+    for line in calls {
         let done = world.call(line).run();
         assert_eq!(done.code(), 2, "{done}");
         assert!(done.stderr().contains("line 2, column 3"), "{done}");
@@ -360,21 +375,36 @@ fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     for call in requests(world, DEFAULTS) {
         let done = call.run();
         assert_ne!(done.code(), 0, "{done}");
-        let told = done.stdout() + &done.stderr();
-        assert!(told.contains("acounts") && !told.contains("qyJ"), "{done}");
+        let text = done.stdout() + &done.stderr();
+        assert!(text.contains("acounts") && !text.contains("qyJ"), "{done}");
     }
+}
+
+#[test]
+fn a_call_that_needs_no_settings_ignores_a_defect() {
+    let world = World::new();
+    world.write(CONFIG, "{");
     for line in ["man", "completions bash", "--help"] {
         world.call(line).run().quiet();
     }
-    world.write(CONFIG, world.astra.account_json());
-    let account = world.call("token").run();
-    assert!(!account.stderr().contains("ecret0"), "{account}");
-    world.write(CONFIG, "{ \"accounts\": { \"a\": { \"hosts\": [\"h.example\"] },\n  \"b\": { \"hosts\": [\"h.example\"] } } }");
-    let twice = world.call("token").run();
-    for done in [&known, &account, &twice] {
-        done.failure(2);
+}
+
+#[test]
+fn a_wrong_key_and_a_host_of_two_accounts_have_hints() {
+    let world = World::new();
+    let with = |content: &str| {
+        world.write(CONFIG, content);
+        world.call("token").run()
+    };
+    let wrong_key = with("{\n  \"acounts\": {}\n}");
+    let account = with(&world.astra.account_json());
+    let twice = with(
+        "{ \"accounts\": { \"a\": { \"hosts\": [\"h.example\"] },\n  \"b\": { \"hosts\": [\"h.example\"] } } }",
+    );
+    for done in [&wrong_key, &account, &twice] {
+        assert!(!done.failure(2).contains("ecret0"), "{done}");
     }
-    transcript!(known, account, twice, @"
+    transcript!(wrong_key, account, twice, @"
     $ astra-credential token
     ! astra-credential: the configuration file `~/.config/astra-credential/config.json` has the unknown key `acounts` at line 2, column 3
     ! hint: write `accounts`
@@ -399,7 +429,7 @@ fn the_users_file_takes_precedence_over_the_machines() {
     let world = &two.world;
     let token = world.token();
     let other = world.call("token --account prod").run().quiet().trim().to_owned();
-    // The machine binds both hosts to `prod`; the user's file, as far as there is one, has its way.
+    // The machine's file binds both hosts to `prod`. The user's file takes precedence.
     let machine = world.path("machine");
     fs::create_dir(&machine).unwrap();
     fs::write(machine.join("prod.json"), two.prod.account_json()).unwrap();
@@ -414,7 +444,7 @@ fn the_users_file_takes_precedence_over_the_machines() {
         ),
     )
     .unwrap();
-    // A machine with this folder in its /etc: a copy of the one here would need more rights.
+    // A new /etc with this folder in it. A copy of the machine's /etc would need more rights.
     let script = format!(
         "set -e; cp /etc/hosts {0}/hosts; mount -t tmpfs etc /etc; cp {0}/hosts /etc/hosts; \
          cp -r {0} /etc/astra-credential; exec \"$0\" \"$@\"",
@@ -463,7 +493,7 @@ fn status_shows_every_account_in_a_line_and_one_in_full() {
     assert_eq!(json["accounts"][1]["settings"]["api_url"]["value"], two.prod.url());
     assert_eq!(json["accounts"][1]["hosts"][1]["value"], PRODS);
     assert_eq!(json["name"], "default");
-    // The first is the one that answers where no host is known.
+    // The first account is the one that is used without a host.
     let chosen = world.call("status").env("ASTRA_CREDENTIAL_ACCOUNT", "prod").run().quiet();
     assert!(chosen.starts_with("ok       prod "), "{chosen}");
     transcript!(cold, warm, one);
@@ -483,7 +513,7 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
         let is_tool = |line: &&str| !line.contains("binary") && !line.contains("configured");
         done.lines().filter(is_tool).map(|line| format!("{line}\n")).collect()
     };
-    let told = accounts(&doctor.stdout());
+    let report = accounts(&doctor.stdout());
     for part in [
         "failure  token",
         "the account `prod`",
@@ -492,7 +522,7 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
         "not asked again until",
         "astra-credential forget --account prod",
     ] {
-        assert!(told.contains(part), "{part}: {doctor}");
+        assert!(report.contains(part), "{part}: {doctor}");
     }
     let online = world.call("doctor --online").run().stdout();
     assert!(
@@ -538,7 +568,7 @@ fn a_failure_before_the_last_success_is_marked() {
     world.astra.set_answer(|_, number| (number == 1).then(|| Reply::error(401, "no")));
     world.call("token").run().failure(4);
     assert!(!world.call("status").run().stdout().contains("succeeded since"));
-    // The failure and the success must not fall into one second.
+    // The times of the failure and of the success are whole seconds, and must differ.
     let last = |world: &World| world.call("status").run().stdout();
     let deadline = Instant::now() + Duration::from_secs(10);
     while !last(&world).contains("succeeded since") {
@@ -558,10 +588,11 @@ fn doctor_names_the_variables_that_contradict_the_file() {
         .env("ASTRA_CREDENTIAL_HOSTS", format!("{DEFAULTS},{PRODS}"))
         .run()
         .stdout();
-    let told: Vec<_> = doctor.lines().filter(|line| line.starts_with("warning  config")).collect();
-    assert_eq!(told.len(), 3, "{doctor}");
+    let warnings: Vec<_> =
+        doctor.lines().filter(|line| line.starts_with("warning  config")).collect();
+    assert_eq!(warnings.len(), 3, "{doctor}");
     for (line, variable) in
-        told.iter().zip(["ASTRA_SERVICE_ACCOUNT", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_API_URL"])
+        warnings.iter().zip(["ASTRA_SERVICE_ACCOUNT", "ASTRA_CREDENTIAL_HOSTS", "ASTRA_API_URL"])
     {
         assert!(line.contains(variable), "{doctor}");
     }

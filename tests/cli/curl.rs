@@ -48,8 +48,8 @@ fn a_revoked_token_is_replaced_after_forget() {
     bash(&world, &page.url(), FROM_STDIN).run().quiet();
     let revoked = world.astra.last_token();
     world.astra.revoke_all();
-    let said = bash(&world, &page.url(), FROM_STDIN).run().failure(22);
-    assert!(said.contains("401"), "{said}");
+    let error = bash(&world, &page.url(), FROM_STDIN).run().failure(22);
+    assert!(error.contains("401"), "{error}");
     let forget_first = format!("\"$HELPER\" forget && {FROM_STDIN}");
     assert_eq!(bash(&world, &page.url(), &forget_first).run().quiet(), "welcome\n");
     let served = (200, world.astra.last_token());
@@ -70,8 +70,8 @@ fn another_host_does_not_get_the_token_by_a_redirect() {
         Reply::text(status, "").with_header("Location", &elsewhere)
     });
     for line in [FROM_STDIN, FROM_A_FILE] {
-        let said = bash(&world, &redirect.url(), line).run().failure(22);
-        assert!(said.contains("401"), "{said}");
+        let error = bash(&world, &redirect.url(), line).run().failure(22);
+        assert!(error.contains("401"), "{error}");
     }
     assert_eq!(answers(&page), [(401, None), (401, None)]);
 }
@@ -84,8 +84,8 @@ fn a_rejected_account_sends_nothing_and_fails_the_line() {
     let world = World::new();
     let page = protected(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let said = bash(&world, &page.url(), FROM_STDIN).run().failure(22);
-    assert!(said.contains("rejected"), "{said}");
+    let error = bash(&world, &page.url(), FROM_STDIN).run().failure(22);
+    assert!(error.contains("rejected"), "{error}");
     assert_eq!(answers(&page), [(401, None)]);
     assert_eq!(world.astra.exchanges(), 1);
 }

@@ -16,7 +16,7 @@ fn docker<'a>(world: &'a World, registry: &Resource, arguments: &str) -> Call<'a
     world.write("docker/config.json", json!({"credHelpers": {&host: "astra"}}).to_string());
     let call = world.call_as("timeout", &format!("60 docker {arguments}"));
     call.env("DOCKER_CONFIG", world.path("docker"))
-        // No daemon, whatever this machine has.
+        // No daemon is used, even if this machine has one.
         .env("DOCKER_HOST", format!("unix://{}", world.path("no-daemon").display()))
         .env("ASTRA_CREDENTIAL_HOSTS", host)
 }
@@ -30,7 +30,7 @@ fn logout<'a>(world: &'a World, registry: &Resource) -> Call<'a> {
     docker(world, registry, &format!("logout localhost:{}", registry.port()))
 }
 
-/// The token with which the manifest was given out.
+/// The token of the last request that was accepted.
 fn served(registry: &Resource) -> Option<String> {
     let asked = registry.asked();
     let manifest = |path: &str| path.ends_with("/manifests/latest");
@@ -99,10 +99,10 @@ fn an_unknown_registry_gets_no_token_and_cannot_erase_one() {
     let port = registry.port();
     for hosts in [String::new(), "localhost".into(), format!("xlocalhost:{port}")] {
         let done = inspect(&world, &registry).env("ASTRA_CREDENTIAL_HOSTS", hosts).run();
-        let said = done.failure(1);
-        assert!(said.contains("no basic auth credentials"), "{done}");
+        let error = done.failure(1);
+        assert!(error.contains("no basic auth credentials"), "{done}");
         // Docker's configuration names the helper for that host.
-        assert!(said.contains(&format!("names this helper for `localhost:{port}`")), "{done}");
+        assert!(error.contains(&format!("names this helper for `localhost:{port}`")), "{done}");
         let status = world.call("status").run().stdout();
         assert!(status.contains("a host that no account is for"), "{status}");
         world.call("forget").run().quiet();
@@ -122,9 +122,9 @@ fn a_rejected_account_sends_nothing() {
     let world = World::new();
     let registry = container_registry(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    // docker goes on without a credential, and passes on what the helper has on standard error.
-    let said = inspect(&world, &registry).run().failure(1);
-    assert!(said.contains("no basic auth credentials") && said.contains("rejected"), "{said}");
+    // docker continues without a credential, and shows the helper's standard error.
+    let error = inspect(&world, &registry).run().failure(1);
+    assert!(error.contains("no basic auth credentials") && error.contains("rejected"), "{error}");
     assert!(!registry.asked().is_empty());
     assert!(registry.asked().iter().all(|asked| asked.request.header("authorization").is_none()));
     assert_eq!(world.astra.exchanges(), 1);

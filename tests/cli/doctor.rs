@@ -1,4 +1,4 @@
-//! `doctor`: what can be wrong is found and named, and finding it costs nothing.
+//! `doctor`: the finding for each problem, and the cost of the checks.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::stand_in::{Astra, Authority, Reply};
 use crate::world::{Call, Done, World, contents, copy_binary, needs, set_mode, skip, transcript};
 
 /// A copy of the binary in the home's `bin`, which is on `PATH`.
-fn install(world: &World) -> PathBuf {
+pub fn install(world: &World) -> PathBuf {
     let binary = world.path("bin/astra-credential");
     if !binary.exists() {
         fs::create_dir_all(world.path("bin")).unwrap();
@@ -20,28 +20,8 @@ fn install(world: &World) -> PathBuf {
     binary
 }
 
-/// Links to that copy, in the same folder.
-fn install_links(world: &World, links: &[&str]) {
-    let binary = install(world);
-    for link in links {
-        symlink(&binary, binary.with_file_name(link)).unwrap();
-    }
-}
-
-/// The configuration of git that an older version of this program has written.
-const GIT_CONFIG: &str =
-    "[credential \"https://git.example.com\"]\n\thelper = astra --host git.example.com\n";
-
-/// Runs the command that stands between backquotes behind `before` in a hint.
-fn run_hint(world: &World, hint: &str, before: &str) {
-    let (_, rest) = hint.split_once(&format!("{before} `")).expect("a command");
-    let command = rest.split('`').next().unwrap_or_default();
-    let command = command.replace('~', world.home.path().to_str().unwrap());
-    assert_eq!(world.call_as("sh", "-c").arg(command).run().quiet(), "");
-}
-
 /// A call of the installed copy.
-fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
+pub fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
     let binary = install(world);
     // The address is a number, because the addresses of `localhost` differ from machine to machine.
     let api = world.astra.url().replace("localhost", "127.0.0.1");
@@ -49,7 +29,7 @@ fn doctor<'a>(world: &'a World, arguments: &str) -> Call<'a> {
 }
 
 /// The lines of a check with their hints, in the report's order.
-fn all_findings(done: &Done<'_>, check: &str) -> Vec<String> {
+pub fn all_findings(done: &Done<'_>, check: &str) -> Vec<String> {
     let shown = done.to_string();
     let lines: Vec<_> = shown.lines().collect();
     let mut found = Vec::new();
@@ -63,14 +43,14 @@ fn all_findings(done: &Done<'_>, check: &str) -> Vec<String> {
 }
 
 /// The first line of a check that is not `ok`, or else its first line, with the hint.
-fn finding(done: &Done<'_>, check: &str) -> String {
+pub fn finding(done: &Done<'_>, check: &str) -> String {
     let found = all_findings(done, check);
     let wrong = found.iter().find(|finding| !finding.starts_with("> ok "));
     wrong.or(found.first()).expect("a line of that check").clone()
 }
 
 /// All lines of a check as one text.
-fn findings(done: &Done<'_>, check: &str) -> String {
+pub fn findings(done: &Done<'_>, check: &str) -> String {
     all_findings(done, check).join("\n")
 }
 
@@ -344,8 +324,8 @@ fn a_clock_that_differs_from_the_servers_is_named() {
     assert!(parts[0].contains(" ahead of ") && parts[1].contains(" behind "), "{parts:?}");
 }
 
-/// A program of that content in a folder of its own.
-fn program(world: &World, folder: &str, name: &str, script: &str) -> PathBuf {
+/// Writes a script to a new folder, and returns its path.
+pub fn program(world: &World, folder: &str, name: &str, script: &str) -> PathBuf {
     fs::create_dir_all(world.path(folder)).unwrap();
     let path = world.write(&format!("{folder}/{name}"), format!("#!/bin/sh\n{script}\n"));
     set_mode(&path, 0o700);
@@ -375,329 +355,6 @@ fn another_version_on_path_is_named_and_one_that_hangs_is_killed() {
 }
 
 #[test]
-fn each_tools_configuration_is_found_and_a_missing_link_named() {
-    needs!("git");
-    let world = World::new();
-    fs::create_dir_all(world.path(".kube")).unwrap();
-    fs::create_dir_all(world.path(".docker")).unwrap();
-    let user = |command: &str| format!("users:\n- user:\n    exec:\n      command: {command}\n");
-    world.write(".kube/config", user("/no/such/astra-credential"));
-    world.write(".docker/config.json", r#"{"credHelpers":{"registry.example.com":"astra"}}"#);
-    world
-        .write(".bazelrc", "common --credential_helper=cache.example.com=bazel-credential-astra\n");
-    world.write(".terraformrc", "credentials_helper \"astra\" {\n}\n");
-    world.write(".gitconfig", GIT_CONFIG);
-    let hosts = "cache.example.com,registry.example.com";
-    let doctor = |world| doctor(world, "").env("ASTRA_CREDENTIAL_HOSTS", hosts);
-    let unlinked = doctor(&world).run();
-    let links = ["git-credential-astra", "bazel-credential-astra", "docker-credential-astra"];
-    install_links(&world, &links);
-    let plugins = world.path(".terraform.d/plugins");
-    fs::create_dir_all(&plugins).unwrap();
-    symlink(install(&world), plugins.join("terraform-credentials-astra")).unwrap();
-    world.write(".kube/config", user("astra-credential"));
-    let linked = doctor(&world).run();
-    assert_eq!([unlinked.code(), linked.code()], [1, 0], "{unlinked}");
-    assert!(!linked.stdout().contains("warning"), "{linked}");
-    transcript!(unlinked, linked);
-}
-
-#[test]
-fn kubectls_command_is_found_by_name_by_path_and_from_the_folder_of_the_kubeconfig() {
-    let world = World::new();
-    fs::create_dir_all(world.path(".kube")).unwrap();
-    let kubectl = |command: &str| {
-        let user = format!("users:\n- user:\n    exec:\n      command: {command}\n");
-        world.write(".kube/config", user);
-        doctor(&world, "")
-    };
-    let by_name = finding(&kubectl("astra-credential").run(), "kubectl");
-    let path = install(&world).display().to_string();
-    assert_eq!(finding(&kubectl(&path).run(), "kubectl"), by_name);
-    assert_eq!(finding(&kubectl(&path).without("PATH").run(), "kubectl"), by_name);
-    assert_eq!(finding(&kubectl("../bin/astra-credential").run(), "kubectl"), by_name);
-    transcript!(by_name, @"> ok       kubectl       configured in `~/.kube/config`, and finds this binary and the account `default`");
-}
-
-#[test]
-fn another_program_under_the_name_of_a_link_is_a_failure() {
-    needs!("git");
-    let world = World::new();
-    world.write(".gitconfig", GIT_CONFIG);
-    program(&world, "bin", "git-credential-astra", "exit 1");
-    let done = doctor(&world, "").run();
-    assert_eq!(done.code(), 1);
-    transcript!(finding(&done, "git"), @"
-    > failure  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but finds `~/bin/git-credential-astra`
-    >                        hint: run `ln -sf ~/bin/astra-credential ~/bin/git-credential-astra`
-    ");
-}
-
-#[test]
-fn a_host_that_is_bound_to_no_account_is_a_failure() {
-    let world = World::new();
-    fs::create_dir_all(world.path(".docker")).unwrap();
-    let config = r#"{"credHelpers":{"a.example.com":"astra","b.example.com":"astra","c":"other"}}"#;
-    world.write(".docker/config.json", config);
-    world.write(".bazelrc", "build --credential_helper 'b.example.com=bazel-credential-astra'\n");
-    install_links(&world, &["bazel-credential-astra", "docker-credential-astra"]);
-    let bind = |hosts: &str| {
-        let bound = format!("{{\"accounts\": {{\"default\": {{\"hosts\": [{hosts}]}}}}}}");
-        world.write(".config/astra-credential/config.json", bound);
-    };
-    bind("\"a.example.com\"");
-    let one = doctor(&world, "").run();
-    bind("\"a.example.com\", \"b.example.com:8443\", \"b.example.com\"");
-    let both = doctor(&world, "").run();
-    assert_eq!([one.code(), both.code()], [1, 0], "{one}{both}");
-    for tool in ["kubectl", "git", "terraform"] {
-        assert!(finding(&one, tool).ends_with(" not configured"), "{one}");
-    }
-    transcript!(findings(&one, "bazel"), findings(&one, "docker"), findings(&both, "bazel"), findings(&both, "docker"), @"
-    > failure  bazel         configured in `~/.bazelrc` for `b.example.com`, which is bound to no account and gets no token
-    >                        hint: run `astra-credential setup bazel --host b.example.com`
-    > ok       docker        configured in `~/.docker/config.json` for `a.example.com`, and finds this binary and the account `default`
-    >                        hint: started with a shorter `PATH`, as by a service, docker does not find it: as root, `ln -s ~/bin/docker-credential-astra /usr/local/bin/`
-    > failure  docker        configured in `~/.docker/config.json` for `b.example.com`, which is bound to no account and gets no token
-    >                        hint: run `astra-credential setup docker --host b.example.com`
-    > ok       bazel         configured in `~/.bazelrc` for `b.example.com:8443`, and finds this binary and the account `default`
-    > ok       bazel         configured in `~/.bazelrc` for `b.example.com`, and finds this binary and the account `default`
-    > ok       docker        configured in `~/.docker/config.json` for `a.example.com`, and finds this binary and the account `default`
-    >                        hint: started with a shorter `PATH`, as by a service, docker does not find it: as root, `ln -s ~/bin/docker-credential-astra /usr/local/bin/`
-    > ok       docker        configured in `~/.docker/config.json` for `b.example.com`, and finds this binary and the account `default`
-    >                        hint: started with a shorter `PATH`, as by a service, docker does not find it: as root, `ln -s ~/bin/docker-credential-astra /usr/local/bin/`
-    ");
-}
-
-#[test]
-fn a_host_whose_account_cannot_be_used_is_a_failure() {
-    needs!("git");
-    let world = World::new();
-    let accounts = r#"{"accounts": {"prod": {"hosts": ["prod.example.com"]}, "open": {"hosts": ["open.example.com"]}}}"#;
-    world.write(".config/astra-credential/config.json", accounts);
-    world.write(".config/astra-credential/open.json", world.astra.account_json());
-    set_mode(&world.path(".config/astra-credential/open.json"), 0o644);
-    let binary = install(&world).display().to_string();
-    let section = |host: &str| {
-        format!("[credential \"https://{host}\"]\n\thelper =\n\thelper = {binary} git\n")
-    };
-    world.write(".gitconfig", section("prod.example.com") + &section("open.example.com"));
-    let done = doctor(&world, "").run();
-    assert_eq!(done.code(), 1);
-    transcript!(findings(&done, "git"), @"
-    > failure  git           configured in `credential.https://prod.example.com.helper` for `prod.example.com`, which gets no token: no account file: `~/.config/astra-credential/prod.json` does not exist
-    >                        hint: run `astra-credential setup account --account prod` and paste the service account copied from Astra's dashboard, or name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`
-    > failure  git           configured in `credential.https://open.example.com.helper` for `open.example.com`, which gets no token: the account file `~/.config/astra-credential/open.json` may be read by everybody (mode 0644)
-    >                        hint: run `chmod 600 ~/.config/astra-credential/open.json`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it on another file system, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same
-    ");
-}
-
-/// A helper for all hosts.
-const STORE: &str = "[credential]\n\thelper = store\n";
-
-/// Binds two hosts, and returns git's configuration for both. For the second it names no other helper.
-fn bind_for_git(world: &World) -> String {
-    let hosts = r#"["git.example.com", "other.example.com"]"#;
-    let bound = format!(r#"{{"accounts": {{"default": {{"hosts": {hosts}}}}}}}"#);
-    world.write(".config/astra-credential/config.json", bound);
-    let binary = install(world).display().to_string();
-    format!(
-        "[credential \"https://git.example.com\"]\n\thelper = {binary} git\n\
-         [credential \"https://other.example.com\"]\n\thelper =\n\thelper = {binary} git\n"
-    )
-}
-
-#[test]
-fn a_helper_that_git_runs_after_this_one_is_no_finding() {
-    needs!("git");
-    let world = World::new();
-    let ours = bind_for_git(&world);
-    world.write(".gitconfig", ours + STORE);
-    let done = doctor(&world, "").run();
-    assert!(done.stdout().contains("finds this binary"), "{done}");
-    assert!(!done.stdout().contains("asked before"), "{done}");
-}
-
-#[test]
-fn a_helper_that_git_runs_before_this_one_is_named_with_commands_that_help() {
-    needs!("git");
-    let world = World::new();
-    let ours = bind_for_git(&world);
-    world.write(".gitconfig", STORE.to_owned() + &ours);
-    let before = doctor(&world, "").run();
-    assert_eq!(before.code(), 0, "{before}");
-    let shown = finding(&before, "git");
-    run_hint(&world, &shown, "hint: run");
-    run_hint(&world, &shown, "then");
-    let after = doctor(&world, "").run();
-    assert!(!after.stdout().contains("asked before"), "{after}");
-    transcript!(shown, @"
-    > warning  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but `store` of `credential.helper` is asked before
-    >                        hint: run `git config --global --replace-all credential.https://git.example.com.helper ''`, then `git config --global --add credential.https://git.example.com.helper '~/bin/astra-credential git'`: the empty helper keeps out those before it
-    ");
-}
-
-#[test]
-fn a_helper_is_found_however_it_is_written() {
-    needs!("git");
-    let world = World::new();
-    install_links(&world, &["git-credential-astra"]);
-    let binary = install(&world).display().to_string();
-    let link = world.path("bin/git-credential-astra").display().to_string();
-    let git = |helper: &str| {
-        world.write(".gitconfig", format!("[credential]\n\thelper = \"{helper}\"\n"));
-        finding(&doctor(&world, "").run(), "git")
-    };
-    for helper in ["astra", &link, "!astra-credential git", &format!("{binary} git")] {
-        assert!(git(helper).contains("`credential.helper`, and finds this"), "{}", git(helper));
-    }
-    assert!(git("/no/such/git-credential-astra").contains("but there is no `/no/such/git-"));
-    for helper in ["store", "!astra", "/home/astra/bin/keyring", "store --file ~/astra"] {
-        assert!(git(helper).contains("not configured"), "{}", git(helper));
-    }
-}
-
-#[test]
-fn the_files_in_terraforms_folder_are_read_unless_its_variable_names_a_file() {
-    let world = World::new();
-    let terraform = |name: &str, text: &str| {
-        let folder = world.path(".terraform.d");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(folder).unwrap();
-        world.write(&format!(".terraform.d/{name}"), text);
-        let named = |file| doctor(&world, "").env("TF_CLI_CONFIG_FILE", world.path(file));
-        let elsewhere = finding(&named("none").run(), "terraform");
-        assert!(elsewhere.contains("not configured"), "{elsewhere}");
-        finding(&doctor(&world, "").run(), "terraform")
-    };
-    for (name, text) in [
-        ("a.tfrc", "# ours\ncredentials_helper   \"astra\" {}\n"),
-        ("b.tfrc.json", r#"{"credentials_helper": {"astra": {}}}"#),
-    ] {
-        let found = terraform(name, text);
-        assert!(found.contains(&format!("configured in `~/.terraform.d/{name}`, but")), "{found}");
-    }
-    for text in ["# credentials_helper \"astra\" {}", "credentials_helper \"other\" {}"] {
-        let found = terraform("a.tfrc", text);
-        assert!(found.contains("not configured"), "{found}");
-    }
-}
-
-#[test]
-fn the_bazelrc_of_the_workspace_is_read() {
-    let world = World::new();
-    fs::create_dir_all(world.path("work/src/deep")).unwrap();
-    let line = "common --credential_helper %workspace%/tools/bazel-credential-astra # ours\n";
-    world.write("work/.bazelrc", line);
-    let shown = doctor(&world, "").in_folder(world.path("work/src/deep")).run().stdout();
-    let workspace = world.path("work").canonicalize().unwrap().display().to_string();
-    let expected = format!(
-        "configured in `{workspace}/.bazelrc`, but there is no `{workspace}/tools/bazel-cred"
-    );
-    assert!(shown.contains(&expected), "{shown}");
-}
-
-/// A kubeconfig in each form of YAML, whose user has these further arguments.
-fn kubeconfigs(arguments: &str) -> [String; 4] {
-    let user = |exec: String| format!("{{users: [{{name: a, user: {{exec: {{{exec}}}}}}}]}}");
-    let json = user(format!(r#""command":"astra-credential","args":["kubernetes",{arguments}]"#));
-    [
-        json.replace("users", "\"users\"")
-            .replace("name: a, user:", "\"name\":\"a\",\"user\":")
-            .replace("exec:", "\"exec\":"),
-        user(format!("command: astra-credential, args: [kubernetes, {arguments}]")),
-        format!(
-            "users:\n- name: a\n  user:\n    exec:\n      command: astra-credential\n      \
-             args: [kubernetes, {arguments}]\n"
-        ),
-        format!(
-            "users:\n- name: a\n  user:\n    exec: &exec\n      args:\n      - kubernetes\n      \
-             - {}\n      command: >-\n        astra-credential\n",
-            arguments.replace(", ", "\n      - ")
-        ),
-    ]
-}
-
-#[test]
-fn the_account_of_kubectls_user_is_checked_whatever_the_form_of_the_kubeconfig() {
-    needs!("kubectl");
-    let world = World::new();
-    fs::create_dir_all(world.path(".kube")).unwrap();
-    world.write(".config/astra-credential/prod.json", "{");
-    for account in ["\"--account\", \"prod\"", "\"--account=prod\""] {
-        for config in kubeconfigs(account) {
-            world.write(".kube/config", &config);
-            let found = finding(&doctor(&world, "").run(), "kubectl");
-            assert!(found.starts_with("> failure "), "{config}: {found}");
-            assert!(found.contains("`~/.config/astra-credential/prod.json`"), "{config}: {found}");
-        }
-    }
-}
-
-#[test]
-fn no_account_of_kubectls_user_is_checked_if_its_arguments_name_a_file() {
-    needs!("kubectl");
-    let world = World::new();
-    fs::create_dir_all(world.path(".kube")).unwrap();
-    fs::remove_file(world.account_file()).unwrap();
-    for config in kubeconfigs("\"--service-account=/moved\"") {
-        world.write(".kube/config", &config);
-        let found = finding(&doctor(&world, "").run(), "kubectl");
-        assert!(found.starts_with("> ok ") && found.contains("configured in"), "{config}: {found}");
-    }
-}
-
-/// The line of kubectl for a user with these variables, in an environment with that account.
-fn kubectl_with(world: &World, variables: &[(&str, &str)], account: &str) -> String {
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| format!("      - name: {name}\n        value: {value}\n"))
-        .collect();
-    let env = if variables.is_empty() {
-        " null\n".to_owned()
-    } else {
-        format!("\n{}", variables.concat())
-    };
-    fs::create_dir_all(world.path(".kube")).unwrap();
-    world.write(
-        ".kube/config",
-        format!(
-            "users:\n- name: a\n  user:\n    exec:\n      args:\n      - kubernetes\n      command: \
-             astra-credential\n      env:{env}"
-        ),
-    );
-    finding(&doctor(world, "").env("ASTRA_CREDENTIAL_ACCOUNT", account).run(), "kubectl")
-}
-
-#[test]
-fn the_account_of_a_kubectl_user_is_that_of_its_variables_or_of_the_environment() {
-    let world = World::new();
-    world.write(".config/astra-credential/prod.json", "{");
-    let prod = "`~/.config/astra-credential/prod.json`";
-    let account = "ASTRA_CREDENTIAL_ACCOUNT";
-    needs!("kubectl");
-    for is_there in [true, false] {
-        if !is_there {
-            // Then the text of the file is searched.
-            program(&world, "bin", "kubectl", "exit 1");
-        }
-        let by_user = kubectl_with(&world, &[(account, "prod")], "");
-        assert!(by_user.contains("failure") && by_user.contains(prod), "{by_user}");
-        let by_environment = kubectl_with(&world, &[], "prod");
-        assert!(by_environment.contains("failure") && by_environment.contains(prod));
-        let both = kubectl_with(&world, &[(account, "default")], "prod");
-        assert!(both.contains("finds this binary and the account `default`"), "{both}");
-        let neither = kubectl_with(&world, &[("OTHER", "prod")], "");
-        assert!(neither.contains("finds this binary and the account `default`"), "{neither}");
-        let file = kubectl_with(&world, &[("ASTRA_SERVICE_ACCOUNT", "/no/such")], "");
-        assert!(file.contains("failure") && file.contains("`/no/such` does not exist"), "{file}");
-        let own = world.write("own.json", world.astra.account_json()).display().to_string();
-        let file = kubectl_with(&world, &[("ASTRA_SERVICE_ACCOUNT", &own)], "");
-        assert!(file.contains("and the account in `~/own.json`"), "{file}");
-    }
-}
-
-#[test]
 fn a_configuration_file_that_is_a_link_to_nothing_is_a_failure() {
     let world = World::new();
     let config = world.path(".config/astra-credential/config.json");
@@ -706,80 +363,6 @@ fn a_configuration_file_that_is_a_link_to_nothing_is_a_failure() {
     let found = finding(&done, "config");
     assert!(found.contains("failure") && found.contains("leads nowhere"), "{done}");
     assert_eq!(done.code(), 1);
-}
-
-/// A kubeconfig whose user runs this program.
-const KUBECONFIG: &str = "users:\n- user:\n    exec:\n      command: astra-credential\n";
-
-#[test]
-fn a_configuration_at_its_default_place_is_found() {
-    let world = World::new();
-    fs::create_dir(world.path(".kube")).unwrap();
-    world.write(".kube/config", KUBECONFIG);
-    fs::create_dir(world.path(".docker")).unwrap();
-    world.write(".docker/config.json", r#"{"credsStore":"astra"}"#);
-    world.write(".bazelrc", "build --credential_helper=bazel-credential-astra\n");
-    let done = doctor(&world, "").run();
-    for (tool, file) in
-        [("kubectl", ".kube/config"), ("docker", ".docker/config.json"), ("bazel", ".bazelrc")]
-    {
-        assert!(finding(&done, tool).contains(&format!("configured in `~/{file}`")), "{done}");
-    }
-}
-
-#[test]
-fn a_configuration_of_5_mib_is_not_read() {
-    let world = World::new();
-    let large = world.write(".bazelrc", "build --credential_helper=bazel-credential-astra\n");
-    fs::File::options().write(true).open(large).unwrap().set_len(5 * 1024 * 1024).unwrap();
-    let done = doctor(&world, "").run();
-    assert!(finding(&done, "bazel").contains("not configured"), "{done}");
-}
-
-#[test]
-fn a_tools_variable_names_its_configuration() {
-    let world = World::new();
-    fs::create_dir(world.path(".kube")).unwrap();
-    world.write(".kube/config", KUBECONFIG);
-    fs::create_dir(world.path(".docker")).unwrap();
-    world.write(".docker/config.json", r#"{"credsStore":"astra"}"#);
-    fs::create_dir(world.path("docker")).unwrap();
-    let other = world.write("other", "users: []\n").display().to_string();
-    let call = doctor(&world, "").env("KUBECONFIG", &other);
-    let elsewhere = call.env("DOCKER_CONFIG", world.path("docker")).run();
-    for tool in ["kubectl", "docker"] {
-        assert!(finding(&elsewhere, tool).contains("not configured"), "{elsewhere}");
-    }
-    let third = world.write("third", KUBECONFIG);
-    let files = format!("{other}:~/none:{}", third.display());
-    let several = doctor(&world, "").env("KUBECONFIG", files).run();
-    assert!(finding(&several, "kubectl").contains("configured in `~/third`"), "{several}");
-}
-
-#[test]
-fn a_link_to_nothing_counts_as_missing() {
-    needs!("git");
-    let world = World::new();
-    world.write(".gitconfig", GIT_CONFIG);
-    let link = install(&world).with_file_name("git-credential-astra");
-    let missing = finding(&doctor(&world, "").run(), "git");
-    symlink("/no/such/file", link).unwrap();
-    assert_eq!(finding(&doctor(&world, "").run(), "git"), missing);
-}
-
-#[test]
-fn the_hint_for_a_missing_link_makes_it() {
-    needs!("git");
-    let world = World::new();
-    world.write(".gitconfig", GIT_CONFIG);
-    let missing = finding(&doctor(&world, "").run(), "git");
-    run_hint(&world, &missing, "hint: run");
-    let found = finding(&doctor(&world, "").run(), "git");
-    transcript!(missing, found, @"
-    > failure  git           configured in `credential.https://git.example.com.helper` for `git.example.com`, but there is no `git-credential-astra` on `PATH`
-    >                        hint: run `ln -sf ~/bin/astra-credential ~/bin/git-credential-astra`
-    > ok       git           configured in `credential.https://git.example.com.helper` for `git.example.com`, and finds this binary
-    ");
 }
 
 #[test]
@@ -833,7 +416,7 @@ fn a_hint_for_another_user_than_root_says_what_root_has_to_do() {
 fn without_proc_this_binary_is_not_taken_for_another() {
     if !rustix::process::geteuid().is_root() || !cfg!(all(target_os = "linux", target_env = "gnu"))
     {
-        skip("takes root and a static binary, to run where there is nothing else");
+        skip("needs root and a static binary, to run without other files");
         return;
     }
     let world = World::new();
@@ -896,20 +479,6 @@ fn a_proxy_without_a_port_has_port_80() {
     let world = World::new();
     let done = doctor(&world, "--timeout 1").env("HTTPS_PROXY", "http://127.0.0.1").run();
     assert!(finding(&done, "name").contains("`127.0.0.1:80` is 127.0.0.1"), "{done}");
-}
-
-#[test]
-fn each_tools_set_up_by_setup_is_found() {
-    needs!("git", "kubectl");
-    let world = World::new();
-    let binary = install(&world);
-    for tool in ["kubectl", "git", "bazel", "docker", "terraform"] {
-        let line = format!("setup {tool} --host tool.example.com");
-        let done = world.call_as(&binary, &line).run();
-        assert_eq!(done.code(), 0, "{done}");
-        let found = finding(&doctor(&world, "").run(), tool);
-        assert!(found.contains(", and finds this binary"), "{found}");
-    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The last failure, kept because callers swallow standard error.
+//! The last failure, which is recorded because some tools do not show a helper's standard error.
 
 use std::fs;
 use std::thread;
@@ -67,7 +67,7 @@ fn a_failure_before_the_account_is_known_is_recorded() {
     assert_eq!(last(&world)["command"], "bazel");
     world.write_account("{}");
     world.call_as(world.link("docker-credential-astra"), "get").input(world.astra.url()).run();
-    // Docker's protocol knows one exit code; this is what it stands for.
+    // Docker's protocol has one exit code for all failures. The record has the usual one.
     assert_eq!(
         (&last(&world)["command"], &last(&world)["exit_code"]),
         (&"docker".into(), &3.into())
@@ -99,7 +99,7 @@ fn a_usage_error_is_recorded_without_its_values() {
     transcript!(kept);
     fs::remove_dir_all(world.path(".cache")).unwrap();
     world.call("token --no-cache --hst").run().failure(2);
-    // Whoever types these sees what happens.
+    // A person runs these commands and sees the error, so that it is not recorded.
     for line in ["status --hst", "doctor --hst", "setup --hst", "man hst", "completions"] {
         world.call(line).run().failure(2);
     }
@@ -109,7 +109,7 @@ fn a_usage_error_is_recorded_without_its_values() {
 #[test]
 fn the_commands_in_a_hint_are_for_the_account_that_failed() {
     let world = World::new();
-    // `ASTRA_API_URL` says nothing of this account.
+    // `ASTRA_API_URL` does not apply to this account.
     let line = format!("setup account --account prod --api-url {}", world.astra.url());
     let stored = world.call(&line).input(world.astra.account_json()).run();
     assert_eq!(stored.code(), 0, "{stored}");
@@ -150,8 +150,8 @@ fn an_account_in_place_of_an_argument_is_neither_shown_nor_kept() {
     let account = world.astra.account_json();
     for line in ["token", "setup account", "git --format"] {
         for slip in [account.as_str(), "AstraCS:i:5ecret000"] {
-            let said = world.call(line).arg(slip).run().failure(2);
-            assert!(!said.contains("secret000") && !said.contains("5ecret"), "{said}");
+            let error = world.call(line).arg(slip).run().failure(2);
+            assert!(!error.contains("secret000") && !error.contains("5ecret"), "{error}");
             for (_, bytes) in contents(&world.cache_dir()) {
                 let text = String::from_utf8_lossy(&bytes);
                 assert!(!text.contains("secret000") && !text.contains("5ecret"), "{text}");
@@ -226,6 +226,17 @@ fn forget_deletes_the_last_failure() {
 }
 
 #[test]
+fn forget_deletes_the_last_failure_with_an_application_token_too() {
+    let world = World::new();
+    world.write_account("{}");
+    world.call("token").run().failure(3);
+    world.write_account("AstraCS:i:0f0f");
+    assert_ne!(last(&world), serde_json::Value::Null);
+    world.call("forget").run().quiet();
+    assert_eq!(last(&world), serde_json::Value::Null);
+}
+
+#[test]
 fn a_failure_is_deleted_after_a_month() {
     let world = World::new();
     wrong(&world);
@@ -251,7 +262,7 @@ fn without_a_cache_no_failure_is_recorded() {
     world.write_account("{}");
     world.call("token").env("ASTRA_CREDENTIAL_NO_CACHE", "1").run().failure(3);
     assert!(!world.path(".cache").exists());
-    // Nor is what was kept shown there.
+    // `status --no-cache` does not show a recorded failure either.
     world.call("token").run().failure(3);
     let done = world.call("status --no-cache").run();
     assert!(!done.stdout().contains("last failure"), "{done}");
@@ -260,10 +271,10 @@ fn without_a_cache_no_failure_is_recorded() {
 #[test]
 fn an_unknown_host_and_an_error_of_status_are_not_recorded() {
     let world = World::new();
-    // Docker asks for every registry there is, and git for every host.
-    world.call("docker get").input("https://stranger.example").run();
-    world.call("git get").input("protocol=https\nhost=stranger.example\n\n").run();
-    // Who looks sees what happens.
+    // Docker and git run their helpers for unknown hosts too.
+    world.call("docker get").input("https://unknown.example").run();
+    world.call("git get").input("protocol=https\nhost=unknown.example\n\n").run();
+    // A person who calls `status` sees the error.
     world.call("status").run();
     world.call("status").env("ASTRA_CREDENTIAL_TIMEOUT", "soon").run().failure(2);
     assert!(!world.path(".cache").exists());
@@ -276,7 +287,7 @@ fn the_latest_failure_is_shown_whether_its_account_was_known_or_not() {
     for line in ["bazel get", "token", "bazel get"] {
         world.call(line).input("[]").run();
         assert_eq!(last(&world)["command"], line.split(' ').next().unwrap());
-        // Their times are whole seconds.
+        // The recorded times are whole seconds.
         thread::sleep(Duration::from_millis(1100));
     }
 }
@@ -290,7 +301,7 @@ fn a_failure_that_cannot_be_recorded_changes_no_message() {
     world.write(".cache", "not a folder");
     assert_eq!(world.call("token").run().failure(3), kept);
     fs::remove_file(world.path(".cache")).unwrap();
-    // A folder in its place is moved out of the way.
+    // A folder in place of the file is moved away.
     fs::create_dir_all(world.cache_dir().join("last.failure")).unwrap();
     assert_eq!(world.call("token").run().failure(3), kept);
     assert_eq!(last(&world)["exit_code"], 3);

@@ -1,8 +1,8 @@
-//! What breaks under the program: killed at every call, an error from every call, full disks, closed
-//! streams.
+//! Faults of the system: the process is killed at each system call, each call fails, disks are full, streams
+//! are closed.
 //!
-//! `strace` does the injecting. It finds the calls first, in a run that it leaves alone, and counts
-//! them in the main thread only: so each is found again by its name and number.
+//! `strace` injects the faults. A first run without faults lists the system calls of the main thread. Each is
+//! then found again by its name and its number.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use crate::processes::{PATIENCE, Process, at_once};
 use crate::stand_in::Reply;
-use crate::world::{BINARY, Done, World, contents, finish, mode, needs, set_mode, skip};
+use crate::world::{BINARY, Done, World, contents, finish, is_ci, mode, needs, set_mode, skip};
 
-/// The call that everything happens to. It takes a token of ten hours, but none of one.
+/// The call into which faults are injected. A token of ten hours is enough for it, and one of an hour is not.
 const CALL: &str = "token --min-valid 2h --timeout 10";
 
 /// Errors that a file system may return from any call, with Linux's numbers.
@@ -36,15 +36,15 @@ const ERRORS: [(&str, i32); 11] = [
     ("EPERM", 1),
 ];
 
-/// No call on loopback takes this long, unless it waits for something that does not come.
+/// The time within which a call on loopback ends, unless it waits for an event that does not come.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// The state of the cache that [`CALL`] finds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
-    /// Not even a folder.
+    /// The cache folder does not exist.
     Cold,
-    /// A token that does not serve for long enough.
+    /// The token is not valid for long enough.
     Stale,
 }
 
@@ -65,13 +65,13 @@ impl State {
 /// A system call of the main thread.
 struct Site {
     name: String,
-    /// How many of that name it made so far, this one included.
+    /// The number of calls of that name so far, including this one.
     number: usize,
-    /// As `strace` shows it.
+    /// The line of `strace`.
     shown: String,
 }
 
-/// Runs `line` under `strace` with these options; gives the trace too.
+/// Runs `line` under `strace` with these options, and returns the trace too.
 fn traced<'a>(world: &'a World, options: &str, line: &str) -> (Done<'a>, String) {
     let trace = world.path("trace");
     let call = world.call_as("/usr/bin/env", "strace -y -o").arg(&trace);
@@ -80,7 +80,7 @@ fn traced<'a>(world: &'a World, options: &str, line: &str) -> (Done<'a>, String)
     (done, String::from_utf8_lossy(&fs::read(trace).unwrap()).into_owned())
 }
 
-/// The calls that [`CALL`] makes in this state and that `is_wanted`, in their order.
+/// The system calls of [`CALL`] in this state that `is_wanted` selects, in order.
 fn sites(world: &World, state: State, is_wanted: impl Fn(&str) -> bool) -> Vec<Site> {
     state.arrange(world);
     let (done, trace) = traced(world, "", CALL);
@@ -106,7 +106,7 @@ fn sites(world: &World, state: State, is_wanted: impl Fn(&str) -> bool) -> Vec<S
     found
 }
 
-/// The calls to the cache.
+/// The system calls on the cache.
 fn sites_of_the_cache(world: &World, state: State) -> Vec<Site> {
     sites(world, state, |line| is_of_the_cache(world, line))
 }
@@ -117,7 +117,7 @@ fn is_of_the_cache(world: &World, line: &str) -> bool {
 }
 
 /// Runs [`CALL`] in `state`, and does `what` to it at `site`.
-fn disturbed<'a>(
+fn with_fault<'a>(
     world: &'a World,
     state: State,
     site: &Site,
@@ -130,7 +130,7 @@ fn disturbed<'a>(
     traced(world, &options, line)
 }
 
-/// The same, where `what` is an error, which has to have come up at a call of the cache.
+/// The same with an error, which has to hit a system call on the cache.
 fn with_an_error<'a>(
     world: &'a World,
     state: State,
@@ -138,15 +138,15 @@ fn with_an_error<'a>(
     error: &str,
     line: &str,
 ) -> Done<'a> {
-    let (done, trace) = disturbed(world, state, site, &format!("error={error}"), line);
+    let (done, trace) = with_fault(world, state, site, &format!("error={error}"), line);
     let hit = trace.lines().find(|line| line.contains("(INJECTED)"));
     assert!(hit.is_some_and(|line| is_of_the_cache(world, line)), "{}: {trace}", site.shown);
     done
 }
 
-/// The next call answers at once and without a word, the one after is warm, and everything in the
-/// cache is private and whole. Gives how many exchanges that took.
-fn is_as_new(world: &World, what: &str) -> usize {
+/// Asserts that the next call answers at once and without a message, that the one after is warm, and that all
+/// files of the cache are private and whole. Returns the number of exchanges.
+fn recovers(world: &World, what: &str) -> usize {
     let before = world.astra.exchanges();
     let start = Instant::now();
     let next = world.call(CALL).run();
@@ -164,7 +164,7 @@ fn is_as_new(world: &World, what: &str) -> usize {
     cost
 }
 
-/// One entry and its locks, each for this user alone, and nothing else.
+/// Asserts that the cache has one entry and its locks, which only this user can read, and nothing else.
 fn is_tidy(world: &World, what: &str) {
     for folder in [world.path(".cache"), world.cache_dir()] {
         assert_eq!(mode(&folder), 0o700, "{what}: {}", folder.display());
@@ -179,7 +179,7 @@ fn is_tidy(world: &World, what: &str) {
     assert_eq!(kinds, ["entry", "lock"], "{what}");
 }
 
-/// Kills the program at each of its calls from the account file on, and looks what is left.
+/// Kills the program at each of its system calls on the cache and on the network, and checks the files.
 fn killed_anywhere(state: State) {
     needs!(root, "strace");
     let world = World::new();
@@ -188,16 +188,16 @@ fn killed_anywhere(state: State) {
         is_of_the_cache(&world, line) || beyond.iter().any(|name| line.starts_with(name))
     });
     assert!(sites.len() > 25, "{}", sites.len());
-    // How often it receives is up to the network.
+    // The number of `recvfrom` calls depends on the network.
     for site in sites.iter().filter(|site| site.name != "recvfrom" || site.number == 1) {
-        let (done, trace) = disturbed(&world, state, site, "signal=KILL", CALL);
+        let (done, trace) = with_fault(&world, state, site, "signal=KILL", CALL);
         assert_eq!(done.output.status.signal(), Some(9), "{}: {trace}", site.shown);
         assert!(done.output.stdout.is_empty() || site.name == "exit_group", "{}", site.shown);
-        // From birth, and not only in the end.
+        // The files are private from the start.
         for (path, _) in contents(&world.path(".cache")) {
             assert_eq!(mode(&path), 0o600, "{}: {}", site.shown, path.display());
         }
-        is_as_new(&world, &site.shown);
+        recovers(&world, &site.shown);
     }
 }
 
@@ -218,7 +218,7 @@ fn killed_before_the_new_entry_is_in_place_the_old_token_is_served() {
     let sites = sites_of_the_cache(&world, State::Stale);
     let renamed = sites.iter().position(|site| site.name.starts_with("rename")).unwrap();
     for site in &sites[..=renamed] {
-        let (done, _) = disturbed(&world, State::Stale, site, "signal=KILL", CALL);
+        let (done, _) = with_fault(&world, State::Stale, site, "signal=KILL", CALL);
         assert_eq!(done.output.status.signal(), Some(9));
         let before = world.astra.exchanges();
         world.token();
@@ -226,7 +226,7 @@ fn killed_before_the_new_entry_is_in_place_the_old_token_is_served() {
     }
 }
 
-/// Lets each call to the cache fail once with each error.
+/// Lets each system call on the cache fail once with each error.
 fn every_error(state: State) {
     needs!(root, "strace");
     let world = World::new();
@@ -236,20 +236,20 @@ fn every_error(state: State) {
             let what = format!("{error} from {}", site.shown);
             let start = Instant::now();
             let done = with_an_error(&world, state, &site, error, CALL);
-            costs_a_line_at_most(&world, &done, start, &what);
+            prints_the_token(&world, &done, start, &what);
             lines += done.stderr().lines().count();
-            let cost = is_as_new(&world, &what);
+            let cost = recovers(&world, &what);
             let is_silent = done.output.stderr.is_empty();
-            assert!(!is_silent || cost == 0, "{what}: not cached, and not a word of it");
+            assert!(!is_silent || cost == 0, "{what}: not cached, and no warning");
             let is_named = done.stderr().contains(&format!("(os error {number})"));
-            assert!(is_silent || is_named, "{what}: it is not what the line says\n{done}");
+            assert!(is_silent || is_named, "{what}: another error in the warning\n{done}");
         }
     }
-    assert!(lines > 50, "only {lines} of them said a line");
+    assert!(lines > 50, "only {lines} warnings");
 }
 
-/// The token, and no more than one line.
-fn costs_a_line_at_most(world: &World, done: &Done<'_>, start: Instant, what: &str) {
+/// Asserts that a call prints the token and at most one line on standard error.
+fn prints_the_token(world: &World, done: &Done<'_>, start: Instant, what: &str) {
     assert!(start.elapsed() < AT_ONCE, "{what}: {:?}", start.elapsed());
     assert_eq!(done.output.status.code(), Some(0), "{what}: {done}");
     assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap(), "{what}");
@@ -274,7 +274,7 @@ fn a_lasting_error_of_the_cache_is_at_most_a_warning() {
     let calls = "?open,?openat,?statx,?fstat,?newfstatat,?mkdir,?mkdirat,?chmod,?fchmod,?fchmodat,\
                  ?flock,?utimensat,?read,?rename,?renameat,?renameat2,?getdents64,?unlink,\
                  ?unlinkat,?close";
-    // An interruption that does not go away is none.
+    // EINTR would be repeated without end.
     let errors = ERRORS.map(|(error, _)| (calls, error));
     let errors = errors.into_iter().filter(|(_, error)| *error != "EINTR");
     let errors: Vec<_> = errors.chain(calls.split(',').map(|call| (call, "EIO"))).collect();
@@ -290,8 +290,8 @@ fn a_lasting_error_of_the_cache_is_at_most_a_warning() {
                 let start = Instant::now();
                 let (done, trace) = traced(&world, &options, CALL);
                 hits += usize::from(trace.contains("(INJECTED)"));
-                costs_a_line_at_most(&world, &done, start, &what);
-                is_as_new(&world, &what);
+                prints_the_token(&world, &done, start, &what);
+                recovers(&world, &what);
             }
         }
     }
@@ -318,9 +318,9 @@ fn an_outage_and_an_error_of_the_cache_together_lose_no_valid_token() {
                 (Some(0), &*old),
                 "{what}: {done}"
             );
-            // That the old token serves, and that the cache does not.
+            // One line about the old token, and one about the cache.
             assert!((1..=2).contains(&done.stderr().lines().count()), "{what}: {done}");
-            // Neither has taken it away.
+            // The old token is still cached.
             assert_eq!(world.token(), old, "{what}");
         }
     }
@@ -330,14 +330,14 @@ fn an_outage_and_an_error_of_the_cache_together_lose_no_valid_token() {
 fn an_interrupted_system_call_is_repeated() {
     needs!(root, "strace");
     let world = World::new();
-    // Those whose manual page lists EINTR.
+    // The calls whose manual page lists EINTR.
     let interruptible = ["open", "openat", "read", "write", "flock", "close", "fcntl"];
     for state in [State::Cold, State::Stale] {
         for site in sites_of_the_cache(&world, state) {
             if interruptible.contains(&site.name.as_str()) {
                 let done = with_an_error(&world, state, &site, "EINTR", CALL);
                 assert!(done.quiet().len() > 1000, "{}", site.shown);
-                assert_eq!(is_as_new(&world, &site.shown), 0, "{}", site.shown);
+                assert_eq!(recovers(&world, &site.shown), 0, "{}", site.shown);
             }
         }
     }
@@ -354,10 +354,10 @@ fn a_lost_write_is_a_miss_for_the_next_call() {
             }
             for (claimed, lines) in [(0, 1), (1, 0), (100, 0)] {
                 let (done, trace) =
-                    disturbed(&world, state, &site, &format!("retval={claimed}"), CALL);
+                    with_fault(&world, state, &site, &format!("retval={claimed}"), CALL);
                 assert!(trace.contains("(INJECTED)"), "{trace}");
                 assert_eq!((done.code(), done.stderr().lines().count()), (0, lines), "{done}");
-                assert_eq!(is_as_new(&world, &site.shown), 1, "{claimed} bytes");
+                assert_eq!(recovers(&world, &site.shown), 1, "{claimed} bytes");
             }
         }
     }
@@ -379,7 +379,7 @@ fn a_file_system_that_cannot_lock_is_a_message_with_v_and_nothing_else() {
                     done.stderr().lines().filter(|line| line.contains("cannot lock")).count();
                 assert_eq!(says, usize::from(line.ends_with("-v")), "{done}");
                 assert!(line.ends_with("-v") || done.output.stderr.is_empty(), "{done}");
-                assert_eq!(is_as_new(&world, error), 0, "{error}: not cached");
+                assert_eq!(recovers(&world, error), 0, "{error}: not cached");
             }
         }
     }
@@ -397,7 +397,7 @@ fn a_lock_that_cannot_be_taken_is_given_up_before_the_deadline() {
         assert!(trace.contains("(INJECTED)"), "{trace}");
         assert!(done.quiet().len() > 1000, "{error}");
         assert!(start.elapsed() < Duration::from_secs(2), "{error}: {:?}", start.elapsed());
-        assert_eq!(is_as_new(&world, error), 0, "{error}: not cached");
+        assert_eq!(recovers(&world, error), 0, "{error}: not cached");
     }
 }
 
@@ -415,7 +415,7 @@ fn no_call_waits_for_the_disk() {
     }
 }
 
-/// As where a container may have no more processes.
+/// A container may have a limit of processes and threads.
 #[test]
 fn without_threads_there_is_no_panic() {
     needs!(root, "strace");
@@ -451,7 +451,7 @@ fn a_call_during_a_write_reads_the_old_entry_whole() {
     let mut reads = 0;
     while !world.cached("tmp").is_empty() {
         let read = world.call("token").run();
-        // The last of them may come after the renaming.
+        // The last read may be after the rename.
         assert!(read.quiet().trim_end() == old || world.cached("tmp").is_empty(), "{read}");
         reads += 1;
     }
@@ -463,11 +463,11 @@ fn a_call_during_a_write_reads_the_old_entry_whole() {
     is_tidy(&world, "after reading");
 }
 
-/// A file system of its own, gone when it is dropped.
+/// A file system that is unmounted when it is dropped.
 pub struct Mount(PathBuf);
 
 impl Mount {
-    /// Mounts an empty `tmpfs` in the home; `None`, and said aloud, where that is not allowed.
+    /// Mounts an empty `tmpfs` in the home. Returns `None`, and announces that, if it is not allowed.
     pub fn new(world: &World, options: &str) -> Option<Self> {
         let path = world.path("mount");
         fs::create_dir_all(&path).unwrap();
@@ -489,7 +489,7 @@ impl Mount {
         assert!(done.success(), "{options}");
     }
 
-    /// A call with its cache in here.
+    /// A call with its cache on this disk.
     fn call<'a>(&self, world: &'a World, line: &str) -> Done<'a> {
         world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", self.cache()).run()
     }
@@ -498,15 +498,15 @@ impl Mount {
         self.0.join("cache")
     }
 
-    /// The token, and one line on standard error.
-    fn costs_a_line(&self, world: &World, line: &str) {
+    /// Asserts that a call prints the token and one warning about the cache.
+    fn prints_the_token_and_a_warning(&self, world: &World, line: &str) {
         let done = self.call(world, line);
         assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
         assert!(done.stderr().contains("cannot use the cache"), "{done}");
         assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
     }
 
-    /// Takes all the room that is left.
+    /// Fills the disk with a file, and returns its path.
     pub fn fill_up(&self) -> PathBuf {
         let path = self.0.join("filling");
         fs::write(&path, vec![0; 1 << 20]).unwrap_err();
@@ -532,8 +532,8 @@ fn a_full_disk_is_a_warning_and_the_token_is_printed() {
         return;
     };
     let filling = disk.fill_up();
-    disk.costs_a_line(&world, "token");
-    disk.costs_a_line(&world, "token");
+    disk.prints_the_token_and_a_warning(&world, "token");
+    disk.prints_the_token_and_a_warning(&world, "token");
     assert_eq!((world.astra.exchanges(), disk.temporary_files()), (2, 0));
     fs::remove_file(filling).unwrap();
     let first = disk.call(&world, "token").quiet();
@@ -548,7 +548,7 @@ fn a_disk_that_fills_up_keeps_the_old_entry_whole() {
     };
     let first = disk.call(&world, "token").quiet();
     disk.fill_up();
-    disk.costs_a_line(&world, "token --refresh");
+    disk.prints_the_token_and_a_warning(&world, "token --refresh");
     assert_eq!(disk.call(&world, "token").quiet(), first);
     assert_eq!((world.astra.exchanges(), disk.temporary_files()), (2, 0));
 }
@@ -556,17 +556,17 @@ fn a_disk_that_fills_up_keeps_the_old_entry_whole() {
 #[test]
 fn a_disk_without_inodes_is_a_warning_and_the_token_is_printed() {
     let world = World::new();
-    // Room for the root; and the folder; and the lock.
+    // There is an inode for the root, one for the folder, and one for the lock.
     for inodes in [1, 2, 3] {
         let Some(disk) = Mount::new(&world, &format!("nr_inodes={inodes}")) else {
             return;
         };
-        disk.costs_a_line(&world, "token");
+        disk.prints_the_token_and_a_warning(&world, "token");
         disk.remount("nr_inodes=10");
         let first = disk.call(&world, "token").quiet();
         assert_eq!(disk.call(&world, "token").quiet(), first, "{inodes}");
         disk.remount("nr_inodes=4");
-        disk.costs_a_line(&world, "token --refresh");
+        disk.prints_the_token_and_a_warning(&world, "token --refresh");
         assert_eq!(disk.call(&world, "token").quiet(), first, "{inodes}");
         assert_eq!(disk.temporary_files(), 0);
     }
@@ -579,12 +579,12 @@ fn a_read_only_disk_serves_its_token_without_a_warning() {
         return;
     };
     disk.remount("ro");
-    disk.costs_a_line(&world, "token");
+    disk.prints_the_token_and_a_warning(&world, "token");
     disk.remount("rw");
     let first = disk.call(&world, "token").quiet();
     disk.remount("ro");
     assert_eq!(disk.call(&world, "token").quiet(), first);
-    disk.costs_a_line(&world, "token --refresh");
+    disk.prints_the_token_and_a_warning(&world, "token --refresh");
     assert_eq!(disk.call(&world, "token").quiet(), first);
     assert_eq!(world.astra.exchanges(), 3);
 }
@@ -660,7 +660,7 @@ fn in_a_namespace<'a>(world: &'a World, arrange: &str, line: &str, how: &str) ->
     let call = world.call_as("/usr/bin/env", "unshare --mount /bin/sh -c").arg(script).arg(BINARY);
     let done = call.input(world.astra.account_json()).run();
     if !done.stderr().contains("arranged") {
-        assert!(std::env::var_os("CI").is_none(), "CI allows mount namespaces: {done}");
+        assert!(!is_ci(), "CI allows mount namespaces: {done}");
         skip("no mount namespace is allowed here");
         return None;
     }
@@ -721,9 +721,9 @@ fn a_name_of_the_program_that_is_not_utf_8_needs_no_proc() {
             skip("no mount namespace is allowed here");
             return;
         }
-        let told = String::from_utf8_lossy(&done.output.stderr).into_owned();
-        assert!(done.output.status.code().is_some_and(|code| code < 3), "{line}: {told}");
-        assert!(!told.contains("panicked"), "{line}: {told}");
+        let error = String::from_utf8_lossy(&done.output.stderr).into_owned();
+        assert!(done.output.status.code().is_some_and(|code| code < 3), "{line}: {error}");
+        assert!(!error.contains("panicked"), "{line}: {error}");
     }
 }
 
@@ -759,7 +759,7 @@ fn a_waiting_call_takes_the_lock_of_a_killed_holder() {
     assert_eq!(world.astra.exchanges(), 2);
 }
 
-/// A call by way of a shell that redirects as `how` says.
+/// A call through a shell with the redirections `how`.
 fn redirected<'a>(world: &'a World, line: &str, how: &str) -> Done<'a> {
     let script = format!("exec \"$0\" {line} {how}");
     let call = world.call_as("/bin/sh", "-c").arg(script).arg(BINARY);
@@ -769,11 +769,11 @@ fn redirected<'a>(world: &'a World, line: &str, how: &str) -> Done<'a> {
     done
 }
 
-/// Everything that prints a token fails, without a panic, and says why where it can.
+/// Asserts that each command that prints a token fails, with a message if standard error works.
 fn is_a_failure(how: &str) {
     let world = World::new();
     for line in ["token", "token --format json", "header", "env", "kubernetes", "git get"] {
-        // Without input there is no question of git's to answer.
+        // Without a request on standard input `git get` prints nothing.
         if !how.contains("<&-") || line != "git get" {
             let done = redirected(&world, line, how);
             assert_eq!(done.code(), 1, "{done}");
@@ -867,12 +867,12 @@ fn no_input_is_an_empty_request() {
     }
 }
 
-/// Numbers that differ from one another and not from run to run.
+/// Random numbers that are the same in each run.
 struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
-        // Xorshift: any spread will do.
+        // The algorithm is xorshift.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -899,20 +899,20 @@ fn only_bytes_that_the_program_has_sealed_are_an_entry() {
         fs::read(&entry).unwrap()
     };
     let numbers = &mut Numbers(0x9e37_79b9_7f4a_7c15);
-    let mut spoilt: Vec<Vec<u8>> = Vec::new();
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
     for _ in 0..20 {
         let length = numbers.below(4000);
-        spoilt.push(numbers.bytes(length));
-        spoilt.push(whole[..numbers.below(whole.len())].to_vec());
+        damaged.push(numbers.bytes(length));
+        damaged.push(whole[..numbers.below(whole.len())].to_vec());
         let mut changed = whole.clone();
         for _ in 0..=numbers.below(4) {
             changed[numbers.below(whole.len())] ^= 1 << numbers.below(8);
         }
-        spoilt.push(changed);
+        damaged.push(changed);
     }
     let (start, end) = whole.split_at(whole.len() / 2);
     let (nonce, sealed) = whole.split_at(12);
-    spoilt.extend([
+    damaged.extend([
         [&whole[..], b"\n"].concat(),
         [b"\n", &whole[..]].concat(),
         [&whole[..], &whole[..]].concat(),
@@ -930,9 +930,9 @@ fn only_bytes_that_the_program_has_sealed_are_an_entry() {
         numbers.bytes(((64 + 8) << 10) + 1),
         vec![0; 3 << 20],
     ]);
-    assert!(spoilt.len() > 70);
+    assert!(damaged.len() > 70);
     let mut exchanges = world.astra.exchanges();
-    for (at, bytes) in spoilt.iter().enumerate() {
+    for (at, bytes) in damaged.iter().enumerate() {
         fs::write(&entry, bytes).unwrap();
         set_mode(&entry, 0o600);
         let start = Instant::now();
@@ -947,7 +947,7 @@ fn only_bytes_that_the_program_has_sealed_are_an_entry() {
         );
     }
     is_tidy(&world, "spoilt");
-    // What it wrote itself is taken, so that the others were not refused for being put there.
+    // An entry that the program has written is read, although the test has copied it there.
     fs::write(&entry, &old).unwrap();
     world.token();
     assert_eq!(world.astra.exchanges(), exchanges);

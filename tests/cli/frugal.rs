@@ -1,26 +1,24 @@
-//! A warm call is cheap: what it asks of the kernel and how many instructions it takes, neither of
-//! which depends on how busy the machine is.
+//! The cost of a warm call: its system calls and its instructions. Neither depends on the load of the machine.
 //!
-//! The tests here hold the debug build to it; `cargo bench -- --guard` counts the same in the release
-//! build.
+//! The tests count them in the debug build, and `cargo bench -- --guard` in the release build.
 
 use std::ffi::OsString;
 use std::fs;
 
 use crate::world::{BINARY, World, needs};
 
-/// The ways to ask for a token that other programs take hundreds of times for each exchange.
+/// The commands that other programs call hundreds of times for each exchange.
 pub const WARM: [&str; 4] = ["token", "kubernetes", "git get", "bazel get"];
 
-/// System calls of a warm call, from its first to its last, which a release build shares.
+/// The most system calls of a warm call, in a debug and in a release build.
 pub const MOST_SYSTEM_CALLS: usize = 60;
 
-/// Instructions of a warm call of a debug build, in thousands and in the order of [`WARM`]: a quarter
-/// more than when this was written. The two that print an expiry format it with unoptimised code.
+/// The most instructions of a warm call in a debug build, in thousands and in the order of [`WARM`]: a
+/// quarter more than were measured. Two of the calls format an expiry, with code that is not optimised.
 const MOST_THOUSANDS: [u64; 4] = [560, 1200, 615, 1225];
 
-/// All that a warm call may ask of the kernel, on any architecture. A call that is missing here is a
-/// mistake or a decision; above all `socket`, `clone`, `flock`, `fcntl`, `fsync`, `rename`, `unlink`.
+/// The system calls that a warm call may make, on any architecture. Others are missing on purpose, above all
+/// `socket`, `clone`, `flock`, `fcntl`, `fsync`, `rename` and `unlink`.
 pub const ALLOWED: [&str; 36] = [
     "access",
     "arch_prctl",
@@ -78,7 +76,7 @@ pub fn input(world: &World, line: &str) -> String {
 
 /// The names of a warm call's system calls, in order.
 pub fn system_calls(world: &World, program: &str, line: &str) -> Vec<String> {
-    // Each line is a process, a name and what is in brackets; signals and exits have no such name.
+    // Each line has a process, a name and arguments in brackets. Lines about signals and exits have no name.
     let name = |call: &str| {
         // The standard library's own check, in a debug build alone.
         if call.contains("F_GETFD") {
@@ -91,7 +89,7 @@ pub fn system_calls(world: &World, program: &str, line: &str) -> Vec<String> {
     watched(world, program, line, "strace -f -o").lines().filter_map(name).collect()
 }
 
-/// How many instructions a warm call takes.
+/// The number of instructions of a warm call.
 pub fn instructions(world: &World, program: &str, line: &str) -> u64 {
     let profile =
         watched(world, program, line, "valgrind --quiet --tool=callgrind --callgrind-out-file=");
@@ -113,7 +111,7 @@ pub fn watched(world: &World, program: &str, line: &str, tool: &str) -> String {
         words.into_iter().fold(world.call_as("/usr/bin/env", ""), |call, word| call.arg(word));
     let done = call.input(input(world, line)).run();
     assert!(done.quiet().len() > 1000, "{done}");
-    fs::read_to_string(file).expect("what the tool has seen")
+    fs::read_to_string(file).expect("the output of the tool")
 }
 
 #[test]
@@ -141,11 +139,11 @@ fn a_warm_call_takes_few_instructions() {
     assert_eq!(world.astra.exchanges(), 1);
 }
 
-/// System calls that a configuration file of ten hosts may add to a call.
+/// The system calls that a configuration file of ten hosts may add to a call.
 pub const MOST_CALLS_FOR_A_FILE: usize = 8;
 
-/// Instructions that such a file may add in a debug build, in thousands: a quarter more than when this was
-/// written. `cargo bench -- --guard` holds the release build to 25.
+/// The instructions that such a file may add in a debug build, in thousands: a quarter more than were
+/// measured. For a release build, `cargo bench -- --guard` allows 25.
 const MOST_THOUSANDS_FOR_A_FILE: u64 = 140;
 
 /// Writes such a file.
@@ -171,7 +169,7 @@ fn a_configuration_file_adds_little_to_a_warm_call() {
         let (with, more) = count(line);
         let further = with.len() - calls.len();
         assert!(further <= MOST_CALLS_FOR_A_FILE, "{line}: {further} calls more: {with:?}");
-        // A missing file costs a failed open, and so does that of the machine.
+        // Without the file there is the same number of opens, which fail.
         assert_eq!(opened(&with), opened(&calls), "{line}");
         let more = more - thousands;
         assert!((1..=MOST_THOUSANDS_FOR_A_FILE).contains(&more), "{line}: {more} thousand more");

@@ -19,7 +19,7 @@ struct Git {
     has_authtype: bool,
 }
 
-/// One git without `authtype` and one with it. One that is not installed is announced, and is an error
+/// One git without `authtype` and one with it. If one is not installed, that is announced, and is an error
 /// under `CI=true`.
 fn gits() -> Vec<Git> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -43,12 +43,12 @@ fn gits() -> Vec<Git> {
     [one(false, "git before 2.46"), one(true, "git 2.46 or later")].into_iter().flatten().collect()
 }
 
-/// git with the helper `astra` for the repository's host, which the helper is told of if `is_ours`.
+/// git with the helper `astra` for the repository's host, which the helper knows if `is_ours`.
 fn git<'a>(world: &'a World, repository: &Resource, is_ours: bool, arguments: &str) -> Call<'a> {
     git_at(Path::new("git"), world, repository, is_ours, arguments)
 }
 
-/// The same with that git.
+/// The same with another git.
 fn git_at<'a>(
     git: &Path,
     world: &'a World,
@@ -79,7 +79,7 @@ fn ls_remote<'a>(world: &'a World, repository: &Resource) -> Call<'a> {
     git(world, repository, true, &format!("ls-remote {}/demo.git", repository.url()))
 }
 
-/// How git sends the token: not at all, or in which scheme, per request.
+/// The scheme of each request's credential, or `none`, and the status of the answer.
 fn schemes(repository: &Resource) -> Vec<String> {
     let scheme = |asked: crate::servers::Asked| {
         let header = asked.request.header("authorization").unwrap_or("none");
@@ -130,8 +130,7 @@ fn proactive_auth_sends_the_bearer_without_a_challenge() {
     assert_eq!(world.astra.exchanges(), 1);
 }
 
-/// A server, the schemes that it takes, and the scheme in which a git with and one without `authtype`
-/// sends the token to it.
+/// A server, and the schemes in which a git with `authtype` and one without it send the token to it.
 type Server = (fn(&Authority, &Astra) -> Resource, &'static str, &'static str);
 
 const SERVERS: [Server; 3] = [
@@ -148,7 +147,7 @@ fn each_git_sends_the_token_in_a_form_that_its_server_takes() {
             let repository = server(&world.authority, &world.astra);
             let line = format!("clone --quiet {}/demo.git", repository.url());
             let call = git_at(&git.path, &world, &repository, true, &line);
-            // A helper behind ours, which stores what git gives to it.
+            // A second helper, which stores the credential that git passes to it.
             let call =
                 call.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "credential.helper");
             let store = format!("store --file={}", world.path("stored").display());
@@ -166,7 +165,7 @@ fn each_git_sends_the_token_in_a_form_that_its_server_takes() {
             assert_eq!((schemes.first(), schemes.last()), (Some(&without), Some(&with)));
             assert_eq!(repository.asked().pop().unwrap().token(), world.astra.last_token());
             assert_eq!(world.astra.exchanges(), 1);
-            // `ephemeral` keeps the token from the other helper.
+            // With `ephemeral`, git does not pass the token to the second helper.
             assert_eq!(world.path("stored").exists(), !git.has_authtype);
         }
     }
@@ -182,8 +181,8 @@ fn a_revoked_token_costs_one_failure_because_git_erases_it() {
             let run = || git_at(&git.path, &world, &repository, true, &line).run();
             run().quiet();
             world.astra.revoke_all();
-            let said = run().failure(128);
-            assert!(said.contains("Authentication failed") || said.contains("401"), "{said}");
+            let error = run().failure(128);
+            assert!(error.contains("Authentication failed") || error.contains("401"), "{error}");
             assert_eq!(repository.asked().pop().unwrap().status, 401);
             assert_eq!(world.call("status").run().code(), 1, "a token is left");
             run().quiet();
@@ -203,8 +202,8 @@ fn after_a_failure_git_does_not_prompt_its_user() {
         let asks = world.write("ask", "#!/bin/sh\ntouch \"$HOME/asked\"\necho me\n");
         set_mode(&asks, 0o700);
         let call = git_at(&git.path, &world, &repository, true, &line).env("GIT_ASKPASS", asks);
-        let said = call.run().failure(128);
-        assert!(said.contains("rejected") && said.contains("told us to quit"), "{said}");
+        let error = call.run().failure(128);
+        assert!(error.contains("rejected") && error.contains("told us to quit"), "{error}");
         assert!(!world.path("asked").exists());
         assert_eq!(schemes(&repository), ["none 401"]);
     }
@@ -216,10 +215,10 @@ fn an_unknown_host_gets_no_token_and_cannot_erase_one() {
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("ls-remote {}/demo.git", repository.url());
-    let said = git(&world, &repository, false, &line).run().failure(128);
-    // Nothing but git's own complaint that nobody gave it a name.
-    assert!(said.starts_with("fatal: could not read Username"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let error = git(&world, &repository, false, &line).run().failure(128);
+    // The only message is git's own, that it has no user name.
+    assert!(error.starts_with("fatal: could not read Username"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
     let call = git(&world, &repository, false, "-c http.proactiveAuth=auto");
     call.arg("ls-remote").arg(format!("{}/demo.git", repository.url())).run().failure(128);
     assert!(schemes(&repository).iter().all(|scheme| scheme == "none 401"));
@@ -238,8 +237,8 @@ fn a_rejected_account_fails_with_our_reason_and_sends_nothing() {
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let said = ls_remote(&world, &repository).run().failure(128);
-    assert!(said.contains("rejected"), "{said}");
+    let error = ls_remote(&world, &repository).run().failure(128);
+    assert!(error.contains("rejected"), "{error}");
     assert_eq!(schemes(&repository), ["none 401"]);
     assert_eq!(world.astra.exchanges(), 1);
 }

@@ -1,11 +1,11 @@
-//! A token for nobody but the right host: one table of hostile requests for each protocol, on a warm
-//! cache. None gets a token, none costs an exchange.
+//! Requests for unknown hosts, many of which look like a known one: a table for each protocol. With a token
+//! in the cache, no request gets it, and none causes an exchange.
 
 use crate::configuration::TwoAccounts;
 use crate::world::World;
 
-/// Authorities that are not ours, each meant to be mistaken for `localhost:PORT`.
-fn strangers(port: u16) -> Vec<String> {
+/// Authorities of unknown hosts, most of which look like the known `localhost:PORT`.
+fn unknown_hosts(port: u16) -> Vec<String> {
     let ours = format!("localhost:{port}");
     let other = if port == 444 { 445 } else { 444 };
     [
@@ -70,10 +70,11 @@ fn strangers(port: u16) -> Vec<String> {
     .into()
 }
 
-/// URLs that are not ours.
+/// URLs of unknown hosts, and damaged URLs.
 fn urls(port: u16) -> Vec<String> {
     let ours = format!("localhost:{port}");
-    let mut urls: Vec<_> = strangers(port).iter().map(|host| format!("https://{host}/x")).collect();
+    let mut urls: Vec<_> =
+        unknown_hosts(port).iter().map(|host| format!("https://{host}/x")).collect();
     urls.extend([
         format!("http://{ours}/"),
         format!("HTTPS://{ours}/"),
@@ -102,21 +103,21 @@ fn urls(port: u16) -> Vec<String> {
     urls
 }
 
-/// Runs every request, with one account and then with two whose tokens are both cached; none may bring a
-/// token out, and none may exchange.
-fn all_in_vain(arguments: &str, requests: impl Fn(u16) -> Vec<Vec<u8>>) {
+/// Runs every request with one account, and then with two accounts whose tokens are cached. No request may
+/// get a token or cause an exchange.
+fn no_request_gets_a_token(arguments: &str, requests: impl Fn(u16) -> Vec<Vec<u8>>) {
     let world = World::new();
     world.token();
-    in_vain(&world, arguments, requests(world.astra.port()));
+    get_no_token(&world, arguments, requests(world.astra.port()));
     assert_eq!(world.astra.exchanges(), 1);
     let TwoAccounts { world, prod } = TwoAccounts::new();
     world.token();
     world.call("token --account prod").run().quiet();
-    in_vain(&world, arguments, requests(prod.port()));
+    get_no_token(&world, arguments, requests(prod.port()));
     assert_eq!((world.astra.exchanges(), prod.exchanges()), (1, 1));
 }
 
-fn in_vain(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
+fn get_no_token(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
     assert!(requests.len() >= 50, "{}", requests.len());
     for request in requests {
         let shown = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
@@ -131,9 +132,9 @@ fn in_vain(world: &World, arguments: &str, requests: Vec<Vec<u8>>) {
 
 #[test]
 fn git_gives_no_unknown_host_a_token() {
-    all_in_vain("git get", |port| {
+    no_request_gets_a_token("git get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
-        for host in strangers(port) {
+        for host in unknown_hosts(port) {
             requests.push(format!("protocol=https\nhost={host}\n\n").into());
         }
         for url in urls(port) {
@@ -177,7 +178,7 @@ fn git_gives_no_unknown_host_a_token() {
         requests
             .push([format!("protocol=https\nhost={ours}\nx=").as_bytes(), b"\xff\n\n"].concat());
         requests.push([b"protocol=https\nhost=\xff", ours.as_bytes(), b"\n\n"].concat());
-        // The text of a server, which decides about the form of an answer, does not bring one about.
+        // The text of a server, which decides the form of an answer, must not cause one.
         for text in [
             "Bearer",
             &format!("Basic realm=\"https://{ours}/\""),
@@ -204,7 +205,7 @@ fn git_gives_no_unknown_host_a_token() {
 
 #[test]
 fn bazel_gives_no_unknown_host_a_token() {
-    all_in_vain("bazel get", |port| {
+    no_request_gets_a_token("bazel get", |port| {
         let ours = format!("https://localhost:{port}/");
         let as_json = |url: &String| serde_json::json!({ "uri": url }).to_string().into_bytes();
         let mut requests: Vec<Vec<u8>> = urls(port).iter().map(as_json).collect();
@@ -244,7 +245,7 @@ fn kubernetes_gives_no_unknown_host_a_token() {
         as_info(&serde_json::json!({"interactive": false, "cluster": {"server": url}}).to_string())
     };
     let mut requests: Vec<String> = urls(port).iter().map(as_server).collect();
-    requests.extend(strangers(port).iter().map(as_server));
+    requests.extend(unknown_hosts(port).iter().map(as_server));
     let ours = format!("https://localhost:{port}/");
     requests.push(as_server(&format!("grpcs://localhost:{port}/")));
     for spec in [
@@ -269,8 +270,8 @@ fn kubernetes_gives_no_unknown_host_a_token() {
         // No environment variable holds a NUL.
         let request = request.replace('\0', "");
         let done = world.call("kubernetes").env("KUBERNETES_EXEC_INFO", &request).run();
-        let said = done.failure(1);
-        assert!(said.contains("kubernetes: "), "{request}: {said}");
+        let error = done.failure(1);
+        assert!(error.contains("kubernetes: "), "{request}: {error}");
     }
     assert_eq!(world.astra.exchanges(), 1);
     let info = as_server(&ours);
@@ -280,10 +281,10 @@ fn kubernetes_gives_no_unknown_host_a_token() {
 
 #[test]
 fn docker_gives_no_unknown_host_a_token() {
-    all_in_vain("docker get", |port| {
+    no_request_gets_a_token("docker get", |port| {
         let mut requests: Vec<Vec<u8>> = Vec::new();
-        requests.extend(strangers(port).into_iter().map(String::into_bytes));
-        // `https:host/` without slashes is no URL, and no host either.
+        requests.extend(unknown_hosts(port).into_iter().map(String::into_bytes));
+        // `https:host/` without slashes is neither a URL nor a host.
         requests.extend(urls(port).into_iter().map(String::into_bytes));
         let ours = format!("localhost:{port}");
         for text in [
@@ -306,8 +307,8 @@ fn terraform_gives_no_unknown_host_a_token() {
     world.token();
     world.call("token --account prod").run().quiet();
     let port = prod.port();
-    let mut hosts = strangers(port);
-    hosts.extend(strangers(world.astra.port()));
+    let mut hosts = unknown_hosts(port);
+    hosts.extend(unknown_hosts(world.astra.port()));
     hosts.extend(urls(port));
     hosts.extend([
         format!("https://localhost:{port}"),

@@ -22,7 +22,7 @@ fn get_pods<'a>(world: &'a World, cluster: &Resource, version: &str, plugin: &[&
 fn write_config(world: &World, cluster: &Resource, version: &str, mode: &str, plugin: &[&str]) {
     let exec = json!({
         "apiVersion": version, "command": plugin[0], "args": plugin[1..], "interactiveMode": mode,
-        // The rest of the surroundings is inherited.
+        // The plugin inherits the rest of the environment.
         "env": [{"name": "ASTRA_SERVICE_ACCOUNT", "value": world.account_file()}],
     });
     let server = json!({"server": cluster.url(), "certificate-authority": world.path("ca.pem")});
@@ -37,8 +37,8 @@ fn write_config(world: &World, cluster: &Resource, version: &str, mode: &str, pl
     world.write("kubeconfig", config.to_string());
 }
 
-/// Every request was let in, with the token that was issued last.
-fn was_let_in(world: &World, cluster: &Resource) -> bool {
+/// True if every request was accepted, with the token that was issued last.
+fn was_accepted(world: &World, cluster: &Resource) -> bool {
     let asked = cluster.asked();
     let let_in = |asked: &Asked| asked.status == 200 && asked.token() == world.astra.last_token();
     !asked.is_empty() && asked.iter().all(let_in)
@@ -53,7 +53,7 @@ fn both_versions_of_the_protocol_work_and_share_one_exchange() {
         let done = get_pods(&world, &cluster, version, &PLUGIN).run();
         assert!(done.quiet().contains("demo"), "{done}");
     }
-    assert!(was_let_in(&world, &cluster), "{:#?}", cluster.transcript());
+    assert!(was_accepted(&world, &cluster), "{:#?}", cluster.transcript());
     assert_eq!(world.astra.exchanges(), 1);
 }
 
@@ -71,10 +71,10 @@ fn the_expiry_spares_kubectl_a_call_for_each_request() {
     needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
-    let (said, runs) = counted(&world, &cluster);
-    assert!(said.contains("demo"), "{said}");
+    let (text, runs) = counted(&world, &cluster);
+    assert!(text.contains("demo"), "{text}");
     assert!(cluster.asked().len() > 3, "{:#?}", cluster.transcript());
-    // A kubectl that hands on to another version is two programs, each of which asks.
+    // Some kubectl commands start another version of kubectl, and each of the two runs the plugin.
     assert!(runs <= 2, "{runs} runs for {:#?}", cluster.transcript());
 }
 
@@ -95,11 +95,11 @@ fn an_open_standard_input_and_a_terminal_are_left_alone() {
         write_config(&world, &cluster, V1, mode, &PLUGIN);
         still_open(world.call_as("timeout", "60 kubectl get pods"));
     }
-    // `Always` hands the terminal on to the plugin, and is refused where there is none.
+    // With `Always`, kubectl passes its terminal to the plugin, and fails without one.
     write_config(&world, &cluster, V1, "Always", &PLUGIN);
     let terminal = world.call_as("timeout", "60 script -qec");
     still_open(terminal.arg("timeout --foreground 50 kubectl get pods").arg("/dev/null"));
-    assert!(was_let_in(&world, &cluster));
+    assert!(was_accepted(&world, &cluster));
     assert_eq!(world.astra.exchanges(), 1);
 }
 
@@ -109,8 +109,8 @@ fn a_rejected_account_costs_one_exchange_however_often_kubectl_asks() {
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let (said, runs) = counted(&world, &cluster);
-    assert!(said.contains("rejected"), "{said}");
+    let (text, runs) = counted(&world, &cluster);
+    assert!(text.contains("rejected"), "{text}");
     assert!(runs > 1);
     assert_eq!(cluster.transcript(), [""; 0]);
     assert_eq!(world.astra.exchanges(), 1);
@@ -123,10 +123,10 @@ fn a_revoked_token_is_replaced_after_forget() {
     let cluster = kubernetes(&world.authority, &world.astra);
     get_pods(&world, &cluster, V1, &PLUGIN).run().quiet();
     world.astra.revoke_all();
-    // kubectl tells its plugin nothing of a refusal: the token is served until somebody says so.
+    // kubectl does not report a refused token to its plugin, which returns it until `forget` is called.
     for _ in 0..2 {
-        let said = get_pods(&world, &cluster, V1, &PLUGIN).run().failure(1);
-        assert!(said.contains("You must be logged in to the server"), "{said}");
+        let error = get_pods(&world, &cluster, V1, &PLUGIN).run().failure(1);
+        assert!(error.contains("You must be logged in to the server"), "{error}");
     }
     assert_eq!(cluster.asked().last().unwrap().status, 401);
     assert_eq!(world.astra.exchanges(), 1);

@@ -1,5 +1,5 @@
-//! `deploy/kubernetes/`: the manifests and the job's own command line, with the real kubectl against an API
-//! server that stores what is applied and enforces the roles in it.
+//! `deploy/kubernetes/`: the manifests and the command of the job, with the real kubectl and an API server
+//! that stores the applied objects and enforces their roles.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::stand_in::{Reply, Request, TlsServer};
 use crate::world::{Call, Done, World, contents, is_installed, mode, needs, set_mode};
 
-/// The bearer of who applies the manifests, and that of the job's service account.
+/// The bearer of the user that applies the manifests, and that of the job's service account.
 const ADMIN: &str = "admin";
 const JOB: &str = "job";
 
@@ -267,8 +267,8 @@ fn applied(world: &World) -> Cluster {
     cluster
 }
 
-/// Runs the container's command as it stands in the CronJob that is stored, in a pod of its own: its mounts
-/// are folders of the test, its service account is that of the job.
+/// Runs the container's command from the stored CronJob in a new pod. The mounts of the pod are folders of
+/// the test, and its service account is that of the job.
 fn run_job<'a>(world: &'a World, cluster: &Cluster, pod: &str) -> Done<'a> {
     job(world, cluster, pod, &world.astra.account_json(), &["/bin/sh"]).run()
 }
@@ -303,7 +303,7 @@ fn job<'a>(
         }
         call = call.env(name, value);
     }
-    // Every call of kubectl is written down, with its arguments.
+    // A wrapper logs the arguments of every call of kubectl.
     world.link("astra-credential");
     let wrapper = world.path("bin/kubectl");
     let mut real = std::env::split_paths(crate::world::path()).map(|folder| folder.join("kubectl"));
@@ -334,8 +334,8 @@ fn filled() -> Option<(World, Cluster)> {
     Some((world, cluster))
 }
 
-/// Lets the token in the Secret look as if it expired soon.
-fn age(cluster: &Cluster) {
+/// Sets the expiry in the Secret to a time that is over.
+fn expire(cluster: &Cluster) {
     let soon = STANDARD.encode("2001-01-01T00:00:00Z");
     let path = path("secrets", "astra-token");
     cluster.state().objects.get_mut(&path).unwrap()["data"]["expires"] = soon.into();
@@ -349,13 +349,13 @@ fn one_exchange_fills_the_secret_and_lasts_until_an_hour_before_expiry() {
     let Some((world, cluster)) = filled() else { return };
     let first = cluster.mounted("token");
     for pod in ["second", "third"] {
-        let said = run_job(&world, &cluster, pod).quiet();
-        assert!(said.starts_with("the token is valid for another hour: "), "{said}");
+        let text = run_job(&world, &cluster, pod).quiet();
+        assert!(text.starts_with("the token is valid for another hour: "), "{text}");
         assert_eq!(cluster.asked(), [READ]);
     }
     assert_eq!(world.astra.exchanges(), 1);
     // The pod of the next job has an empty cache.
-    age(&cluster);
+    expire(&cluster);
     assert_eq!(run_job(&world, &cluster, "fourth").quiet(), "secret/astra-token patched\n");
     assert_eq!(cluster.asked(), [READ, READ, WRITTEN]);
     assert_eq!(world.astra.exchanges(), 2);
@@ -386,7 +386,7 @@ fn the_page_shows_a_pod_that_mounts_the_token() {
 fn short_lived_tokens_are_renewed_at_every_run() {
     let Some((world, cluster)) = filled() else { return };
     world.astra.set_lifetime(1800);
-    age(&cluster);
+    expire(&cluster);
     for pod in ["second", "third"] {
         let done = run_job(&world, &cluster, pod);
         assert_eq!(done.code(), 0, "{done}");
@@ -398,12 +398,12 @@ fn short_lived_tokens_are_renewed_at_every_run() {
 #[test]
 fn a_failed_patch_costs_no_second_exchange() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let before = cluster.mounted("token");
     for code in [409, 500] {
         cluster.state().failure = Some(("PATCH", code));
-        let said = run_job(&world, &cluster, "second").failure(1);
-        assert!(said.contains("Error from server"), "{said}");
+        let error = run_job(&world, &cluster, "second").failure(1);
+        assert!(error.contains("Error from server"), "{error}");
         assert_eq!(cluster.mounted("token"), before);
     }
     // `restartPolicy: OnFailure` starts the container again in the same pod, with its cache.
@@ -416,14 +416,14 @@ fn a_failed_patch_costs_no_second_exchange() {
 fn a_deleted_secret_and_a_missing_right_fail_before_any_exchange() {
     let Some((world, cluster)) = filled() else { return };
     let secret = cluster.state().objects.remove(&path("secrets", "astra-token")).unwrap();
-    let said = run_job(&world, &cluster, "second").failure(1);
-    assert!(said.contains("(NotFound)"), "{said}");
+    let error = run_job(&world, &cluster, "second").failure(1);
+    assert!(error.contains("(NotFound)"), "{error}");
     cluster.state().objects.insert(path("secrets", "astra-token"), secret);
     cluster.state().objects.remove(&path("rolebindings", "astra-token"));
-    let said = run_job(&world, &cluster, "third").failure(1);
-    assert!(said.contains("(Forbidden)"), "{said}");
+    let error = run_job(&world, &cluster, "third").failure(1);
+    assert!(error.contains("(Forbidden)"), "{error}");
     assert_eq!(world.astra.exchanges(), 1);
-    // Applied again, both are as before, and the token in the Secret stays.
+    // After the manifests are applied again, the job works, and the token in the Secret is the same.
     let before = cluster.mounted("token");
     kubectl(&world, "apply --validate=false -f").arg(manifest()).run().quiet();
     assert_eq!(cluster.mounted("token"), before);
@@ -443,15 +443,15 @@ fn a_deleted_secret_that_is_applied_again_is_filled_by_the_next_job() {
 #[test]
 fn the_secret_keeps_its_token_while_astra_rejects_the_account_or_is_down() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let before = cluster.mounted("token");
     world.astra.set_answer(|_: &Request, _| Reply::error(503, "later"));
-    let said = run_job(&world, &cluster, "second").failure(5);
-    assert!(said.contains("503"), "{said}");
+    let error = run_job(&world, &cluster, "second").failure(5);
+    assert!(error.contains("503"), "{error}");
     world.astra.clear_answer();
     world.astra.set_answer(|_: &Request, _| Reply::error(401, "no such account"));
-    let said = run_job(&world, &cluster, "third").failure(4);
-    assert!(said.contains("rejected"), "{said}");
+    let error = run_job(&world, &cluster, "third").failure(4);
+    assert!(error.contains("rejected"), "{error}");
     assert!(!cluster.asked().contains(&WRITTEN.to_owned()));
     assert_eq!(cluster.mounted("token"), before);
 }
@@ -459,7 +459,7 @@ fn the_secret_keeps_its_token_while_astra_rejects_the_account_or_is_down() {
 #[test]
 fn an_api_server_that_is_down_costs_no_exchange() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let config = fs::read_to_string(world.path("job.kubeconfig")).unwrap();
     // Nothing listens on the discard port.
     let config = config.replace(&cluster.server.url(), "https://localhost:9");
@@ -483,7 +483,7 @@ fn the_command_means_the_same_to_the_shell_of_the_image() {
         job(&world, &cluster, pod, &account, &["busybox", "sh"]).run().quiet()
     };
     assert!(run("second").starts_with("the token is valid for another hour: "));
-    age(&cluster);
+    expire(&cluster);
     assert_eq!(run("third"), "secret/astra-token patched\n");
     assert_eq!(cluster.mounted("token"), world.astra.last_token());
 }
@@ -505,7 +505,7 @@ fn an_emptied_secret_gets_the_token_of_a_rotated_account() {
 #[test]
 fn an_application_token_leaves_no_expiry_of_an_earlier_one() {
     let Some((world, cluster)) = filled() else { return };
-    age(&cluster);
+    expire(&cluster);
     let token = format!("AstraCS:stand-in:{}", "0".repeat(64));
     let done = job(&world, &cluster, "second", &token, &["/bin/sh"]).run();
     assert_eq!(done.quiet(), "secret/astra-token patched\n");

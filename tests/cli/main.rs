@@ -1,6 +1,6 @@
-//! The built binary against real TLS, a real file system, real locks and real clients.
+//! Tests of the built binary with real TLS, a real file system, real locks and real clients.
 //!
-//! Each module holds the facts of one part; a test's name is the fact that it shows.
+//! Each module tests one part. The name of a test is the fact that it shows.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
@@ -19,6 +19,7 @@ mod configuration;
 mod curl;
 mod docker;
 mod doctor;
+mod doctor_tools;
 mod failure;
 mod faults;
 mod frugal;
@@ -36,6 +37,8 @@ mod protocols;
 mod races;
 mod secrets;
 mod setup;
+mod setup_account;
+mod setup_files;
 mod status;
 mod storm;
 mod terraform;

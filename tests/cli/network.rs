@@ -1,4 +1,4 @@
-//! The exchange against every kind of answer, and on bad ways to Astra.
+//! The exchange: every kind of answer, certificates, proxies and servers that do not answer.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::stand_in::{Astra, Reply};
 use crate::world::{World, transcript};
 
-/// The call fails with that exit code, prints nothing, caches no token; gives its transcript.
+/// Asserts that the call fails with that exit code, one message and one hint; returns its transcript.
 fn fails(world: &World, code: i32, answer: impl Fn() -> Reply + Send + Sync + 'static) -> String {
     world.astra.set_answer(move |_, _| answer());
     let done = world.call("token --no-cache").run();
@@ -109,8 +109,8 @@ fn a_header_of_1_mib_is_an_error_and_one_of_60_kib_is_read() {
     world.astra.set_answer(cookie(60 * 1024));
     world.call("token --no-cache").run().quiet();
     world.astra.set_answer(cookie(1024 * 1024));
-    let told = world.call("token --no-cache").run().failure(1);
-    assert!(told.contains("header is too big"), "{told}");
+    let error = world.call("token --no-cache").run().failure(1);
+    assert!(error.contains("header is too big"), "{error}");
 }
 
 #[test]
@@ -160,17 +160,21 @@ fn only_a_passing_failure_is_retried() {
         assert!(!world.call("token").run().output.status.success());
         assert_eq!(world.astra.exchanges(), tries, "{status}");
     }
+}
+
+#[test]
+fn a_third_attempt_may_bring_the_token() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number < 3).then(|| Reply::error(503, "later")));
     world.call("token").run().quiet();
     assert_eq!(world.astra.exchanges(), 3);
-    let world = World::new();
-    world.astra.set_answer(|_, number| (number < 3).then_some(Reply::Close));
-    world.call("token").run().quiet();
+    world.astra.set_answer(|_, number| (number < 6).then_some(Reply::Close));
+    world.call("token --refresh").run().quiet();
+    assert_eq!(world.astra.exchanges(), 6);
 }
 
 #[test]
-fn a_short_retry_after_is_waited_for_and_a_long_one_is_cached() {
+fn a_short_retry_after_is_waited_for() {
     let world = World::new();
     world.astra.set_answer(|_, number| {
         (number == 1).then(|| Reply::error(429, "later").with_header("Retry-After", "1"))
@@ -178,7 +182,10 @@ fn a_short_retry_after_is_waited_for_and_a_long_one_is_cached() {
     let start = Instant::now();
     world.call("token").run().quiet();
     assert!(start.elapsed() >= Duration::from_secs(1));
+}
 
+#[test]
+fn a_long_retry_after_is_cached_as_a_minute() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(429, "later").with_header("Retry-After", "600"));
     let start = Instant::now();
@@ -218,7 +225,7 @@ fn a_retry_after_beyond_every_number_means_the_longest_wait() {
     }
 }
 
-/// When the cached token expires, in Unix seconds.
+/// The expiry of the cached token, in Unix seconds.
 fn cached_expiry(world: &World) -> u64 {
     let status = world.call("status --json").run().stdout();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
@@ -254,7 +261,7 @@ fn a_late_answer_does_not_make_a_token_valid_longer() {
     signal("-CONT");
     assert_eq!(crate::world::finish(call).0, 0);
     let expiry = cached_expiry(&world);
-    assert!(expiry <= issued + 61, "believed for {} s", expiry - issued);
+    assert!(expiry <= issued + 61, "valid for {} s", expiry - issued);
 }
 
 #[test]
@@ -277,7 +284,7 @@ fn a_token_that_expires_on_its_way_is_exchanged_again() {
     assert_eq!(world.astra.exchanges(), 2);
 }
 
-/// A token of that life.
+/// A token with these claims.
 fn jwt(iat: u64, exp: u64) -> String {
     use base64::Engine as _;
     let claims = format!(r#"{{"iat":{iat},"exp":{exp}}}"#);
@@ -294,7 +301,7 @@ fn a_wrong_date_makes_no_token_valid_longer_than_its_claims() {
         });
         world.call("token --refresh").run().quiet();
         let life = cached_expiry(&world) - now();
-        assert!((290..=300).contains(&life), "believed for {life} s");
+        assert!((290..=300).contains(&life), "valid for {life} s");
     }
 }
 
@@ -403,8 +410,8 @@ fn a_compressed_answer_is_read_and_a_bomb_is_not() {
 #[test]
 fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
     let world = World::new();
-    let strangers = World::new();
-    let unknown = world.call("token").env("ASTRA_API_URL", strangers.astra.url()).run();
+    let other = World::new();
+    let unknown = world.call("token").env("ASTRA_API_URL", other.astra.url()).run();
     let expired = Astra::start_with(world.authority.expired_leaf());
     let expired = world.call("token").env("ASTRA_API_URL", expired.url()).run();
     let another = Astra::start_with(world.authority.leaf_for(&["another.example"]));
@@ -412,8 +419,8 @@ fn a_certificate_that_is_not_trusted_is_named_and_not_asked_again() {
     for done in [&unknown, &expired, &another] {
         done.failure(5);
     }
-    assert_eq!(strangers.astra.exchanges(), 0);
-    assert_eq!(strangers.astra.connections(), 1);
+    assert_eq!(other.astra.exchanges(), 0);
+    assert_eq!(other.astra.connections(), 1);
     transcript!(unknown, expired, another, @"
     $ ASTRA_API_URL=https://localhost:<port> astra-credential token
     ! astra-credential: the certificate of `https://localhost:<port>` is not trusted: no trusted certificate authority has signed it: the one that has is called `throw-away test authority` like one that is trusted, but has another key; trusted are those in `~/ca.pem`
@@ -470,7 +477,7 @@ fn a_closed_port_is_unreachable() {
     ");
 }
 
-/// A proxy that knows CONNECT; gives its port and counts connections.
+/// Starts a proxy that knows CONNECT, or that sends `answer`. Returns its port and its count of connections.
 fn proxy(answer: Option<&'static str>) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -514,14 +521,17 @@ fn a_proxy_is_used_where_the_environment_names_one() {
     world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
     world.call("token --no-cache").env("all_proxy", &url).run().quiet();
     assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn neither_http_proxy_nor_no_proxy_leads_to_a_proxy() {
+    let world = World::new();
+    let (port, count) = proxy(None);
+    let url = format!("http://me:hush@127.0.0.1:{port}");
     world.call("token --no-cache").env("HTTP_PROXY", &url).run().quiet();
-    world
-        .call("token --no-cache")
-        .env("HTTPS_PROXY", &url)
-        .env("NO_PROXY", "localhost")
-        .run()
-        .quiet();
-    assert_eq!(count.load(Ordering::SeqCst), 2);
+    let call = world.call("token --no-cache").env("HTTPS_PROXY", &url);
+    call.env("NO_PROXY", "localhost").run().quiet();
+    assert_eq!(count.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -540,7 +550,7 @@ fn a_bad_proxy_is_named_without_its_password() {
     for done in [&dead, &refusing, &nonsense] {
         assert!(!done.stderr().contains("hush"), "{done}");
     }
-    // What a dead proxy taught says nothing of the direct way.
+    // The cached failure of a proxy does not apply to the direct route.
     world.token();
     transcript!(
         dead.to_string().replace("me:hush@", ""),
@@ -593,7 +603,7 @@ fn control_characters_of_a_server_are_escaped() {
 fn an_empty_ssl_cert_file_counts_as_absent() {
     let world = World::new();
     let done = world.call("token").env("SSL_CERT_FILE", "").run();
-    // The system's authorities have not signed the stand-in's certificate, and were asked.
+    // The system's authorities were used, and none of them has signed the stand-in's certificate.
     assert!(done.failure(5).contains("no trusted certificate authority has signed it"), "{done}");
 }
 

@@ -1,5 +1,5 @@
-//! The number of commands that a person on call needs, after a tool's own output, to learn the cause and
-//! the remedy of each breakage: none, or one.
+//! The command that shows the cause and the remedy of each breakage, if the tool's own output does not. A
+//! person on call needs at most one.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use crate::servers::{self, Resource};
 use crate::stand_in::{Astra, Reply};
 use crate::world::{Call, World, copy_binary, is_installed, needs, set_mode, transcript};
 
-/// Terraform wants a dot in a module's host; its configuration says where this one is.
+/// The host of the module registry. It needs a dot, and Terraform's configuration gives its URL.
 const MODULES: &str = "registry.example.test";
 
 /// A machine whose tools `setup` has set up, and the servers that they talk to.
@@ -26,9 +26,9 @@ struct Night {
     modules: Resource,
     /// Changes to the environment of the tools and of the person.
     env: Vec<(&'static str, Option<OsString>)>,
-    /// A full disk.
+    /// The full disk of one breakage, which is unmounted in the end.
     disk: Option<Mount>,
-    /// This program, as the person calls it.
+    /// The path of this program that the person calls.
     program: &'static str,
 }
 
@@ -38,7 +38,7 @@ enum Tool {
     Git,
     Docker,
     Terraform,
-    /// A job whose output nobody keeps.
+    /// A job whose output is not kept.
     Silent,
 }
 
@@ -66,7 +66,7 @@ impl Night {
         night
     }
 
-    /// A copy of this program, as a package manager leaves one.
+    /// Installs a copy of this program in that folder.
     fn install(&self, folder: &str) {
         fs::create_dir_all(self.world.path(folder)).unwrap();
         copy_binary(&self.world.path(folder).join("astra-credential"));
@@ -118,7 +118,7 @@ impl Night {
         self.call(self.world.path(self.program), &line).run().quiet();
     }
 
-    /// True if the tool succeeded, and all of its output.
+    /// Runs a tool. Returns true if it succeeded, and all of its output.
     fn run(&self, tool: Tool) -> (bool, String) {
         let call = match tool {
             Tool::Kubectl => {
@@ -199,13 +199,13 @@ fn overloaded(night: &mut Night) {
     night.world.astra.set_answer(answer);
 }
 
-/// The tool has used a token, and its server accepts it no longer.
+/// Lets the tool use a token, and revokes it then.
 fn revoked(night: &mut Night, tool: Tool) {
     assert!(night.run(tool).0, "{}", night.run(tool).1);
     night.world.astra.revoke_all();
 }
 
-/// Astra shows a certificate that is valid between these days from now.
+/// Starts an Astra whose certificate is valid between these days from now.
 fn certificate(night: &mut Night, first: i32, last: i32) {
     let at = |days: i32| match u32::try_from(days) {
         Ok(days) => SystemTime::now() + DAY * days,
@@ -215,7 +215,7 @@ fn certificate(night: &mut Night, first: i32, last: i32) {
     night.world.astra = Astra::start_with(leaf);
 }
 
-/// A proxy that gives every request this answer.
+/// Starts a proxy that sends this answer to every request.
 fn proxy(night: &mut Night, answer: &'static str) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     night.set("HTTPS_PROXY", format!("http://{}", listener.local_addr().unwrap()));
@@ -227,7 +227,7 @@ fn proxy(night: &mut Night, answer: &'static str) {
     });
 }
 
-/// The program is where a package of another kind puts it.
+/// Moves the program to another folder of `PATH`.
 fn moved(night: &mut Night) {
     fs::remove_file(night.world.path("bin/astra-credential")).unwrap();
     night.install("other");
@@ -239,7 +239,7 @@ fn moved(night: &mut Night) {
     night.program = "other/astra-credential";
 }
 
-/// An account `prod` that Astra does not know answers at git's host.
+/// Binds git's host to an account `prod` that Astra rejects.
 fn second_account(night: &mut Night) {
     let host = night.host(Tool::Git);
     let api = night.world.astra.url();
@@ -250,7 +250,7 @@ fn second_account(night: &mut Night) {
     night.world.write(".config/astra-credential/prod.json", account);
 }
 
-/// git's configuration as people write it by hand, with the link's name.
+/// Writes git's configuration with the name of the link, as a person writes it by hand.
 fn by_hand(night: &Night, before: &str) {
     let host = night.host(Tool::Git);
     night.world.write(
@@ -280,7 +280,7 @@ const ROWS: &[Row] = &[
         words: REJECTED,
     },
     Row {
-        breakage: "a rejection that nobody saw",
+        breakage: "a rejection in a job whose output is lost",
         tool: Tool::Silent,
         breaks: wrong_secret,
         fails: true,
@@ -288,7 +288,7 @@ const ROWS: &[Row] = &[
         words: &["failure", "(401)", "since", "not asked again until", "`astra-credential forget`"],
     },
     Row {
-        breakage: "a rejection that nobody saw",
+        breakage: "a rejection in a job whose output is lost",
         tool: Tool::Silent,
         breaks: wrong_secret,
         fails: true,
@@ -304,7 +304,7 @@ const ROWS: &[Row] = &[
         words: &["(503)", "hint: "],
     },
     Row {
-        breakage: "an overload that nobody saw",
+        breakage: "an overload in a job whose output is lost",
         tool: Tool::Silent,
         breaks: overloaded,
         fails: true,
@@ -371,7 +371,7 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        breakage: "a second account that is rejected, and nobody saw git's output",
+        breakage: "a second account that is rejected, and git's output is lost",
         tool: Tool::Silent,
         breaks: |night| {
             night.set_up(Tool::Git);
@@ -484,7 +484,7 @@ const ROWS: &[Row] = &[
     Row {
         breakage: "Astra's name is unknown to DNS",
         tool: Tool::Git,
-        // A label of this length is never asked for.
+        // No resolver is asked for a label of this length.
         breaks: |night| {
             let name = "no-such-host-".repeat(5);
             night.set("ASTRA_API_URL", format!("https://{name}.example"));
@@ -593,7 +593,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// It takes root, to mount a disk.
+/// The breakage that needs root, to mount a disk.
 const FULL_DISK: Row = Row {
     breakage: "the cache is on a full disk",
     tool: Tool::Kubectl,
@@ -616,9 +616,9 @@ fn lines_with(text: &str, words: &[&str]) -> Option<Vec<String>> {
     Some(found.into_iter().map(|at| lines[at].to_owned()).collect())
 }
 
-/// The lines that name the cause and the remedy of a breakage, after as many commands as the row states
-/// and no fewer.
-fn seen(row: &Row) -> String {
+/// Breaks a tool, and returns the lines that name the cause and the remedy. The tool's own output must not
+/// have them if the row states a command.
+fn relevant_lines(row: &Row) -> String {
     let Row { breakage, tool, breaks, fails, needs, words } = row;
     let mut night = Night::new();
     night.set_up(*tool);
@@ -629,37 +629,37 @@ fn seen(row: &Row) -> String {
         let done = night.call(night.world.path(night.program), line).run();
         (done.code(), done.stdout() + &done.stderr())
     };
-    let told = lines_with(&shown, words);
-    let (command, told) = match needs {
-        Needs::Nothing => ("nothing".to_owned(), told.ok_or(shown)),
+    let found = lines_with(&shown, words);
+    let (command, found) = match needs {
+        Needs::Nothing => ("nothing".to_owned(), found.ok_or(shown)),
         Needs::Status | Needs::Doctor | Needs::DoctorAndItsHint => {
-            assert!(told.is_none(), "{breakage}: the tool's own output suffices: {shown}");
+            assert!(found.is_none(), "{breakage}: the tool's own output suffices: {shown}");
             let line = if *needs == Needs::Status { "status" } else { "doctor" };
             let (code, answer) = person(line);
-            // A warning is not a failure, and no more is a token that only its server refuses.
+            // The exit code is 1 only for a failure, not for a warning or for a token that only its server refuses.
             let is_failure = words.contains(&"failure");
             assert!(!is_failure || code == 1, "{breakage}: {code} {answer}");
             (format!("`{line}`"), lines_with(&answer, words).ok_or(answer))
         }
     };
-    let told = told.map_err(|shown| format!("{breakage}: {words:?} not in\n{shown}")).unwrap();
+    let found = found.map_err(|shown| format!("{breakage}: {words:?} not in\n{shown}")).unwrap();
     if *needs == Needs::DoctorAndItsHint {
         let (_, answer) = person("doctor");
         let of_tool = format!("{tool:?}").to_lowercase();
         let mut lines =
             answer.lines().skip_while(|line| line.starts_with("ok") || !line.contains(&of_tool));
         let hint = lines.nth(1).unwrap_or_default();
-        // The commands stand between backquotes.
+        // The commands of a hint are between backquotes.
         let commands: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
         let line = commands.join(" && ").replace('~', "$HOME");
-        let mended = night.call("sh", "-ec").arg(&line).run();
-        assert_eq!(mended.code(), 0, "{breakage}: {mended}");
+        let repaired = night.call("sh", "-ec").arg(&line).run();
+        assert_eq!(repaired.code(), 0, "{breakage}: {repaired}");
         let (works, shown) = night.run(*tool);
         assert!(works, "{breakage}: `{line}` does not help: {shown}");
     }
     let tool = format!("{tool:?}").to_lowercase();
     let home = night.world.home.path().display().to_string();
-    format!("{breakage} ({tool}) needs {command}:\n  {}\n", told.join("\n  ")).replace(&home, "~")
+    format!("{breakage} ({tool}) needs {command}:\n  {}\n", found.join("\n  ")).replace(&home, "~")
 }
 
 #[test]
@@ -670,22 +670,22 @@ fn each_breakage_takes_one_command_at_most() {
     };
     let rows = ROWS.iter().filter(|row| is_here(row.tool));
     let mut wrong = Vec::new();
-    let mut seen_all = Vec::new();
+    let mut shown = Vec::new();
     for row in rows {
-        match std::panic::catch_unwind(|| seen(row)) {
-            Ok(lines) => seen_all.push(lines),
+        match std::panic::catch_unwind(|| relevant_lines(row)) {
+            Ok(lines) => shown.push(lines),
             Err(_) => wrong.push(row.breakage),
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    transcript!(seen_all.join("\n"));
+    transcript!(shown.join("\n"));
 }
 
 #[test]
 fn a_full_disk_takes_no_command() {
     needs!(root, "kubectl");
     if Mount::new(&World::new(), "size=16k").is_some() {
-        transcript!(seen(&FULL_DISK), @"
+        transcript!(relevant_lines(&FULL_DISK), @"
         the cache is on a full disk (kubectl) needs nothing:
           astra-credential: warning: cannot use the cache `~/mount/cache` (No space left on device (os error 28)); going on without it
         ");

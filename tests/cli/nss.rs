@@ -1,5 +1,4 @@
-//! A static binary finds names by itself: no module of the system's C library is opened, whatever
-//! nsswitch.conf names.
+//! The static binary resolves names without the modules of the system's C library that nsswitch.conf names.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
@@ -8,8 +7,8 @@ use std::thread;
 use crate::stand_in::Astra;
 use crate::world::{BINARY, World, is_installed, lacks, skip};
 
-/// The address of the stand-in for a name server, which has the port of all name servers: one that no
-/// other run of the tests has.
+/// The address of the stand-in for a name server. Its port is fixed, so that each run of the tests needs
+/// another address.
 fn name_server() -> Ipv4Addr {
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 53, high, low)
@@ -27,7 +26,7 @@ const CONFIGURATIONS: [&str; 4] = [
     "hosts: nis\n",
 ];
 
-/// True if the test can have a mount namespace, in which /etc differs.
+/// True if the test can use a mount namespace, in which it changes /etc.
 fn can_mount() -> bool {
     let mounts = || Command::new("unshare").args(["--mount", "true"]).output();
     is_installed("strace")

@@ -24,7 +24,7 @@ fn commands(world: &World) -> Vec<String> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let names = listed.take_while(|line| !line.is_empty());
     let first_word = |line: &str| line.split_whitespace().next().unwrap().to_owned();
-    // What belongs to the name above stands further to the right.
+    // Further lines of a description are indented more.
     names.filter(|line| !line.starts_with("   ")).map(first_word).collect()
 }
 
@@ -106,14 +106,14 @@ fn help_with_a_command_prints_the_help_of_that_command() {
         world.call("help exec-credential").run().quiet(),
         world.call("help kubernetes").run().quiet()
     );
-    // A tool after `setup`, and a verb, have their command's help.
+    // With a tool after `setup`, or with a verb, the command's help is printed.
     for (words, command) in [("setup git", "setup"), ("docker get", "docker")] {
         let help = world.call(&format!("help {words}")).run().quiet();
         assert_eq!(help, world.call(&format!("help {command}")).run().quiet());
     }
-    let said = world.call("help forgot").run().failure(2);
-    assert!(said.contains("close to it is `forget`"), "{said}");
-    assert!(said.contains("`astra-credential --help`"), "{said}");
+    let error = world.call("help forgot").run().failure(2);
+    assert!(error.contains("close to it is `forget`"), "{error}");
+    assert!(error.contains("`astra-credential --help`"), "{error}");
     assert!(!world.cache_dir().exists());
 }
 
@@ -231,7 +231,7 @@ fn the_documentation_names_only_flags_variables_and_pages_that_exist() {
         for name in text.split(|c| !is_part(c)).filter(|word| word.starts_with("ASTRA_")) {
             assert!(words.contains(name), "{page}: `{name}`");
         }
-        // A flag of ours stands behind our name, or alone in backticks.
+        // A flag of this program is behind its name, or alone in backticks.
         for line in text.lines() {
             let ours = line.split("astra-credential ").skip(1);
             let ours =
@@ -325,7 +325,7 @@ fn root(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The archives of a release by the workflow's matrix, each with a checksum of its own.
+/// The archives of a release by the workflow's matrix, each with a different checksum.
 fn checksums() -> Vec<(String, String)> {
     let workflow = fs::read_to_string(root(".github/workflows/release.yml")).unwrap();
     let targets =
@@ -338,7 +338,7 @@ fn checksums() -> Vec<(String, String)> {
     targets.enumerate().map(archive).collect()
 }
 
-/// Fills the templates from these checksums; gives the folder in the world's home.
+/// Fills the templates from these checksums, in the folder `filled` of the home.
 fn filled<'a>(world: &'a World, sums: &[(String, String)]) -> crate::world::Done<'a> {
     let text: String = sums.iter().map(|(sum, name)| format!("{sum}  {name}\n")).collect();
     let sums = world.write("SHA256SUMS", text);
@@ -380,8 +380,8 @@ fn templates_are_not_filled_without_a_checksum_for_each_archive() {
     for missing in 0..checksums().len() {
         let mut sums = checksums();
         let (_, name) = sums.remove(missing);
-        let said = filled(&world, &sums).failure(1);
-        assert!(said.starts_with("fill: no ") && !name.is_empty(), "{said}");
+        let error = filled(&world, &sums).failure(1);
+        assert!(error.starts_with("fill: no ") && !name.is_empty(), "{error}");
     }
 }
 

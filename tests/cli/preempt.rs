@@ -92,7 +92,7 @@ struct Point {
     shown: String,
 }
 
-/// A world with prepared entries, whose API remembers what it has issued.
+/// A world with prepared entries, whose API keeps a list of the tokens that it has issued.
 struct Stage {
     world: World,
     api: Arc<AtomicUsize>,
@@ -195,7 +195,7 @@ impl Stage {
                 continue;
             }
             let is_of_socket = ["connect", "sendto", "recvfrom"].contains(&name);
-            // How often it receives is up to the network.
+            // The number of `recvfrom` calls depends on the network.
             let is_steady = name != "recvfrom" || number == 1;
             if line.contains(&folder) || (is_of_socket && is_steady) {
                 let shown = line.chars().take(120).collect();
@@ -206,8 +206,8 @@ impl Stage {
         points
     }
 
-    /// Runs the pair, and gives the invariants that do not hold; `None` if the first process ended before
-    /// it came to the point.
+    /// Runs the pair, and returns the invariants that do not hold, or `None` if the first process ended before
+    /// it reached the point.
     fn run(&self, first: Operation, second: Operation, point: &Point) -> Option<Vec<String>> {
         let Self { world, .. } = self;
         self.arrange(first.state);
@@ -382,8 +382,8 @@ fn two_interleaved_operations_lose_no_token_and_restore_no_dropped_one() {
             });
         }
     });
-    // How often a call is made may depend on the network.
+    // The number of some calls depends on the network.
     let (violations, missed) = (violations.into_inner(), missed.into_inner());
-    assert!(missed * 20 < chosen.len(), "{missed} of {} did not come to the point", chosen.len());
+    assert!(missed * 20 < chosen.len(), "{missed} of {} did not reach the point", chosen.len());
     assert_eq!(violations, 0, "in {} runs:\n{}", chosen.len(), report.into_inner().unwrap());
 }

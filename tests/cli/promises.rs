@@ -1,4 +1,4 @@
-//! `docs/promises.md` names the tests that show each promise; this keeps the names true.
+//! `docs/promises.md` names the tests that show each promise. This test checks the names.
 
 use std::fs;
 use std::path::{Path, PathBuf};

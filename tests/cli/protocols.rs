@@ -1,4 +1,4 @@
-//! The helper protocols on the built binary: what each answers, and to whom.
+//! The helper protocols: the binary's answer to each request, for known and for unknown hosts.
 
 use crate::world::{World, transcript};
 
@@ -43,16 +43,16 @@ fn kubernetes_gives_a_token_to_a_known_cluster() {
     for done in [&ours, &added, &stated, &same] {
         done.quiet();
     }
-    let strangers = asks("kubernetes", "v1", "https://evil.example:6443");
+    let other_host = asks("kubernetes", "v1", "https://evil.example:6443");
     let insecure = asks("kubernetes", "v1", &format!("http://localhost:{port}"));
     let other = asks("kubernetes --api-version v1beta1", "v1", &world.astra.url());
-    for done in [&strangers, &insecure, &other] {
+    for done in [&other_host, &insecure, &other] {
         done.failure(1);
     }
     let unknown = world.call("kubernetes --api-version v2").run();
     unknown.failure(2);
     assert_eq!(world.astra.exchanges(), 1);
-    transcript!(ours, added, stated, same, strangers, insecure, other);
+    transcript!(ours, added, stated, same, other_host, insecure, other);
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn git_gets_the_form_that_it_knows() {
 #[test]
 fn git_gets_nothing_for_an_unknown_host() {
     let world = World::new();
-    let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
-    assert_eq!(strangers.quiet(), "");
+    let other_host = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
+    assert_eq!(other_host.quiet(), "");
     assert_eq!(world.astra.connections(), 0);
     let added = world
         .call("git get --host evil.example")
@@ -112,9 +112,9 @@ fn git_gets_quit_after_a_failure_for_a_known_host_only() {
     world.write_account("{}");
     let ours = world.call("git get").input(world.git_request()).run();
     assert_eq!((ours.code(), ours.stdout().as_str()), (3, "quit=1\n"), "{ours}");
-    let strangers = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
-    assert_eq!(strangers.quiet(), "");
-    // A setting that cannot be used fails for every host, and git goes on with one that is not ours.
+    let other_host = world.call("git get").input("protocol=https\nhost=evil.example\n\n").run();
+    assert_eq!(other_host.quiet(), "");
+    // A setting that cannot be used is an error for every host. For an unknown host git may ask other helpers.
     let set = |line: &str, host: &str| {
         let call = world.call(line).env("ASTRA_API_URL", "http://api.example");
         call.input(format!("protocol=https\nhost={host}\n\n")).run()
@@ -158,14 +158,14 @@ fn git_erase_drops_the_token_that_it_names_and_no_other() {
     erase(&format!("authtype=Bearer\ncredential={token}"));
     let next = world.token();
     assert_ne!(next, token);
-    // A slow loser must not wipe the winner's fresh token.
+    // A late `erase` of an old token must not delete the new one.
     erase(&format!("password={token}"));
     assert_eq!(world.token(), next);
     erase("");
     assert_ne!(world.token(), next);
     assert_eq!(world.astra.exchanges(), 3);
-    let strangers = format!("protocol=https\nhost=evil.example\npassword={}\n", world.token());
-    world.call("git erase").input(strangers).run().quiet();
+    let other_host = format!("protocol=https\nhost=evil.example\npassword={}\n", world.token());
+    world.call("git erase").input(other_host).run().quiet();
     assert_eq!(world.astra.exchanges(), 3);
 }
 
@@ -210,16 +210,17 @@ fn bazel_gets_headers_and_an_expiry_in_whole_seconds() {
     let ours =
         world.call("bazel get").input(request(&format!("{}/x?y=z", world.astra.url()))).run();
     ours.quiet();
-    let strangers = world.call("bazel get").input(request("https://evil.example/?localhost")).run();
+    let other_host =
+        world.call("bazel get").input(request("https://evil.example/?localhost")).run();
     let port = world.call("bazel get").input(request("https://localhost:1/")).run();
     let form = format!("https://localhost.:{}/", world.astra.port());
     let form = world.call("bazel get").input(request(&form)).run();
     let verb = world.call("bazel store").input(request(&world.astra.url())).run();
     let malformed = world.call("bazel get").input("{}").run();
-    for done in [&strangers, &port, &form, &verb, &malformed] {
+    for done in [&other_host, &port, &form, &verb, &malformed] {
         done.failure(1);
     }
-    transcript!(ours, strangers, port, form, verb, malformed);
+    transcript!(ours, other_host, port, form, verb, malformed);
 }
 
 #[test]
@@ -228,24 +229,24 @@ fn the_expiry_in_an_answer_is_the_time_of_renewal() {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let born = now();
     let reply = world.call("git get").input(world.git_request()).run().quiet();
-    let told: u64 = reply
+    let expiry: u64 = reply
         .lines()
         .find_map(|line| line.strip_prefix("password_expiry_utc="))
         .unwrap()
         .parse()
         .unwrap();
-    let leeway = born + 36_000 - told;
+    let leeway = born + 36_000 - expiry;
     assert!((149..=301).contains(&leeway), "{leeway}");
-    // The same for every later caller, and earlier for one who wants more.
+    // Later callers get the same time, and a caller with `--min-valid` an earlier one.
     assert_eq!(world.call("git get").input(world.git_request()).run().quiet(), reply);
     let wanted = world.call("git get --min-valid 1h").input(world.git_request()).run().quiet();
-    let told: u64 = wanted
+    let expiry: u64 = wanted
         .lines()
         .find_map(|line| line.strip_prefix("password_expiry_utc="))
         .unwrap()
         .parse()
         .unwrap();
-    assert!((0..=2).contains(&told.abs_diff(born + 36_000 - 3600)), "{told}");
+    assert!((0..=2).contains(&expiry.abs_diff(born + 36_000 - 3600)), "{expiry}");
     assert_eq!(world.astra.exchanges(), 1);
 }
 
@@ -265,8 +266,8 @@ fn docker_reads_errors_on_standard_output() {
     for done in [&get, &url, &store, &list, &version] {
         done.quiet();
     }
-    let strangers = world.call("docker get").input("evil.example").run();
-    assert_eq!(strangers.stdout(), "credentials not found in native keychain\n");
+    let other_host = world.call("docker get").input("evil.example").run();
+    assert_eq!(other_host.stdout(), "credentials not found in native keychain\n");
     let empty = world.call("docker get").run();
     assert_eq!(empty.stdout(), "no credentials server URL\n");
     let verb = world.call("docker put").run();
@@ -278,15 +279,15 @@ fn docker_reads_errors_on_standard_output() {
     assert_eq!(world.astra.exchanges(), before + 1);
     world.write_account("{}");
     let failed = world.call("docker get").input(ours).run();
-    for done in [&strangers, &empty] {
+    for done in [&other_host, &empty] {
         assert_eq!((done.code(), done.stderr().as_str()), (1, ""), "{done}");
     }
-    // The commands of docker that keep its standard output to themselves pass standard error on.
+    // Some commands of docker do not show the helper's standard output, but all show its standard error.
     for done in [&verb, &setting, &failed] {
         assert_eq!(done.code(), 1);
         assert_eq!(done.stderr(), format!("astra-credential: {}", done.stdout()));
     }
-    transcript!(get, url, store, list, version, strangers, empty, verb, setting, failed);
+    transcript!(get, url, store, list, version, other_host, empty, verb, setting, failed);
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     std::fs::create_dir(world.path(".docker")).unwrap();
     let get = |server: &str| world.call("docker get").input(server).run();
     let configure = |json: &str| world.write(".docker/config.json", json);
-    // Docker asks the store of everything for each server that it meets.
+    // Docker runs the helper in `credsStore` for every server.
     configure(r#"{"credsStore":"astra"}"#);
     let usual = get("https://index.docker.io/v1/");
     assert_eq!(usual.stderr(), "");
@@ -339,8 +340,8 @@ fn terraform_gets_an_empty_object_for_an_unknown_host_and_cannot_store() {
     let ours = world.host();
     let get =
         world.call_as(world.link("terraform-credentials-astra"), &format!("get {ours}")).run();
-    let strangers = world.call("terraform get evil.example").run();
-    assert_eq!(strangers.quiet(), "{}\n");
+    let other_host = world.call("terraform get evil.example").run();
+    assert_eq!(other_host.quiet(), "{}\n");
     let store = world.call(&format!("terraform store {ours}")).input("x".repeat(200_000)).run();
     let store_line = store.failure(1);
     assert!(store_line.contains("nothing can be stored"));
@@ -358,7 +359,7 @@ fn terraform_gets_an_empty_object_for_an_unknown_host_and_cannot_store() {
     world.call("terraform forget evil.example").run().quiet();
     world.token();
     assert_eq!(world.astra.exchanges(), 2);
-    transcript!(get, strangers, hostless, verb, forget);
+    transcript!(get, other_host, hostless, verb, forget);
 }
 
 #[test]

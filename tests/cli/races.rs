@@ -1,4 +1,4 @@
-//! Late, impatient and stopped processes: each gets its own answer, and none takes another's away.
+//! Late, stopped and concurrent processes: each gets a valid answer, and none removes the result of another.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -60,7 +60,7 @@ fn sixty_waiters_behind_a_stopped_holder_cost_one_exchange_more() {
         if number == 1 {
             return Some(Reply::Hang);
         }
-        // Long enough for everybody to run out of patience with the holder.
+        // Long enough for all waiting processes to give up on the lock.
         thread::sleep(Duration::from_secs(1));
         None
     });
@@ -100,7 +100,7 @@ fn a_token_that_is_on_its_way_during_a_forget_is_not_cached() {
             let asking = Process::that_asks(&world, &world.call("token --refresh"));
             world.call(line).run().quiet();
             let (code, on_its_way, _) = asking.finish();
-            assert_eq!(code, 0, "it serves its own caller");
+            assert_eq!(code, 0, "the call itself gets the token");
             world.astra.set_delay(Duration::ZERO);
             let exchanges = world.astra.exchanges();
             let new = world.token();
@@ -139,7 +139,7 @@ fn a_refresh_is_satisfied_by_any_token_that_was_asked_for_after_it_began() {
     assert!(is_success(&answers), "{answers:?}");
     assert!(world.astra.exchanges() <= 1 + 3, "{}", world.astra.exchanges());
     world.astra.set_delay(Duration::ZERO);
-    // One after the other, each has its own.
+    // Two refreshes one after the other get two tokens.
     let exchanges = world.astra.exchanges();
     let tokens = [(); 2].map(|()| world.call("token --refresh").run().quiet());
     assert_ne!(tokens[0], tokens[1]);
@@ -164,7 +164,7 @@ fn a_call_without_any_time_sends_no_request_and_caches_no_failure() {
     world.call("token --timeout 1e-9").run().failure(5);
     assert_eq!(world.astra.connections(), 0);
     world.call("token").run().quiet();
-    // A token that is there needs no time.
+    // A cached token needs no time.
     world.call("token --timeout 1e-9").run().quiet();
 }
 
@@ -232,11 +232,11 @@ fn a_lock_file_that_was_removed_is_taken_anew() {
     assert!(world.astra.most_in_flight() <= 2, "{}", world.astra.most_in_flight());
 }
 
-/// A file system of its own, whose times are whole seconds.
+/// A new file system, whose times are whole seconds.
 struct Coarse(std::path::PathBuf);
 
 impl Coarse {
-    /// `None`, and said aloud, where that cannot be mounted.
+    /// Returns `None`, and announces that, if it cannot be mounted.
     fn new(world: &World) -> Option<Self> {
         if !is_installed("mkfs.ext4") {
             return None;
@@ -377,7 +377,7 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
         }
         assert_eq!(git(&world, "erase", &host, &token_in(&stdout)).0, 0);
     }
-    let (code, stderr) = refused.expect("an end of it");
+    let (code, stderr) = refused.expect("a refusal");
     assert_eq!(code, 4);
     assert!(stderr.contains(&format!("`{host}` refuses the tokens that Astra issues")), "{stderr}");
     assert_eq!(world.astra.exchanges(), 2);
@@ -387,12 +387,12 @@ fn a_host_that_refuses_costs_two_exchanges_and_then_an_error_with_the_reason() {
     assert_eq!(world.astra.exchanges(), 2);
     let status = world.call("status").run().stdout();
     transcript!(status.lines().find(|line| line.starts_with("refused by")).expect("a row of it"), @"refused by    localhost:<port>, <time> (<n> ago); it gets no token until <time> (in <n>)");
-    // Another host, and a caller that names none, have nothing to do with it.
+    // The refusal does not apply to another host, or to a call without a host.
     assert_eq!(git(&world, "get", "other.example", "").0, 0);
     assert_eq!(world.astra.exchanges(), 3);
     world.token();
     assert_eq!(git(&world, "get", &host, "").0, 4);
-    // A person who forgets wants to try again.
+    // `forget` deletes the refusal too.
     world.call("forget").run().quiet();
     assert_eq!(git(&world, "get", &host, "").0, 0);
     assert_eq!(world.astra.exchanges(), 4);
@@ -435,7 +435,7 @@ fn a_late_erase_of_an_old_token_blocks_no_host() {
 struct Modeless(std::path::PathBuf);
 
 impl Modeless {
-    /// `None`, and said aloud, where that cannot be mounted.
+    /// Returns `None`, and announces that, if it cannot be mounted.
     fn new(world: &World, chmod: &str) -> Option<Self> {
         if !is_installed("bindfs") {
             return None;
@@ -472,7 +472,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
         let answers = at_once(20, &call("token"));
         assert!(is_success(&answers), "{answers:?}");
         assert_eq!(world.astra.exchanges(), 1, "{chmod}");
-        // A umask that takes away what the file system shows anyway.
+        // This umask removes all permissions, which the file system shows all the same.
         let masked = world.call_as("/bin/sh", "-c").arg("umask 777; exec \"$0\" token --refresh");
         let masked = masked.arg(crate::world::BINARY);
         let masked = masked.env("ASTRA_CREDENTIAL_CACHE_DIR", disk.0.join("a/b"));
@@ -492,7 +492,7 @@ fn a_file_system_without_modes_keeps_a_cache() {
 fn an_entry_of_any_mode_is_read_if_its_seal_is_right() {
     let world = World::new();
     let token = world.token();
-    // As on a file system without modes, the folder is as open as its files.
+    // On a file system without modes the folder and its files are open to all users.
     for (folder, file) in [(0o777, 0o777), (0o755, 0o755), (0o755, 0o644)] {
         set_mode(&world.cache_dir(), folder);
         set_mode(&world.entry(), file);
@@ -517,18 +517,18 @@ fn root_writes_nothing_into_the_home_of_another_user() {
         let call = world.call(line).env("ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE", "1");
         call.run()
     };
-    let costs_a_line = |done: &Done<'_>| {
+    let has_warning = |done: &Done<'_>| {
         assert_eq!((done.code(), done.stderr().lines().count()), (0, 1), "{done}");
         assert!(done.stderr().contains("run this without `sudo`"), "{done}");
         assert_eq!(done.stdout().trim_end(), world.astra.last_token().unwrap());
     };
-    costs_a_line(&run("token"));
+    has_warning(&run("token"));
     assert!(!world.path(".cache").exists());
     for path in [world.path(".cache"), world.cache_dir()] {
         fs::create_dir(&path).unwrap();
         give_away(&path);
     }
-    costs_a_line(&run("token"));
+    has_warning(&run("token"));
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     run("token").code();
     run("token --timeout soon").failure(2);

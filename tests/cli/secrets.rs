@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
 
 use crate::processes::Process;
 use crate::spellings::{SECRET, spellings};
 use crate::stand_in::{Reply, Request};
-use crate::world::{BINARY, Call, Done, World, contents, copy_binary, needs, set_mode, skip};
+use crate::world::{BINARY, Call, Done, World, contents, copy_binary, needs, path, set_mode, skip};
 
 /// The length of the pieces of the secret that the search looks for.
 const PIECE: usize = 8;
@@ -42,7 +43,7 @@ fn holds_secret(bytes: &[u8]) -> bool {
     !pieces(bytes, PIECE).is_disjoint(&OF_SECRET)
 }
 
-/// The pieces of a token's signature, which is the part that nobody can guess.
+/// The pieces of a token's signature, which cannot be guessed.
 fn pieces_of_token(token: &str) -> HashSet<Vec<u8>> {
     pieces(token.rsplit('.').next().unwrap().as_bytes(), LONG_PIECE)
 }
@@ -502,6 +503,79 @@ fn doctor_shows_no_account_in_any_spelling() {
     }
 }
 
+/// A host, an account's name, a path and an argument in a tool's configuration may be the account.
+#[test]
+fn doctor_shows_no_account_that_stands_in_a_tools_configuration() {
+    needs!("git");
+    let Witness { world, .. } = Witness::with_token();
+    let check = |what: &str, value: &str, call: Call<'_>| {
+        let shown = call.run().stdout();
+        assert!(shown.matches("configured in").count() > 3, "{what}: {shown}");
+        let is_clean = !holds_secret(shown.as_bytes())
+            && !holds_any(shown.as_bytes(), &pieces(value.as_bytes(), LONG_PIECE));
+        assert!(is_clean, "{what}: {shown}");
+    };
+    for folder in [".kube", ".docker", "bin"] {
+        fs::create_dir(world.path(folder)).unwrap();
+    }
+    for (spelling, value) in spellings().into_iter().step_by(4) {
+        let exec = |command: &str, arguments: serde_json::Value, env: serde_json::Value| {
+            let exec = json!({"command": command, "args": arguments, "env": env});
+            json!({"user": {"exec": exec}})
+        };
+        let account = json!([{"name": "ASTRA_CREDENTIAL_ACCOUNT", "value": value}]);
+        let users = [
+            exec("/no/astra-credential", json!(["--account", value]), json!(null)),
+            exec("/no/astra-credential", json!([]), account.clone()),
+            exec("astra-credential", json!([]), account),
+            exec(&format!("{value}/astra-credential"), json!([]), json!(null)),
+        ];
+        let named = |(name, mut user): (usize, serde_json::Value)| {
+            user["name"] = name.to_string().into();
+            user
+        };
+        let users: Vec<_> = users.into_iter().enumerate().map(named).collect();
+        world.write(".kube/config", json!({"users": users}).to_string());
+        let docker = json!({"credHelpers": {value.clone(): "astra"}});
+        world.write(".docker/config.json", docker.to_string());
+        let _ = fs::remove_file(world.path(".gitconfig"));
+        let _ = fs::remove_file(world.path(".bazelrc"));
+        let path = format!("{}:{}", world.path("bin").display(), path());
+        let doctor = || {
+            let call = world.call("doctor --timeout 0.5").env("PATH", &path);
+            call.env("ASTRA_CREDENTIAL_HOSTS", "a.example.com,b.example.com,c.example.com")
+        };
+        check(&format!("{spelling} in JSON"), &value, doctor());
+        let word = value.replace(['\\', '"', '\n', '\r', '\'', '#', ' ', '\t', ';'], "");
+        let helper = "/no/astra-credential git";
+        let git = format!(
+            "[credential]\n\thelper = store\n\
+             [credential \"https://a.example.com\"]\n\thelper = astra --account {word}\n\
+             [credential \"https://b.example.com\"]\n\thelper = {helper} --account {word}\n\
+             [credential \"https://c.example.com\"]\n\thelper = /{word}/astra-credential git\n\
+             [credential \"https://{word}\"]\n\thelper = {helper}\n\
+             [credential \"https://{word}@d.example.com\"]\n\thelper = {helper}\n"
+        );
+        world.write(".gitconfig", git);
+        let bazel = format!(
+            "common --credential_helper={word}=/no/bazel-credential-astra\n\
+             common --credential_helper=a.example.com=/{word}/bazel-credential-astra\n"
+        );
+        world.write(".bazelrc", bazel);
+        fs::remove_file(world.path(".kube/config")).unwrap();
+        fs::remove_file(world.path(".docker/config.json")).unwrap();
+        for link in [true, false] {
+            // With the link, the accounts and the helpers that git asks before are examined too.
+            let at = world.path("bin/git-credential-astra");
+            let _ = fs::remove_file(&at);
+            if link {
+                symlink(BINARY, at).unwrap();
+            }
+            check(&format!("{spelling} in text"), &word, doctor());
+        }
+    }
+}
+
 #[test]
 fn an_account_in_place_of_its_path_has_an_error_of_its_own() {
     let Witness { world, .. } = Witness::new();
@@ -637,4 +711,46 @@ fn only_root_can_look_into_a_process_that_holds_the_secret() {
     let start = Instant::now();
     drop(hanging);
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// The number of `0x…`, which readelf prints.
+fn hex(word: &str) -> usize {
+    usize::from_str_radix(word.trim_start_matches("0x"), 16).unwrap()
+}
+
+#[test]
+fn tables_of_functions_are_read_only_while_the_program_runs() {
+    needs!("readelf");
+    let Witness { world, .. } = Witness::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let hanging = Process::that_asks(&world, &world.call("token"));
+    let Ok(maps) = fs::read_to_string(hanging.file("maps")) else {
+        skip("only root can read `maps` of a process without dumps");
+        return;
+    };
+    let headers = Command::new("readelf").args(["-lW", BINARY]).output().unwrap();
+    let headers = String::from_utf8(headers.stdout).unwrap();
+    // Type, offset, virtual address, physical address, size in the file, size in memory.
+    let header = |kind: &str| -> Vec<&str> {
+        let line = headers.lines().find(|line| line.trim_start().starts_with(kind));
+        line.unwrap_or_else(|| panic!("no {kind}: {headers}")).split_whitespace().collect()
+    };
+    let mappings: Vec<(usize, usize, &str)> = maps
+        .lines()
+        .filter(|line| line.ends_with("/astra-credential"))
+        .map(|line| {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (begin, end) = range.split_once('-').unwrap();
+            (hex(begin), hex(end), &rest[..4])
+        })
+        .collect();
+    let base = mappings[0].0 - hex(header("LOAD")[2]);
+    let protected = header("GNU_RELRO");
+    let begin = base + hex(protected[2]);
+    let end = begin + hex(protected[5]);
+    // The pages that hold nothing else.
+    let of_it = |&&(first, last, _): &&(usize, usize, &str)| first < end && last > begin;
+    let found: Vec<_> = mappings.iter().filter(of_it).collect();
+    assert!(!found.is_empty(), "{begin:x}-{end:x}: {maps}");
+    assert!(found.iter().all(|(.., mode)| *mode == "r--p"), "{begin:x}-{end:x}: {maps}");
 }

@@ -1,6 +1,6 @@
-//! The servers that want a token of the stand-in's: just enough of each for the real client to succeed.
+//! Servers that require a token of the stand-in, with as much of each as the real client needs.
 //!
-//! Every one of them is a [`Resource`], answers 401 to anything but an accepted token, and remembers what it was asked.
+//! Each is a [`Resource`], which answers 401 without an accepted token, and records its requests.
 
 #![allow(dead_code, reason = "the tests and the example each use a part")]
 #![allow(clippy::expect_used, reason = "a stand-in that cannot start has to stop the test")]
@@ -15,23 +15,23 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
-/// A server that wants a token, and what it was asked.
+/// A server that requires a token, and its requests.
 pub struct Resource {
     server: TlsServer,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// A request and what became of it.
+/// A request and the status of its answer.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The client's request.
     pub request: Request,
-    /// The status it got.
+    /// The status of the answer.
     pub status: u16,
 }
 
 impl Asked {
-    /// The token that came along: the bearer, or the password of a pair.
+    /// The token in the request: the bearer, or the password of a pair.
     pub fn token(&self) -> Option<String> {
         bearer(&self.request).or_else(|| password(&self.request))
     }
@@ -169,7 +169,7 @@ fn kubernetes_resources() -> Value {
     })
 }
 
-/// kubectl asks for a table, everything else for the list itself.
+/// The answer to a listing: a table for kubectl, and a list for other clients.
 fn listing(request: &Request, kind: &str, names: &[&str]) -> Reply {
     let object =
         |name: &&str| json!({"kind": kind, "apiVersion": "v1", "metadata": {"name": name}});
@@ -227,7 +227,7 @@ fn bare_repository() -> TempDir {
     home
 }
 
-/// git with nothing of this machine's configuration.
+/// git without this machine's configuration.
 fn git(home: &Path) -> Command {
     let mut command = Command::new("git");
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
@@ -246,7 +246,8 @@ fn run_git(home: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// A file in place of a pipe: who writes a pipe has to read another at the same time.
+/// A file with that content as standard input. With a pipe, another one would have to be read at the same
+/// time.
 fn file_of(bytes: &[u8]) -> Stdio {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(bytes).and_then(|()| file.rewind()).expect("a temporary file to write to");
@@ -341,7 +342,7 @@ pub fn lfs_store(authority: &Authority, astra: &Astra) -> (Resource, String) {
     lfs_store_for(authority, astra, Guard::basic())
 }
 
-/// The same for nobody.
+/// The same with a server that accepts no token.
 pub fn closed_lfs_store(authority: &Authority, astra: &Astra) -> (Resource, String) {
     lfs_store_for(authority, astra, Guard { token: |_| None, ..Guard::basic() })
 }

@@ -1,30 +1,27 @@
-//! `setup` in an empty home, the real tools with what it wrote, and `--undo`.
+//! `setup` in an empty home, the real tools with the files that it has written, and `--undo`. Also the links
+//! to the program, and errors.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-
-use serde_json::json;
 
 use crate::servers::{container_registry, git_repository, kubernetes, module_registry};
 use crate::world::{
-    BINARY, Call, Done, World, copy_binary, finish, mode, needs, path, set_mode, transcript,
+    BINARY, Call, Done, World, copy_binary, mode, needs, path, set_mode, transcript,
 };
 
-/// The tool's own call, once the user has done what remained.
-fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
+/// A call of the tool, after the steps that `setup` leaves to the user.
+pub fn tool<'a>(world: &'a World, line: &str) -> Call<'a> {
     let bin = world.path(".local/bin");
     let path = format!("{}:{}", bin.display(), path());
     let call = world.call_as("timeout", &format!("60 {line}")).env("PATH", path);
     call.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0")
 }
 
-/// Everything in the home: its path, its mode, and its content or where it leads.
-type Tree = Vec<(PathBuf, u32, String)>;
+/// The files, folders and links of the home: path, mode, and content or target.
+pub type Tree = Vec<(PathBuf, u32, String)>;
 
-fn tree(world: &World) -> Tree {
+pub fn tree(world: &World) -> Tree {
     fn visit(folder: &Path, found: &mut Tree) {
         for item in fs::read_dir(folder).unwrap() {
             let path = item.unwrap().path();
@@ -44,7 +41,7 @@ fn tree(world: &World) -> Tree {
     }
     let mut found = Vec::new();
     visit(world.home.path(), &mut found);
-    // What the tools and this program cache is not setup's.
+    // The caches of the tools and of this program are left out.
     found.retain(|(path, ..)| {
         let path = path.to_string_lossy();
         !path.contains("/.cache") && !path.contains("/.kube/cache")
@@ -53,8 +50,9 @@ fn tree(world: &World) -> Tree {
     found
 }
 
-/// Shows it, does it, does it again, and takes it back; `between` uses what was written.
-fn there_and_back<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [Done<'a>; 4] {
+/// Runs `setup` with `--dry-run`, without it, a second time, and with `--undo`. `between` uses the files that
+/// were written, before they are removed.
+pub fn set_up_and_undo<'a>(world: &'a World, line: &str, between: impl FnOnce()) -> [Done<'a>; 4] {
     let before = tree(world);
     let shown = world.call(&format!("{line} --dry-run")).run();
     shown.quiet();
@@ -86,7 +84,7 @@ fn git_clones_after_setup_and_no_trace_is_left() {
     let world = World::new();
     let repository = git_repository(&world.authority, &world.astra);
     let line = format!("setup git --host localhost:{}", repository.port());
-    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, &line, || {
         let refs = tool(&world, &format!("git ls-remote {}/demo.git", repository.url()));
         let refs = refs.env("GIT_SSL_CAINFO", world.path("ca.pem")).run();
         assert!(refs.quiet().contains("refs/heads/main"), "{refs}");
@@ -115,7 +113,7 @@ fn git_keeps_the_rest_of_its_file() {
         world.write(".gitconfig", content);
         set_mode(&world.path(".gitconfig"), 0o640);
         let line = "setup git --host a.example.com --host b.example.com:8443";
-        there_and_back(&world, line, || {
+        set_up_and_undo(&world, line, || {
             assert_eq!(mode(&world.path(".gitconfig")), 0o640);
         });
     }
@@ -190,7 +188,7 @@ fn kubectl_gets_pods_after_setup_and_no_trace_is_left() {
     needs!("kubectl");
     let world = World::new();
     let cluster = kubernetes(&world.authority, &world.astra);
-    let [shown, done, again, undone] = there_and_back(&world, "setup kubectl", || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, "setup kubectl", || {
         let config = fs::read_to_string(world.path(".kube/config")).unwrap();
         let get = format!("kubectl --user=astra --server={} get pods", cluster.url());
         let get = tool(&world, &get).arg("--certificate-authority").arg(world.path("ca.pem")).run();
@@ -268,7 +266,7 @@ fn docker_inspects_after_setup_and_no_trace_is_left() {
     let registry = container_registry(&world.authority, &world.astra);
     let host = format!("localhost:{}", registry.port());
     let line = format!("setup docker --host {host}");
-    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, &line, || {
         let inspect = tool(&world, &format!("docker manifest inspect {host}/demo:latest"));
         let inspect = inspect
             .env("DOCKER_HOST", format!("unix://{}", world.path("no-daemon").display()))
@@ -286,7 +284,7 @@ fn undo_finds_dockers_entry_after_docker_has_rewritten_the_file() {
     let world = World::new();
     world.call("setup docker --host a.example.com").run().quiet();
     let registry = container_registry(&world.authority, &world.astra);
-    // A login elsewhere makes docker write the whole file anew.
+    // At a login to another registry docker writes the whole file anew.
     let login = format!("docker login -u token --password-stdin localhost:{}", registry.port());
     let login = tool(&world, &login).input(world.token()).run();
     assert_eq!(login.code(), 0, "{login}");
@@ -305,14 +303,14 @@ fn terraform_fetches_the_module_after_setup_and_no_trace_is_left() {
     let world = World::new();
     let registry = module_registry(&world.authority, &world.astra);
     let host = "registry.example.test";
-    // Terraform is told where the registry is, which the user's own file does.
+    // The user's own file gives the URL of the registry.
     let services = format!("services = {{ \"modules.v1\" = \"{}/v1/modules/\" }}", registry.url());
     world.write(".terraformrc", format!("host \"{host}\" {{\n  {services}\n}}"));
     let source = format!("source = \"{host}/acme/demo/astra\"\n  version = \"1.0.0\"");
     fs::create_dir(world.path("work")).unwrap();
     world.write("work/main.tf", format!("module \"demo\" {{\n  {source}\n}}\n"));
     let line = format!("setup terraform --host {host}");
-    let [shown, done, again, undone] = there_and_back(&world, &line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, &line, || {
         let init = format!("terraform -chdir={} init -no-color", world.path("work").display());
         tool(&world, &init).env("CHECKPOINT_DISABLE", "1").run().quiet();
         let served = registry.asked().into_iter().rev().find_map(|asked| asked.token());
@@ -343,13 +341,13 @@ fn the_file_of_opentofu_is_named() {
     let at = |file: &str| world.call(line).env("TF_CLI_CONFIG_FILE", world.path(file)).run();
     assert!(!world.call(line).run().quiet().contains("OpenTofu"));
     let before = world.write(".tofurc", "");
-    let told = world.call(line).run();
+    let named = world.call(line).run();
     at(".tofurc").quiet();
     assert!(fs::read_to_string(&before).unwrap().contains("credentials_helper"));
     assert_eq!(world.call(line).run().quiet(), "nothing to do\n");
     world.call("setup terraform --undo").run().quiet();
     assert_eq!(fs::read_to_string(&before).unwrap(), "");
-    transcript!(told, @"
+    transcript!(named, @"
     $ astra-credential setup terraform --host a.example.com
     > nothing to do
     > remains: for OpenTofu, the same with `TF_CLI_CONFIG_FILE=~/.tofurc` before it
@@ -360,7 +358,7 @@ fn the_file_of_opentofu_is_named() {
 fn bazels_file_is_written_and_no_trace_is_left() {
     let world = World::new();
     let line = "setup bazel --host cache.example.com:8443 --host other.example.com";
-    let [shown, done, again, undone] = there_and_back(&world, line, || {
+    let [shown, done, again, undone] = set_up_and_undo(&world, line, || {
         let text = fs::read_to_string(world.path(".bazelrc")).unwrap();
         let helper = world.path(".local/bin/bazel-credential-astra");
         let line = |host| format!("common --credential_helper={host}={}\n", helper.display());
@@ -371,361 +369,6 @@ fn bazels_file_is_written_and_no_trace_is_left() {
         assert!(get.quiet().contains(&world.astra.last_token().unwrap()), "{get}");
     });
     transcript!(shown, done, again, undone);
-}
-
-/// Each file that setup edits itself.
-const EDITED: [(&str, &str); 3] =
-    [("docker", ".docker/config.json"), ("bazel", ".bazelrc"), ("terraform", ".terraformrc")];
-
-/// The path of a tool's file in the home.
-fn file_of(tool: &str) -> &'static str {
-    EDITED.into_iter().find(|(name, _)| *name == tool).expect("a file of that tool").1
-}
-
-/// A world in which a tool's file has that content.
-fn world_with(tool: &str, content: impl AsRef<[u8]>) -> World {
-    let world = World::new();
-    fs::create_dir_all(world.path(file_of(tool)).parent().unwrap()).unwrap();
-    world.write(file_of(tool), content);
-    world
-}
-
-/// Contents of the files that setup can add to, by tool.
-fn contents_to_edit() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let contents: [(&str, &[&str]); 3] = [
-        (
-            "docker",
-            &[
-                "",
-                " \n",
-                "{}",
-                "{\n}",
-                "{\"auths\":{}}",
-                "{\r\n\t\"auths\" : { },\r\n\t\"credsStore\": \"x\"\r\n}\r\n",
-                "{ \"credHelpers\" : {\"x\":\"y\" } , \"a\":\"}\\\"\" }",
-                "{\n  \"credHelpers\": {},\n  \"b\": [\n1]\n}\n\n",
-            ],
-        ),
-        (
-            "bazel",
-            &["", "\n", "build -c opt", "# c\r\nbuild -c opt\r\n", "\ttest\t--x\n\n\n", "é\n"],
-        ),
-        (
-            "terraform",
-            &[
-                "",
-                "\n",
-                "plugin_cache_dir = \"/x\" # }",
-                "// {\r\ncredentials \"h\" {\r\n\ttoken = \"x\"\r\n}\r\n",
-                "/*\ncredentials_helper \"astra\" {}\n*/\n",
-                "/* credentials_helper \"x\" {\n*/\na = <<EOT\n{\nEOT\n",
-            ],
-        ),
-    ];
-    contents.into_iter().flat_map(|(tool, contents)| contents.iter().map(move |it| (tool, *it)))
-}
-
-#[test]
-fn undo_restores_a_file_byte_for_byte() {
-    for (tool, content) in contents_to_edit() {
-        let world = world_with(tool, content);
-        let file = world.path(file_of(tool));
-        set_mode(&file, 0o644);
-        let line = format!("setup {tool} --host a.example.com --host b.example.com");
-        there_and_back(&world, &line, || {
-            assert_ne!(fs::read_to_string(&file).unwrap(), content);
-            assert_eq!(mode(&file), 0o644);
-        });
-    }
-}
-
-#[test]
-fn a_host_that_is_added_later_is_undone_with_the_first() {
-    for (tool, content) in contents_to_edit() {
-        let world = world_with(tool, content);
-        world.call(&format!("setup {tool} --host a.example.com")).run().quiet();
-        let once = tree(&world);
-        let line = format!("setup {tool} --host a.example.com --host b.example.com");
-        world.call(&line).run().quiet();
-        assert_ne!(tree(&world), once);
-        world.call(&format!("setup {tool} --undo")).run().quiet();
-        assert_eq!(fs::read_to_string(world.path(file_of(tool))).unwrap(), content, "{tool}");
-    }
-}
-
-#[test]
-fn a_dry_run_shows_no_secret_of_the_file() {
-    let contents: [(&str, &[&str]); 3] = [
-        (
-            "docker",
-            &[
-                "{\n\t\"auths\": {\n\t\t\"r\": {\n\t\t\t\"auth\": \"hunter2\"\n\t\t}\n\t}\n}\n",
-                "{\"auths\":{\"r\":{\"auth\":\"hunter2\"}}}",
-                "{\"credHelpers\":{\"x\":\"y\"},\"auths\":{\"r\":{\"auth\":\"hunter2\"}}}\n",
-            ],
-        ),
-        ("bazel", &["build --remote_header=x=hunter2\n", "build --remote_header=x=hunter2"]),
-        (
-            "terraform",
-            &[
-                "credentials \"h\" {\n  token = \"hunter2\"\n}\n",
-                "credentials \"h\" { token = \"hunter2\" }",
-            ],
-        ),
-    ];
-    let mut parts = Vec::new();
-    for (tool, contents) in contents {
-        let file = file_of(tool);
-        for content in contents {
-            let world = world_with(tool, content);
-            let line = format!("setup {tool} --host a.example.com");
-            let done = world.call(&format!("{line} --dry-run")).run();
-            world.call(&line).run().quiet();
-            let undone = world.call(&format!("setup {tool} --undo --dry-run")).run();
-            let lines = content.lines().map(|line| format!("> {line}\n"));
-            parts.push(format!("$ cat ~/{file}\n{}", lines.collect::<String>()));
-            for shown in [&done, &undone] {
-                assert!(!shown.quiet().contains("hunter2"), "{shown}");
-                parts.push(with_difference_of(shown, file));
-            }
-        }
-    }
-    transcript!(parts.join("\n"));
-}
-
-/// The transcript of a `--dry-run`, with the difference of this file of the home alone.
-fn with_difference_of(done: &Done<'_>, file: &str) -> String {
-    let shown = done.to_string();
-    let (command, rest) = shown.split_once('\n').expect("a command");
-    let (_, difference) = rest.split_once(&format!("> --- ~/{file}\n")).expect("a difference");
-    let is_of_it = |line: &&str| !line.starts_with("> --- ") && !line.starts_with("> remains: ");
-    let lines = difference.lines().take_while(is_of_it).map(|line| format!("{line}\n"));
-    format!("{command}\n> --- ~/{file}\n{}", lines.collect::<String>())
-}
-
-#[test]
-fn a_link_to_a_file_stays_a_link() {
-    for (tool, file) in EDITED {
-        for is_there in [true, false] {
-            let world = World::new();
-            fs::create_dir_all(world.path(file).parent().unwrap()).unwrap();
-            if is_there {
-                fs::create_dir(world.path("dotfiles")).unwrap();
-                world.write("dotfiles/it", "");
-            }
-            symlink(world.path("dotfiles/it"), world.path(file)).unwrap();
-            there_and_back(&world, &format!("setup {tool} --host a.example.com"), || {
-                assert!(world.path(file).is_symlink());
-                assert!(!fs::read(world.path("dotfiles/it")).unwrap().is_empty());
-            });
-        }
-    }
-}
-
-#[test]
-fn a_file_that_cannot_be_parsed_is_not_touched() {
-    let contents: [(&str, &[&[u8]]); 3] = [
-        (
-            "docker",
-            &[
-                b"{",
-                b"[]",
-                b"// c\n{}",
-                b"{\"a\":1,}",
-                b"\xef\xbb\xbf{}",
-                b"{\"credHelpers\":[]}",
-                b"\xff",
-                b"{\"credHelpers\":{},\"credHelpers\":{}}",
-                b"{\"credHelpers\":{\"a.example.com\":\"other\"}}",
-            ],
-        ),
-        (
-            "bazel",
-            &[
-                b"build \\\n",
-                b"# c \\",
-                b"\xff",
-                b"build --credential_helper=a.example.com=other\n",
-                b"common --credential_helper=\"a.example.com=other\"\n",
-                b"common --credential_helper a.example.com=other\n",
-                b"build --jobs=4 \\\n--credential_helper=a.example.com=other\n",
-            ],
-        ),
-        (
-            "terraform",
-            &[
-                b"host \"h\" {",
-                b"a = \"x",
-                b"}",
-                b"/* ",
-                b"a = <<E\n",
-                b"{}",
-                b"\xff",
-                b"credentials_helper \"other\" {}\n",
-                b"credentials_helper \"astra\" {\n  args = [\"-v\"]\n}\n",
-            ],
-        ),
-    ];
-    for (tool, contents) in contents {
-        for content in contents {
-            let world = world_with(tool, content);
-            let before = tree(&world);
-            for option in ["", "--dry-run"] {
-                let line = format!("setup {tool} --host a.example.com {option}");
-                let error = world.call(&line).run().failure(1);
-                assert!(error.contains(file_of(tool)), "{error}");
-                assert_eq!(tree(&world), before, "{content:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_folder_in_place_of_a_file_is_refused() {
-    for (tool, file) in EDITED {
-        let world = World::new();
-        fs::create_dir_all(world.path(file)).unwrap();
-        let line = format!("setup {tool} --host a.example.com");
-        assert!(world.call(&line).run().failure(1).contains("not a regular file"));
-    }
-}
-
-/// Terraform allows one helper in all files that it reads.
-#[test]
-fn another_helper_in_terraforms_folder_is_named() {
-    let world = World::new();
-    fs::create_dir(world.path(".terraform.d")).unwrap();
-    world.write(".terraform.d/x.tfrc", "credentials_helper \"other\" {}\n");
-    let refused = world.call("setup terraform --host a.example.com").run();
-    assert!(refused.failure(1).contains("x.tfrc"), "{refused}");
-}
-
-/// A world in which a user has set up Docker by hand for `a.example.com`.
-fn world_set_up_by_hand() -> World {
-    let helpers = json!({"credHelpers": {"a.example.com": "astra"}});
-    let world = world_with("docker", helpers.to_string());
-    fs::create_dir_all(world.path(".local/bin")).unwrap();
-    symlink(BINARY, world.path(".local/bin/docker-credential-astra")).unwrap();
-    let bound = json!({"accounts": {"default": {"hosts": ["a.example.com"]}}});
-    world.write(".config/astra-credential/config.json", bound.to_string());
-    world
-}
-
-#[test]
-fn what_was_there_before_setup_stays() {
-    let world = world_set_up_by_hand();
-    let before = tree(&world);
-    let done = world.call("setup docker --host a.example.com").run();
-    assert!(done.quiet().starts_with("nothing to do\n"), "{done}");
-    world.call("setup docker --undo").run().quiet();
-    assert_eq!(tree(&world), before);
-}
-
-#[test]
-fn of_two_hosts_only_the_one_that_setup_has_added_is_removed() {
-    let world = world_set_up_by_hand();
-    let before = tree(&world);
-    world.call("setup docker --host a.example.com --host b.example.com").run().quiet();
-    assert_ne!(tree(&world), before);
-    world.call("setup docker --undo").run().quiet();
-    assert_eq!(tree(&world), before);
-}
-
-#[test]
-fn an_undo_leaves_another_tools_set_up_alone() {
-    let world = world_set_up_by_hand();
-    world.call("setup bazel --host a.example.com").run().quiet();
-    let before = tree(&world);
-    world.call("setup docker --host a.example.com --host b.example.com").run().quiet();
-    world.call("setup docker --undo").run().quiet();
-    let remove_record = |mut tree: Tree| {
-        tree.retain(|(path, ..)| !path.ends_with("setup.json"));
-        tree
-    };
-    assert_eq!(remove_record(tree(&world)), remove_record(before));
-}
-
-#[test]
-fn what_was_changed_since_setup_stays() {
-    let world = world_set_up_by_hand();
-    let before = tree(&world);
-    let link = world.path(".local/bin/bazel-credential-astra");
-    world.call("setup bazel --host a.example.com").run().quiet();
-    fs::write(world.path(".bazelrc"), "# build --credential_helper=a.example.com=x\n").unwrap();
-    fs::remove_file(&link).unwrap();
-    symlink("/bin/true", &link).unwrap();
-    let taken = world.call("setup bazel --host a.example.com").run();
-    let undone = world.call("setup bazel --undo").run();
-    assert!(link.is_symlink());
-    fs::remove_file(link).unwrap();
-    fs::remove_file(world.path(".bazelrc")).unwrap();
-    assert_eq!(tree(&world), before);
-    transcript!(taken, undone, @"
-    $ astra-credential setup bazel --host a.example.com
-    ! astra-credential: `~/.local/bin/bazel-credential-astra` is there and leads elsewhere
-    ! hint: `setup` replaces only its own entries: remove this one by hand, and try again
-    [exit status: 1]
-
-    $ astra-credential setup bazel --undo
-    > nothing to do
-    > left ~/.bazelrc as it is: it was changed since
-    > left ~/.local/bin/bazel-credential-astra as it is: it was changed since
-    ");
-}
-
-#[test]
-fn an_undo_is_silent_about_files_that_do_not_exist_any_more() {
-    let world = world_set_up_by_hand();
-    world.call("setup bazel --host a.example.com").run().quiet();
-    fs::remove_file(world.path(".bazelrc")).unwrap();
-    fs::remove_dir_all(world.path(".local/bin")).unwrap();
-    assert_eq!(world.call("setup bazel --undo").run().quiet(), "nothing to do\n");
-}
-
-#[test]
-fn set_ups_at_once_are_all_undone() {
-    let world = World::new();
-    let before = tree(&world);
-    for _ in 0..3 {
-        let lines = ["docker", "bazel", "terraform"]
-            .map(|tool| format!("setup {tool} --host a.example.com"));
-        for lines in [lines, ["docker", "bazel", "terraform"].map(|t| format!("setup {t} --undo"))]
-        {
-            let started: Vec<_> = lines.iter().map(|line| world.call(line).start()).collect();
-            for child in started {
-                let (code, _, stderr) = finish(child);
-                assert_eq!((code, stderr.as_str()), (0, ""));
-            }
-        }
-        assert_eq!(tree(&world), before);
-    }
-}
-
-#[test]
-fn a_set_up_that_is_killed_anywhere_is_undone_without_a_trace() {
-    needs!("strace");
-    let world = World::new();
-    let before = tree(&world);
-    let [setup, undo] = ["setup docker --host a.example.com", "setup docker --undo"];
-    let mut killed = 0;
-    for call in
-        ["mkdir", "symlink", "?open", "openat", "write", "fsync", "rename", "unlink", "rmdir"]
-    {
-        for when in 1..7 {
-            let inject = format!("-qq -o /dev/null -e inject={call}:signal=KILL:when={when}");
-            for line in [setup, undo] {
-                let done = world.call_as("strace", &inject).arg(BINARY).args(line).run();
-                killed += usize::from(done.output.status.code().is_none());
-                // Whatever was left, it is taken back, and the next one gets through.
-                world.call(undo).run().quiet();
-                assert_eq!(tree(&world), before, "{done}");
-                world.call(setup).run().quiet();
-            }
-            world.call(undo).run().quiet();
-        }
-    }
-    assert_eq!(tree(&world), before);
-    assert!(killed > 20, "{killed}");
 }
 
 #[test]
@@ -741,6 +384,29 @@ fn links_go_beside_the_program_if_its_folder_is_on_path() {
     assert!(!world.path(".local").exists());
     let again = setup().run();
     assert!(again.quiet().starts_with("nothing to do\n"), "{again}");
+}
+
+#[test]
+fn a_link_on_path_that_the_user_has_made_is_used_and_stays() {
+    let world = World::new();
+    world.link("docker-credential-astra");
+    let before = tree(&world);
+    let done = world.call("setup docker --host a.example.com").run();
+    assert!(!done.quiet().contains("linked"), "{done}");
+    assert!(!world.path(".local").exists());
+    world.call("setup docker --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn another_program_that_path_finds_under_the_name_of_a_link_is_refused() {
+    let world = World::new();
+    fs::create_dir(world.path("bin")).unwrap();
+    set_mode(&world.write("bin/docker-credential-astra", "#!/bin/sh\n"), 0o700);
+    let before = tree(&world);
+    let error = world.call("setup docker --host a.example.com").run().failure(1);
+    assert!(error.contains("bin/docker-credential-astra"), "{error}");
+    assert_eq!(tree(&world), before);
 }
 
 #[test]
@@ -840,8 +506,8 @@ fn without_a_host_or_a_home_nothing_is_set_up() {
     let world = World::new();
     let before = tree(&world);
     for tool in ["git", "docker", "bazel", "terraform"] {
-        let said = world.call(&format!("setup {tool}")).run().failure(2);
-        assert!(said.contains(tool), "{said}");
+        let error = world.call(&format!("setup {tool}")).run().failure(2);
+        assert!(error.contains(tool), "{error}");
     }
     let no_host = world.call("setup git").run();
     let no_home = world.call("setup git --host a.example.com").without("HOME").run();
@@ -861,8 +527,8 @@ fn a_record_that_cannot_be_read_stops_setup_and_undo() {
     fs::write(&record, "{").unwrap();
     let before = tree(&world);
     for option in ["--host a.example.com", "--undo"] {
-        let said = world.call(&format!("setup bazel {option}")).run().failure(1);
-        assert!(said.contains("setup.json"), "{said}");
+        let error = world.call(&format!("setup bazel {option}")).run().failure(1);
+        assert!(error.contains("setup.json"), "{error}");
     }
     assert_eq!(tree(&world), before);
 }
@@ -872,15 +538,15 @@ fn a_file_in_place_of_a_folder_is_named_and_nothing_is_written() {
     let world = World::new();
     fs::write(world.path(".local"), "").unwrap();
     let before = tree(&world);
-    let said = world.call("setup bazel --host a.example.com").run().failure(1);
-    assert!(said.contains("cannot write"), "{said}");
+    let error = world.call("setup bazel --host a.example.com").run().failure(1);
+    assert!(error.contains("cannot write"), "{error}");
     assert_eq!(tree(&world), before);
 }
 
 #[test]
 fn a_set_up_that_fails_half_way_leaves_nothing() {
     let world = World::new();
-    // No room for the file, or for the record.
+    // The limit is too small for the file, or for the record.
     world.call("setup terraform --host a.example.com").run().quiet();
     fs::create_dir(world.path(".docker")).unwrap();
     world.write(".docker/config.json", "{}".to_owned() + &" ".repeat(8192));
@@ -903,223 +569,7 @@ fn a_missing_account_is_named_as_a_step_that_remains() {
     assert!(shown.ends_with("remains: `astra-credential setup account`\n"), "{shown}");
 }
 
-/// `setup account` with that input.
-fn store<'a>(world: &'a World, account: &str) -> Done<'a> {
-    world.call("setup account").input(account).run()
-}
-
-#[test]
-fn the_account_is_stored_privately() {
-    let world = World::new();
-    let account = world.astra.account_json();
-    fs::remove_dir_all(world.path(".config")).unwrap();
-    let stored = store(&world, &format!("\n{account}"));
-    assert_eq!(stored.code(), 0, "{stored}");
-    assert_eq!(fs::read_to_string(world.account_file()).unwrap(), format!("{}\n", account.trim()));
-    assert_eq!(mode(&world.account_file()), 0o600);
-    assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
-    assert!(!world.token().is_empty());
-}
-
-#[test]
-fn an_account_that_is_stored_already_is_found() {
-    let world = World::new();
-    let account = world.astra.account_json();
-    store(&world, &account).quiet();
-    let again = store(&world, &account);
-    let found = again.quiet();
-    assert!(found.starts_with("found service account 00000000-fake-"), "{again}");
-    assert!(found.contains(&format!("stored in {}", world.account_file().display())), "{again}");
-    set_mode(&world.account_file(), 0o640);
-    assert!(store(&world, &account).quiet().starts_with("wrote "));
-    assert_eq!(mode(&world.account_file()), 0o600);
-}
-
-/// It may hold the secret.
-#[test]
-fn the_temporary_file_of_a_killed_call_is_removed() {
-    let world = World::new();
-    let account = world.astra.account_json();
-    let left = world.path(".config/astra-credential/.service-account.json.astra-1");
-    fs::write(&left, &account).unwrap();
-    store(&world, &account).quiet();
-    assert!(!left.exists());
-}
-
-#[test]
-fn a_new_secret_of_the_same_account_takes_the_place_of_the_old_one() {
-    let world = World::new();
-    let account = world.astra.account_json();
-    set_mode(&world.account_file(), 0o644);
-    set_mode(world.account_file().parent().unwrap(), 0o755);
-    world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let rotated = world.astra.account_json();
-    assert_ne!(rotated, account);
-    assert!(store(&world, &rotated).quiet().starts_with("wrote "));
-    assert_eq!(mode(&world.account_file()), 0o600);
-    assert_eq!(mode(world.account_file().parent().unwrap()), 0o700);
-    assert!(!world.token().is_empty());
-}
-
-#[test]
-fn a_setting_of_a_stored_account_changes_without_its_secret() {
-    let world = World::new();
-    let before = fs::read(world.account_file()).unwrap();
-    let done = world.call("setup account --min-valid 1h").run();
-    let shown = done.quiet();
-    assert!(shown.starts_with("found service account 00000000-fake-"), "{done}");
-    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
-    assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
-    assert_eq!(fs::read(world.account_file()).unwrap(), before);
-    let again = world.call("setup account --min-valid 1h").run().quiet();
-    assert!(again.lines().all(|line| line.starts_with("found ")), "{again}");
-}
-
-#[test]
-fn a_setting_of_a_stored_account_and_its_new_secret_change_together() {
-    let world = World::new();
-    world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    let rotated = world.astra.account_json();
-    world.call("setup account --min-valid 1h").input(rotated.as_str()).run().quiet();
-    assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), rotated.trim());
-    let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
-    assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
-}
-
-#[test]
-fn no_setting_is_written_for_an_account_that_is_not_stored_or_cannot_be_used() {
-    let world = World::new();
-    set_mode(&world.account_file(), 0o644);
-    let before = tree(&world);
-    let exposed = world.call("setup account --min-valid 1h").run();
-    assert!(exposed.failure(3).contains("may be read by everybody"), "{exposed}");
-    let missing = world.call("setup account --account prod --min-valid 1h").run();
-    assert!(missing.failure(3).contains("is empty"), "{missing}");
-    assert_eq!(tree(&world), before);
-}
-
-#[test]
-fn another_account_and_damaged_content_are_refused() {
-    let world = World::new();
-    let account = fs::read_to_string(world.account_file()).unwrap();
-    let bad = store(&world, "{\"clientId\":\"i\",\"clientSecret\":\"hunter2\"}");
-    let other = store(&world, &account.replace("client000000", "another00000"));
-    let empty = store(&world, "");
-    for done in [&bad, &other, &empty] {
-        assert!(!done.stderr().contains("hunter2") && done.code() == 3, "{done}");
-        assert!(!done.stderr().contains("secret000"), "{done}");
-    }
-    assert_eq!(fs::read_to_string(world.account_file()).unwrap(), account);
-    let said = [bad, other, empty].map(|done| done.stderr()).join("\n");
-    let home = world.home.path().to_string_lossy().into_owned();
-    insta::assert_snapshot!(said.replace(&home, "~"), @"
-    astra-credential: the account file `/dev/stdin` has no `clientName`
-    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
-
-    astra-credential: `~/.config/astra-credential/service-account.json` is not the file of the same account, and is kept
-    hint: move it away first: `mv ~/.config/astra-credential/service-account.json ~/.config/astra-credential/service-account.json.old`
-
-    astra-credential: the account file `/dev/stdin` is empty
-    hint: copy the service account (`clientId`, `clientName`, `clientSecret`) or the application token (`AstraCS:...`) from Astra's dashboard anew
-    ");
-}
-
-/// Types keys on a terminal at `setup account`; gives the exit code and what the terminal shows, its
-/// modes and what is left to be read from it included.
-fn typed(world: &World, keys: &str) -> (i32, String) {
-    let rest = "code=$?; stty -a; timeout --foreground 0.3 head -n 1; exit $code";
-    let binary = world.link("astra-credential");
-    let script =
-        format!("stty echo icanon isig iexten; {} setup account; {rest}", binary.display());
-    let call = world.call_as("timeout", "30 script -qec").arg(script).arg("/dev/null");
-    let mut child = call.command().stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    let mut shown = Vec::new();
-    while !shown.ends_with(b"not shown: ") {
-        let mut byte = [0];
-        stdout.read_exact(&mut byte).unwrap();
-        shown.extend(byte);
-    }
-    stdin.write_all(keys.as_bytes()).unwrap();
-    stdout.read_to_end(&mut shown).unwrap();
-    (finish(child).0, String::from_utf8(shown).unwrap())
-}
-
-/// Types keys without an account at the prompt of `setup account`, which fails and writes no file.
-fn typed_in_vain(keys: impl Fn(&str) -> String) -> i32 {
-    let (world, secret) = world_without_account();
-    let (code, shown) = typed(&world, &keys(&secret));
-    assert!(code != 0 && is_restored(&shown) && !shown.contains(&secret), "{code} {shown}");
-    assert!(!world.account_file().exists());
-    code
-}
-
-/// Types keys with an account at the prompt of `setup account`, which stores it.
-fn typed_and_stored(keys: impl Fn(&World) -> String) {
-    let (world, secret) = world_without_account();
-    let (code, shown) = typed(&world, &keys(&world));
-    assert!(code == 0 && is_restored(&shown) && !shown.contains(&secret), "{code} {shown}");
-    assert!(shown.contains("It is not shown") && shown.contains("wrote "), "{shown}");
-    assert!(!shown.contains("pasted too much"), "{shown}");
-    assert!(fs::read_to_string(world.account_file()).unwrap().contains(&secret));
-    assert_eq!(mode(&world.account_file()), 0o600);
-}
-
-/// A world without an account file, and the secret of its account.
-fn world_without_account() -> (World, String) {
-    let world = World::new();
-    let text = fs::read_to_string(world.account_file()).unwrap();
-    let account: serde_json::Value = serde_json::from_str(&text).unwrap();
-    fs::remove_file(world.account_file()).unwrap();
-    (world, account["clientSecret"].as_str().unwrap().to_owned())
-}
-
-/// True if the terminal has the modes of a shell.
-fn is_restored(shown: &str) -> bool {
-    let words: Vec<_> = shown.split([' ', ';', '\r', '\n']).collect();
-    ["echo", "icanon", "isig", "iexten"].iter().all(|mode| words.contains(mode))
-}
-
-#[test]
-fn a_prompt_that_ctrl_c_ends_shows_nothing_and_restores_the_terminal() {
-    needs!("script");
-    typed_in_vain(|secret| format!("{secret}\u{3}"));
-}
-
-#[test]
-fn a_prompt_shows_nothing_of_what_is_no_account_and_restores_the_terminal() {
-    needs!("script");
-    assert_eq!(typed_in_vain(|secret| format!("{secret}\n")), 3);
-}
-
-#[test]
-fn a_prompt_takes_an_account_in_one_line_with_a_key_corrected() {
-    needs!("script");
-    typed_and_stored(|world| format!("x\u{7f}{}\n", world.astra.account_json()));
-}
-
-#[test]
-fn a_prompt_takes_an_account_in_several_lines_and_discards_the_rest() {
-    needs!("script");
-    typed_and_stored(|world| {
-        let account: serde_json::Value = serde_json::from_str(&world.astra.account_json()).unwrap();
-        let pretty = serde_json::to_string_pretty(&account).unwrap();
-        format!("{pretty}\necho pasted too much\n")
-    });
-}
-
-#[test]
-fn a_terminal_is_not_asked_for_a_secret_that_is_stored() {
-    needs!("script");
-    let world = World::new();
-    let line = format!("{} setup account --min-valid 1h", world.link("astra-credential").display());
-    let done = world.call_as("timeout", "30 script -qec").arg(line).arg("/dev/null").run();
-    assert_eq!(done.code(), 0, "{done}");
-    assert!(done.stdout().starts_with("found service account "), "{done}");
-}
-
-/// A `.env` file and a systemd unit hand `~/x` over as it stands, and the tools do not replace it either.
+/// An `.env` file and a systemd unit pass `~/x` on as it is, and the tools do not replace `~` either.
 #[test]
 fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     let world = World::new();
@@ -1135,15 +585,15 @@ fn a_tools_variable_that_is_no_usable_path_makes_no_folder() {
     ] {
         for value in ["~/x/config", "~x", &account] {
             let call = world.call(&format!("setup {tool}")).env(variable, value);
-            let told = call.in_folder(&folder).run().failure(2);
-            assert!(told.contains(&format!("`{variable}`")), "{told}");
-            assert!(!told.contains("clientSecret"), "{told}");
+            let error = call.in_folder(&folder).run().failure(2);
+            assert!(error.contains(&format!("`{variable}`")), "{error}");
+            assert!(!error.contains("clientSecret"), "{error}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{variable}={value}");
         }
     }
 }
 
-/// What is in the way may be the account itself.
+/// A conflicting value in a tool's configuration may be the account itself.
 #[test]
 fn setup_shows_no_account_that_is_in_a_tools_configuration() {
     let world = World::new();

@@ -7,7 +7,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_N
 /// The client secret.
 pub const SECRET: &str = "Zq7vKx2mW9rTb4Hs6Yp1Jd8Lf3Nc5Gu0aXoE";
 
-/// A client secret in the form of most.
+/// A client secret in the usual form.
 const UUID: &str = "7d81c5e2-40b9-4f6a-8c3e-91f0a2b7d64e";
 
 /// An application token.

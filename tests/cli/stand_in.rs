@@ -1,8 +1,8 @@
 //! The stand-in for the Astra DevOps API: one endpoint over TLS, with a certificate authority of its own.
 //!
 //! [`TlsServer`] is a small HTTP/1.1 server that can also misbehave on request; [`Astra`] is the API on top
-//! of it. Everything listens on 127.0.0.1 and is gone when it is dropped.
-//! The tokens have the damaged header of the vendor's own example: a client that reads it fails here.
+//! of it. Both listen on 127.0.0.1 until they are dropped.
+//! The tokens have the damaged header of the vendor's own example, so that a client that parses it fails.
 
 #![allow(dead_code, reason = "the tests and the example each use a part")]
 #![allow(clippy::expect_used, reason = "a stand-in that cannot start has to stop the test")]
@@ -30,9 +30,9 @@ pub const EXCHANGE: &str = "/v2/authenticateServiceAccount";
 
 /// No connection outlives a peer that is silent for this long.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often a hanging connection looks whether its server still exists.
+/// The interval at which a hanging connection checks that its server still exists.
 const TICK: Duration = Duration::from_millis(100);
-/// More than any client of ours sends, little enough to hold in memory.
+/// The longest body of a request. No client sends as much, and it fits into memory.
 const LONGEST_BODY: u64 = 64 << 20;
 const LONGEST_LINE: u64 = 64 << 10;
 
@@ -63,7 +63,7 @@ impl Leaf {
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 impl Authority {
-    /// A new authority that nobody trusts yet.
+    /// A new authority.
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -128,7 +128,7 @@ pub struct Request {
     pub method: String,
     /// The path with its query.
     pub path: String,
-    /// Names as they came; see [`Request::header`].
+    /// The headers, with their names in the client's spelling; see [`Request::header`].
     pub headers: Vec<(String, String)>,
     /// The body, decoded when it came in chunks.
     pub body: Vec<u8>,
@@ -169,7 +169,7 @@ pub enum Reply {
         status: u16,
         /// The headers, as they are to appear.
         headers: Vec<(String, String)>,
-        /// How long the body is. Nothing of that size is held in memory.
+        /// The length of the body, which is not held in memory.
         bytes: u64,
     },
 }
@@ -210,7 +210,7 @@ impl Reply {
         self
     }
 
-    /// The same answer from a server that does not tell the time.
+    /// The same answer without a `Date`.
     pub fn without_date(self) -> Self {
         self.with_header("Date", "")
     }
@@ -278,7 +278,7 @@ impl TlsServer {
         format!("https://localhost:{}", self.port)
     }
 
-    /// How many TCP connections came, whatever became of them.
+    /// The number of TCP connections, with or without a request.
     pub fn connections(&self) -> usize {
         self.counters.connections.load(Ordering::SeqCst)
     }
@@ -317,7 +317,7 @@ fn accept<H>(
         };
         counters.connections.fetch_add(1, Ordering::SeqCst);
         let (tls, handler, counters) = (Arc::clone(tls), Arc::clone(handler), Arc::clone(counters));
-        // A client that leaves or talks nonsense is no concern of the server's.
+        // An error of one connection does not end the server.
         let spawned =
             thread::Builder::new().spawn(move || drop(serve(tcp, tls, &*handler, &counters)));
         drop(spawned);
@@ -353,7 +353,7 @@ fn serve(
         Reply::Cut(bytes) => {
             stream.write_all(&bytes)?;
             stream.flush()?;
-            return leave(&stream.sock);
+            return end_tcp(&stream.sock);
         }
         Reply::Flood { status, headers, bytes } => {
             write_head(&mut stream, status, &headers)?;
@@ -372,7 +372,7 @@ fn serve(
         Reply::Close => return Ok(()),
         Reply::Hang => {
             stream.sock.set_read_timeout(Some(TICK))?;
-            while still_there(&mut stream) {
+            while is_open(&mut stream) {
                 if counters.stopped.load(Ordering::SeqCst) {
                     break;
                 }
@@ -380,25 +380,25 @@ fn serve(
             return Ok(());
         }
     }
-    say_goodbye(stream)
+    end_tls_and_tcp(stream)
 }
 
-fn still_there(stream: &mut Stream) -> bool {
+fn is_open(stream: &mut Stream) -> bool {
     match stream.read(&mut [0; 1024]) {
         Ok(count) => count > 0,
         Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
     }
 }
 
-/// Ends both layers in order. Closing a socket with unread bytes would reset it, and the client might lose the answer:
-/// so what the client still has to say is read.
-fn say_goodbye(mut stream: Stream) -> io::Result<()> {
+/// Ends TLS and TCP in order. A socket that is closed with unread bytes is reset, and the client might lose
+/// the answer, so that the rest of the request is read first.
+fn end_tls_and_tcp(mut stream: Stream) -> io::Result<()> {
     stream.conn.send_close_notify();
     stream.flush()?;
-    leave(&stream.sock)
+    end_tcp(&stream.sock)
 }
 
-fn leave(socket: &TcpStream) -> io::Result<()> {
+fn end_tcp(socket: &TcpStream) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     io::copy(&mut socket.take(LONGEST_BODY), &mut io::sink())?;
@@ -460,7 +460,7 @@ fn read_request(reader: &mut BufReader<Stream>) -> io::Result<Request> {
     Ok(request)
 }
 
-/// Reads one chunk, or the trailers. Tells whether more is to come.
+/// Reads one chunk, or the trailers. Returns true if there are more chunks.
 fn read_chunk(reader: &mut BufReader<Stream>, body: &mut Vec<u8>) -> io::Result<bool> {
     let line = read_line(reader)?;
     let size = line.split(';').next().unwrap_or_default().trim();
@@ -495,7 +495,7 @@ fn find_header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a st
     headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-/// The Astra DevOps API, as far as it mints tokens.
+/// The endpoint of the Astra DevOps API that issues tokens.
 pub struct Astra {
     server: TlsServer,
     tokens: Tokens,
@@ -557,7 +557,7 @@ impl Astra {
         self.server.url()
     }
 
-    /// The account file that this API accepts, as one line. Nothing in it is anybody's.
+    /// The account file that this API accepts, on one line. Its values are made up.
     pub fn account_json(&self) -> String {
         let secret = &self.tokens.state().secret;
         format!(
@@ -570,12 +570,12 @@ impl Astra {
         self.tokens.state().delay = delay;
     }
 
-    /// How many seconds after its issue a token expires.
+    /// Sets the lifetime of tokens, in seconds.
     pub fn set_lifetime(&self, seconds: i64) {
         self.tokens.state().lifetime = seconds;
     }
 
-    /// How many seconds the API's clock is ahead, in its tokens and in its `Date`.
+    /// Sets the number of seconds that the API's clock is fast, in its tokens and in its `Date`.
     pub fn set_clock(&self, offset: i64) {
         self.tokens.state().clock = offset;
     }
@@ -585,8 +585,8 @@ impl Astra {
         secret.clone_into(&mut self.tokens.state().secret);
     }
 
-    /// Answers exchanges in another way. The closure is told the exchange's number, from 1, and gives a [`Reply`] or
-    /// an `Option` of one, where `None` stands for the ordinary answer.
+    /// Answers exchanges in another way. The closure gets the number of the exchange, from 1, and returns a
+    /// [`Reply`] or an `Option` of one, in which `None` is the ordinary answer.
     pub fn set_answer<A>(&self, answer: impl Fn(&Request, usize) -> A + Send + Sync + 'static)
     where
         A: Into<Option<Reply>>,
@@ -600,27 +600,27 @@ impl Astra {
         self.tokens.state().answer = None;
     }
 
-    /// How many exchanges have arrived, answered or not.
+    /// The number of exchanges that have arrived, answered or not.
     pub fn exchanges(&self) -> usize {
         self.tokens.state().exchanges
     }
 
-    /// How many exchanges were on their way at the same time, at worst.
+    /// The largest number of exchanges at the same time.
     pub fn most_in_flight(&self) -> usize {
         self.tokens.state().most_in_flight
     }
 
-    /// Everything that was asked, on any path, in the order of arrival.
+    /// All requests on any path, in the order of arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.tokens.state().requests.clone()
     }
 
-    /// How many TCP connections came, whatever became of them.
+    /// The number of TCP connections, with or without a request.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
 
-    /// Waits until that many exchanges have arrived, but not for ever. Tells whether they have.
+    /// Waits until that many exchanges have arrived, or until the time is over. Returns true if they have arrived.
     pub fn wait_for_exchanges(&self, count: usize, at_most: Duration) -> bool {
         let state = self.tokens.state();
         let waited = self
@@ -631,7 +631,7 @@ impl Astra {
         waited.unwrap_or_else(PoisonError::into_inner).0.exchanges >= count
     }
 
-    /// The tokens, for other servers to ask about.
+    /// The tokens, for other servers to check.
     pub fn tokens(&self) -> Tokens {
         self.tokens.clone()
     }
@@ -641,7 +641,7 @@ impl Astra {
         self.tokens.accepts(token)
     }
 
-    /// Forgets every token issued so far.
+    /// Revokes every token issued so far.
     pub fn revoke_all(&self) {
         self.tokens.revoke_all();
     }
@@ -658,7 +658,7 @@ impl Tokens {
         self.state().accepted.contains(token)
     }
 
-    /// Forgets every token issued so far.
+    /// Revokes every token issued so far.
     pub fn revoke_all(&self) {
         self.state().accepted.clear();
     }

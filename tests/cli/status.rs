@@ -1,4 +1,4 @@
-//! `status`: everything that is known, without asking anybody, safe to paste.
+//! `status`: the settings, the token and the last failure, without a request and without secrets.
 
 use std::thread;
 use std::time::Duration;
@@ -12,12 +12,12 @@ fn the_exit_code_is_0_with_a_valid_token_only() {
     let world = World::new();
     let none = world.call("status").run();
     assert_eq!((none.code(), none.stderr().as_str()), (1, ""));
-    assert!(!world.path(".cache").exists(), "it wrote something");
+    assert!(!world.path(".cache").exists(), "a cache folder exists");
     assert_eq!(world.astra.connections(), 0);
     world.token();
     let fresh = world.call("status").run();
     fresh.quiet();
-    // Valid, and not for long enough.
+    // The token is valid, but for less time than the call requires.
     let wanting = world.call("status --min-valid 20h").run();
     assert_eq!(wanting.code(), 1);
     world.call("forget").run().quiet();
@@ -151,7 +151,7 @@ fn a_cached_error_of_another_route_to_astra_does_not_apply_to_this_one() {
     assert!(!stands(&world.call("status --json").run()));
     let other = world.call("status").run();
     assert!(other.stdout().contains("; does not apply to this proxy"), "{other}");
-    // A rejection stands on every way.
+    // A rejection applies to every route.
     world.astra.set_answer(|_, _| Reply::error(401, "no"));
     world.call("token").run().failure(4);
     assert!(stands(&proxied("status --json")));

@@ -1,4 +1,4 @@
-//! Many processes at once, and time: one exchange whatever happens.
+//! Many processes at once, outages and wrong clocks: the number of exchanges, and each call's answer.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ fn a_valid_token_outlives_an_outage_and_an_expired_one_does_not() {
     world.astra.set_lifetime(5);
     let old = world.token();
     world.astra.set_answer(|_, _| Reply::error(500, "down"));
-    // Within its leeway, which is between three and five of its five seconds.
+    // The token is within its leeway, which is between three and five of its five seconds.
     thread::sleep(Duration::from_millis(2500));
     let served = world.call("token").run();
     assert_eq!((served.code(), served.stdout().trim_end()), (0, old.as_str()), "{served}");
@@ -180,13 +180,13 @@ fn a_process_held_back_before_it_locks_finds_the_others_token() {
         "strace -f -o /dev/null -e trace=flock -e inject=flock:delay_enter=1500000",
     );
     let mut held = call.arg(BINARY).arg("token").command().spawn().unwrap();
-    // It has missed once its lock file is there.
+    // As soon as the lock file exists, the process has had its miss.
     let patience = Instant::now() + PATIENCE;
     while world.cached("lock").is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(5));
     }
     let token = world.token();
-    assert!(held.try_wait().unwrap().is_none(), "it was not held back");
+    assert!(held.try_wait().unwrap().is_none(), "the process was not delayed");
     let (code, stdout, _) = finish(held);
     assert_eq!((code, stdout.trim_end()), (0, token.as_str()));
     assert_eq!(world.astra.exchanges(), 1);

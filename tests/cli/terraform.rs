@@ -1,5 +1,5 @@
-//! Terraform, which runs the binary as its credentials helper, downloads a module from a registry
-//! that wants the token, and can be given the token by `exec`.
+//! Terraform, which runs the binary as its credentials helper and downloads a module from a registry that
+//! requires the token, or gets the token from `exec`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use crate::servers::{Resource, module_registry};
 use crate::world::{BINARY, Call, World, needs};
 
-/// Terraform wants a dot in a module's host; its configuration says where this one is.
+/// The host of the module registry. It needs a dot, and Terraform's configuration gives its URL.
 const HOST: &str = "registry.example.test";
 
 const PLAIN: &str = "credentials_helper \"astra\" {}";
@@ -25,7 +25,7 @@ fn set_up(world: &World, registry: &Resource, helper: &str) {
     world.write("work/main.tf", format!("module \"demo\" {{\n  {module}\n}}\n{output}"));
 }
 
-/// Terraform in that folder, by way of `before`.
+/// Terraform in that folder, started by the command `before`.
 fn terraform<'a>(world: &'a World, before: &str, arguments: &str) -> Call<'a> {
     let folder = world.path("work");
     let line = format!("60 {before} terraform -chdir={} {arguments}", folder.display());
@@ -33,13 +33,13 @@ fn terraform<'a>(world: &'a World, before: &str, arguments: &str) -> Call<'a> {
     call.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1")
 }
 
-/// `terraform init` where the module is not there yet and the registry's host is ours.
+/// `terraform init` without a downloaded module, for a registry that the helper knows.
 fn init(world: &World) -> Call<'_> {
     let _ = fs::remove_dir_all(world.path("work/.terraform"));
     terraform(world, "", "init -no-color -input=false").env("ASTRA_CREDENTIAL_HOSTS", HOST)
 }
 
-/// The last token that was let in.
+/// The last token that was accepted.
 fn served(registry: &Resource) -> Option<String> {
     let asked = registry.asked().into_iter().rev().filter(|asked| asked.status < 300);
     asked.into_iter().find_map(|asked| asked.token())
@@ -56,7 +56,7 @@ fn init_apply_and_output_use_the_private_module() {
     assert_eq!(terraform(&world, "", "output -raw greeting").run().quiet(), "hello");
     let tokens = registry.asked().into_iter().map(|asked| asked.token()).collect::<Vec<_>>();
     let token = world.astra.last_token();
-    // The archive is not the registry's: Terraform fetches it as nobody.
+    // Terraform downloads the archive without a token.
     assert_eq!(tokens, [token.clone(), token, None, None]);
     let module = "/v1/modules/acme/demo/astra";
     let expected = [
@@ -89,8 +89,8 @@ fn a_revoked_token_is_replaced_after_logout() {
     set_up(&world, &registry, PLAIN);
     init(&world).run().quiet();
     world.astra.revoke_all();
-    let said = init(&world).run();
-    assert!(said.code() == 1 && said.stderr().contains("401"), "{said}");
+    let refused = init(&world).run();
+    assert!(refused.code() == 1 && refused.stderr().contains("401"), "{refused}");
     assert_eq!(registry.asked().pop().unwrap().status, 401);
     assert_eq!((world.cached("entry").len(), world.astra.exchanges()), (1, 1));
     let logout = terraform(&world, "", &format!("logout {HOST}"));
@@ -126,7 +126,7 @@ fn a_rejected_account_sends_nothing() {
     let registry = module_registry(&world.authority, &world.astra);
     set_up(&world, &registry, PLAIN);
     world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
-    // Terraform goes on without a credential, and does not show the helper's error.
+    // Terraform continues without a credential, and does not show the helper's error.
     let done = init(&world).run();
     assert!(done.code() == 1 && done.stderr().contains("401"), "{done}");
     assert!(!done.stderr().contains("rejected"), "{done}");
@@ -140,7 +140,7 @@ fn exec_gives_terraform_the_variable_that_its_provider_reads() {
     let world = World::new();
     fs::create_dir(world.path("work")).unwrap();
     world.write("terraformrc", "");
-    // No provider is at hand, so a built-in resource tells what one would see.
+    // A built-in resource shows the variables that a provider would see.
     let command = "printenv ASTRA_API_TOKEN > ../seen";
     let resource = format!(
         "resource \"terraform_data\" \"seen\" {{\n  provisioner \"local-exec\" {{\n    \

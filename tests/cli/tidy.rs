@@ -1,4 +1,4 @@
-//! The rules about what is absent, which the crate's doc states.
+//! The rules of the crate's doc about absent code and imports, and the lists that have to be complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The sources that say `word` in code, tests and comments aside.
+/// The sources that have `word` in their code, without tests and comments.
 fn who_says(word: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let says = |path: &PathBuf| {
@@ -115,7 +115,7 @@ fn module_of(path: &Path, root: &Path) -> Vec<String> {
     names.filter(|name| name != "main").collect()
 }
 
-/// Writes `use a::{b, c::{d, e}}` as `a::b`, `a::c::d` and `a::c::e`.
+/// Expands `a::{b, c::{d, e}}` to `a::b`, `a::c::d` and `a::c::e`.
 fn expand(tree: &str) -> Vec<String> {
     let Some((before, rest)) = tree.split_once('{') else {
         return vec![tree.trim().to_owned()];
@@ -137,7 +137,7 @@ fn expand(tree: &str) -> Vec<String> {
     parts.flat_map(expand).map(|part| format!("{}{part}", before.trim())).collect()
 }
 
-/// The modules of ours that `code`, which stands in `module`, names in a `use` or in a path.
+/// The modules of this crate that the `code` of `module` names in a `use` or in a path.
 fn imports(code: &str, module: &[String], modules: &[Vec<String>]) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     let starts_statement = |at: usize| {
@@ -156,7 +156,7 @@ fn imports(code: &str, module: &[String], modules: &[Vec<String>]) -> Vec<Vec<St
         let mut base = match names.first()?.as_str() {
             "crate" => Vec::new(),
             "self" | "super" => module.to_vec(),
-            // A name on its own may be one of the module's own children.
+            // The first name may be that of a child of the module.
             first if names.len() > 1 => {
                 let child: Vec<_> = module.iter().cloned().chain([first.to_owned()]).collect();
                 return modules.contains(&child).then_some(child);
@@ -169,7 +169,7 @@ fn imports(code: &str, module: &[String], modules: &[Vec<String>]) -> Vec<Vec<St
             }
         }
         base.extend(names);
-        // The longest beginning that is a module; the rest are items in it.
+        // The longest start of the path that is a module. The rest are items in it.
         while !modules.contains(&base) {
             base.pop()?;
         }
@@ -194,7 +194,7 @@ fn no_module_imports_itself_by_way_of_others() {
         .collect();
     let edges: usize = waiting.iter().map(|(_, imports)| imports.len()).sum();
     assert!(edges > 50, "{edges} imports found");
-    // Takes away every module that imports none of the rest, or that none of the rest imports.
+    // Removes every module that imports none of the rest, or that none of the rest imports.
     loop {
         let before = waiting.clone();
         let is_left = |module: &Vec<String>| before.iter().any(|(left, _)| left == module);

@@ -1,5 +1,5 @@
-//! TLS with servers of OpenSSL's: whose certificate is refused and why, what a server wants, and which
-//! authorities are trusted.
+//! TLS with servers of OpenSSL: the messages about certificates and about demands of a server, and the
+//! authorities that are trusted.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -29,7 +29,7 @@ impl Server {
                 .unwrap();
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             if lines.any(|line| line.is_ok_and(|line| line.starts_with("ACCEPT"))) {
-                // What it prints from now on has to go somewhere.
+                // The rest of the output is read, so that the server does not block.
                 thread::spawn(move || lines.for_each(drop));
                 return Self(child, port);
             }
@@ -42,9 +42,9 @@ impl Server {
     fn refused<'a>(&self, world: &'a World) -> Done<'a> {
         let api = format!("https://localhost:{}", self.1);
         let done = world.call("token --no-cache").env("ASTRA_API_URL", api).run();
-        let told = done.failure(5);
+        let error = done.failure(5);
         for raw in ["Other(", "Error", "[6, 9", "{", "https://docs.rs", "AlertReceived", "CaUsed"] {
-            assert!(!told.contains(raw), "{raw}: {done}");
+            assert!(!error.contains(raw), "{raw}: {done}");
         }
         done
     }
@@ -179,11 +179,11 @@ fn each_demand_of_a_tls_server_is_named() {
         assert!(done.stderr().contains(part), "{options}: {done}");
         shown.push(done.stderr());
     }
-    // A server that asks and does not insist is none of these.
+    // A server may ask for a client certificate without requiring it.
     let server = Server::start(&world, "-cert leaf.pem -key leaf.key -verify 1 -CAfile ca.pem");
     let api = format!("https://localhost:{}", server.1);
     let done = world.call("token --no-cache --timeout 2").env("ASTRA_API_URL", api).run();
-    // It answers no POST.
+    // This server does not answer a POST.
     assert!(done.failure(5).contains("did not answer in time"), "{done}");
     // Something other than TLS.
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -258,7 +258,7 @@ fn a_trusted_certificate_counts_only_for_its_purposes() {
             assert!(done.failure(1).contains("line 1 is not trusted for servers"), "{done}");
         }
     }
-    // Beside one that is trusted it is not worth a word.
+    // Beside a trusted certificate it is no warning.
     let refused = fs::read_to_string(world.path("form.pem")).unwrap();
     world.write("form.pem", refused + &ca(&world));
     call().quiet();
@@ -275,7 +275,7 @@ fn a_ca_file_without_end_is_given_up() {
     let done = world.call("token --ca-file /dev/zero").run();
     assert!(done.failure(1).contains("too large"), "{done}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // Beside certificates, a large file is not read.
+    // A large file in a folder of certificates is not read.
     let folder = world.path("folder");
     fs::create_dir(&folder).unwrap();
     fs::copy(world.path("ca.pem"), folder.join("ca.pem")).unwrap();

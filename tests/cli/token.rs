@@ -1,4 +1,4 @@
-//! The main job: one exchange, then none.
+//! The main job: the first call does an exchange, and the next ones use the cache.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ fn an_expired_token_is_renewed_and_a_valid_one_is_not() {
     world.astra.set_lifetime(7);
     let first = world.token();
     assert_eq!(world.token(), first);
-    // Its leeway is at most five of its seven seconds.
+    // The leeway is at most five of its seven seconds.
     let renewed = std::iter::repeat_with(|| {
         std::thread::sleep(Duration::from_millis(100));
         world.token()
@@ -145,7 +145,7 @@ fn another_api_base_is_another_entry() {
     let other = world.astra.url().replace("localhost", "127.0.0.1");
     world.call("token --api-url").arg(other).run().quiet();
     assert_eq!(world.astra.exchanges(), 2);
-    // The same host in other letters is not.
+    // The same host in capital letters is the same base.
     let same = world.astra.url().replace("localhost", "LOCALHOST") + "/";
     world.call("token --api-url").arg(same).run().quiet();
     assert_eq!(world.astra.exchanges(), 2);
@@ -271,12 +271,12 @@ fn a_reader_that_leaves_early_is_an_error_and_no_panic() {
     assert!(stderr.contains("standard output") && !stderr.contains("panic"), "{stderr}");
 }
 
-/// As a service manager, a container or an old terminal has it.
+/// A service manager, a container or an old terminal often has another locale.
 #[test]
 fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
     let world = World::new();
     world.astra.set_answer(|_, _| Reply::error(418, "d\u{e9}faut \u{201c}x\u{201d}\u{2026}"));
-    let said = |names: &[(&str, &str)], line: &str| {
+    let output = |names: &[(&str, &str)], line: &str| {
         let call = names
             .iter()
             .fold(world.call(line).without("LANG"), |call, (name, value)| call.env(name, *value));
@@ -294,10 +294,10 @@ fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
         for line in
             ["token --refresh", "status", "doctor --online", "token --help", "", "env --help"]
         {
-            let said = said(names, line);
-            assert!(said.is_ascii(), "{names:?} {line}: {said}");
+            let output = output(names, line);
+            assert!(output.is_ascii(), "{names:?} {line}: {output}");
         }
-        assert!(said(names, "token --refresh").contains(r#"d\u{e9}faut "x"..."#));
+        assert!(output(names, "token --refresh").contains(r#"d\u{e9}faut "x"..."#));
     }
     let utf_8: [&[(&str, &str)]; 3] = [
         &[("LANG", "C.utf8")],
@@ -306,7 +306,7 @@ fn messages_are_in_ascii_unless_the_locale_is_one_of_utf_8() {
     ];
     for names in utf_8 {
         assert!(
-            said(names, "token --refresh").contains("d\u{e9}faut \u{201c}x\u{201d}\u{2026}"),
+            output(names, "token --refresh").contains("d\u{e9}faut \u{201c}x\u{201d}\u{2026}"),
             "{names:?}"
         );
     }

@@ -1,5 +1,5 @@
-//! The tools after `setup`: started with `HOME` and `PATH` alone, from another folder, with a cold cache,
-//! on a machine with two accounts.
+//! The tools after `setup`, on a machine with two accounts. Each is started from another folder, with an
+//! empty cache, and with only `HOME` and `PATH` set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl Machine {
         format!("{}:{}", self.world.path("bin").display(), path())
     }
 
-    /// A command with `HOME` and `PATH` alone, in another folder.
+    /// A command in another folder, with only `HOME` and `PATH` set.
     fn bare(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.env_clear().env("HOME", self.world.home.path()).env("PATH", self.path());
@@ -54,7 +54,7 @@ impl Machine {
         command
     }
 
-    /// Runs a program of the home with that input.
+    /// Runs a program in the home with that input.
     fn run(&self, program: &str, line: &str, input: &str) -> Output {
         let file = self.world.path("elsewhere/input");
         fs::write(&file, input).unwrap();
@@ -193,7 +193,7 @@ fn docker_gets_each_accounts_token_for_its_registry() {
     machine.setup(&format!("docker --host {} --account prod", host(&prod)));
     for server in [&default, &prod] {
         let image = format!("{}/demo:latest", host(server));
-        // Docker's own, for its connection to the registry.
+        // For Docker's own connection to the registry.
         let authority = machine.world.path("ca.pem");
         let manifest = succeed(
             machine
@@ -246,7 +246,7 @@ fn terraform_gets_each_accounts_token_for_its_registry() {
     assert_eq!(machine.tree(), before);
 }
 
-/// Bazel's request, by way of the command line that stands in `.bazelrc`.
+/// Sends Bazel's request to the command in `.bazelrc`.
 fn bazel(machine: &Machine, host: &str) -> Output {
     let rc = fs::read_to_string(machine.world.path(".bazelrc")).unwrap();
     let name = host.split(':').next().unwrap();
@@ -294,8 +294,8 @@ fn a_second_setup_repairs_each_tool_after_the_binary_has_moved() {
         succeed(command.env("PATH", path).arg("setup").args(line.split(' ')))
     };
     for tool in tools {
-        let mended = setup(&format!("{tool} --host {}", host(&repository)));
-        assert!(!mended.starts_with("nothing to do"), "{tool}: {mended}");
+        let repaired = setup(&format!("{tool} --host {}", host(&repository)));
+        assert!(!repaired.starts_with("nothing to do"), "{tool}: {repaired}");
         let again = setup(tool);
         assert!(again.starts_with("nothing to do"), "{tool}: {again}");
     }
@@ -405,8 +405,8 @@ fn setup_writes_no_configuration_that_cannot_be_read() {
     let before = tree(&world);
     for line in ["", " --dry-run"] {
         let line = format!("setup bazel --host a.example --host b.example{line}");
-        let told = world.call(&line).run().failure(2);
-        assert!(told.contains("binds more than 1000 hosts"), "{told}");
+        let error = world.call(&line).run().failure(2);
+        assert!(error.contains("binds more than 1000 hosts"), "{error}");
         assert_eq!(tree(&world), before);
     }
     world.call("setup bazel --host a.example").run().quiet();
@@ -498,7 +498,7 @@ fn a_login_between_reading_and_writing_is_not_lost() {
     let line = "-qq -o /dev/null -e inject=fsync:delay_enter=700000";
     let call = world.call_as("strace", line).arg(BINARY).args("setup docker --host a.example.com");
     let child = call.start();
-    // The temporary file stands beside the configuration while fsync is held back.
+    // The temporary file is beside the configuration as long as `strace` delays fsync.
     let is_writing = || {
         let names = fs::read_dir(world.path(".docker")).unwrap().flatten();
         names.map(|item| item.file_name()).any(|name| name.to_string_lossy().contains(".astra-"))

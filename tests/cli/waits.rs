@@ -66,7 +66,7 @@ fn a_wait_for_the_lock_names_its_holder() {
         id.trim(),
         world.astra.url()
     );
-    // Its time is up: the line makes room for what happened.
+    // At the deadline the error replaces the line.
     let then = format!("{WIPE}astra-credential: another process is still waiting for");
     assert!(shown.starts_with(&(why + &then)), "{shown:?}");
     assert!(elsewhere.starts_with("astra-credential: another process"), "{elsewhere:?}");

@@ -1,4 +1,4 @@
-//! The way to Astra: proxies of each kind, peers that are slow or break off, addresses that fail.
+//! The route to Astra: proxies of each kind, peers that are slow or break off, addresses that fail.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::stand_in::{Leaf, Reply};
 use crate::world::{Done, World, is_installed, skip, transcript};
 
-/// A server of raw TCP on 127.0.0.1; gives its port.
+/// Starts a server of raw TCP on 127.0.0.1, and returns its port.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -26,7 +26,8 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// Sends `bytes` again and again, one byte each 100 ms, until the client leaves, but not for ever.
+/// Sends `bytes` again and again, one byte each 100 ms, until the client closes the connection or 12 s are
+/// over.
 fn drip(mut client: TcpStream, bytes: &[u8]) {
     let mut reader = client.try_clone().unwrap();
     thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
@@ -143,8 +144,8 @@ fn a_body_that_is_cut_off_is_no_token() {
     for (which, cut) in cuts {
         world.astra.set_answer(move |_, _| Reply::Cut(cut.clone().into_bytes()));
         let done = world.call("token --refresh --timeout 10").run();
-        let told = done.failure(5);
-        assert!(told.contains("broke off"), "{which}: {done}");
+        let error = done.failure(5);
+        assert!(error.contains("broke off"), "{which}: {done}");
     }
 }
 
@@ -166,13 +167,14 @@ fn an_error_whose_body_is_cut_off_is_still_that_error() {
     assert!(done.failure(4).contains("no such account"), "{done}");
 }
 
-/// A proxy that speaks `scheme` and wants that login; tells what it was asked for.
+/// Starts a proxy that speaks `scheme` and requires `login`. Returns its port and the targets that it is
+/// asked for.
 fn proxy(
     scheme: &'static str,
     login: Option<(&'static [u8], &'static [u8])>,
 ) -> (u16, Receiver<String>) {
-    let (tell, told) = channel();
-    let tell = Mutex::new(tell);
+    let (sender, targets) = channel();
+    let sender = Mutex::new(sender);
     let port = server(move |mut client| {
         let target = match scheme {
             "http" => {
@@ -229,7 +231,7 @@ fn proxy(
                     _ => format!("[{}]", std::net::Ipv6Addr::from(read::<16>(&mut client))),
                 };
                 let port = u16::from_be_bytes(read(&mut client));
-                // The first address of `localhost` may be one on which the stand-in does not listen.
+                // `localhost` may have an IPv6 address, on which the stand-in does not listen.
                 if host == "[::1]" {
                     client.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
                     return;
@@ -256,14 +258,15 @@ fn proxy(
                 format!("{host}:{}", u16::from_be_bytes([high, low]))
             }
         };
-        tell.lock().unwrap().send(target.clone()).unwrap();
+        sender.lock().unwrap().send(target.clone()).unwrap();
         let server = TcpStream::connect(target.replace("localhost", "127.0.0.1")).unwrap();
         splice(client, server);
     });
-    (port, told)
+    (port, targets)
 }
 
-/// Each kind of proxy with a scheme that names it, and the host that it is asked for if Astra's is `localhost`.
+/// Each kind of proxy with a scheme that names it, and the host that it is asked for if Astra's is
+/// `localhost`.
 const KINDS: [(&str, &str, &str); 6] = [
     ("http", "http://", "localhost"),
     ("http", "", "localhost"),
@@ -275,10 +278,10 @@ const KINDS: [(&str, &str, &str); 6] = [
 
 /// The target that a proxy of that kind is asked for.
 fn target(kind: &'static str, scheme: &str, world: &World, api: &str) -> String {
-    let (port, told) = proxy(kind, None);
+    let (port, targets) = proxy(kind, None);
     let call = world.call("token --no-cache").env("ASTRA_API_URL", api);
     call.env("HTTPS_PROXY", format!("{scheme}127.0.0.1:{port}")).run().quiet();
-    told.recv().unwrap()
+    targets.recv().unwrap()
 }
 
 #[test]
@@ -299,7 +302,7 @@ fn each_kind_of_proxy_is_asked_for_a_numeric_host_as_it_is() {
     }
 }
 
-/// A proxy that is spoken to over TLS.
+/// Starts a proxy that accepts its clients over TLS, and returns its port.
 fn tls_proxy(leaf: Leaf) -> u16 {
     let config = leaf.config();
     server(move |client| {
@@ -308,7 +311,7 @@ fn tls_proxy(leaf: Leaf) -> u16 {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            // A client that does not trust this proxy leaves.
+            // A client that does not trust this proxy closes the connection.
             if !client.read(&mut byte).is_ok_and(|count| count == 1) {
                 return;
             }
@@ -342,7 +345,7 @@ fn tls_proxy(leaf: Leaf) -> u16 {
     })
 }
 
-/// `token` through a proxy on that port that is spoken to over TLS.
+/// Runs `token` through a proxy over TLS on that port.
 fn through_tls(world: &World, port: u16) -> Done<'_> {
     world.call("token").env("HTTPS_PROXY", format!("https://localhost:{port}")).run()
 }
@@ -391,11 +394,11 @@ fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
     ];
     for (login, user, password) in cases {
         for kind in ["http", "socks5", "socks4"] {
-            let (port, told) = proxy(kind, Some((user, password)));
+            let (port, targets) = proxy(kind, Some((user, password)));
             let url = format!("{kind}://{login}@127.0.0.1:{port}");
             let done = world.call("token --no-cache").env("HTTPS_PROXY", &url).run();
             done.quiet();
-            told.recv().unwrap();
+            targets.recv().unwrap();
         }
     }
 }
@@ -403,10 +406,10 @@ fn a_user_name_and_password_reach_the_proxy_as_curl_sends_them() {
 #[test]
 fn a_user_name_without_a_password_reaches_the_proxy() {
     let world = World::new();
-    let (port, told) = proxy("http", Some((b"me", b"")));
+    let (port, targets) = proxy("http", Some((b"me", b"")));
     let url = format!("http://me@127.0.0.1:{port}");
     world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-    told.recv().unwrap();
+    targets.recv().unwrap();
 }
 
 #[test]
@@ -414,17 +417,17 @@ fn the_hint_for_a_proxys_login_shows_its_place() {
     let world = World::new();
     let mut shown = Vec::new();
     for kind in ["http", "socks5"] {
-        let (port, _told) = proxy(kind, Some((b"me", b"hush")));
+        let (port, _targets) = proxy(kind, Some((b"me", b"hush")));
         for login in ["", "me:hushhush@"] {
             let url = format!("{kind}://{login}127.0.0.1:{port}");
             let done = world.call("token").env("HTTPS_PROXY", &url).run();
-            let told = done.failure(5);
+            let error = done.failure(5);
             assert!(
-                told.contains("`http://USER:PASSWORD@HOST:PORT`") && told.contains("%40"),
+                error.contains("`http://USER:PASSWORD@HOST:PORT`") && error.contains("%40"),
                 "{done}"
             );
-            assert!(!told.contains("407/407") && !told.contains("hushhush"), "{done}");
-            shown.push(told);
+            assert!(!error.contains("407/407") && !error.contains("hushhush"), "{done}");
+            shown.push(error);
         }
     }
     let port = server(|mut client| {
@@ -455,25 +458,25 @@ fn the_hint_for_a_proxys_login_shows_its_place() {
 #[test]
 fn the_right_password_ignores_the_cached_failure_of_the_wrong_one() {
     let world = World::new();
-    let (port, told) = proxy("http", Some((b"me", b"right")));
+    let (port, targets) = proxy("http", Some((b"me", b"right")));
     let url = |password: &str| format!("http://me:{password}@127.0.0.1:{port}");
     world.call("token").env("HTTPS_PROXY", url("wrong")).run().failure(5);
     let again = world.call("token").env("HTTPS_PROXY", url("wrong")).run();
     assert!(again.failure(5).contains("not asked again"), "{again}");
     world.call("token").env("HTTPS_PROXY", url("right")).run().quiet();
-    told.recv().unwrap();
+    targets.recv().unwrap();
 }
 
 #[test]
 fn a_token_is_renewed_through_a_proxy_with_a_login_of_each_kind() {
     let world = World::new();
     for kind in ["http", "socks5"] {
-        let (port, told) = proxy(kind, Some((b"me", b"hush")));
+        let (port, targets) = proxy(kind, Some((b"me", b"hush")));
         let url = format!("{kind}://me:hush@127.0.0.1:{port}");
         for line in ["token --refresh", "forget", "token"] {
             world.call(line).env("HTTPS_PROXY", &url).run().quiet();
         }
-        assert_eq!(told.try_iter().count(), 2, "{kind}");
+        assert_eq!(targets.try_iter().count(), 2, "{kind}");
     }
 }
 
@@ -507,7 +510,7 @@ fn no_part_of_a_proxys_login_is_shown_or_looked_up() {
                 let done = world.call(arguments).env("HTTPS_PROXY", &url).run();
                 let all = done.stdout() + &done.stderr();
                 for part in ["hush", "w0rt", "hüsh"] {
-                    // The folder of the test and the account hold neither.
+                    // Neither the path of the home nor the account holds such a part.
                     assert!(!all.contains(part), "{url} {arguments}: {all}");
                 }
             }
@@ -531,11 +534,11 @@ fn a_proxy_that_is_not_utf_8_is_an_error() {
     assert!(refused.failure(1).contains("is not UTF-8"), "{refused}");
 }
 
-/// Set in a test that runs in namespaces of its own.
+/// The variable that is set in a test which runs in its own namespaces.
 const INSIDE: &str = "ASTRA_TEST_NAMESPACE";
 
-/// Whether this test runs in a network and mount namespace that `script` has set up. Outside, starts the
-/// same test once more inside, and looks whether it passes there.
+/// True in a network and mount namespace that `script` has set up. Outside of one, starts the same test in
+/// one, asserts that it passes there, and returns false.
 fn is_inside(test: &str, script: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
@@ -564,21 +567,21 @@ fn is_inside(test: &str, script: &str) -> bool {
         .env(INSIDE, "1")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success() && told.contains("1 passed"),
-        "{told}{}",
+        output.status.success() && report.contains("1 passed"),
+        "{report}{}",
         String::from_utf8_lossy(&output.stderr)
     );
     false
 }
 
-/// A port of 2001:db8::4 that answers nothing: a queue of connections that is full.
+/// A port of 2001:db8::4 that does not answer, because its queue of connections is full.
 struct Silent(#[expect(dead_code, reason = "held open")] TcpListener, Vec<TcpStream>);
 
 impl Silent {
     fn new(port: u16) -> Self {
-        // This namespace's own.
+        // The setting of this namespace.
         std::fs::write("/proc/sys/net/core/somaxconn", "1").unwrap();
         let listener = TcpListener::bind(("2001:db8::4", port)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -592,7 +595,8 @@ impl Silent {
 
 #[test]
 fn every_address_is_tried_until_one_answers() {
-    // Addresses for documentation, in a namespace without a way out. musl's resolver puts IPv4 before private IPv6 addresses.
+    // These addresses are reserved for documentation, and the namespace has no route to elsewhere. With private
+    // IPv6 addresses, musl's resolver would put IPv4 first.
     const SETUP: &str = "ip -6 addr add 2001:db8::f/64 dev lo nodad; \
          ip -6 rule add to 2001:db8::1 ipproto tcp prohibit; \
          ip -6 rule add to 2001:db8::2 ipproto tcp blackhole; \
@@ -622,14 +626,14 @@ fn every_address_is_tried_until_one_answers() {
         let pause = if name == "silent.test" { 250 } else { 0 };
         assert!(took >= Duration::from_millis(pause), "{name}: {took:?}");
         assert!(took < Duration::from_millis(pause + 4000), "{name}: {took:?}");
-        // The same of a proxy's addresses.
+        // The addresses of a proxy are tried in the same way.
         for (kind, scheme) in [("http", "http"), ("socks5", "socks5h"), ("socks4", "socks4a")] {
-            let (port, told) = proxy(kind, None);
+            let (port, targets) = proxy(kind, None);
             let _silent = Silent::new(port);
             let url = format!("{scheme}://{name}:{port}");
             let start = Instant::now();
             world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-            told.recv().unwrap();
+            targets.recv().unwrap();
             assert!(start.elapsed() < Duration::from_millis(pause + 4000), "{url}");
         }
     }

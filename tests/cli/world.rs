@@ -1,5 +1,5 @@
-//! A world of its own for each test: a home, a stand-in for Astra with a certificate authority, and
-//! the real binary, started with an empty environment.
+//! The environment of each test: a home, a stand-in for Astra with a certificate authority, and the real
+//! binary, which is started with an empty environment.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -112,14 +112,14 @@ impl World {
         format!("protocol=https\nhost={}\n\n", self.host())
     }
 
-    /// Calls `token` and gives the token.
+    /// Calls `token` and returns the token.
     pub fn token(&self) -> String {
         let done = self.call("token").run();
         assert!(done.output.status.success(), "{done}");
         done.stdout().trim_end().to_owned()
     }
 
-    /// A link to the binary, as a tool looks for it.
+    /// Makes a link to the binary in the home's `bin`, and returns its path.
     pub fn link(&self, name: &str) -> PathBuf {
         let folder = self.path("bin");
         fs::create_dir_all(&folder).expect("a folder");
@@ -131,8 +131,8 @@ impl World {
     }
 }
 
-/// `PATH`, without `/usr/local/bin`, to which `setup docker` writes as root, and without any folder in
-/// which this program is installed. Links to their other programs take their place.
+/// `PATH`, in which two kinds of folders are replaced by folders of links to their other programs:
+/// `/usr/local/bin`, to which `setup docker` writes as root, and those in which this program is installed.
 pub fn path() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -216,7 +216,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// The command, for a test that arranges the rest itself.
+    /// The command, for a test that starts it in another way.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.environment.iter().cloned());
@@ -237,7 +237,7 @@ impl<'a> Call<'a> {
         let mut child = self.command().stdin(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("a pipe");
         let input = self.input.clone();
-        // A call that does not read its input closes it, which is not this thread's business.
+        // The write fails if the call does not read its input. That is no error.
         let writer = thread::spawn(move || stdin.write_all(&input));
         let output = child.wait_with_output().expect("the binary ends");
         let _ = writer.join();
@@ -264,13 +264,13 @@ impl Done<'_> {
         self.output.status.code().expect("an exit code")
     }
 
-    /// A success without a word on standard error; gives what was on standard output.
+    /// Asserts success and an empty standard error; returns standard output.
     pub fn quiet(&self) -> String {
         assert!(self.output.status.success() && self.output.stderr.is_empty(), "{self}");
         self.stdout()
     }
 
-    /// A failure with that exit code and nothing on standard output; gives standard error.
+    /// Asserts a failure with that exit code and an empty standard output; returns standard error.
     pub fn failure(&self, code: i32) -> String {
         assert_eq!((self.code(), self.stdout().as_str()), (code, ""), "{self}");
         self.stderr()
@@ -282,7 +282,7 @@ impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Call { world, program, arguments, environment, input, .. } = &self.call;
         let home = world.home.path().to_string_lossy().into_owned();
-        // The path of an odd checkout is quoted for a shell, and by git once more.
+        // A path with odd characters is quoted for a shell, and by git once more.
         let for_shell = BINARY.replace('\'', r"'\''");
         let for_git = format!("\"!'{}' git\"", for_shell.replace('\\', r"\\"));
         let shown = |text: &[u8]| {
@@ -325,9 +325,9 @@ pub const FILTERS: &[(&str, &str)] = &[
     (r"\b\d+ s (ago|less)\b", "<n> s $1"),
     (r"another \d+ s\b", "another <n> s"),
     (r"(again|answered) in \d+ ms", "$1 in <n> ms"),
-    // Each C library has words of its own.
+    // Each C library has its own words.
     (r"(failed to lookup address information): .*", "$1: <reason>"),
-    // musl's wording of ELOOP.
+    // The words of musl for ELOOP.
     (r"Symbolic link loop", "Too many levels of symbolic links"),
     (r"valid for \d+ s", "valid for <n> s"),
     (r"\((in )?(\d+[a-z]+ ?)+( ago)?\)", "($1<n>$3)"),
@@ -356,7 +356,8 @@ macro_rules! transcript {
 }
 pub(crate) use transcript;
 
-/// The modules that have transcripts in `snapshots/`, in the order in which a person reads them.
+/// The modules that have transcripts in `snapshots/`, in the order in which a person reads them. `setup` also
+/// stands for modules like `setup_files`.
 const TOUR: [&str; 14] = [
     "token",
     "account",
@@ -379,12 +380,14 @@ const TOUR: [&str; 14] = [
 pub fn transcript_name(here: &str) -> String {
     let mut names = here.split("::").skip(1);
     let (module, test) = (names.next().expect("a module"), names.next().expect("a test"));
-    let at = TOUR.iter().position(|name| *name == module).expect("the module is missing in TOUR");
+    let chapter = module.split('_').next();
+    let at = TOUR.iter().position(|name| Some(*name) == chapter);
+    let at = at.expect("the module is missing in TOUR");
     format!("{:02}_{module}__{test}", at + 1)
 }
 
-/// Ends a test, and announces that, unless each of these programs is installed, or unless it runs as root.
-/// Under `CI=true` the test fails.
+/// Ends a test unless each of these programs is installed, or unless it runs as root. The skipped test is
+/// announced, and fails under `CI=true`.
 macro_rules! needs {
     (root) => {
         if !crate::world::is_root() {
@@ -418,16 +421,21 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root() || lacks("root")
 }
 
-/// Announces that something is lacking that `.ci/run` installs or has, which fails the test under `CI=true`.
+/// True under `CI=true`.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+/// Announces that a requirement is missing, which fails the test under `CI=true`: `.ci/run` installs all.
 pub fn lacks(what: &str) -> bool {
-    assert!(std::env::var_os("CI").is_none(), "CI needs {what}");
+    assert!(!is_ci(), "CI needs {what}");
     skip(&format!("needs {what}"));
     false
 }
 
-/// Announces a test, or a part of one, that does not run here: by a line on the real standard error, past
-/// the capture of the test's output, and by a line in `skipped` in cargo's folder for temporary files, which `.ci/run` counts. The
-/// number of the last line is the number of skips of this run.
+/// Announces a test, or a part of one, that does not run here. The line goes to the real standard error,
+/// which the test harness does not capture, and to the file `skipped` in cargo's folder for temporary files,
+/// which `.ci/run` counts. The number of the last line is the number of skips of this run.
 pub fn skip(why: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(1);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -446,7 +454,7 @@ pub fn finish(child: Child) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
-/// Everything in a folder and below it, as bytes.
+/// The path and the content of every file in a folder and below it.
 pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for item in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -77,7 +77,7 @@ impl Subject {
             let hint = "check in Astra's dashboard whether the account may use that host";
             Finding::failure(CHECK, detail, hint)
         }));
-        let life = token.map(|cached| cached.token.validity).filter(|life| life.is_alive(now));
+        let life = token.map(|cached| cached.token.validity).filter(|life| life.is_valid(now));
         findings.extend(life.map(|life| {
             let detail = format!(
                 "{prefix}cached until {}; only its server knows whether it is still accepted: if it is \

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::finding::Finding;
+#[cfg(unix)]
 use crate::shown::{self, shell_word};
 
 /// A folder above `path` that other users may change: they could put another file in its place.

@@ -8,7 +8,7 @@ use super::finding::Finding;
 use crate::account;
 use crate::command::tool::place::{executable, on_path};
 use crate::command::tool::{Entry, Hosts, Tool, process};
-use crate::error::Error;
+use crate::error::{AccountError, Error};
 use crate::protocol::Host;
 use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, Settings};
 use crate::shown::{self, Escaped, redacted, shell_word};
@@ -34,7 +34,7 @@ pub struct Tools<'a> {
 enum Named {
     /// An account.
     Account(String),
-    /// A host or an account file, which stands for itself.
+    /// A host or an account file, which needs no other argument.
     Other,
     /// Neither.
     Nothing,
@@ -102,7 +102,7 @@ impl Tools<'_> {
     /// The entries to check, one for each host.
     fn to_check(&self, tool: Tool, mut entries: Vec<Entry>) -> Vec<Entry> {
         match tool {
-            // Bazel names a host without its port, which stands for all ports.
+            // Bazel's configuration has a host without its port, which means all ports.
             Tool::Bazel => {
                 let bound = self.configuration.hosts().unwrap_or_default();
                 let with_ports = |entry: Entry| {
@@ -204,9 +204,8 @@ impl Tools<'_> {
     fn answering(&self, entry: &Entry) -> Result<Option<String>, Error> {
         let settings = match (named(&entry.arguments), &entry.hosts) {
             (Named::Other, _) | (Named::Nothing, Hosts::Any) => return Ok(Some(String::new())),
-            (Named::Account(name), Hosts::Unnamed) => self.settings_in(entry, Some(&name))?,
+            (Named::Account(name), _) => self.settings_in(entry, Some(&name))?,
             (Named::Nothing, Hosts::Unnamed) => self.settings_in(entry, None)?,
-            (Named::Account(name), _) => self.configuration.settings_of(&name)?,
             (Named::Nothing, Hosts::One(host)) => {
                 let Some(host) = Host::parse(host) else { return Ok(Some(String::new())) };
                 match self.configuration.owner_of(&host) {
@@ -218,7 +217,7 @@ impl Tools<'_> {
                 }
             }
         };
-        let file = settings.service_account.as_deref().ok_or(Error::AccountUnnamed)?;
+        let file = settings.service_account.as_deref().ok_or(AccountError::Unnamed)?;
         account::read(file, *settings.allow_exposed, Instant::now() + LONGEST_ANSWER)
             .map_err(|error| settings.of_account(error))?;
         Ok(Some(match &settings.account.value {
@@ -267,10 +266,10 @@ impl Tools<'_> {
             (Named::Nothing, None) => variable(entry, ACCOUNT).map(str::to_owned),
         };
         if let Some(host) = host {
-            setup += &format!(" --host {}", shell_word(&host.to_string()));
+            setup += &format!(" --host {}", safe(&host.to_string(), "HOST[:PORT]"));
         }
         if let Some(name) = name.filter(|name| *name != DEFAULT_ACCOUNT) {
-            setup += &format!(" --account {}", shell_word(&name));
+            setup += &format!(" --account {}", safe(&name, "NAME"));
         }
         match obstacle {
             Some(path) => {
@@ -296,6 +295,11 @@ impl Tools<'_> {
         let own = self.binary.as_deref().and_then(|own| own.canonicalize().ok());
         own.is_some() && path.canonicalize().ok() == own
     }
+}
+
+/// A word of a command line, or `placeholder` if it may be a secret.
+fn safe(word: &str, placeholder: &str) -> String {
+    shown::value(word).map_or_else(|| placeholder.to_owned(), |word| shell_word(&word))
 }
 
 /// The value of a variable that an entry sets.
@@ -330,6 +334,6 @@ fn version_of_named(program: &Path) -> Option<String> {
 /// The version that a program prints.
 fn version_of(program: &Path) -> Option<String> {
     let command = [program.as_os_str(), "--version".as_ref()];
-    let output = process::run(&command, &[], &[0], LONGEST_ANSWER).ok()?;
+    let output = process::run(&command, &[], LONGEST_ANSWER).ok()?;
     output.split_whitespace().nth(1).map(str::to_owned)
 }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::context::Context;
-use super::file::{self, Lock};
+use super::file;
+use super::lock::Lock;
 use crate::account::{self, Account, LARGEST_FILE};
-use crate::error::Error;
+use crate::error::{AccountError, Error};
 use crate::settings::account_command;
 use crate::shown::{self, Escaped, shell_word};
 
@@ -21,41 +22,41 @@ use crate::shown::{self, Escaped, shell_word};
 ///
 /// # Errors
 /// The file does not exist, or is not a usable account file.
-pub fn found(file: &Path, context: &Context<'_>) -> Result<String, Error> {
+pub fn found(file: &Path, context: &Context<'_>) -> Result<String, AccountError> {
     if !shown::is_usable_path(file) {
-        return Err(Error::AccountInline);
+        return Err(AccountError::Inline);
     }
     if !file.exists() {
         let fix = Some(account_command(&context.account.name));
-        return Err(Error::AccountMissing { path: file.to_owned(), fix });
+        return Err(AccountError::Missing { path: file.to_owned(), fix });
     }
     let account =
         account::read(file, *context.configuration.common.allow_exposed, context.deadline)?;
     Ok(line("found", &account, "in", file))
 }
 
-/// Reads an account and stores it. Returns a line for the output. If `may_be_kept` is true, an account that
-/// is stored already needs no input, and a terminal is not asked.
+/// Reads an account and stores it. Returns a line for the output. If `may_be_kept` is true and an account is
+/// stored already, no input is needed, and none is read from a terminal.
 ///
 /// # Errors
 /// The input is not an account, another account is stored there, or the file cannot be written.
 pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> {
     let folder = context.folder.as_path();
-    let path = context.account.file.as_deref().ok_or(Error::AccountUnnamed)?;
+    let path = context.account.file.as_deref().ok_or(AccountError::Unnamed)?;
     account::forbid_core_dump();
     let source = || PathBuf::from("/dev/stdin");
     let is_kept = may_be_kept && path.is_file();
     let given = match io::stdin().is_terminal() {
-        true if is_kept => return found(path, context),
+        true if is_kept => return Ok(found(path, context)?),
         true => prompt(),
         false => read_input(),
     };
-    let given = given.map_err(|why| Error::AccountUnreadable { path: source(), why })?;
+    let given = given.map_err(|why| AccountError::Unreadable { path: source(), why })?;
     if is_kept && given.trim_ascii().is_empty() {
-        return found(path, context);
+        return Ok(found(path, context)?);
     }
     let new = account::parse(&given)
-        .map_err(|defect| Error::AccountMalformed { path: source(), defect })?;
+        .map_err(|defect| AccountError::Malformed { path: source(), defect })?;
     let _lock = Lock::take(folder, context.deadline)?;
     file::sweep(path);
     if let Ok(metadata) = fs::metadata(path) {
@@ -67,7 +68,7 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
         if !account::parse(&kept).is_ok_and(|old| old.client_id() == new.client_id()) {
             let quoted = shell_word(&path.to_string_lossy());
             let fix = format!("mv {quoted} {quoted}.old");
-            return Err(Error::AccountKept { path: path.to_owned(), fix });
+            return Err(AccountError::Kept { path: path.to_owned(), fix }.into());
         }
         let is_stored = kept.trim_ascii() == given.trim_ascii();
         if is_stored && is_private(path, 0o600) {

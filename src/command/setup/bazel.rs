@@ -5,7 +5,7 @@ use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
 use crate::command::tool::bazel::{self, FLAG, LINK};
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::shown;
 
 /// The edits: a line for each host, and the link in it.
@@ -36,7 +36,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             Some((_, other)) if *other == helper => {}
             Some((_, other)) => {
                 let problem = format!("names {} for `{name}`", shown::command(other));
-                return Err(Error::Taken { path: rc, problem });
+                return Err(SetupError::Taken { path: rc, problem }.into());
             }
         }
     }

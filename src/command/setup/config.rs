@@ -7,7 +7,7 @@ use super::edit::Edit;
 use super::edit::json::{self, Item, Syntax};
 use super::file;
 use super::plan::Plan;
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::protocol::Host;
 
 /// The edits that bind the named hosts to the account. `ours` are the edits that setup did earlier.
@@ -28,7 +28,7 @@ pub fn bindings(context: &Context<'_>, ours: &[Edit], view: &mut Plan) -> Result
             let spelling = hosts.find(|bound| Host::parse(bound).as_ref() == Some(host))?;
             Some((account, entry(account, spelling)))
         });
-        let refused = |account: &str, path: &Path| Error::HostBound {
+        let refused = |account: &str, path: &Path| SetupError::HostBound {
             host: host.to_string(),
             account: account.to_owned(),
             named: named.clone(),
@@ -41,16 +41,17 @@ pub fn bindings(context: &Context<'_>, ours: &[Edit], view: &mut Plan) -> Result
                 edits.push(edit);
             }
             (Some((account, edit)), _) if !ours.contains(&edit) => {
-                return Err(refused(account, file));
+                return Err(refused(account, file).into());
             }
             // An entry in the user's file would replace the whole entry of the machine's file.
             (_, Some(place)) if place != file && !accounts.contains(named) => {
                 if context.configuration.owner_of(host) != Some(named) {
-                    return Err(Error::MachineAccount {
+                    return Err(SetupError::MachineAccount {
                         name: named.clone(),
                         host: host.to_string(),
                         path: place.to_owned(),
-                    });
+                    }
+                    .into());
                 }
             }
             _ => edits.push(entry(named, host.to_string())),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::edit::Edit;
 use super::file;
 use crate::command::tool::place::{self, executable};
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::protocol::Host;
 use crate::settings::{Configuration, Environment, NamedAccount, Source, Sourced, paths};
 use crate::shown::Escaped;
@@ -84,7 +84,7 @@ impl Context<'_> {
         let Ok(home) = place::home(self.env) else { return Ok(()) };
         let owner = std::fs::metadata(&home).map(|home| home.uid()).unwrap_or_default();
         match rustix::process::geteuid().is_root() && owner != 0 {
-            true => Err(Error::ForeignHome { home, owner }),
+            true => Err(SetupError::ForeignHome { home, owner }.into()),
             false => Ok(()),
         }
     }
@@ -98,7 +98,8 @@ impl Context<'_> {
     /// The text of a path, if it can be written into a tool's configuration.
     pub fn written(path: &Path) -> Result<String, Error> {
         let text = path.to_str().filter(|text| Escaped(text).to_string() == **text);
-        text.map(str::to_owned).ok_or_else(|| Error::Unwritable { path: path.to_owned() })
+        let unwritable = || SetupError::Unwritable { path: path.to_owned() };
+        Ok(text.map(str::to_owned).ok_or_else(unwritable)?)
     }
 }
 

@@ -90,7 +90,7 @@ impl Edit {
         }
     }
 
-    /// The name under which a tool knows the edit: a host's or a user's.
+    /// The name of the edit in the tool's configuration: that of a host or of a user.
     pub fn name(&self) -> &str {
         match self {
             Self::Link { .. } => "",

@@ -5,17 +5,11 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crate::error::Error;
-use crate::message;
+use crate::error::{Error, SetupError};
 
 /// The largest number of links that are followed, as on Linux.
 const MOST_LINKS: usize = 40;
-
-/// The interval of attempts to take the lock.
-const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The reason why a file was not replaced.
 pub enum Failure {
@@ -40,7 +34,9 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match content {
         Ok(None) => Err(unusable(path, "is not a regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        content => content.map_err(|why| Error::Unreadable { path: path.to_owned(), why }),
+        content => {
+            content.map_err(|why| SetupError::Unreadable { path: path.to_owned(), why }.into())
+        }
     }
 }
 
@@ -51,15 +47,15 @@ pub fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
 
 /// The error for a file that setup cannot edit; `defect` completes "the file …".
 pub fn unusable(path: &Path, defect: &str) -> Error {
-    Error::Unparsable { path: path.to_owned(), defect: defect.to_owned() }
+    SetupError::Unparsable { path: path.to_owned(), defect: defect.to_owned() }.into()
 }
 
 /// The error for a file that cannot be written.
 pub fn not_written(path: &Path, why: io::Error) -> Error {
-    Error::NotWritten { path: path.to_owned(), why }
+    SetupError::NotWritten { path: path.to_owned(), why }.into()
 }
 
-/// Replaces a file whose content still is `before`; `None` stands for no file.
+/// Replaces a file whose content still is `before`; `None` is no file.
 pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), Failure> {
     let compare = || match fs::read(path) {
         Ok(found) if before == Some(&found) => Ok(()),
@@ -122,84 +118,8 @@ pub fn sweep(path: &Path) {
     }
 }
 
-/// The lock that keeps two `setup` processes from running at the same time. It is on a file in the
-/// configuration folder, which is removed when the lock is dropped.
-pub struct Lock {
-    path: PathBuf,
-    /// Holds the lock, unless the file system cannot lock.
-    _file: fs::File,
-    /// Folders that are removed after the file if they are empty, outermost first.
-    pub folders: Vec<PathBuf>,
-}
-
-impl Lock {
-    /// Waits for the lock until `deadline`.
-    pub fn take(folder: &Path, deadline: Instant) -> Result<Self, Error> {
-        let path = folder.join("setup.lock");
-        let mut is_told = false;
-        let mut folders = Vec::new();
-        loop {
-            for made in missing_folders(&path) {
-                if !folders.contains(&made) {
-                    folders.push(made);
-                }
-            }
-            let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
-            match opened.map(|file| (file.try_lock(), file)) {
-                Ok((Ok(()), file)) if is_at(&file, &path) => {
-                    if is_told {
-                        message::wipe();
-                    }
-                    return Ok(Self { path, _file: file, folders });
-                }
-                // Another process has removed the file in between.
-                Ok((Ok(()), _)) => {}
-                Ok((Err(fs::TryLockError::WouldBlock), _)) if !is_told => {
-                    is_told = true;
-                    log::info!("waiting for another `astra-credential setup`");
-                }
-                Ok((Err(fs::TryLockError::WouldBlock), _)) => {}
-                // On a file system that cannot lock, setup continues without the lock.
-                Ok((Err(fs::TryLockError::Error(_)), file)) => {
-                    return Ok(Self { path, _file: file, folders });
-                }
-                // Another process has ended and removed the empty folder.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(not_written(&path, error)),
-            }
-            if Instant::now() >= deadline {
-                message::wipe();
-                return Err(Error::SetupLocked { path });
-            }
-            thread::sleep(LOCK_INTERVAL);
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-        for folder in self.folders.iter().rev() {
-            let _ = fs::remove_dir(folder);
-        }
-    }
-}
-
-/// True if an open file is the one at `path`.
-#[cfg(unix)]
-fn is_at(file: &fs::File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = file.metadata().and_then(|open| Ok((open, fs::symlink_metadata(path)?)));
-    found.is_ok_and(|(open, found)| (open.dev(), open.ino()) == (found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &fs::File, path: &Path) -> bool {
-    path.exists()
-}
-
 /// The options for a new file that only its owner can read.
-fn private() -> OpenOptions {
+pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -298,7 +218,7 @@ pub fn missing_folders(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Creates the missing folders above `path`, with mode 0700.
-fn make_folders(path: &Path) -> io::Result<()> {
+pub fn make_folders(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else {
         return Ok(());
     };

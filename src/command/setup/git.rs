@@ -5,7 +5,7 @@ use super::edit::Edit;
 use super::file;
 use super::plan::{LONGEST_COMMAND, Plan};
 use crate::command::tool::git;
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::protocol::Host;
 use crate::shown::shell_word;
 
@@ -29,7 +29,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         if let Some(other) = found.find(|found| found.of_us().is_some()) {
             // Not shown: an account may have been written in place of its path.
             let problem = format!("has another command of this program for `{}`", other.key);
-            return Err(Error::Taken { path: file, problem });
+            return Err(SetupError::Taken { path: file, problem }.into());
         }
         // The empty helper removes the helpers before it: git would call them first, and `store` would
         // write the token to the disk.
@@ -39,8 +39,8 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             head: format!("[credential \"{url}\"]"),
             body: format!("\thelper =\n\thelper = {}", written(&helper)),
         });
-        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section
-        // stands for another host, so it must not remove other helpers.
+        // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section is for
+        // another host, so it must not remove other helpers.
         let is_plain = Host::parse(host.name()).is_some_and(|plain| inputs.hosts.contains(&plain));
         let name = format!("{} without its port", host.name());
         if host.to_string() != host.name()

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use super::context::Context;
 use super::edit::{Edit, Made};
-use super::file::{self, Lock};
+use super::file;
+use super::lock::Lock;
 use super::plan::{Plan, Stop};
 use super::record::Record;
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::settings;
 
 /// Attempts if other programs change the files in between.
@@ -125,7 +126,7 @@ impl Job<'_> {
                 Ok(report) => return Ok(report),
             }
         }
-        Err(Error::Busy { path: changed })
+        Err(SetupError::Busy { path: changed }.into())
     }
 
     fn lock(&self) -> Result<Option<Lock>, Error> {

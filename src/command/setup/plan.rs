@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::diff;
 use super::file::{self, Failure};
 use crate::command::tool::process;
 use crate::error::Error;
@@ -12,9 +13,6 @@ use crate::shown::Escaped;
 
 /// The time-out of a tool's own command.
 pub const LONGEST_COMMAND: Duration = Duration::from_secs(60);
-
-/// The largest number of changed lines that are compared. The diff of a larger change shows only its place.
-const MOST_LINES: usize = 2000;
 
 /// Changes to the user's files, in the order in which they are made.
 #[derive(Default)]
@@ -37,7 +35,7 @@ struct Link {
     is_there: bool,
 }
 
-/// A file's content before and after; `None` stands for no file.
+/// A file's content before and after; `None` is no file.
 struct Draft {
     path: PathBuf,
     before: Option<Vec<u8>>,
@@ -52,9 +50,9 @@ pub enum Stop {
     Failed(Error),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -149,7 +147,14 @@ impl Plan {
             };
         }
         for draft in self.edits() {
-            shown += &draft.diff();
+            let name = |content: &Option<Vec<u8>>| match content {
+                Some(_) => path(&draft.path),
+                None => "/dev/null".to_owned(),
+            };
+            let _ = writeln!(shown, "--- {}\n+++ {}", name(&draft.before), name(&draft.after));
+            let [before, after] = [&draft.before, &draft.after]
+                .map(|content| String::from_utf8_lossy(content.as_deref().unwrap_or_default()));
+            shown += &diff::hunks(&before, &after);
         }
         for command in &self.commands {
             let _ = writeln!(shown, "would run {}", process::line(command));
@@ -186,7 +191,7 @@ impl Plan {
             let _ = writeln!(done, "{verb} {}", path(at));
         }
         for command in &self.commands {
-            process::run(command, &[], &[0], LONGEST_COMMAND)?;
+            process::run(command, &[], LONGEST_COMMAND)?;
             let _ = writeln!(done, "ran {}", process::line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
@@ -205,111 +210,6 @@ fn is_blank_kubeconfig(path: &Path) -> bool {
             || empty.iter().any(|end| line.ends_with(end))
     };
     fs::read(path).is_ok_and(|content| String::from_utf8_lossy(&content).lines().all(is_blank))
-}
-
-impl Draft {
-    /// A unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no context
-    /// lines, and `…` replaces the unchanged words of a line.
-    fn diff(&self) -> String {
-        let name = |content: &Option<Vec<u8>>| match content {
-            Some(_) => path(&self.path),
-            None => "/dev/null".to_owned(),
-        };
-        let mut shown = format!("--- {}\n+++ {}\n", name(&self.before), name(&self.after));
-        let [old, new] = [&self.before, &self.after].map(|content| {
-            let text = String::from_utf8_lossy(content.as_deref().unwrap_or_default());
-            text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>()
-        });
-        for hunk in hunks(&old, &new) {
-            let range = |start: usize, count: usize| match count {
-                0 => format!("{start},0"),
-                count => format!("{},{count}", start + 1),
-            };
-            let Hunk { old_start, old, new_start, new } = hunk;
-            let ranges = (range(old_start, old.len()), range(new_start, new.len()));
-            let _ = writeln!(shown, "@@ -{} +{} @@", ranges.0, ranges.1);
-            let (old, new) = elided(&old.concat(), &new.concat());
-            for (mark, text) in [('-', old), ('+', new)] {
-                for line in text.split_inclusive('\n') {
-                    shown.push(mark);
-                    shown += line;
-                    if !line.ends_with('\n') {
-                        shown += "\n\\ No newline at end of file\n";
-                    }
-                }
-            }
-        }
-        shown
-    }
-}
-
-/// Different lines, and the numbers of lines before them.
-struct Hunk<'a> {
-    old_start: usize,
-    old: &'a [String],
-    new_start: usize,
-    new: &'a [String],
-}
-
-/// The differences of two texts, by their longest common subsequence of lines.
-fn hunks<'a>(old: &'a [String], new: &'a [String]) -> Vec<Hunk<'a>> {
-    let head = old.iter().zip(new).take_while(|(old, new)| old == new).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev());
-    let tail = tail.take_while(|(old, new)| old == new).count();
-    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
-    let (rows, columns) = (old.len() - head, new.len() - head);
-    if rows > MOST_LINES || columns > MOST_LINES {
-        return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
-    }
-    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new
-    // text on.
-    let mut common = vec![vec![0_u16; columns + 1]; rows + 1];
-    for i in (0..rows).rev() {
-        for j in (0..columns).rev() {
-            common[i][j] = match old[head + i] == new[head + j] {
-                true => common[i + 1][j + 1] + 1,
-                false => common[i + 1][j].max(common[i][j + 1]),
-            };
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    let is_same = |i: usize, j: usize| i < rows && j < columns && old[head + i] == new[head + j];
-    let mut hunks = Vec::new();
-    while i < rows || j < columns {
-        let (old_start, new_start) = (head + i, head + j);
-        while (i < rows || j < columns) && !is_same(i, j) {
-            if j == columns || i < rows && common[i + 1][j] >= common[i][j + 1] {
-                i += 1;
-            } else {
-                j += 1;
-            }
-        }
-        let (old, new) = (&old[old_start..head + i], &new[new_start..head + j]);
-        hunks.push(Hunk { old_start, old, new_start, new });
-        while is_same(i, j) {
-            i += 1;
-            j += 1;
-        }
-    }
-    hunks
-}
-
-/// Two texts without their common beginning and end.
-fn elided(old: &str, new: &str) -> (String, String) {
-    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
-    let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
-    let same = old[start..].chars().rev().zip(new[start..].chars().rev());
-    let end: usize = same.take_while(|(old, new)| old == new).map(|(c, _)| c.len_utf8()).sum();
-    let short = |part: &str| match part.contains(char::is_alphanumeric) {
-        true if part.ends_with('\n') => "…\n".to_owned(),
-        true => "…".to_owned(),
-        false => part.to_owned(),
-    };
-    let elided = |text: &str| {
-        let end = text.len() - end;
-        short(&text[..start]) + &text[start..end] + &short(&text[end..])
-    };
-    (elided(old), elided(new))
 }
 
 /// A path, safe to show.

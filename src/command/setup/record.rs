@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::edit::{Applied, Edit, Made};
 use super::file;
 use super::plan::Plan;
-use crate::error::{Error, json_defect};
+use crate::error::{Error, SetupError, json_defect};
 
 /// The edits, under the name of the tool for which they were done.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -30,7 +30,7 @@ impl Record {
         };
         serde_json::from_slice(&content).map_err(|error| {
             let defect = format!("is {}", json_defect(&error));
-            Error::Unparsable { path: path.to_owned(), defect }
+            file::unusable(path, &defect)
         })
     }
 
@@ -67,7 +67,7 @@ impl Record {
                 Applied::Same => {}
                 Applied::Taken(problem) => {
                     let path = edit.place().to_owned();
-                    return Err(Error::Taken { path, problem });
+                    return Err(SetupError::Taken { path, problem }.into());
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
 use crate::command::tool::terraform::{self, BLOCK, Files, NAME};
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::shown::shell_word;
 
 /// The edits: the helper's block and the link.
@@ -34,7 +34,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let here = (!found.is_empty()).then_some(main);
     if let Some(path) = here.or_else(|| further.into_iter().find(has_helper)) {
         let problem = format!("has a `{BLOCK}` already, and Terraform allows one");
-        return Err(Error::Taken { path, problem });
+        return Err(SetupError::Taken { path, problem }.into());
     }
     Ok(vec![link, block])
 }

@@ -8,7 +8,7 @@ use super::place::{self, plain};
 use super::process;
 use crate::error::Error;
 use crate::settings::Environment;
-use crate::shown::{self, Escaped, shell_word};
+use crate::shown::{self, shell_word};
 
 /// The names under which git may run this program.
 const NAMES: [&str; 2] = ["astra-credential", LINK];
@@ -51,7 +51,7 @@ pub fn file(env: &Environment<'_>) -> Result<PathBuf, Error> {
 pub fn helpers(content: Option<&[u8]>, longest: Duration) -> Result<Vec<Helper>, Error> {
     let from = if content.is_some() { &["--file", "-"][..] } else { &[] };
     let command = [&["git", "config"], from, &["--list", "-z"]].concat();
-    let printed = process::run(&command, content.unwrap_or_default(), &[0], longest)?;
+    let printed = process::run(&command, content.unwrap_or_default(), longest)?;
     let helper = |(key, value): (&str, &str)| {
         let url = key.strip_prefix("credential.")?.strip_suffix("helper")?;
         let url = url.trim_end_matches('.').to_owned();
@@ -68,7 +68,7 @@ pub fn entries(longest: Duration) -> Vec<Entry> {
     let entry = |(at, helper): (usize, &Helper)| {
         let (program, arguments) = helper.of_us()?;
         Some(Entry {
-            place: format!("`{}`", shown_key(&helper.key)),
+            place: format!("`{}`", shown_key(&helper.key).unwrap_or(HIDDEN_KEY)),
             program: program.into(),
             arguments: arguments.split(' ').map(str::to_owned).collect(),
             variables: Vec::new(),
@@ -99,7 +99,7 @@ impl Helper {
         }
     }
 
-    /// The first of the helpers before this one that git asks for the same host, and that is another program.
+    /// The first helper of another program that git calls before this one for the same host.
     fn earlier<'a>(&self, before: &'a [Self]) -> Option<&'a Self> {
         let fitting = before.iter().filter(|helper| fits(&helper.url, &self.url));
         fitting.fold(None, |first, helper| match helper.value.is_empty() {
@@ -108,34 +108,66 @@ impl Helper {
         })
     }
 
-    /// The problem that `other` is asked before this one, and its hint.
+    /// The problem that git calls `other` before this one, and its hint.
     fn obstacle(&self, other: &Self) -> (String, String) {
-        let word = first_word(&other.value);
-        let (key, value) = (shell_word(&self.key), shell_word(&self.value));
         let problem = format!(
             "but `{}` of `{}` is asked before",
-            shown::file(Path::new(&word)),
-            shown_key(&other.key)
+            shown::file(Path::new(&first_word(&other.value))),
+            shown_key(&other.key).unwrap_or(HIDDEN_KEY)
         );
-        let hint = format!(
-            "run `git config --global --replace-all {key} ''`, then `git config --global --add {key} \
-             {value}`: the empty helper keeps out those before it"
-        );
+        let keeps_out = "the empty helper keeps out those before it";
+        let hint = match shown_key(&self.key).filter(|_| is_safe(&self.value)) {
+            Some(key) => {
+                let (key, value) = (shell_word(key), shell_word(&self.value));
+                format!(
+                    "run `git config --global --replace-all {key} ''`, then `git config --global \
+                     --add {key} {value}`: {keeps_out}"
+                )
+            }
+            None => {
+                let host = self.host().and_then(shown::value);
+                let host = host.unwrap_or_else(|| "HOST[:PORT]".to_owned());
+                format!(
+                    "remove this entry, and run `astra-credential setup git --host {host}`: \
+                     {keeps_out}"
+                )
+            }
+        };
         (problem, hint)
     }
 }
 
-/// A key of git's configuration, safe to show. A URL in it may contain a user name and a password.
-fn shown_key(key: &str) -> String {
-    let host = key.split_once("://").map(|(_, host)| host.trim_end_matches(".helper"));
-    let is_plain = host.is_none_or(|host| {
-        host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:*[]_".contains(c))
-    });
-    if is_plain { Escaped(key).to_string() } else { "credential.URL.helper".to_owned() }
+/// The name of a key that is not shown.
+const HIDDEN_KEY: &str = "credential.URL.helper";
+
+/// A key of git's configuration, if it is safe to show. A URL in it may contain a user name and a password.
+fn shown_key(key: &str) -> Option<&str> {
+    let url = key.strip_prefix("credential.")?.strip_suffix("helper")?.trim_end_matches('.');
+    let is_safe = |host: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-:*[]_".contains(c);
+        host.chars().all(is_plain) && shown::value(&host.replace('*', "any")).is_some()
+    };
+    let host = url.strip_prefix("https://").or(url.strip_prefix("http://"));
+    (url.is_empty() || host.is_some_and(is_safe)).then_some(key)
 }
 
-/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern stands for all hosts,
-/// and `*` for one label of a host.
+/// True if a helper's value is safe to show. An account may stand in it in place of its name or path.
+fn is_safe(value: &str) -> bool {
+    value.split(' ').all(|word| {
+        let word = word.trim_start_matches('!');
+        let (flag, value) = word.split_once('=').unwrap_or((word, ""));
+        let is_flag = flag.strip_prefix("--").is_some_and(|flag| {
+            flag.len() <= 20 && flag.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        });
+        match is_flag {
+            true => value.is_empty() || shown::value(value).is_some(),
+            false => shown::value(word).is_some(),
+        }
+    })
+}
+
+/// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern matches all hosts,
+/// and `*` matches one label of a host.
 fn fits(pattern: &str, url: &str) -> bool {
     let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, url) = (labels(pattern), labels(url));

@@ -64,7 +64,7 @@ impl Config {
         let mut command = vec!["kubectl"];
         command.extend(option.as_deref());
         command.extend(["config", "view", "-o", "json"]);
-        let printed = process::run(&command, &[], &[0], longest)?;
+        let printed = process::run(&command, &[], longest)?;
         Ok(Self(serde_json::from_str(&printed).unwrap_or_default()))
     }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::SetupError;
 use crate::shown::{Escaped, shell_word};
 
 /// The largest output that is read, in bytes.
@@ -16,21 +16,19 @@ const LARGEST_OUTPUT: u64 = 16 * 1024 * 1024;
 /// The largest number of characters of an error message that are shown.
 const LONGEST_MESSAGE: usize = 300;
 
-/// The interval at which a program is asked for its exit code, once it has closed its outputs.
+/// The interval at which a program's exit code is polled, after it has closed its outputs.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// Runs a command and returns its standard output. The command may end with one of `codes`. It is killed if
-/// it has not ended after `longest`.
+/// Runs a command and returns its standard output. The command is killed if it has not ended after `longest`.
 ///
 /// # Errors
 /// The command cannot be run, fails, or is too slow.
 pub fn run(
     command: &[impl AsRef<OsStr>],
     input: &[u8],
-    codes: &[i32],
     longest: Duration,
-) -> Result<String, Error> {
-    let not_run = |why: io::Error| Error::ToolNotRun { command: line(command), why };
+) -> Result<String, SetupError> {
+    let not_run = |why: io::Error| SetupError::ToolNotRun { command: line(command), why };
     let Some((program, arguments)) = command.split_first() else {
         return Err(not_run(io::ErrorKind::InvalidInput.into()));
     };
@@ -43,7 +41,7 @@ pub fn run(
     let _ = child.kill();
     let status = child.wait().map_err(not_run)?;
     let (stdout, stderr) = finished.map_err(not_run)?;
-    if status.code().is_some_and(|code| codes.contains(&code)) {
+    if status.success() {
         return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     let message = String::from_utf8_lossy(&stderr);
@@ -51,7 +49,7 @@ pub fn run(
         "" => status.to_string(),
         message => Escaped(&message.chars().take(LONGEST_MESSAGE).collect::<String>()).to_string(),
     };
-    Err(Error::ToolFailed { command: line(command), message })
+    Err(SetupError::ToolFailed { command: line(command), message })
 }
 
 /// Gives the process its input, and returns its standard output and standard error once it has ended.
@@ -100,8 +98,8 @@ pub fn line(command: &[impl AsRef<OsStr>]) -> String {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, input: &[u8], longest: Duration) -> Result<String, Error> {
-        run(&["sh", "-c", script], input, &[0], longest)
+    fn shell(script: &str, input: &[u8], longest: Duration) -> Result<String, SetupError> {
+        run(&["sh", "-c", script], input, longest)
     }
 
     #[test]
@@ -118,7 +116,7 @@ mod tests {
             let start = Instant::now();
             let slow = shell(script, b"", Duration::from_millis(100));
             let is_late = |why: &io::Error| why.kind() == io::ErrorKind::TimedOut;
-            assert!(matches!(slow, Err(Error::ToolNotRun { why, .. }) if is_late(&why)));
+            assert!(matches!(slow, Err(SetupError::ToolNotRun { why, .. }) if is_late(&why)));
             assert!(start.elapsed() < Duration::from_secs(30));
         }
     }

@@ -1,25 +1,14 @@
 //! Edits JSON as text. A new item gets the layout of its neighbours, no other byte changes, and removing
 //! the item restores the text.
 
-use std::ops::Range;
+mod layout;
+mod node;
 
-use jsonc_parser::ast::{ObjectPropName, Value};
-use jsonc_parser::common::Ranged as _;
-use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::{Deserialize, Serialize};
 
-use crate::error::json_defect;
-use crate::settings::JSONC;
-
-/// The syntax of the file, as the program that uses the file reads it.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Syntax {
-    /// JSON, with keys in any case, as Docker reads it.
-    Json,
-    /// JSON with comments and trailing commas.
-    Jsonc,
-}
+use self::layout::unit;
+pub use self::node::Syntax;
+use self::node::{Defect, Kind, Node, shown};
 
 /// An item of an object or a list, and the keys that lead there from the top.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -48,9 +37,6 @@ pub enum Added {
 
 /// A document without content. It ends with a line end, as files do.
 const SKELETON: &str = "{\n}\n";
-
-/// The reason why a text cannot be edited, as a predicate: completes "the file …".
-pub type Defect = String;
 
 /// Adds an item, and the document and objects that it needs.
 pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defect> {
@@ -100,7 +86,7 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
 
 /// True if the text has the item.
 pub fn has(text: &str, syntax: Syntax, item: &Item) -> bool {
-    Node::at(text, syntax, &item.path).is_ok_and(|around| around.position(item, syntax).is_some())
+    Node::at(text, syntax, &item.path).is_ok_and(|around| position(&around, item, syntax).is_some())
 }
 
 /// True if the text has an object or list at `path`.
@@ -112,7 +98,7 @@ pub fn has_object(text: &str, syntax: Syntax, path: &[String]) -> bool {
 pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, Defect> {
     Node::whole(text, syntax)?;
     let Ok(around) = Node::at(text, syntax, &item.path) else { return Ok(false) };
-    let Some(at) = around.position(item, syntax) else { return Ok(false) };
+    let Some(at) = position(&around, item, syntax) else { return Ok(false) };
     around.cut(text, syntax, at);
     Ok(true)
 }
@@ -162,297 +148,20 @@ pub fn check(text: &str, syntax: Syntax) -> Result<(), Defect> {
     if text.trim_ascii().is_empty() { Ok(()) } else { Node::whole(text, syntax).map(drop) }
 }
 
-/// A value and its place in the text.
-struct Node {
-    range: Range<usize>,
-    kind: Kind,
-}
-
-enum Kind {
-    /// Each member's key, the place of the key, and the value.
-    Object(Vec<(String, usize, Node)>),
-    List(Vec<Node>),
-    Text(String),
-    Other,
-}
-
-impl Node {
-    fn whole(text: &str, syntax: Syntax) -> Result<Self, Defect> {
-        let is_loose = syntax == Syntax::Jsonc;
-        if !is_loose {
-            // serde_json is as strict as Docker's own reader.
-            let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
-            read.map_err(|error| format!("is {}", json_defect(&error)))?;
-        }
-        let options =
-            ParseOptions { allow_comments: is_loose, allow_trailing_commas: is_loose, ..JSONC };
-        let parsed = parse_to_ast(text, &CollectOptions::default(), &options);
-        let parsed = parsed.map_err(|error| {
-            let (line, column) = (error.line_display(), error.column_display());
-            format!("is not JSON at line {line}, column {column}")
-        })?;
-        let node = parsed.value.map(Self::from).filter(|node| matches!(node.kind, Kind::Object(_)));
-        let node = node.ok_or("is not a JSON object")?;
-        node.check_keys(syntax, &[])?;
-        Ok(node)
-    }
-
-    /// The value to which these keys lead.
-    fn at(text: &str, syntax: Syntax, path: &[String]) -> Result<Self, Defect> {
-        let mut node = Self::whole(text, syntax)?;
-        for (depth, key) in path.iter().enumerate() {
-            let Some((at, _)) = node.find(key, syntax) else {
-                return Err(format!("has no {}", shown(&path[..=depth])));
-            };
-            if let Kind::Object(mut members) = node.kind {
-                node = members.swap_remove(at).2;
-            } else {
-                break;
-            }
-            if !matches!(node.kind, Kind::Object(_) | Kind::List(_)) {
-                return Err(format!("has {} that is not an object", shown(&path[..=depth])));
-            }
-            node.check_keys(syntax, &path[..=depth])?;
-        }
-        Ok(node)
-    }
-
-    /// Refuses a duplicate key, since readers differ in which of the two they use.
-    fn check_keys(&self, syntax: Syntax, path: &[String]) -> Result<(), Defect> {
-        let Kind::Object(members) = &self.kind else { return Ok(()) };
-        for (at, (key, ..)) in members.iter().enumerate() {
-            if members[..at].iter().any(|(other, ..)| syntax.is_same(other, key)) {
-                let place =
-                    if path.is_empty() { "".into() } else { format!(" in {}", shown(path)) };
-                return Err(format!("has the key `{key}` twice{place}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, key: &str, syntax: Syntax) -> Option<(usize, &Node)> {
-        let Kind::Object(members) = &self.kind else { return None };
-        let at = members.iter().position(|(name, ..)| syntax.is_same(name, key))?;
-        Some((at, &members[at].2))
-    }
-
-    fn position(&self, item: &Item, syntax: Syntax) -> Option<usize> {
-        match (&self.kind, &item.key) {
-            (Kind::List(items), None) => items.iter().position(|node| node.is_text(&item.value)),
-            (Kind::Object(_), Some(key)) => {
-                let (at, node) = self.find(key, syntax)?;
-                node.is_text(&item.value).then_some(at)
-            }
-            _ => None,
-        }
-    }
-
-    fn is_text(&self, value: &str) -> bool {
-        matches!(&self.kind, Kind::Text(text) if text == value)
-    }
-
-    /// The place and the key of each item.
-    fn items(&self) -> Vec<Range<usize>> {
-        match &self.kind {
-            Kind::Object(members) => {
-                members.iter().map(|(_, start, node)| *start..node.range.end).collect()
-            }
-            Kind::List(items) => items.iter().map(|node| node.range.clone()).collect(),
-            Kind::Text(_) | Kind::Other => Vec::new(),
-        }
-    }
-
-    /// The white space before a new item.
-    fn separator(&self, text: &str, unit: &str) -> String {
-        let close = blank_before(text, self.range.end - 1);
-        let is_spaced = match &self.kind {
-            Kind::Object(members) => members
-                .first()
-                .is_some_and(|(.., value)| !blank_before(text, value.range.start).is_empty()),
-            _ => true,
-        };
-        match self.items().as_slice() {
-            [] if close.contains('\n') => close.to_owned() + unit,
-            [] => close.to_owned(),
-            [only] if is_spaced && !blank_before(text, only.start).contains('\n') => " ".to_owned(),
-            [.., last] => blank_before(text, last.start).to_owned(),
-        }
-    }
-
-    /// The text of a new, empty object in this one: on one line or several, as the last object in it.
-    fn new_object(&self, text: &str, unit: &str) -> String {
-        let separator = self.separator(text, unit);
-        let is_filled =
-            |value: &&Self| matches!(&value.kind, Kind::Object(members) if !members.is_empty());
-        let model = self.values().filter(is_filled).last().unwrap_or(self);
-        let inside = match separator.find(['\r', '\n']) {
-            Some(end) if model.range == self.range || text[model.range.clone()].contains('\n') => {
-                &separator[end..]
-            }
-            _ => {
-                let inside = &text[model.range.start + 1..model.range.end - 1];
-                let blank = inside.len() - inside.trim_ascii_start().len();
-                Some(&inside[..blank]).filter(|blank| !blank.contains('\n')).unwrap_or_default()
-            }
-        };
-        format!("{{{inside}}}")
-    }
-
-    /// Adds an item after the last one, and after its comments.
-    fn insert(&self, text: &mut String, item: &str, unit: &str) {
-        let mut separator = self.separator(text, unit);
-        let close = self.range.end - 1;
-        let last = self.items().last().map(|last| last.end);
-        let rest = last.unwrap_or(self.range.start + 1);
-        let comments = text[rest..close].trim_ascii_end();
-        let end = rest + comments.len();
-        let is_line_comment = comments.rsplit('\n').next().is_some_and(|line| line.contains("//"));
-        if is_line_comment && !separator.contains('\n') {
-            separator = format!("\n{unit}");
-        }
-        match last {
-            None if comments.is_empty() => text.insert_str(rest, &(separator + item)),
-            None => text.insert_str(end, &(separator + item)),
-            Some(last) if comments.is_empty() || comments == "," => {
-                text.insert_str(last, &format!(",{separator}{item}"));
-            }
-            Some(last) if text[skip(text, last)..].starts_with(',') => {
-                text.insert_str(end, &format!("{separator}{item},"));
-            }
-            Some(last) => {
-                text.insert_str(end, &(separator + item));
-                text.insert(last, ',');
-            }
-        }
-    }
-
-    /// Removes an item with the white space before it and one comma.
-    fn cut(&self, text: &mut String, syntax: Syntax, at: usize) {
-        let items = self.items();
-        let Range { start, end } = items[at].clone();
-        let is_comma = |at: &usize| text[*at..].starts_with(',');
-        let behind = Some(skip(text, end)).filter(is_comma);
-        let before = || at.checked_sub(1).map(|at| skip(text, items[at].end)).filter(is_comma);
-        let comma = behind.or_else(before);
-        let blank = text[..start].trim_ascii_end().len();
-        // The next item moves to the place of the first one.
-        if let (0, Some(comma), Some(next)) = (at, behind, items.get(1))
-            && text[comma + 1..next.start].trim_ascii().is_empty()
-        {
-            return text.replace_range(start..next.start, "");
-        }
-        let without = |from: usize| {
-            let mut cut = text.clone();
-            // The later part is removed first, so that the earlier place stays valid.
-            if let Some(at) = comma.filter(|at| *at >= end) {
-                cut.remove(at);
-            }
-            cut.replace_range(from..end, "");
-            if let Some(at) = comma.filter(|at| *at < from) {
-                cut.remove(at);
-            }
-            cut
-        };
-        let tidy = without(blank);
-        // The line end before the item may be the end of a comment.
-        let count = |text: &str| Node::whole(text, syntax).map(|node| node.size()).ok();
-        let rest = count(&without(start));
-        *text = if count(&tidy) == rest { tidy } else { without(start) };
-    }
-
-    /// The values in this one.
-    fn values(&self) -> impl Iterator<Item = &Self> {
-        let (members, items): (&[_], &[_]) = match &self.kind {
-            Kind::Object(members) => (members, &[]),
-            Kind::List(items) => (&[], items),
-            Kind::Text(_) | Kind::Other => (&[], &[]),
-        };
-        members.iter().map(|(.., value): &(String, usize, Self)| value).chain(items)
-    }
-
-    /// The number of values, with this one.
-    fn size(&self) -> usize {
-        1 + self.values().map(Self::size).sum::<usize>()
-    }
-}
-
-impl From<Value<'_>> for Node {
-    fn from(value: Value<'_>) -> Self {
-        let range = value.range().start..value.range().end;
-        let kind = match value {
-            Value::Object(object) => {
-                let members = object.properties.into_iter().map(|member| {
-                    let start = member.range.start;
-                    let key = match member.name {
-                        ObjectPropName::String(name) => name.value.into_owned(),
-                        ObjectPropName::Word(name) => name.value.to_owned(),
-                    };
-                    (key, start, Self::from(member.value))
-                });
-                Kind::Object(members.collect())
-            }
-            Value::Array(list) => Kind::List(list.elements.into_iter().map(Self::from).collect()),
-            Value::StringLit(text) => Kind::Text(text.value.into_owned()),
-            Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => Kind::Other,
-        };
-        Self { range, kind }
-    }
-}
-
-impl Syntax {
-    fn is_same(self, one: &str, other: &str) -> bool {
-        match self {
-            Self::Json => one.eq_ignore_ascii_case(other),
-            Self::Jsonc => one == other,
-        }
-    }
-}
-
-/// The white space before `at`.
-fn blank_before(text: &str, at: usize) -> &str {
-    let before = &text[..at];
-    &before[before.trim_ascii_end().len()..]
-}
-
-/// One level of indentation: that of the first value whose items begin on lines of their own.
-fn unit(text: &str, document: &Node) -> String {
-    find_unit(text, document).unwrap_or("\t").to_owned()
-}
-
-fn find_unit<'a>(text: &'a str, node: &Node) -> Option<&'a str> {
-    let indent = |at: usize| blank_before(text, at).rsplit_once('\n').map(|(_, indent)| indent);
-    let around = || {
-        let line = text[..node.range.start].rsplit('\n').next().unwrap_or_default();
-        &line[..line.len() - line.trim_ascii_start().len()]
-    };
-    let own = node.items().first().and_then(|first| {
-        let around = indent(node.range.end - 1).unwrap_or_else(around);
-        indent(first.start)?.strip_prefix(around).filter(|unit| !unit.is_empty())
-    });
-    own.or_else(|| node.values().find_map(|value| find_unit(text, value)))
-}
-
-/// The end of the white space and comments at `at`.
-fn skip(text: &str, mut at: usize) -> usize {
-    loop {
-        let rest = &text[at..];
-        let blank = rest.len() - rest.trim_ascii_start().len();
-        let rest = &rest[blank..];
-        let comment = match rest.get(..2) {
-            Some("//") => rest.find('\n').unwrap_or(rest.len()),
-            Some("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
-            _ => return at + blank,
-        };
-        at += blank + comment;
-    }
-}
-
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn shown(path: &[String]) -> String {
-    format!("a `{}`", path.join("."))
+/// The place of an item among those of the object or list around it.
+fn position(around: &Node, item: &Item, syntax: Syntax) -> Option<usize> {
+    match (&around.kind, &item.key) {
+        (Kind::List(items), None) => items.iter().position(|node| node.is_text(&item.value)),
+        (Kind::Object(_), Some(key)) => {
+            let (at, node) = around.find(key, syntax)?;
+            node.is_text(&item.value).then_some(at)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,101 @@
+//! The differences of two texts, in the form of a unified diff.
+
+use std::fmt::Write as _;
+
+/// The largest number of changed lines that are compared. The diff of a larger change shows only its place.
+const MOST_LINES: usize = 2000;
+
+/// The hunks of a unified diff. Unchanged text is left out, since it may contain a secret: a hunk has no
+/// context lines, and `…` replaces the unchanged words of a line.
+pub fn hunks(before: &str, after: &str) -> String {
+    let [old, new] = [before, after].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
+    let range = |start: usize, count: usize| match count {
+        0 => format!("{start},0"),
+        count => format!("{},{count}", start + 1),
+    };
+    let mut shown = String::new();
+    for Hunk { old_start, old, new_start, new } in differences(&old, &new) {
+        let ranges = (range(old_start, old.len()), range(new_start, new.len()));
+        let _ = writeln!(shown, "@@ -{} +{} @@", ranges.0, ranges.1);
+        let (old, new) = elided(&old.concat(), &new.concat());
+        for (mark, text) in [('-', old), ('+', new)] {
+            for line in text.split_inclusive('\n') {
+                shown.push(mark);
+                shown += line;
+                if !line.ends_with('\n') {
+                    shown += "\n\\ No newline at end of file\n";
+                }
+            }
+        }
+    }
+    shown
+}
+
+/// Different lines, and the numbers of lines before them.
+struct Hunk<'a> {
+    old_start: usize,
+    old: &'a [&'a str],
+    new_start: usize,
+    new: &'a [&'a str],
+}
+
+/// The differences of two texts, by their longest common subsequence of lines.
+fn differences<'a>(old: &'a [&'a str], new: &'a [&'a str]) -> Vec<Hunk<'a>> {
+    let head = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev());
+    let tail = tail.take_while(|(old, new)| old == new).count();
+    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
+    let (rows, columns) = (old.len() - head, new.len() - head);
+    if rows > MOST_LINES || columns > MOST_LINES {
+        return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
+    }
+    // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new
+    // text on.
+    let mut common = vec![vec![0_u16; columns + 1]; rows + 1];
+    for i in (0..rows).rev() {
+        for j in (0..columns).rev() {
+            common[i][j] = match old[head + i] == new[head + j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let is_same = |i: usize, j: usize| i < rows && j < columns && old[head + i] == new[head + j];
+    let mut hunks = Vec::new();
+    while i < rows || j < columns {
+        let (old_start, new_start) = (head + i, head + j);
+        while (i < rows || j < columns) && !is_same(i, j) {
+            if j == columns || i < rows && common[i + 1][j] >= common[i][j + 1] {
+                i += 1;
+            } else {
+                j += 1;
+            }
+        }
+        let (old, new) = (&old[old_start..head + i], &new[new_start..head + j]);
+        hunks.push(Hunk { old_start, old, new_start, new });
+        while is_same(i, j) {
+            i += 1;
+            j += 1;
+        }
+    }
+    hunks
+}
+
+/// Two texts without their common beginning and end.
+fn elided(old: &str, new: &str) -> (String, String) {
+    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
+    let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
+    let same = old[start..].chars().rev().zip(new[start..].chars().rev());
+    let end: usize = same.take_while(|(old, new)| old == new).map(|(c, _)| c.len_utf8()).sum();
+    let short = |part: &str| match part.contains(char::is_alphanumeric) {
+        true if part.ends_with('\n') => "…\n".to_owned(),
+        true => "…".to_owned(),
+        false => part.to_owned(),
+    };
+    let elided = |text: &str| {
+        let end = text.len() - end;
+        short(&text[..start]) + &text[start..end] + &short(&text[end..])
+    };
+    (elided(old), elided(new))
+}

@@ -1,0 +1,90 @@
+//! The lock that keeps two `setup` processes from running at the same time. It is on a file in the
+//! configuration folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::file::{make_folders, missing_folders, not_written, private};
+use crate::error::{Error, SetupError};
+use crate::message;
+
+/// The interval of attempts to take the lock.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// The lock. Its file is removed when the lock is dropped.
+pub struct Lock {
+    path: PathBuf,
+    /// Holds the lock, unless the file system cannot lock.
+    _file: fs::File,
+    /// Folders that are removed after the file if they are empty, outermost first.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Lock {
+    /// Waits for the lock until `deadline`.
+    pub fn take(folder: &Path, deadline: Instant) -> Result<Self, Error> {
+        let path = folder.join("setup.lock");
+        let mut is_told = false;
+        let mut folders = Vec::new();
+        loop {
+            for made in missing_folders(&path) {
+                if !folders.contains(&made) {
+                    folders.push(made);
+                }
+            }
+            let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
+            match opened.map(|file| (file.try_lock(), file)) {
+                Ok((Ok(()), file)) if is_at(&file, &path) => {
+                    if is_told {
+                        message::wipe();
+                    }
+                    return Ok(Self { path, _file: file, folders });
+                }
+                // Another process has removed the file in between.
+                Ok((Ok(()), _)) => {}
+                Ok((Err(fs::TryLockError::WouldBlock), _)) if !is_told => {
+                    is_told = true;
+                    log::info!("waiting for another `astra-credential setup`");
+                }
+                Ok((Err(fs::TryLockError::WouldBlock), _)) => {}
+                // On a file system that cannot lock, setup continues without the lock.
+                Ok((Err(fs::TryLockError::Error(_)), file)) => {
+                    return Ok(Self { path, _file: file, folders });
+                }
+                // Another process has ended and removed the empty folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(not_written(&path, error)),
+            }
+            if Instant::now() >= deadline {
+                message::wipe();
+                return Err(SetupError::Locked { path }.into());
+            }
+            thread::sleep(INTERVAL);
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        for folder in self.folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// True if an open file is the one at `path`.
+#[cfg(unix)]
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = file.metadata().and_then(|open| Ok((open, fs::symlink_metadata(path)?)));
+    found.is_ok_and(|(open, found)| (open.dev(), open.ino()) == (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &fs::File, path: &Path) -> bool {
+    path.exists()
+}
