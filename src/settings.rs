@@ -584,21 +584,58 @@ mod tests {
     #[test]
     fn every_account_is_listed_once_and_the_chosen_one_first() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("stored.json"), "{}").unwrap();
-        std::fs::write(folder.path().join("a b.json"), "{}").unwrap();
+        for file in ["stored.json", "default.json", "b.json", "a b.json", "c.txt"] {
+            std::fs::write(folder.path().join(file), "{}").unwrap();
+        }
         let named = |words: &str, files: &[(&str, &str)]| {
             let folders = Folders { config: Some(folder.path().to_owned()), cache: None };
             with_folders(folders, &split(words), files, accounts).unwrap()
         };
         let sole = [(USER, r#"{ "accounts": { "sole": {} } }"#)];
-        insta::assert_snapshot!(named("", &ACCOUNTS), @"`default`, `prod`, `alone`, `one`, `two`, `stored`");
-        insta::assert_snapshot!(named("ASTRA_CREDENTIAL_ACCOUNT=one", &ACCOUNTS), @"`one`, `default`, `prod`, `alone`, `two`, `stored`");
-        insta::assert_snapshot!(named("ASTRA_SERVICE_ACCOUNT=/x.json", &[]), @"`/x.json`, `stored`");
+        insta::assert_snapshot!(named("", &ACCOUNTS), @"`default`, `prod`, `alone`, `one`, `two`, `b`, `stored`");
+        insta::assert_snapshot!(named("ASTRA_CREDENTIAL_ACCOUNT=one", &ACCOUNTS), @"`one`, `default`, `prod`, `alone`, `two`, `b`, `stored`");
+        insta::assert_snapshot!(named("ASTRA_SERVICE_ACCOUNT=/x.json", &[]), @"`/x.json`, `b`, `stored`");
         insta::assert_snapshot!(named("--account stored", &ACCOUNTS), @"`stored`");
-        insta::assert_snapshot!(named("", &sole), @"`sole`, `stored`");
+        insta::assert_snapshot!(named("", &sole), @"`sole`, `b`, `stored`");
         std::fs::write(folder.path().join("service-account.json"), "{}").unwrap();
-        insta::assert_snapshot!(named("", &sole), @"`default`, `sole`, `stored`");
+        insta::assert_snapshot!(named("", &sole), @"`default`, `sole`, `b`, `stored`");
         assert_eq!(with(&[], &[], accounts).unwrap(), "`default`");
+    }
+
+    #[test]
+    fn each_account_is_listed_with_the_hosts_that_get_its_token() {
+        let hosts = |words: &str| {
+            let listed = with(&split(words), &ACCOUNTS, |configuration| {
+                let mut table = String::new();
+                for settings in configuration.every_account()? {
+                    let hosts = configuration.hosts_of(&settings)?;
+                    for Sourced { value: host, source: _ } in &hosts {
+                        let answering = configuration.settings_for(host)?.unwrap();
+                        assert_eq!(answering.account.value, settings.account.value, "{host}");
+                    }
+                    let hosts: String =
+                        hosts.iter().map(|host| format!(" {}", host.value)).collect();
+                    table += &format!("{}:{hosts}\n", settings.account.value);
+                }
+                Ok(table)
+            });
+            listed.unwrap()
+        };
+        insta::assert_snapshot!(hosts("ASTRA_CREDENTIAL_HOSTS=further.example,git.prod.example"), @"
+        the account `default`: api.astra.datastax.com git.example.com further.example
+        the account `prod`: git.prod.example
+        the account `alone`: api.alone.example
+        the account `one`:
+        the account `two`:
+        ");
+        insta::assert_snapshot!(hosts("ASTRA_CREDENTIAL_ACCOUNT=one ASTRA_CREDENTIAL_HOSTS=further.example"), @"
+        the account `one`: api.shared.example further.example
+        the account `default`: git.example.com
+        the account `prod`: git.prod.example
+        the account `alone`: api.alone.example
+        the account `two`:
+        ");
+        insta::assert_snapshot!(hosts("--account prod ASTRA_CREDENTIAL_HOSTS=further.example"), @"the account `prod`: api.astra.datastax.com git.prod.example");
     }
 
     fn sometimes(values: &[&'static str]) -> impl Strategy<Value = Option<&'static str>> {

@@ -48,16 +48,16 @@ pub fn contradictions(sources: &Sources<'_>) -> Result<Vec<(&'static str, String
 #[cfg(test)]
 mod tests {
     use super::contradictions;
-    use crate::settings::tests::{ACCOUNTS, with};
+    use crate::settings::tests::{ACCOUNTS, USER, with};
 
     #[test]
     fn left_over_variables_that_contradict_a_file_are_named() {
-        let found = |words: &[&str]| {
-            let found =
-                with(words, &ACCOUNTS, |configuration| contradictions(&configuration.sources));
-            let lines = found.unwrap().into_iter().map(|(name, says)| format!("{name} {says}"));
+        let found_in = |files: &[(&str, &str)], words: &[&str]| {
+            let found = with(words, files, |said| contradictions(&said.sources)).unwrap();
+            let lines = found.into_iter().map(|(name, says)| format!("{name} {says}"));
             lines.collect::<Vec<_>>().join("\n")
         };
+        let found = |words: &[&str]| found_in(&ACCOUNTS, words);
         insta::assert_snapshot!(
             found(&[
                 "ASTRA_SERVICE_ACCOUNT=/x.json",
@@ -70,9 +70,11 @@ mod tests {
         ASTRA_CREDENTIAL_ACCOUNT names the account `alone`, which answers for no host that `/home/x/.config/astra-credential/config.json` binds to another account
         ASTRA_API_URL does not count for the account `alone`, whose `api_url` in `/home/x/.config/astra-credential/config.json` is `https://api.alone.example`
         ");
-        assert_eq!(
-            found(&["ASTRA_CREDENTIAL_HOSTS=git.example.com", "ASTRA_API_URL=https://h"]),
-            ""
-        );
+        let ours = ["ASTRA_CREDENTIAL_HOSTS=git.example.com", "ASTRA_API_URL=https://h"];
+        assert_eq!(found(&ours), "");
+        let same = ["ASTRA_CREDENTIAL_ACCOUNT=alone", "ASTRA_API_URL=https://api.alone.example/"];
+        assert!(!found(&same).contains("ASTRA_API_URL"));
+        let one_bound = r#"{ "accounts": { "prod": { "hosts": ["h.example"] }, "test": {} } }"#;
+        assert_eq!(found_in(&[(USER, one_bound)], &["ASTRA_CREDENTIAL_ACCOUNT=prod"]), "");
     }
 }
