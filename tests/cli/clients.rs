@@ -1,6 +1,6 @@
 //! Clients that use git's, kubectl's or Docker's helper, or read a token from a command.
 //!
-//! `docs/clients.md` says how each client behaves if its server refuses the token, and if there is no token.
+//! `docs/clients.md` describes how each client behaves if its server refuses the token, and if there is no token.
 //! These tests show it.
 
 use std::fs;

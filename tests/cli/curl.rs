@@ -1,4 +1,4 @@
-//! curl with the line that `header` prints, against a page that wants the token.
+//! curl with the line that `header` prints, against a page that requires the token.
 
 use crate::servers::{Resource, protected};
 use crate::stand_in::{Reply, TlsServer};

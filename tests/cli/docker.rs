@@ -1,5 +1,5 @@
 //! The docker CLI without a daemon, which runs the binary as its credential helper and talks to a
-//! registry that wants the token.
+//! registry that requires the token.
 
 use std::fs;
 

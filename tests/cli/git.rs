@@ -1,4 +1,4 @@
-//! git, which runs the binary as its credential helper and talks to a repository that wants the
+//! git, which runs the binary as its credential helper and talks to a repository that requires the
 //! token.
 
 use std::fs;

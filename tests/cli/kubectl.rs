@@ -1,4 +1,4 @@
-//! kubectl, which runs the binary as its exec plugin and talks to a cluster that wants the token.
+//! kubectl, which runs the binary as its exec plugin and talks to a cluster that requires the token.
 
 use std::fs;
 use std::process::Stdio;

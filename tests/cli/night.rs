@@ -156,7 +156,7 @@ enum Needs {
     Nothing,
     Status,
     Doctor,
-    /// `doctor`, and what its hint says makes the tool work again.
+    /// `doctor`, whose hint makes the tool work again.
     DoctorAndItsHint,
 }
 

@@ -45,7 +45,7 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
     }
     let kind = question.get(at + 1..at + 3)?;
     let is_known = name.join(".") == BY_DNS;
-    // A response to a recursive question; 3 says that there is no such name.
+    // A response to a recursive question. Code 3 means that there is no such name.
     let mut answer = question.get(..2)?.to_vec();
     answer.extend([0x81, if is_known { 0x80 } else { 0x83 }, 0, 1]);
     answer.extend([0, u8::from(is_known && kind == [0, 1]), 0, 0, 0, 0]);

@@ -28,7 +28,7 @@ fn commands(world: &World) -> Vec<String> {
     names.filter(|line| !line.starts_with("   ")).map(first_word).collect()
 }
 
-/// Everything that `--help` says, of the program and of each command.
+/// The help of the program and of each command.
 fn help(world: &World) -> String {
     let lines = commands(world).into_iter().map(|name| format!("{name} --help"));
     let all = std::iter::once("--help".to_owned()).chain(lines);

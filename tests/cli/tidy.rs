@@ -284,6 +284,19 @@ fn page(name: &str) -> String {
 }
 
 #[test]
+fn every_transcript_belongs_to_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for item in fs::read_dir(root.join("snapshots")).expect("the transcripts") {
+        let file = item.expect("a name").file_name().to_string_lossy().into_owned();
+        let Some(name) = file.strip_suffix(".snap") else { continue };
+        let (module, test) = name.split_once("__").expect("a module and a test");
+        let module = module.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_');
+        let source = page(&format!("tests/cli/{module}.rs"));
+        assert!(source.contains(&format!("fn {test}()")), "no test writes {file}");
+    }
+}
+
+#[test]
 fn the_pages_for_users_name_every_flag_and_every_variable() {
     let sources: String = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .iter()
