@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::faults::Mount;
+use crate::disks::Mount;
 use crate::servers::{self, Resource};
 use crate::stand_in::{Astra, Reply};
 use crate::world::{Call, World, copy_binary, is_installed, needs, set_mode, transcript};
