@@ -321,6 +321,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_failure_of_env_is_evaluated_except_on_a_terminal() {
+        let stdout = |is_terminal| {
+            let error = Error::Output(std::io::Error::other("closed"));
+            failed_environment(error, Dialect::Sh, is_terminal).stdout
+        };
+        assert_eq!(stdout(true), "");
+        assert_eq!(
+            stdout(false),
+            "unset ASTRA_API_TOKEN;\nunset ASTRA_API_TOKEN_EXPIRES_AT;\nfalse;\n"
+        );
+    }
+
+    #[test]
     fn a_token_that_a_line_of_cmd_cannot_hold_is_refused() {
         let is_refused = |token: &str| check_for_cmd(token).is_err();
         for token in ["AstraCS:aB0:9f", "eyJh.eyJl.a-b_c~+/==", &"a".repeat(8000)] {

@@ -204,7 +204,7 @@ impl<'a> Configuration<'a> {
         let bound = entry
             .into_iter()
             .flat_map(|entry| entry.hosts.iter().map(|host| Sourced::new(host, entry.source())));
-        let further = self.further_hosts.iter().filter(|host| is_chosen && self.is_further(host));
+        let further = self.further_hosts.iter().filter(|host| self.is_further(host));
         let further = further.map(|host| Sourced::new(host, self.further_hosts.source.clone()));
         let is_ours = |host: &Host| match self.owner_of(host) {
             Some(owner) => Some(owner) == account.name(),

@@ -96,7 +96,15 @@ impl fmt::Display for AccountError {
             Self::Kept { path, fix: _ } => {
                 write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
             }
+        }
+    }
+}
 
+impl std::error::Error for AccountError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { why, .. } => Some(why),
+            _ => None,
         }
     }
 }
@@ -137,16 +145,6 @@ impl AccountError {
                     .to_owned()
             }
             Self::Kept { fix, .. } => format!("move it away first: `{fix}`"),
-        }
-    }
-}
-
-impl AccountError {
-    /// The cause.
-    pub fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { why, .. } => Some(why),
-            _ => None,
         }
     }
 }

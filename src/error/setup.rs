@@ -173,6 +173,18 @@ impl fmt::Display for SetupError {
     }
 }
 
+impl std::error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { why, .. }
+            | Self::ToolNotRun { why, .. }
+            | Self::ProgramUnknown { why }
+            | Self::NotWritten { why, .. } => Some(why),
+            _ => None,
+        }
+    }
+}
+
 impl SetupError {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
@@ -221,17 +233,6 @@ impl SetupError {
 }
 
 impl SetupError {
-    /// The cause.
-    pub fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { why, .. }
-            | Self::ToolNotRun { why, .. }
-            | Self::ProgramUnknown { why }
-            | Self::NotWritten { why, .. } => Some(why),
-            _ => None,
-        }
-    }
-
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -70,3 +70,20 @@ fn machine_file(env: &Environment<'_>) -> Option<PathBuf> {
     }
     Some("/etc/astra-credential/config.json".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_accounts_are_sorted_with_default_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let names: Vec<String> = ('a'..='z').map(String::from).collect();
+        for name in names.iter().rev().map(String::as_str).chain(["service-account"]) {
+            std::fs::write(folder.path().join(format!("{name}.json")), "{}").unwrap();
+        }
+        let folders = Folders { config: Some(folder.path().to_owned()), cache: None };
+        let stored: Vec<_> = folders.stored_accounts().collect();
+        assert_eq!(stored, [vec![DEFAULT_ACCOUNT.to_owned()], names].concat());
+    }
+}

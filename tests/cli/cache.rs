@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
+use crate::faults::{AT_ONCE, is_tidy};
 use crate::world::{World, copy_binary, is_root, mode, needs, set_mode, transcript};
 
 /// Damages the entry with `spoil`. The next call has to do an exchange and replace it, and the one after has
@@ -242,4 +245,124 @@ fn a_given_folder_is_made_private_and_used() {
     }
     world.call("token").env("ASTRA_CREDENTIAL_CACHE_DIR", &folder).run().quiet();
     assert_eq!(world.astra.exchanges(), 1);
+}
+
+/// Random numbers that are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        // The algorithm is xorshift.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next().to_le_bytes()[3]).collect()
+    }
+}
+
+#[test]
+fn only_bytes_that_the_program_has_sealed_are_an_entry() {
+    let world = World::new();
+    world.token();
+    let entry = world.entry();
+    let whole = fs::read(&entry).unwrap();
+    let old = {
+        world.call("token --refresh").run().quiet();
+        fs::read(&entry).unwrap()
+    };
+    let numbers = &mut Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..20 {
+        let length = numbers.below(4000);
+        damaged.push(numbers.bytes(length));
+        damaged.push(whole[..numbers.below(whole.len())].to_vec());
+        let mut changed = whole.clone();
+        for _ in 0..=numbers.below(4) {
+            changed[numbers.below(whole.len())] ^= 1 << numbers.below(8);
+        }
+        damaged.push(changed);
+    }
+    let (start, end) = whole.split_at(whole.len() / 2);
+    let (nonce, sealed) = whole.split_at(12);
+    damaged.extend([
+        [&whole[..], b"\n"].concat(),
+        [b"\n", &whole[..]].concat(),
+        [&whole[..], &whole[..]].concat(),
+        [&old[..12], sealed].concat(),
+        [nonce, &old[12..]].concat(),
+        [end, start].concat(),
+        whole[1..].to_vec(),
+        whole[..12].to_vec(),
+        whole[..28].to_vec(),
+        whole.iter().rev().copied().collect(),
+        whole.iter().map(|byte| !byte).collect(),
+        [b"astra-credential 2\n", &whole[..]].concat(),
+        br#"{"token":"a.b.c","validity":null,"verdict":null}"#.into(),
+        numbers.bytes((64 + 8) << 10),
+        numbers.bytes(((64 + 8) << 10) + 1),
+        vec![0; 3 << 20],
+    ]);
+    assert!(damaged.len() > 70);
+    let mut exchanges = world.astra.exchanges();
+    for (at, bytes) in damaged.iter().enumerate() {
+        fs::write(&entry, bytes).unwrap();
+        set_mode(&entry, 0o600);
+        let start = Instant::now();
+        let done = world.call("token --timeout 5").run();
+        assert_eq!(done.quiet().trim_end(), world.astra.last_token().unwrap(), "{at}");
+        assert!(start.elapsed() < AT_ONCE, "{at}: {:?}", start.elapsed());
+        exchanges += 1;
+        assert_eq!(
+            (world.token(), world.astra.exchanges()),
+            (done.stdout().trim_end().to_owned(), exchanges),
+            "{at}"
+        );
+    }
+    is_tidy(&world, "damaged");
+    // An entry that the program has written is read, although the test has copied it there.
+    fs::write(&entry, &old).unwrap();
+    world.token();
+    assert_eq!(world.astra.exchanges(), exchanges);
+}
+
+#[test]
+fn only_a_regular_file_is_an_entry() {
+    let world = World::new();
+    world.token();
+    let entry = world.entry();
+    let copy = world.path("copy");
+    fs::copy(&entry, &copy).unwrap();
+    let absent = world.path("absent");
+    let put: [(&str, &dyn Fn()); 6] = [
+        ("a link to an entry", &|| symlink(&copy, &entry).unwrap()),
+        ("a link to nothing", &|| symlink(&absent, &entry).unwrap()),
+        ("a link to itself", &|| symlink(&entry, &entry).unwrap()),
+        ("a link to zeros", &|| symlink("/dev/zero", &entry).unwrap()),
+        ("a socket", &|| drop(UnixListener::bind(&entry).unwrap())),
+        ("a folder with something in it", &|| fs::create_dir_all(entry.join("a/b")).unwrap()),
+    ];
+    let kept = fs::read(&copy).unwrap();
+    for (what, put) in put {
+        fs::remove_file(&entry).unwrap();
+        put();
+        let before = world.astra.exchanges();
+        let start = Instant::now();
+        let done = world.call("token --timeout 5").run();
+        assert!(done.quiet().len() > 1000, "{what}");
+        assert!(start.elapsed() < AT_ONCE, "{what}: {:?}", start.elapsed());
+        assert_eq!(world.token(), done.stdout().trim_end(), "{what}");
+        assert_eq!(world.astra.exchanges(), before + 1, "{what}");
+        assert!(fs::symlink_metadata(&entry).unwrap().is_file(), "{what}");
+        assert_eq!(fs::read(&copy).unwrap(), kept, "{what}");
+        assert!(!absent.exists(), "{what}");
+    }
+    assert_eq!(fs::metadata(&entry).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -25,6 +25,14 @@ fn token_prints_json_when_asked() {
     "#);
 }
 
+#[test]
+fn without_a_command_the_help_is_on_standard_error_in_place_of_the_error() {
+    let world = World::new();
+    let help = world.call("--help").run().quiet();
+    let done = world.call("").run();
+    assert_eq!((done.code(), done.stdout(), done.stderr()), (2, String::new(), help));
+}
+
 /// Each value of `--shell`, without its other names.
 const FORMS: [&str; 8] = ["sh", "fish", "csh", "powershell", "cmd", "elvish", "xonsh", "json"];
 

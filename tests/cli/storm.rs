@@ -1,5 +1,6 @@
 //! Many processes at once, outages and wrong clocks: the number of exchanges, and each call's answer.
 
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -230,4 +231,36 @@ fn a_warm_call_takes_no_lock_and_opens_no_socket_starts_no_thread_and_reads_no_c
         }
     }
     assert_eq!(world.astra.exchanges(), 1);
+}
+
+#[test]
+fn a_stopped_holder_and_a_silent_astra_keep_no_call_past_its_deadline() {
+    let world = World::new();
+    world.astra.set_answer(|_, _| Reply::Hang);
+    let holder = Process::that_asks(&world, &world.call("token"));
+    holder.stop();
+    let start = Instant::now();
+    for (code, stdout, stderr) in at_once(10, &world.call("token --timeout 2")) {
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (5, "", 2), "{stderr}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_waiting_call_takes_the_lock_of_a_killed_holder() {
+    let world = World::new();
+    world.astra.set_answer(|_, number| (number == 1).then_some(Reply::Hang));
+    let holder = Process::that_asks(&world, &world.call("token"));
+    let call = world.call("token");
+    let waiters: Vec<Child> = (0..5).map(|_| call.start()).collect();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(world.astra.exchanges(), 1, "they did not wait");
+    holder.signal("-KILL");
+    let start = Instant::now();
+    for (code, stdout, stderr) in waiters.into_iter().map(finish) {
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert_eq!(stdout.trim_end(), world.astra.last_token().unwrap());
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(world.astra.exchanges(), 2);
 }

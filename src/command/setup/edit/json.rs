@@ -272,6 +272,7 @@ mod tests {
             "{ \"accounts\": {\n    \"a\": {},\n    \"default\": {\n      \"hosts\": []\n    }\n  }\n}\n",
             "{\"accounts\": {\n    \"default\": {\n        \"hosts\": []\n    }\n}}\n",
             "{\n \"accounts\": { }\n}\n",
+            "{\n  \"accounts\": { \"default\": {} // mine\n  }\n}\n",
         ];
         let items = [element("h"), member("i"), member("j")];
         let table: Vec<_> = texts
@@ -357,6 +358,21 @@ mod tests {
         {
          "accounts": { "prod": { "hosts": ["h"] } },
          "credHelpers": { "i": "astra", "j": "astra" }
+        }
+
+        {
+          "accounts": { "default": {} // mine
+          }
+        }
+        =>
+        {
+          "accounts": { "default": {}, // mine
+            "prod": { "hosts": ["h"] }
+          },
+          "credHelpers": {
+            "i": "astra",
+            "j": "astra"
+          }
         }
         "#);
     }

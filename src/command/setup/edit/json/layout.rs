@@ -51,7 +51,7 @@ impl Node {
         let end = rest + comments.len();
         let is_line_comment = comments.rsplit('\n').next().is_some_and(|line| line.contains("//"));
         if is_line_comment && !separator.contains('\n') {
-            separator = format!("\n{unit}");
+            separator = format!("\n{}{unit}", indentation(text, self.range.start));
         }
         match last {
             None if comments.is_empty() => text.insert_str(rest, &(separator + item)),
@@ -115,14 +115,17 @@ pub fn unit(text: &str, document: &Node) -> String {
     find_unit(text, document).unwrap_or("\t").to_owned()
 }
 
+/// The white space at the beginning of the line of `at`.
+fn indentation(text: &str, at: usize) -> &str {
+    let line = text[..at].rsplit('\n').next().unwrap_or_default();
+    &line[..line.len() - line.trim_ascii_start().len()]
+}
+
 fn find_unit<'a>(text: &'a str, node: &Node) -> Option<&'a str> {
     let indent = |at: usize| blank_before(text, at).rsplit_once('\n').map(|(_, indent)| indent);
-    let around = || {
-        let line = text[..node.range.start].rsplit('\n').next().unwrap_or_default();
-        &line[..line.len() - line.trim_ascii_start().len()]
-    };
     let own = node.items().first().and_then(|first| {
-        let around = indent(node.range.end - 1).unwrap_or_else(around);
+        let around =
+            indent(node.range.end - 1).unwrap_or_else(|| indentation(text, node.range.start));
         indent(first.start)?.strip_prefix(around).filter(|unit| !unit.is_empty())
     });
     own.or_else(|| node.values().find_map(|value| find_unit(text, value)))

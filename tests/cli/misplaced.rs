@@ -1,0 +1,260 @@
+//! An account or a token in place of a setting, of an argument or of a tool's setting: neither shown nor kept.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::secrets::{LONG_PIECE, Witness, holds_any, holds_secret, pieces};
+use crate::spellings::{SECRET, spellings};
+use crate::world::{BINARY, Call, needs, path};
+
+/// The variables that are read, and a few that other programs read.
+const VARIABLES: [&str; 19] = [
+    "ASTRA_SERVICE_ACCOUNT",
+    "ASTRA_CREDENTIAL_ACCOUNT",
+    "ASTRA_CREDENTIAL_CONFIG",
+    "ASTRA_API_URL",
+    "ASTRA_CREDENTIAL_HOSTS",
+    "ASTRA_CREDENTIAL_CACHE_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "ASTRA_CREDENTIAL_TIMEOUT",
+    "ASTRA_CREDENTIAL_MIN_VALID",
+    "ASTRA_CREDENTIAL_NO_CACHE",
+    "ASTRA_CREDENTIAL_LOG",
+    "ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "KUBERNETES_EXEC_INFO",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "SHELL",
+];
+
+/// The command lines to which a value is appended.
+const LINES: [&str; 39] = [
+    "token --service-account",
+    "token --account",
+    "token --config",
+    "token --api-url",
+    "token --host",
+    "token --cache-dir",
+    "token --ca-file",
+    "token --timeout",
+    "token --min-valid",
+    "token --format",
+    "token --no-such-flag",
+    "token --",
+    "token",
+    "--service-account",
+    "header",
+    "env",
+    "env --shell",
+    "exec",
+    "exec --",
+    "forget",
+    "forget --service-account",
+    "status",
+    "status --service-account",
+    "status --json --service-account",
+    "status --cache-dir",
+    "doctor",
+    "kubernetes",
+    "kubernetes --api-version",
+    "help",
+    "git",
+    "bazel",
+    "docker",
+    "terraform",
+    "terraform get",
+    "setup",
+    "setup account --service-account",
+    "setup git --host",
+    "setup git --host git.example.com --dry-run --service-account",
+    "completions",
+];
+
+/// A quarter of the spellings, which differs from place to place; all of them if `is_whole`.
+fn some_spellings(at: usize, is_whole: bool) -> impl Iterator<Item = (&'static str, String)> {
+    let (first, step) = if is_whole { (0, 1) } else { (at % 4, 4) };
+    spellings().into_iter().skip(first).step_by(step)
+}
+
+#[test]
+fn an_account_in_any_spelling_in_any_variable_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    for (at, name) in VARIABLES.into_iter().enumerate() {
+        let is_of_the_network = name.contains("PROXY") || name.starts_with("SSL");
+        let line = if is_of_the_network { "token --refresh --timeout 0.2 -v" } else { "token -v" };
+        for (spelling, value) in some_spellings(at, name == "ASTRA_SERVICE_ACCOUNT") {
+            for line in [line, "status"] {
+                let call = witness.world.call(line).env(name, &value);
+                witness.check_misplaced(&format!("{spelling} in {name}: {line}"), &value, call);
+            }
+            // The failure that was recorded.
+            let call = witness.world.call("status --json");
+            witness.check_misplaced(&format!("status after {spelling}"), &value, call);
+        }
+    }
+}
+
+#[test]
+fn an_account_in_any_spelling_as_the_last_argument_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    for (at, line) in LINES.into_iter().enumerate() {
+        for (spelling, value) in some_spellings(at, line == "token --service-account") {
+            let call = witness.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
+            let what = format!("{spelling} behind {line}");
+            witness.check_misplaced(&what, &value, call.arg(&value));
+        }
+    }
+}
+
+#[test]
+fn an_account_in_any_spelling_as_a_part_of_an_argument_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    let lines = [("token", "--ca-file="), ("token", "--no-such-flag="), ("", "--"), ("", "-")];
+    for (at, (line, start)) in lines.into_iter().enumerate() {
+        for (spelling, value) in some_spellings(at, false) {
+            let call = witness.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
+            let what = format!("{spelling} in {line} {start}");
+            witness.check_misplaced(&what, &value, call.arg(format!("{start}{value}")));
+        }
+    }
+}
+
+#[test]
+fn doctor_shows_no_account_in_any_spelling() {
+    let witness = Witness::with_token();
+    // Each call connects to the server.
+    for (spelling, value) in spellings().into_iter().step_by(9) {
+        for name in [VARIABLES[0], VARIABLES[4], VARIABLES[5], VARIABLES[6]] {
+            let call = witness.world.call("doctor --timeout 0.5").env(name, &value);
+            witness.check_misplaced(&format!("doctor: {spelling} in {name}"), &value, call);
+        }
+    }
+}
+
+/// A host, an account's name, a path and an argument in a tool's configuration may be the account.
+#[test]
+fn doctor_shows_no_account_that_stands_in_a_tools_configuration() {
+    needs!("git");
+    let Witness { world, .. } = Witness::with_token();
+    let check = |what: &str, value: &str, call: Call<'_>| {
+        let shown = call.run().stdout();
+        assert!(shown.matches("configured in").count() > 3, "{what}: {shown}");
+        let is_clean = !holds_secret(shown.as_bytes())
+            && !holds_any(shown.as_bytes(), &pieces(value.as_bytes(), LONG_PIECE));
+        assert!(is_clean, "{what}: {shown}");
+    };
+    for folder in [".kube", ".docker", "bin"] {
+        fs::create_dir(world.path(folder)).unwrap();
+    }
+    for (spelling, value) in spellings().into_iter().step_by(4) {
+        let exec = |command: &str, arguments: serde_json::Value, env: serde_json::Value| {
+            let exec = json!({"command": command, "args": arguments, "env": env});
+            json!({"user": {"exec": exec}})
+        };
+        let account = json!([{"name": "ASTRA_CREDENTIAL_ACCOUNT", "value": value}]);
+        let users = [
+            exec("/no/astra-credential", json!(["--account", value]), json!(null)),
+            exec("/no/astra-credential", json!([]), account.clone()),
+            exec("astra-credential", json!([]), account),
+            exec(&format!("{value}/astra-credential"), json!([]), json!(null)),
+        ];
+        let named = |(name, mut user): (usize, serde_json::Value)| {
+            user["name"] = name.to_string().into();
+            user
+        };
+        let users: Vec<_> = users.into_iter().enumerate().map(named).collect();
+        world.write(".kube/config", json!({"users": users}).to_string());
+        let docker = json!({"credHelpers": {value.clone(): "astra"}});
+        world.write(".docker/config.json", docker.to_string());
+        let _ = fs::remove_file(world.path(".gitconfig"));
+        let _ = fs::remove_file(world.path(".bazelrc"));
+        let path = format!("{}:{}", world.path("bin").display(), path());
+        let doctor = || {
+            let call = world.call("doctor --timeout 0.5").env("PATH", &path);
+            call.env("ASTRA_CREDENTIAL_HOSTS", "a.example.com,b.example.com,c.example.com")
+        };
+        check(&format!("{spelling} in JSON"), &value, doctor());
+        let word = value.replace(['\\', '"', '\n', '\r', '\'', '#', ' ', '\t', ';'], "");
+        let helper = "/no/astra-credential git";
+        let git = format!(
+            "[credential]\n\thelper = store\n\
+             [credential \"https://a.example.com\"]\n\thelper = astra --account {word}\n\
+             [credential \"https://b.example.com\"]\n\thelper = {helper} --account {word}\n\
+             [credential \"https://c.example.com\"]\n\thelper = /{word}/astra-credential git\n\
+             [credential \"https://{word}\"]\n\thelper = {helper}\n\
+             [credential \"https://{word}@d.example.com\"]\n\thelper = {helper}\n"
+        );
+        world.write(".gitconfig", git);
+        let bazel = format!(
+            "common --credential_helper={word}=/no/bazel-credential-astra\n\
+             common --credential_helper=a.example.com=/{word}/bazel-credential-astra\n"
+        );
+        world.write(".bazelrc", bazel);
+        fs::remove_file(world.path(".kube/config")).unwrap();
+        fs::remove_file(world.path(".docker/config.json")).unwrap();
+        for link in [true, false] {
+            // With the link, the accounts and the helpers that git asks before are examined too.
+            let at = world.path("bin/git-credential-astra");
+            let _ = fs::remove_file(&at);
+            if link {
+                symlink(BINARY, at).unwrap();
+            }
+            check(&format!("{spelling} in text"), &word, doctor());
+        }
+    }
+}
+
+#[test]
+fn an_account_in_place_of_its_path_has_an_error_of_its_own() {
+    let Witness { world, .. } = Witness::new();
+    for (spelling, value) in spellings() {
+        let error = world.call("token").env("ASTRA_SERVICE_ACCOUNT", &value).run().failure(3);
+        let is_named = error.contains("not certainly a path") && error.contains("/dev/stdin");
+        assert!(is_named, "{spelling}");
+    }
+}
+
+#[test]
+fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
+    let witness = Witness::with_token();
+    for (spelling, value) in spellings() {
+        for line in ["setup account", "setup git --host git.example.com"] {
+            let call = witness.world.call(line).arg("--account").arg(&value);
+            let call = call.input(witness.world.astra.account_json());
+            witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
+        }
+    }
+}
+
+#[test]
+fn a_name_of_an_account_may_look_random() {
+    let Witness { world, .. } = Witness::new();
+    for name in ["prod", "vhLkzQnWXbJmTYrGsPdCfAoE"] {
+        let call = world.call("setup account --account").arg(name);
+        let done = call.input(world.astra.account_json()).run();
+        assert_eq!(done.code(), 0, "{done}");
+    }
+}
+
+#[test]
+fn a_value_that_is_certainly_a_path_is_shown() {
+    let Witness { world, .. } = Witness::new();
+    let missing = world.call("token --service-account /none/astra/account.json").run().failure(3);
+    assert!(missing.contains("`/none/astra/account.json`"), "{missing}");
+}
+
+#[test]
+fn a_file_and_a_folder_may_have_names_that_look_like_secrets() {
+    let Witness { world, .. } = Witness::new();
+    let account = world.write(&format!("{SECRET}.json"), world.astra.account_json());
+    world.call("token --service-account").arg(account).run().quiet();
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let cache = world.path(hash).join("cache");
+    world.call("token --cache-dir").arg(&cache).run().quiet();
+    assert!(cache.is_dir());
+}
