@@ -22,8 +22,8 @@
 //!
 //! An empty variable counts as absent.
 //!
-//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders` ← `sources` ←
-//! `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
+//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders`, `read` ←
+//! `sources` ← `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
 
 mod choice;
 mod contradictions;
@@ -33,6 +33,7 @@ mod folders;
 mod listed;
 mod named;
 mod proxy;
+mod read;
 mod resolve;
 mod setting;
 mod sourced;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::file::{self, Entry, File};
 use super::flags::Flags;
 use super::folders::Folders;
+use super::read::read;
 use super::setting::{CONFIG, Environment, Setting, home, variable};
 use super::sourced::{Source, Sourced};
 use super::values::DEFAULT_ACCOUNT;
@@ -53,7 +54,7 @@ impl<'a> Sources<'a> {
         self.named = self.named_file()?;
         let home = home(self.env);
         let places = self.places().into_iter();
-        let files = places.filter_map(|path| file::read(&path, home.as_deref()).transpose());
+        let files = places.filter_map(|path| read(&path, home.as_deref()).transpose());
         self.files = files.collect::<Result<_, _>>()?;
         match &self.named {
             Some(path) if self.files.is_empty() => {
