@@ -304,8 +304,8 @@ impl Report {
             format!("{}, `{command}`, exit code {exit_code}{since}", when(*at, self.now));
         let mut rows = vec![("last failure".to_owned(), happened)];
         let mut problems = self.accounts.iter().filter_map(AccountReport::problem);
-        // The message is left out if the table contains it.
-        if self.accounts.len() == 1 || !problems.any(|(shown, _)| shown == *message) {
+        // The message is left out if the table contains it. That of a cached failure has its age at the end.
+        if self.accounts.len() == 1 || !problems.any(|(shown, _)| message.starts_with(&shown)) {
             rows.push((String::new(), message.clone()));
             rows.push((String::new(), format!("hint: {hint}")));
         }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::processes::Process;
 use crate::stand_in::{Astra, Authority, Reply};
-use crate::world::{Call, Done, World, contents, copy_binary, needs, set_mode, skip, transcript};
+use crate::world::{
+    Call, Done, World, closed_port, contents, copy_binary, needs, set_mode, skip, transcript,
+};
 
 /// A copy of the binary in the home's `bin`, which is on `PATH`.
 pub fn install(world: &World) -> PathBuf {
@@ -213,11 +215,6 @@ fn the_process_that_holds_the_lock_is_named_and_how_to_continue_it_if_it_is_stop
     assert!(stopped.stdout().contains(&format!("hint: run `kill -CONT {id}`")), "{stopped}");
     drop(holder);
     assert!(!doctor(&world, "").run().stdout().contains("held by"));
-}
-
-/// A port of 127.0.0.1 on which nothing listens.
-fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod packages;
 mod preempt;
 mod promises;
 mod protocols;
+mod proxies;
 mod races;
 mod secrets;
 mod setup;

@@ -1,14 +1,11 @@
 //! The exchange: every kind of answer, certificates, proxies and servers that do not answer.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::stand_in::{Astra, Reply};
-use crate::world::{World, transcript};
+use crate::world::{World, closed_port, transcript};
 
 /// Asserts that the call fails with that exit code, one message and one hint; returns its transcript.
 fn fails(world: &World, code: i32, answer: impl Fn() -> Reply + Send + Sync + 'static) -> String {
@@ -465,7 +462,7 @@ fn a_ca_file_that_cannot_be_used_is_named_and_the_error_is_not_cached() {
 #[test]
 fn a_closed_port_is_unreachable() {
     let world = World::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = closed_port();
     let refused =
         world.call("token").env("ASTRA_API_URL", format!("https://localhost:{port}")).run();
     refused.failure(5);
@@ -475,98 +472,6 @@ fn a_closed_port_is_unreachable() {
     ! hint: check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`
     [exit status: 5]
     ");
-}
-
-/// Starts a proxy that knows CONNECT, or that sends `answer`. Returns its port and its count of connections.
-fn proxy(answer: Option<&'static str>) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            counter.fetch_add(1, Ordering::SeqCst);
-            thread::spawn(move || relay(client, answer));
-        }
-    });
-    (port, count)
-}
-
-fn relay(mut client: TcpStream, answer: Option<&str>) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
-        head.push(byte[0]);
-    }
-    if let Some(answer) = answer {
-        let _ = client.write_all(answer.as_bytes());
-        return;
-    }
-    let head = String::from_utf8(head).unwrap();
-    let target = head.split(' ').nth(1).unwrap().replace("localhost", "127.0.0.1");
-    let mut server = TcpStream::connect(target).unwrap();
-    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-    let back = thread::spawn(move || std::io::copy(&mut from, &mut to));
-    let _ = std::io::copy(&mut client, &mut server);
-    let _ = server.shutdown(std::net::Shutdown::Write);
-    let _ = back.join();
-}
-
-#[test]
-fn a_proxy_is_used_where_the_environment_names_one() {
-    let world = World::new();
-    let (port, count) = proxy(None);
-    let url = format!("http://me:hush@127.0.0.1:{port}");
-    world.call("token --no-cache").env("HTTPS_PROXY", &url).run().quiet();
-    world.call("token --no-cache").env("all_proxy", &url).run().quiet();
-    assert_eq!(count.load(Ordering::SeqCst), 2);
-}
-
-#[test]
-fn neither_http_proxy_nor_no_proxy_leads_to_a_proxy() {
-    let world = World::new();
-    let (port, count) = proxy(None);
-    let url = format!("http://me:hush@127.0.0.1:{port}");
-    world.call("token --no-cache").env("HTTP_PROXY", &url).run().quiet();
-    let call = world.call("token --no-cache").env("HTTPS_PROXY", &url);
-    call.env("NO_PROXY", "localhost").run().quiet();
-    assert_eq!(count.load(Ordering::SeqCst), 0);
-}
-
-#[test]
-fn a_bad_proxy_is_named_without_its_password() {
-    let world = World::new();
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let dead =
-        world.call("token").env("HTTPS_PROXY", format!("http://me:hush@127.0.0.1:{dead}")).run();
-    dead.failure(5);
-    let (port, _) = proxy(Some("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"));
-    let refusing =
-        world.call("token").env("HTTPS_PROXY", format!("http://me:hush@127.0.0.1:{port}")).run();
-    refusing.failure(5);
-    let nonsense = world.call("token").env("HTTPS_PROXY", "gopher://me:hush@proxy").run();
-    nonsense.failure(1);
-    for done in [&dead, &refusing, &nonsense] {
-        assert!(!done.stderr().contains("hush"), "{done}");
-    }
-    // The cached failure of a proxy does not apply to the direct route.
-    world.token();
-    transcript!(
-        dead.to_string().replace("me:hush@", ""),
-        refusing.to_string().replace("me:hush@", ""),
-        @"
-    $ HTTPS_PROXY=http://127.0.0.1:<port> astra-credential token
-    ! astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: Connection refused (os error 111)
-    ! hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
-    [exit status: 5]
-
-    $ HTTPS_PROXY=http://127.0.0.1:<port> astra-credential token
-    ! astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy refuses the user name and password in its URL (407)
-    ! hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
-    [exit status: 5]
-    "
-    );
 }
 
 #[test]

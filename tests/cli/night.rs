@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::disks::Mount;
+use crate::proxies::answering;
 use crate::servers::{self, Resource};
 use crate::stand_in::{Astra, Reply};
-use crate::world::{Call, World, copy_binary, is_installed, needs, set_mode, transcript};
+use crate::world::{
+    Call, World, closed_port, copy_binary, is_installed, needs, set_mode, transcript,
+};
 
 /// The host of the module registry. It needs a dot, and Terraform's configuration gives its URL.
 const MODULES: &str = "registry.example.test";
@@ -217,14 +217,8 @@ fn certificate(night: &mut Night, first: i32, last: i32) {
 
 /// Starts a proxy that sends this answer to every request.
 fn proxy(night: &mut Night, answer: &'static str) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    night.set("HTTPS_PROXY", format!("http://{}", listener.local_addr().unwrap()));
-    thread::spawn(move || {
-        for mut client in listener.incoming().flatten() {
-            let _ = client.read(&mut [0; 4096]);
-            let _ = client.write_all(answer.as_bytes());
-        }
-    });
+    let (port, _) = answering(answer);
+    night.set("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
 }
 
 /// Moves the program to another folder of `PATH`.
@@ -474,8 +468,7 @@ const ROWS: &[Row] = &[
         breakage: "Astra is down",
         tool: Tool::Kubectl,
         breaks: |night| {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            night.set("ASTRA_API_URL", format!("https://{free}"));
+            night.set("ASTRA_API_URL", format!("https://127.0.0.1:{}", closed_port()));
         },
         fails: true,
         needs: Needs::Nothing,

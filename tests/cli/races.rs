@@ -1,16 +1,14 @@
 //! Late, stopped and concurrent processes: each gets a valid answer, and none removes the result of another.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::processes::{Process, at_once};
+use crate::proxies::answering;
 use crate::stand_in::Reply;
 use crate::world::{
     Done, World, contents, finish, is_installed, needs, set_mode, skip, transcript,
@@ -318,27 +316,11 @@ fn all_old_files_are_deleted_in_the_end() {
     assert!((0..3000).all(|number| name(number, "entry").exists()));
 }
 
-/// A proxy that answers every request with 407; gives its port and counts its connections.
-fn refusing_proxy() -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&count);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            counted.fetch_add(1, Ordering::SeqCst);
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
-        }
-    });
-    (port, count)
-}
-
 #[test]
 fn another_proxy_password_is_another_route_and_is_neither_shown_nor_stored() {
     let world = World::new();
-    let (port, count) = refusing_proxy();
+    let answer = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+    let (port, count) = answering(answer);
     let call = |line: &str, password: &str| {
         let proxy = format!("http://me:{password}@127.0.0.1:{port}");
         world.call(line).env("HTTPS_PROXY", proxy).run()

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::world::{Done, World, is_installed, needs, transcript};
+use crate::world::{Done, World, closed_port, is_installed, needs, transcript};
 
 /// A server of OpenSSL's, on a port of its own.
 struct Server(Child, u16);
@@ -17,7 +17,7 @@ struct Server(Child, u16);
 impl Server {
     fn start(world: &World, options: &str) -> Self {
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = closed_port();
             let mut child = Command::new("openssl")
                 .args(["s_server", "-www", "-accept", &format!("127.0.0.1:{port}")])
                 .args(options.split_whitespace())

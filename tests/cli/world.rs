@@ -447,6 +447,12 @@ pub fn skip(why: &str) {
     let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }
 
+/// A port of 127.0.0.1 on which nothing listens.
+pub fn closed_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
 /// Reads a child to its end.
 pub fn finish(child: Child) -> (i32, String, String) {
     let output = child.wait_with_output().expect("the process ends");
