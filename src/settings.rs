@@ -49,13 +49,14 @@ pub use self::file::JSONC;
 pub use self::flags::Flags;
 pub use self::listed::ListedSetting;
 pub use self::named::{NamedAccount, entered};
+pub use self::read::check_file;
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
 pub use self::setting::{
     Environment, HOME, LOG, NO_CACHE, is_utf_8, paths, switch, text, variable,
 };
 pub use self::sourced::{Source, Sourced};
-pub use self::sources::{Sources, check_file};
+pub use self::sources::Sources;
 pub use self::values::DEFAULT_ACCOUNT;
 use crate::error::Error;
 use crate::protocol::Host;

@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::file::{self, File};
+use super::setting::{Environment, home};
 use crate::account;
 use crate::error::{Defect, Error};
 
@@ -42,6 +43,14 @@ pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
     file.take(metadata.len()).read_to_end(&mut bytes).map_err(unreadable)?;
     file::check(&bytes, path, home).map(Some)
+}
+
+/// Checks a new content for the configuration file at `path`.
+///
+/// # Errors
+/// [`Error::Config`]: the content has a defect.
+pub fn check_file(content: &[u8], path: &Path, env: &Environment<'_>) -> Result<(), Error> {
+    file::check(content, path, home(env).as_deref()).map(drop)
 }
 
 /// The permission that lets other users change the file, and the hint.
