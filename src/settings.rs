@@ -22,8 +22,8 @@
 //!
 //! An empty variable counts as absent.
 //!
-//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders` ← `sources` ←
-//! `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
+//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders`, `read` ←
+//! `sources` ← `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
 
 mod choice;
 mod contradictions;
@@ -33,6 +33,7 @@ mod folders;
 mod listed;
 mod named;
 mod proxy;
+mod read;
 mod resolve;
 mod setting;
 mod sourced;
@@ -48,13 +49,14 @@ pub use self::file::JSONC;
 pub use self::flags::Flags;
 pub use self::listed::ListedSetting;
 pub use self::named::{NamedAccount, entered};
+pub use self::read::check_file;
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
 pub use self::setting::{
     Environment, HOME, LOG, NO_CACHE, is_utf_8, paths, switch, text, variable,
 };
 pub use self::sourced::{Source, Sourced};
-pub use self::sources::{Sources, check_file};
+pub use self::sources::Sources;
 pub use self::values::DEFAULT_ACCOUNT;
 use crate::error::Error;
 use crate::protocol::Host;

@@ -38,11 +38,16 @@ const LARGEST: u64 = 64 * 1024;
 impl LastFailure {
     /// The failure of a call of `command`, with the current time.
     pub fn of(error: &Error, command: &str) -> Self {
+        // The message of a cached failure also has times that are relative to the call.
+        let message = match error {
+            Error::Exchange { error, .. } => error.to_string(),
+            error => error.to_string(),
+        };
         Self {
             at: Timestamp::now(),
             command: command.to_owned(),
             exit_code: error.exit_code(),
-            message: error.to_string(),
+            message,
             hint: error.hint(),
         }
     }

@@ -1,11 +1,8 @@
 //! The configuration file: accounts, the hosts that are bound to them, and settings.
 //!
-//! It is JSON with comments and trailing commas. Since it decides which host gets whose token, it is
-//! trusted like the account file, except that others may read it. Every defect is an error; nothing
-//! in it is skipped. No error shows a value, since one may be a secret in the wrong place.
+//! It is JSON with comments and trailing commas. Every defect is an error; nothing in it is skipped. No error
+//! shows a value, since one may be a secret in the wrong place.
 
-use std::fs::File as Opened;
-use std::io::{self, Read as _};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +14,6 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use super::sourced::{Source, Sourced};
 use super::values::{self, Api, wanted};
-use crate::account;
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
 use crate::shown::redacted;
@@ -76,9 +72,6 @@ const TOP: [&str; 5] = ["accounts", "cache_dir", "ca_file", "timeout", "min_vali
 /// The keys of an account's entry.
 const ENTRY: [&str; 5] = ["file", "hosts", "api_url", "ca_file", "min_valid"];
 
-/// The largest configuration file that is read, in bytes.
-const LARGEST_FILE: u64 = 1024 * 1024;
-
 /// The largest number of hosts in one file. Every call reads all of them.
 const MOST_HOSTS: usize = 1_000;
 
@@ -96,36 +89,6 @@ pub const JSONC: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// Reads the file at `path`; `None` if there is none. `~/` at the beginning of a path in it is `home`.
-///
-/// # Errors
-/// [`Error::Config`]: the file cannot be read, others may change it, or it has a defect.
-pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
-    let defect = |defect| Error::Config { path: path.to_owned(), at: None, defect };
-    let unreadable = |why: io::Error| defect(Defect::Unreadable(why));
-    let mut file = match account::open(path) {
-        Ok(file) => file,
-        Err(why)
-            if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            return Ok(None);
-        }
-        Err(why) => return Err(unreadable(why)),
-    };
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(defect(Defect::NotRegular));
-    }
-    if let Some((exposure, fix)) = exposure(&metadata, path) {
-        return Err(defect(Defect::Exposed { exposure, fix }));
-    }
-    if metadata.len() > LARGEST_FILE {
-        return Err(defect(Defect::TooLarge));
-    }
-    let bytes = content(&mut file, metadata.len()).map_err(unreadable)?;
-    check(&bytes, path, home).map(Some)
-}
-
 /// Reads the content of the file at `path`.
 ///
 /// # Errors
@@ -133,48 +96,6 @@ pub fn read(path: &Path, home: Option<&Path>) -> Result<Option<File>, Error> {
 pub fn check(bytes: &[u8], path: &Path, home: Option<&Path>) -> Result<File, Error> {
     let not_text = || Error::Config { path: path.to_owned(), at: None, defect: Defect::NotText };
     parse(std::str::from_utf8(bytes).map_err(|_| not_text())?, path, home)
-}
-
-/// The first `length` bytes, or fewer if the file has shrunk meanwhile.
-fn content(file: &mut Opened, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-    let mut count = 0;
-    while count < bytes.len() {
-        match file.read(&mut bytes[count..]) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(count);
-    Ok(bytes)
-}
-
-/// The permission that lets other users change the file, and the hint.
-#[cfg(unix)]
-fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
-    use crate::shown::shell_word;
-    use std::os::unix::fs::MetadataExt as _;
-    const ROOT: u32 = 0;
-    let caller = rustix::process::geteuid().as_raw();
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let quoted = || shell_word(&path.to_string_lossy());
-    if owner != caller && owner != ROOT {
-        let exposure = format!("belongs to another user (uid {owner})");
-        return Some((exposure, account::owner_hint(caller)));
-    }
-    let by = match mode {
-        _ if mode & 0o002 != 0 => "may be changed by everybody",
-        _ if mode & 0o020 != 0 => "may be changed by its group",
-        _ => return None,
-    };
-    Some((format!("{by} (mode {mode:04o})"), format!("run `chmod go-w {}`", quoted())))
-}
-
-#[cfg(not(unix))]
-fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
-    None
 }
 
 /// Reads the content of the file at `path`.

@@ -1,11 +1,12 @@
 //! The places where values are set: flags, environment variables and configuration files.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::file::{self, Entry, File};
+use super::file::{Entry, File};
 use super::flags::Flags;
 use super::folders::Folders;
+use super::read::read;
 use super::setting::{CONFIG, Environment, Setting, home, variable};
 use super::sourced::{Source, Sourced};
 use super::values::DEFAULT_ACCOUNT;
@@ -23,14 +24,6 @@ pub struct Sources<'a> {
     pub named: Option<PathBuf>,
     /// The configuration files that were read; the first takes precedence.
     pub files: Vec<File>,
-}
-
-/// Checks a new content for the configuration file at `path`.
-///
-/// # Errors
-/// [`Error::Config`]: the content has a defect.
-pub fn check_file(content: &[u8], path: &Path, env: &Environment<'_>) -> Result<(), Error> {
-    file::check(content, path, home(env).as_deref()).map(drop)
 }
 
 impl<'a> Sources<'a> {
@@ -53,7 +46,7 @@ impl<'a> Sources<'a> {
         self.named = self.named_file()?;
         let home = home(self.env);
         let places = self.places().into_iter();
-        let files = places.filter_map(|path| file::read(&path, home.as_deref()).transpose());
+        let files = places.filter_map(|path| read(&path, home.as_deref()).transpose());
         self.files = files.collect::<Result<_, _>>()?;
         match &self.named {
             Some(path) if self.files.is_empty() => {

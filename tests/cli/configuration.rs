@@ -563,6 +563,19 @@ fn a_cached_error_has_its_own_hint_and_not_that_of_a_later_failure() {
 }
 
 #[test]
+fn the_error_of_a_rejected_account_is_shown_once_however_many_calls_failed() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    two.prod.set_answer(|_, _| Reply::error(401, "no such client"));
+    for _ in 0..2 {
+        world.call("token --account prod").run().failure(4);
+    }
+    let status = world.call("status").run().stdout();
+    assert!(status.contains("last failure"), "{status}");
+    assert_eq!(status.matches("no such client").count(), 1, "{status}");
+}
+
+#[test]
 fn a_failure_before_the_last_success_is_marked() {
     let world = World::new();
     world.astra.set_answer(|_, number| (number == 1).then(|| Reply::error(401, "no")));

@@ -220,6 +220,17 @@ fn an_account_in_place_of_its_file_is_not_kept() {
 }
 
 #[test]
+fn a_failure_from_the_cache_is_stored_without_the_times_of_its_call() {
+    let world = World::new();
+    wrong(&world);
+    world.call("token").run().failure(4);
+    let first = last(&world)["message"].clone();
+    let again = world.call("token").run().failure(4);
+    assert!(again.contains(" s ago; not asked again"), "{again}");
+    assert_eq!(last(&world)["message"], first);
+}
+
+#[test]
 fn forget_deletes_the_last_failure() {
     let world = World::new();
     for line in ["forget", "forget --all"] {
