@@ -423,6 +423,35 @@ fn the_hint_for_a_missing_link_makes_it() {
     ");
 }
 
+/// For libgit2, `setup` adds an entry without the port. It is an entry of its own only if that host is bound.
+#[test]
+fn gits_entry_without_a_port_is_shown_if_that_host_is_bound() {
+    needs!("git");
+    let world = World::new();
+    let binary = install(&world);
+    let shown = |host: &str| {
+        let done = doctor(&world, "").run();
+        findings(&done, "git").contains(&format!(" for `{host}`"))
+    };
+    world.call_as(&binary, "setup git --host a.example.com:8443").run().quiet();
+    assert!(shown("a.example.com:8443") && !shown("a.example.com"));
+    world.call_as(&binary, "setup git --host a.example.com").run().quiet();
+    assert!(shown("a.example.com:8443") && shown("a.example.com"));
+}
+
+#[test]
+fn the_hint_for_a_kubectl_user_names_the_account_of_its_variables() {
+    let world = World::new();
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    world.write(
+        ".kube/config",
+        "users:\n- name: a\n  user:\n    exec:\n      command: /no/astra-credential\n      env:\n      \
+         - name: ASTRA_CREDENTIAL_ACCOUNT\n        value: prod\n",
+    );
+    let found = finding(&doctor(&world, "").run(), "kubectl");
+    assert!(found.contains("run `astra-credential setup kubectl --account prod`"), "{found}");
+}
+
 #[test]
 fn each_tools_set_up_by_setup_is_found() {
     needs!("git", "kubectl");

@@ -138,7 +138,7 @@ fn doctor_shows_no_account_in_any_spelling() {
 
 /// A host, an account's name, a path and an argument in a tool's configuration may be the account.
 #[test]
-fn doctor_shows_no_account_that_stands_in_a_tools_configuration() {
+fn doctor_shows_no_account_that_is_in_a_tools_configuration() {
     needs!("git");
     let Witness { world, .. } = Witness::with_token();
     let check = |what: &str, value: &str, call: Call<'_>| {

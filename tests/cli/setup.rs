@@ -119,6 +119,16 @@ fn git_keeps_the_rest_of_its_file() {
     }
 }
 
+#[test]
+fn a_git_configuration_that_the_user_has_written_so_already_is_left_alone() {
+    needs!("git");
+    let world = World::new();
+    let section = format!("[credential \"https://a.example.com\"]\n\thelper = {BINARY} git\n");
+    world.write(".gitconfig", &section);
+    world.call("setup git --host a.example.com").run().quiet();
+    assert_eq!(fs::read_to_string(world.path(".gitconfig")).unwrap(), section);
+}
+
 /// `setup` with git's own configuration in another file.
 fn at<'a>(world: &'a World, config: &Path, line: &str) -> Done<'a> {
     world.call(line).env("GIT_CONFIG_GLOBAL", config).run()

@@ -68,13 +68,18 @@ pub fn entries(env: &Environment<'_>) -> Vec<Entry> {
 /// read.
 pub fn helper_in(path: &Path) -> Option<String> {
     let text = text(path)?;
-    if path.extension().is_some_and(|end| end == "json") {
-        let config: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let block = config.get(BLOCK)?;
-        let mut names = block.get(0).unwrap_or(block).as_object()?.keys();
-        return Some(names.next().cloned().unwrap_or_default());
+    match path.extension().is_some_and(|end| end == "json") {
+        true => helper_in_json(&text),
+        false => helpers(&text).ok()?.into_iter().next(),
     }
-    helpers(&text).ok()?.into_iter().next()
+}
+
+/// The helper in the JSON form, in which a block may also be a list.
+fn helper_in_json(text: &str) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_str(text).ok()?;
+    let block = config.get(BLOCK)?;
+    let mut names = block.get(0).unwrap_or(block).as_object()?.keys();
+    Some(names.next().cloned().unwrap_or_default())
 }
 
 /// The labels of the helpers in a text. The error completes "the file …".
@@ -251,6 +256,19 @@ mod tests {
         "{\"credentials_helper\": {}}"
           Err("is JSON, or has a block without a name, at line 1")
         "##);
+    }
+
+    #[test]
+    fn the_helper_is_found_in_both_forms_of_json() {
+        for (text, found) in [
+            (r#"{"credentials_helper": {"astra": {}}}"#, Some("astra")),
+            (r#"{"credentials_helper": [{"other": {}}]}"#, Some("other")),
+            (r#"{"credentials_helper": {}}"#, Some("")),
+            (r#"{"credentials": {"credentials_helper": {}}}"#, None),
+            ("", None),
+        ] {
+            assert_eq!(helper_in_json(text).as_deref(), found, "{text}");
+        }
     }
 
     proptest! {
