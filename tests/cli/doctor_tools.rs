@@ -440,6 +440,39 @@ fn gits_entry_without_a_port_is_shown_if_that_host_is_bound() {
 }
 
 #[test]
+fn a_helper_of_this_program_that_git_runs_before_is_no_finding() {
+    needs!("git");
+    let world = World::new();
+    let binary = install(&world);
+    let helper = format!("\thelper = {} git\n", binary.display());
+    world.write(
+        ".gitconfig",
+        format!("[credential]\n{helper}[credential \"https://a.example.com\"]\n{helper}"),
+    );
+    let call = doctor(&world, "").env("ASTRA_CREDENTIAL_HOSTS", "a.example.com");
+    let shown = findings(&call.run(), "git");
+    assert!(!shown.contains("is asked before") && shown.contains("a.example.com"), "{shown}");
+}
+
+#[test]
+fn the_account_of_a_kubectl_user_may_be_in_the_configuration_that_a_flag_names() {
+    let world = World::new();
+    fs::create_dir_all(world.path(".kube")).unwrap();
+    world.write(
+        ".kube/config",
+        "users:\n- name: a\n  user:\n    exec:\n      args:\n      - --account=ci\n      command: \
+         astra-credential\n",
+    );
+    let entry = format!(r#"{{"accounts": {{"ci": {{"file": {:?}}}}}}}"#, world.account_file());
+    let config = world.write("named.json", entry);
+    let unknown = finding(&doctor(&world, "").run(), "kubectl");
+    assert!(unknown.contains("there is no account `ci`, which `--account` names"), "{unknown}");
+    let known = doctor(&world, &format!("--config {}", config.display())).run();
+    let known = finding(&known, "kubectl");
+    assert!(known.contains("finds this binary and the account `ci`"), "{known}");
+}
+
+#[test]
 fn the_hint_for_a_kubectl_user_names_the_account_of_its_variables() {
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();

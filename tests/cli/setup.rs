@@ -222,6 +222,23 @@ fn of_several_kubeconfigs_the_first_that_exists_gets_the_user() {
 }
 
 #[test]
+fn a_kubectl_user_gets_the_new_path_of_the_binary_and_stays_in_its_contexts() {
+    needs!("kubectl");
+    let world = World::new();
+    world.call("setup kubectl").run().quiet();
+    tool(&world, "kubectl config set-context here --user=astra").run().quiet();
+    let moved = world.path("moved");
+    fs::create_dir(&moved).unwrap();
+    let moved = moved.join("astra-credential");
+    copy_binary(&moved);
+    let done = world.call_as(&moved, "setup kubectl").run();
+    let shown = done.quiet();
+    assert!(shown.contains("set-credentials astra") && shown.lines().count() == 1, "{done}");
+    let config = fs::read_to_string(world.path(".kube/config")).unwrap();
+    assert!(config.contains(&format!("command: {}\n", moved.display())), "{config}");
+}
+
+#[test]
 fn kubectl_keeps_other_users() {
     needs!("kubectl");
     let world = World::new();
