@@ -23,6 +23,7 @@ pub fn page(name: Option<&str>, mut grammar: Command) -> Vec<u8> {
 /// The one-line description in the section NAME.
 const SUMMARY: &str = "bearer tokens for the DataStax Astra DevOps API";
 
+/// The section ENVIRONMENT.
 const ENVIRONMENT: &str = "\
 A flag has precedence over its variable, which is named above next to the flag. These variables have no flag:
 
@@ -37,11 +38,13 @@ A flag has precedence over its variable, which is named above next to the flag. 
   XDG_CACHE_HOME
       the cache folder, instead of ~/.cache";
 
+/// The section FILES.
 const FILES: &str = "  ~/.config/astra-credential/service-account.json
       the account file, as copied from Astra's dashboard
   ~/.cache/astra-credential
       cached tokens, encrypted with a key derived from the account file";
 
+/// The section EXAMPLES.
 const EXAMPLES: &str = "  astra-credential token
   astra-credential header |
     curl -H @- https://api.astra.datastax.com/v2/databases

@@ -24,7 +24,7 @@ pub struct LastFailure {
     pub at: Timestamp,
     /// The name of the command that failed.
     pub command: String,
-    /// The exit code of the call.
+    /// The exit code of the error. A call by Docker's protocol ends with 1 all the same.
     pub exit_code: u8,
     /// The error's message.
     pub message: String,

@@ -75,6 +75,7 @@ struct AccountReport {
     last_failure: Option<LastFailure>,
 }
 
+/// The state of an account's token.
 #[derive(Clone, Copy, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum TokenState {
@@ -152,6 +153,7 @@ struct Status {
     files: Vec<String>,
 }
 
+/// One account in JSON.
 #[derive(Clone, Serialize)]
 struct OneStatus {
     name: Option<String>,
@@ -165,12 +167,14 @@ struct OneStatus {
     last_failure: Option<FailureStatus>,
 }
 
+/// A setting with its source.
 #[derive(Clone, Serialize)]
 struct SettingStatus {
     value: String,
     source: String,
 }
 
+/// The content of an account file, without secrets, or the error.
 #[derive(Clone, Serialize)]
 struct AccountStatus {
     kind: Option<&'static str>,
@@ -178,19 +182,23 @@ struct AccountStatus {
     problem: Option<Problem>,
 }
 
+/// An error of the catalogue.
 #[derive(Clone, Serialize)]
 struct Problem {
     message: String,
     hint: String,
 }
 
+/// The state of the cached token, without the token.
 #[derive(Clone, Serialize)]
 struct TokenStatus {
     state: TokenState,
+    /// The time from which a call renews the token.
     renewed_at: Option<String>,
     expires_at: Option<String>,
 }
 
+/// The cached failure.
 #[derive(Clone, Serialize)]
 struct FailedExchangeStatus {
     message: String,
@@ -210,6 +218,7 @@ struct RefusalStatus {
     until: Option<String>,
 }
 
+/// The last failure, see [`LastFailure`].
 #[derive(Clone, Serialize)]
 struct FailureStatus {
     at: String,
@@ -222,6 +231,7 @@ struct FailureStatus {
 }
 
 impl Report {
+    /// 0 if all accounts have a valid token, otherwise 1 or the exit code of an account file's error.
     fn exit_code(&self) -> u8 {
         let codes = self.accounts.iter().map(|report| match &report.account {
             Err(error) => error.exit_code(),
@@ -335,6 +345,7 @@ impl AccountReport {
         }
     }
 
+    /// The account's line in the table.
     fn line(&self) -> Line {
         let state = match &self.account {
             _ if self.problem().is_some() => State::Failure,
