@@ -133,6 +133,9 @@ pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Resul
     let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
     let entered = settings::entered(&configuration.sources)?;
+    if !entered.is_empty() {
+        config::refuse_machine_account(context, &entered)?;
+    }
     let file = entered.iter().find(|(key, _)| *key == "file");
     let mut done = match file {
         Some((_, file)) => account::found(Path::new(file), context)?,

@@ -221,7 +221,7 @@ fn the_catalogue() {
         .into(),
         SetupError::MachineAccount {
             name: "prod".to_owned(),
-            host: "git.example.com".to_owned(),
+            change: "`git.example.com` added to the hosts of `prod`".to_owned(),
             path: "/etc/astra-credential/config.json".into(),
         }
         .into(),

@@ -50,8 +50,8 @@ pub enum SetupError {
     MachineAccount {
         /// The account.
         name: String,
-        /// The host.
-        host: String,
+        /// The change to make in that file, such as "`h` added to the hosts of `prod`".
+        change: String,
         /// The machine's configuration file.
         path: PathBuf,
     },
@@ -130,7 +130,7 @@ impl fmt::Display for SetupError {
             Self::HostBound { host, account, named, path: _ } => {
                 write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
             }
-            Self::MachineAccount { name, path, host: _ } => write!(
+            Self::MachineAccount { name, path, change: _ } => write!(
                 f,
                 "the account `{name}` is the whole machine's, from {}, and an entry of your own \
                  would replace it",
@@ -203,8 +203,8 @@ impl SetupError {
                 "name `--account {account}`, or take `{host}` out of its hosts in {} first",
                 shown::path(path)
             ),
-            Self::MachineAccount { name, host, path } => {
-                format!("have `{host}` added to the hosts of `{name}` in {}", shown::path(path))
+            Self::MachineAccount { change, path, name: _ } => {
+                format!("have {change} in {}", shown::path(path))
             }
             Self::NotKept { fix, .. } => fix.clone(),
             Self::Locked { .. } => {

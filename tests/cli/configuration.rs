@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -422,6 +422,25 @@ fn a_wrong_key_and_a_host_of_two_accounts_have_hints() {
     ");
 }
 
+/// True if a process may have an /etc of its own.
+fn is_mount_allowed() -> bool {
+    let unshare = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();
+    unshare.unwrap().success()
+}
+
+/// A call with a new /etc, in which `machine` is this program's folder. A copy of the machine's /etc would need
+/// more rights.
+fn on_machine<'a>(world: &'a World, machine: &Path, arguments: &[&str]) -> Call<'a> {
+    let script = format!(
+        "set -e; cp /etc/hosts {0}/hosts; mount -t tmpfs etc /etc; cp {0}/hosts /etc/hosts; \
+         cp -r {0} /etc/astra-credential; exec \"$0\" \"$@\"",
+        machine.display()
+    );
+    let call = world.call_as("/usr/bin/env", "unshare --map-root-user --mount sh -c");
+    let call = call.arg(&script).arg(crate::world::BINARY);
+    arguments.iter().fold(call, |call, argument| call.arg(argument))
+}
+
 #[test]
 fn the_users_file_takes_precedence_over_the_machines() {
     needs!("unshare");
@@ -444,26 +463,14 @@ fn the_users_file_takes_precedence_over_the_machines() {
         ),
     )
     .unwrap();
-    // A new /etc with this folder in it. A copy of the machine's /etc would need more rights.
-    let script = format!(
-        "set -e; cp /etc/hosts {0}/hosts; mount -t tmpfs etc /etc; cp {0}/hosts /etc/hosts; \
-         cp -r {0} /etc/astra-credential; exec \"$0\" \"$@\"",
-        machine.display()
-    );
-    let on_machine = |host: &str| {
-        let call = world.call_as("/usr/bin/env", "unshare --map-root-user --mount sh -c");
-        let call = call.arg(&script).arg(crate::world::BINARY).arg("git").arg("get");
-        call.input(format!("protocol=https\nhost={host}\n\n")).run()
-    };
-    if !Command::new("unshare")
-        .args(["--map-root-user", "--mount", "true"])
-        .status()
-        .unwrap()
-        .success()
-    {
+    if !is_mount_allowed() {
         skip("mount namespaces are not allowed here");
         return;
     }
+    let on_machine = |host: &str| {
+        let call = on_machine(world, &machine, &["git", "get"]);
+        call.input(format!("protocol=https\nhost={host}\n\n")).run()
+    };
     let done = on_machine(DEFAULTS);
     assert!(done.quiet().contains(&token), "{done}");
     fs::remove_file(world.path(CONFIG)).unwrap();
@@ -471,6 +478,35 @@ fn the_users_file_takes_precedence_over_the_machines() {
         let done = on_machine(host);
         assert!(done.quiet().contains(&other), "{done}");
     }
+}
+
+#[test]
+fn a_setting_for_the_machines_account_is_refused_and_nothing_is_written() {
+    needs!("unshare");
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let machine = world.path("machine");
+    fs::create_dir(&machine).unwrap();
+    fs::rename(world.path(CONFIG), machine.join("config.json")).unwrap();
+    if !is_mount_allowed() {
+        skip("mount namespaces are not allowed here");
+        return;
+    }
+    // An entry in the user's file would replace the machine's, and the secret would go to another API.
+    let rotated = two.prod.account_json().replace("AnotherSecret", "RotatedSecret");
+    let setup = ["setup", "account", "--account", "prod"];
+    let files = || fs::read_dir(world.path(CONFIG).parent().unwrap()).unwrap().count();
+    let before = files();
+    let done = on_machine(world, &machine, &[&setup[..], &["--min-valid", "5m"]].concat());
+    let done = done.input(rotated.as_str()).run();
+    let message = done.failure(2);
+    assert!(message.contains("the account `prod` is the whole machine's"), "{done}");
+    assert!(message.contains("have `min_valid` of `prod` set in"), "{done}");
+    assert_eq!(files(), before);
+    let prod = world.path(".config/astra-credential/prod.json");
+    assert_eq!(fs::read_to_string(&prod).unwrap(), two.prod.account_json());
+    on_machine(world, &machine, &setup).input(rotated.as_str()).run().quiet();
+    assert_eq!(fs::read_to_string(&prod).unwrap().trim(), rotated.trim());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::file;
 use super::plan::Plan;
 use crate::error::{Error, SetupError};
 use crate::protocol::Host;
+use crate::settings::NamedAccount;
 
 /// The edits that bind the named hosts to the account. `ours` are the edits that setup did earlier.
 pub fn bindings(context: &Context<'_>, ours: &[Edit], view: &mut Plan) -> Result<Vec<Edit>, Error> {
@@ -48,7 +49,7 @@ pub fn bindings(context: &Context<'_>, ours: &[Edit], view: &mut Plan) -> Result
                 if context.configuration.owner_of(host) != Some(named) {
                     return Err(SetupError::MachineAccount {
                         name: named.clone(),
-                        host: host.to_string(),
+                        change: format!("`{host}` added to the hosts of `{named}`"),
                         path: place.to_owned(),
                     }
                     .into());
@@ -65,6 +66,29 @@ fn text(context: &Context<'_>, view: &mut Plan) -> Result<String, Error> {
     let text = view.text(&context.config)?;
     let checked = json::check(&text, Syntax::Jsonc);
     checked.map_err(|defect| file::unusable(&context.config, &defect)).map(|()| text)
+}
+
+/// Fails if the account's entry is the machine's, since an entry in the user's file would replace the whole entry:
+/// its hosts and the API that gets the account's secret.
+pub fn refuse_machine_account(
+    context: &Context<'_>,
+    values: &[(&str, String)],
+) -> Result<(), SetupError> {
+    let NamedAccount { name, place, .. } = &context.account;
+    match place {
+        // With `--config` the one file that is read is also the one that is written.
+        Some(place)
+            if context.configuration.sources.named.is_none() && *place != context.config =>
+        {
+            let keys: Vec<_> = values.iter().map(|(key, _)| format!("`{key}`")).collect();
+            Err(SetupError::MachineAccount {
+                name: name.clone(),
+                change: format!("{} of `{name}` set", keys.join(" and ")),
+                path: place.to_path_buf(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The edits that write settings, each a key and a value, into the account's entry.

@@ -82,7 +82,8 @@ fn differences<'a>(old: &'a [&'a str], new: &'a [&'a str]) -> Vec<Hunk<'a>> {
     hunks
 }
 
-/// Two texts without their common beginning and end.
+/// Two texts without the text that is in both: their beginning, their end and, if an item and its comma were
+/// inserted at two places, the text in between.
 fn elided(old: &str, new: &str) -> (String, String) {
     let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
     let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
@@ -93,9 +94,30 @@ fn elided(old: &str, new: &str) -> (String, String) {
         true => "…".to_owned(),
         false => part.to_owned(),
     };
+    let inside = |text: &'_ str| start..text.len() - end;
+    let (old_inside, new_inside) = (&old[inside(old)], &new[inside(new)]);
+    let shorter = if old_inside.len() < new_inside.len() { old_inside } else { new_inside };
+    let is_unchanged = old_inside.contains(shorter) && new_inside.contains(shorter);
     let elided = |text: &str| {
-        let end = text.len() - end;
-        short(&text[..start]) + &text[start..end] + &short(&text[end..])
+        let mut inside = text[inside(text)].to_owned();
+        if is_unchanged {
+            inside = inside.replacen(shorter, &short(shorter), 1);
+        }
+        let whole = short(&text[..start]) + &inside + &short(&text[text.len() - end..]);
+        whole.replace("……", "…")
     };
     (elided(old), elided(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hunks;
+
+    #[test]
+    fn unchanged_text_between_an_item_and_its_comma_is_left_out() {
+        let before = "{\n  \"a\": {} // b c\n}\n";
+        let after = "{\n  \"a\": {}, // b c\n  \"d\": {}\n}\n";
+        assert_eq!(hunks(before, after), "@@ -2,1 +2,2 @@\n-…\n+…,…\n+  \"d\": {}\n");
+        assert_eq!(hunks(after, before), "@@ -2,2 +2,1 @@\n-…,…\n-  \"d\": {}\n+…\n");
+    }
 }

@@ -527,6 +527,15 @@ mod tests {
     }
 
     #[test]
+    fn a_duplicate_key_is_named_if_it_is_safe_to_show() {
+        let defect = |key: &str| check(&format!("{{\"{key}\": 1, \"{key}\": 2}}"), Syntax::Json);
+        assert_eq!(defect("auths"), Err("has the key `auths` twice".to_owned()));
+        for key in ["\\u001b[2J", "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9wX1"] {
+            assert_eq!(defect(key), Err("has a key twice".to_owned()));
+        }
+    }
+
+    #[test]
     fn an_item_is_found_after_docker_has_rewritten_the_file() {
         let mut text = String::new();
         add(&mut text, Syntax::Json, &member("h")).unwrap();

@@ -89,7 +89,9 @@ impl Node {
             if members[..at].iter().any(|(other, ..)| syntax.is_same(other, key)) {
                 let place =
                     if path.is_empty() { "".into() } else { format!(" in {}", shown(path)) };
-                return Err(format!("has the key `{key}` twice{place}"));
+                let key = crate::shown::value(key)
+                    .map_or("a key".to_owned(), |key| format!("the key `{key}`"));
+                return Err(format!("has {key} twice{place}"));
             }
         }
         Ok(())
