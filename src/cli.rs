@@ -299,6 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn the_command_of_a_mistake_is_not_the_value_of_a_flag() {
+        let mistake = |line: &str| match parse(line.split(' ').map(OsString::from)) {
+            Err(Stop::Mistake(mistake)) => (mistake.command, mistake.shell),
+            _ => panic!("{line}"),
+        };
+        let of_env = |shell| ("env".to_owned(), Some(shell));
+        for (line, found) in [
+            ("x --account git env --bad", of_env(Dialect::Sh)),
+            ("x --account env git --bad", ("git".to_owned(), None)),
+            ("x --account=git --verbose env --shell fish --bad", of_env(Dialect::Fish)),
+            ("x -v --no-cache env --bad", of_env(Dialect::Sh)),
+            ("x env --account git --bad --shell=cmd", of_env(Dialect::Cmd)),
+            ("x --account", (PROGRAM.to_owned(), None)),
+        ] {
+            assert_eq!(mistake(line), found, "{line}");
+        }
+    }
+
+    #[test]
     fn a_link_is_an_alias() {
         for name in
             ["git-credential-astra", "/usr/bin/git-credential-astra", "git-credential-astra.exe"]

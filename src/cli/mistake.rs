@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::grammar::{Name, PROGRAM};
+use super::grammar::{Name, PROGRAM, takes_value};
 use crate::command::Dialect;
 use crate::error::Error;
 use crate::settings::Flags;
@@ -29,7 +29,7 @@ impl Mistake {
     /// The mistake that clap has found in these words.
     pub fn new(words: &[OsString], message: &clap::Error) -> Self {
         let no_cache = words.iter().any(|word| word == "--no-cache");
-        let command = words.iter().skip(1).find_map(|word| Name::find(word.to_str()?));
+        let (command, rest) = command(words).unzip();
         let helped = command.filter(|command| command.name != "help");
         let help = helped.map_or(String::new(), |command| format!(" {}", command.name));
         let help = format!("{PROGRAM}{help} --help");
@@ -39,7 +39,9 @@ impl Mistake {
             flags: Flags { no_cache, ..Flags::default() },
             error: Error::Usage { problem: problem(message), help },
             help: is_help.then(|| message.to_string()),
-            shell: shell_of_env(words),
+            shell: command
+                .filter(|command| command.name == "env")
+                .map(|_| shell_of_env(rest.unwrap_or_default())),
         }
     }
 }
@@ -50,10 +52,22 @@ pub fn not_for_account() -> clap::Error {
     clap::Error::raw(ErrorKind::ArgumentConflict, message)
 }
 
-/// The shell for which these words call `env`; `None` for any other command.
-fn shell_of_env(words: &[OsString]) -> Option<Dialect> {
-    let mut words = words.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
-    words.find(|word| Name::find(word).is_some()).filter(|word| *word == "env")?;
+/// The command, and the words after its name. The value of a flag before it may be the name of a command too.
+fn command(words: &[OsString]) -> Option<(&'static Name, &[OsString])> {
+    let mut rest = words.get(1..)?;
+    while let [word, after @ ..] = rest {
+        let word = word.to_str().unwrap_or_default();
+        if let Some(name) = Name::find(word) {
+            return Some((name, after));
+        }
+        rest = after.get(usize::from(takes_value(word))..).unwrap_or_default();
+    }
+    None
+}
+
+/// The shell in the words after `env`.
+fn shell_of_env(words: &[OsString]) -> Dialect {
+    let mut words = words.iter().map(|word| word.to_str().unwrap_or_default());
     let mut shell = "";
     while let Some(word) = words.next() {
         match word.strip_prefix("--shell") {
@@ -63,7 +77,7 @@ fn shell_of_env(words: &[OsString]) -> Option<Dialect> {
         }
     }
     // The statements for sh fail in every other shell too.
-    Some(Dialect::named(shell).unwrap_or(Dialect::Sh))
+    Dialect::named(shell).unwrap_or(Dialect::Sh)
 }
 
 /// Describes a mistake: its kind, the argument, and similar words of the grammar.
