@@ -103,8 +103,7 @@ fn elided(old: &str, new: &str) -> (String, String) {
         if is_unchanged {
             inside = inside.replacen(shorter, &short(shorter), 1);
         }
-        let whole = short(&text[..start]) + &inside + &short(&text[text.len() - end..]);
-        whole.replace("……", "…")
+        short(&text[..start]) + &inside + &short(&text[text.len() - end..])
     };
     (elided(old), elided(new))
 }
@@ -117,7 +116,7 @@ mod tests {
     fn unchanged_text_between_an_item_and_its_comma_is_left_out() {
         let before = "{\n  \"a\": {} // b c\n}\n";
         let after = "{\n  \"a\": {}, // b c\n  \"d\": {}\n}\n";
-        assert_eq!(hunks(before, after), "@@ -2,1 +2,2 @@\n-…\n+…,…\n+  \"d\": {}\n");
-        assert_eq!(hunks(after, before), "@@ -2,2 +2,1 @@\n-…,…\n-  \"d\": {}\n+…\n");
+        assert_eq!(hunks(before, after), "@@ -2,1 +2,2 @@\n-……\n+…,…\n+  \"d\": {}\n");
+        assert_eq!(hunks(after, before), "@@ -2,2 +2,1 @@\n-…,…\n-  \"d\": {}\n+……\n");
     }
 }
