@@ -138,8 +138,8 @@ impl<'a> Configuration<'a> {
         is_named || matches!(self.settings_for(host), Ok(Some(_)))
     }
 
-    /// The settings of a call that names no host, in another environment. Of the flags it has `--account` if
-    /// `account` is given, and this call's `--config`.
+    /// The settings of a call in another environment: for `host` if the call names one, and `None` if no account
+    /// is configured for it. Of the flags it has `--account` if `account` is given, and this call's `--config`.
     ///
     /// # Errors
     /// The account is unknown, or a setting or file cannot be used.
@@ -147,12 +147,17 @@ impl<'a> Configuration<'a> {
         &self,
         env: &Environment<'_>,
         account: Option<&str>,
-    ) -> Result<Settings, Error> {
+        host: Option<&Host>,
+    ) -> Result<Option<Settings>, Error> {
         let config = self.sources.flags.config.clone();
         let flags = Flags { account: account.map(Into::into), config, ..Flags::default() };
         let mut sources = Sources::new(&flags, env, self.sources.folders.clone());
         sources.read_files()?;
-        Configuration::new(sources)?.settings()
+        let configuration = Configuration::new(sources)?;
+        match host {
+            Some(host) => configuration.settings_for(host),
+            None => configuration.settings().map(Some),
+        }
     }
 
     /// The account to which a configuration file binds `host`. Flags and variables are ignored.

@@ -122,6 +122,41 @@ fn a_host_that_is_bound_to_no_account_is_a_failure() {
 }
 
 #[test]
+fn a_host_that_is_not_of_the_account_in_gits_entry_is_a_failure() {
+    needs!("git");
+    let world = World::new();
+    let binary = install(&world);
+    world.write(
+        ".config/astra-credential/config.json",
+        r#"{ "accounts": {
+            "default": { "hosts": ["git.example.com"] },
+            "prod": { "file": "service-account.json", "hosts": ["git.prod.example"] }
+        } }"#,
+    );
+    let found = |host: &str, flags: &str| {
+        let helper = format!("{} git --account prod{flags}", binary.display());
+        let entry = format!("[credential \"https://{host}\"]\n\thelper = {helper}\n");
+        world.write(".gitconfig", entry);
+        finding(&doctor(&world, "").run(), "git")
+    };
+    let of_another = found("git.example.com", "");
+    assert!(of_another.starts_with("> failure "), "{of_another}");
+    assert!(
+        of_another.contains("`git.example.com` is bound to the account `default`"),
+        "{of_another}"
+    );
+    let unbound = found("git.other.example", "");
+    assert!(unbound.starts_with("> failure "), "{unbound}");
+    assert!(unbound.contains("setup git --host git.other.example --account prod`"), "{unbound}");
+    for (host, flags) in
+        [("git.prod.example", ""), ("git.other.example", " --host git.other.example")]
+    {
+        let bound = found(host, flags);
+        assert!(bound.starts_with("> ok ") && bound.contains("account `prod`"), "{bound}");
+    }
+}
+
+#[test]
 fn a_host_whose_account_cannot_be_used_is_a_failure() {
     needs!("git");
     let world = World::new();

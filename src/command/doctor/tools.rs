@@ -204,19 +204,21 @@ impl Tools<'_> {
     fn answering(&self, entry: &Entry) -> Result<Option<String>, Error> {
         let settings = match (named(&entry.arguments), &entry.hosts) {
             (Named::Other, _) | (Named::Nothing, Hosts::Any) => return Ok(Some(String::new())),
-            (Named::Account(name), _) => self.settings_in(entry, Some(&name))?,
-            (Named::Nothing, Hosts::Unnamed) => self.settings_in(entry, None)?,
+            // Another flag, such as `--host`, may have an effect on the hosts.
+            (Named::Account(name), Hosts::One(host)) if has_no_other_flag(&entry.arguments) => {
+                self.settings_in(entry, Some(&name), Host::parse(host).as_ref())?
+            }
+            (Named::Account(name), _) => self.settings_in(entry, Some(&name), None)?,
+            (Named::Nothing, Hosts::Unnamed) => self.settings_in(entry, None, None)?,
             (Named::Nothing, Hosts::One(host)) => {
                 let Some(host) = Host::parse(host) else { return Ok(Some(String::new())) };
                 match self.configuration.owner_of(&host) {
-                    Some(name) => self.configuration.settings_of(name)?,
-                    None => match self.configuration.settings_for(&host)? {
-                        Some(settings) => settings,
-                        None => return Ok(None),
-                    },
+                    Some(name) => Some(self.configuration.settings_of(name)?),
+                    None => self.configuration.settings_for(&host)?,
                 }
             }
         };
+        let Some(settings) = settings else { return Ok(None) };
         let file = settings.service_account.as_deref().ok_or(AccountError::Unnamed)?;
         account::read(file, *settings.allow_exposed, Instant::now() + LONGEST_ANSWER)
             .map_err(|error| settings.of_account(error))?;
@@ -226,13 +228,19 @@ impl Tools<'_> {
         }))
     }
 
-    /// The settings of a call without a host, in the environment that the tool gives it.
-    fn settings_in(&self, entry: &Entry, account: Option<&str>) -> Result<Settings, Error> {
+    /// The settings of a call in the environment that the tool gives it; `None` if no account is configured for
+    /// `host`.
+    fn settings_in(
+        &self,
+        entry: &Entry,
+        account: Option<&str>,
+        host: Option<&Host>,
+    ) -> Result<Option<Settings>, Error> {
         let env = |name: &str| match variable(entry, name) {
             Some(value) => Some(value.into()),
             None => (self.env())(name),
         };
-        self.configuration.settings_in(&env, account)
+        self.configuration.settings_in(&env, account, host)
     }
 
     /// The command that corrects an entry. `obstacle` is a file in the place of the link, and has to be moved
@@ -322,6 +330,12 @@ fn named(arguments: &[String]) -> Named {
     let is_other =
         |word: &String| word.starts_with("--host") || word.starts_with("--service-account");
     if arguments.iter().any(is_other) { Named::Other } else { Named::Nothing }
+}
+
+/// True if no argument is a flag but `--account`.
+fn has_no_other_flag(arguments: &[String]) -> bool {
+    let mut flags = arguments.iter().filter(|word| word.starts_with("--"));
+    flags.all(|flag| flag == "--account" || flag.starts_with("--account="))
 }
 
 /// The version of another program with this program's name, links followed.
