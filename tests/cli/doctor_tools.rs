@@ -327,10 +327,14 @@ fn no_account_of_kubectls_user_is_checked_if_its_arguments_name_a_file() {
     let world = World::new();
     fs::create_dir_all(world.path(".kube")).unwrap();
     fs::remove_file(world.account_file()).unwrap();
-    for config in kubeconfigs("\"--service-account=/moved\"") {
-        world.write(".kube/config", &config);
-        let found = finding(&doctor(&world, "").run(), "kubectl");
-        assert!(found.starts_with("> ok ") && found.contains("configured in"), "{config}: {found}");
+    let in_another_file = "\"--config=/moved.json\", \"--account\", \"prod\"";
+    for arguments in ["\"--service-account=/moved\"", in_another_file] {
+        for config in kubeconfigs(arguments) {
+            world.write(".kube/config", &config);
+            let found = finding(&doctor(&world, "").run(), "kubectl");
+            let is_ok = found.starts_with("> ok ") && found.contains("configured in");
+            assert!(is_ok, "{config}: {found}");
+        }
     }
 }
 

@@ -202,6 +202,10 @@ impl Tools<'_> {
 
     /// The account that answers, in words; `None` if there is none for the host.
     fn answering(&self, entry: &Entry) -> Result<Option<String>, Error> {
+        // The accounts of the configuration file that this flag names are not known here.
+        if entry.arguments.iter().any(|word| word == "--config" || word.starts_with("--config=")) {
+            return Ok(Some(String::new()));
+        }
         let settings = match (named(&entry.arguments), &entry.hosts) {
             (Named::Other, _) | (Named::Nothing, Hosts::Any) => return Ok(Some(String::new())),
             // Another flag, such as `--host`, may have an effect on the hosts.
