@@ -163,13 +163,13 @@ fn the_catalogue() {
             "it names no host among its subject alternative names",
             None,
         ),
-        exchange(ExchangeErrorKind::ClientCertificate, "it wants a client certificate", None),
+        exchange(ExchangeErrorKind::ClientCertificate, "it requires a client certificate", None),
         exchange(ExchangeErrorKind::OldTls, "it speaks only versions of TLS before 1.2", None),
         exchange(ExchangeErrorKind::Authorities, "`/ca.pem`: it holds no PEM certificate", None),
         exchange(ExchangeErrorKind::Proxy, "the proxy's URL has a port that is not a number", None),
         exchange(
             ExchangeErrorKind::ProxyLogin,
-            "the proxy wants a user name and a password (407)",
+            "the proxy requires a user name and a password (407)",
             Some("proxy:3128"),
         ),
         exchange(ExchangeErrorKind::TimedOut, "", None),
@@ -422,7 +422,7 @@ fn the_catalogue() {
     the certificate of `https://api.example.com` is not trusted: it names no host among its subject alternative names
       hint: have another one issued for the server or the gateway in between: X.509 version 3, the host among its subject alternative names, a key of ECDSA or of RSA with 2048 bits, signed with SHA-256, by an authority but not for one
       exit code 5
-    TLS with `https://api.example.com` is not possible: it wants a client certificate
+    TLS with `https://api.example.com` is not possible: it requires a client certificate
       hint: this program has none to show: have the server or the gateway in between ask for none, or name another API base with `--api-url`
       exit code 5
     TLS with `https://api.example.com` is not possible: it speaks only versions of TLS before 1.2
@@ -434,7 +434,7 @@ fn the_catalogue() {
     `https://api.example.com` cannot be asked: the proxy's URL has a port that is not a number
       hint: set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as `http://proxy.example.com:3128`; a user name and password stand before the host as `USER:PASSWORD@`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
       exit code 1
-    `https://api.example.com` cannot be reached through the proxy `proxy:3128`: the proxy wants a user name and a password (407)
+    `https://api.example.com` cannot be reached through the proxy `proxy:3128`: the proxy requires a user name and a password (407)
       hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
       exit code 5
     `https://api.example.com` did not answer in time

@@ -134,13 +134,13 @@ fn login_required<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -
     if !schemes.is_empty() && !takes_basic {
         let schemes = schemes.join(" or ");
         return refusal(&format!(
-            "the proxy wants a login by {schemes}, and this program knows only Basic (407)"
+            "the proxy requires a login by {schemes}, and this program supports only Basic (407)"
         ));
     }
     let detail = if has_login {
         "the proxy refuses the user name and password in its URL (407)"
     } else {
-        "the proxy wants a user name and a password (407)"
+        "the proxy requires a user name and a password (407)"
     };
     Failure::permanent(ExchangeErrorKind::ProxyLogin, detail)
 }
@@ -156,7 +156,7 @@ fn socks4(
     let (address, port, name) = match target {
         Target::Address(IpAddr::V4(address), port) => (address, port, None),
         Target::Name(name, port) => (NAMED, port, Some(name)),
-        Target::Address(IpAddr::V6(_), _) => return Err(refusal("SOCKS 4 knows no IPv6")),
+        Target::Address(IpAddr::V6(_), _) => return Err(refusal("SOCKS 4 has no IPv6")),
     };
     let mut request = Zeroizing::new(vec![4, 1]);
     request.extend(port.to_be_bytes());
@@ -194,7 +194,7 @@ fn socks5(
         ([5, _], None) => {
             return Err(Failure::permanent(
                 ExchangeErrorKind::ProxyLogin,
-                "the proxy wants a user name and a password",
+                "the proxy requires a user name and a password",
             ));
         }
         ([5, _], Some(_)) => {

@@ -131,7 +131,7 @@ impl Tls {
                 "it has no cipher suite or key exchange in common with this program",
             ),
             Error::AlertReceived(A::UnrecognisedName) => {
-                permanent(Kind::Unreachable, "its TLS knows no host of that name")
+                permanent(Kind::Unreachable, "it has no host of that name")
             }
             Error::AlertReceived(_) => Failure::transient("it broke the TLS handshake off"),
             Error::InvalidMessage(_) => {
@@ -282,7 +282,7 @@ impl Tls {
 }
 
 fn client_certificate() -> Failure {
-    Failure::permanent(Kind::ClientCertificate, "it wants a client certificate")
+    Failure::permanent(Kind::ClientCertificate, "it requires a client certificate")
 }
 
 /// The subject of a sentence about a date: `it` for the server's certificate, or the certificate of the

@@ -340,15 +340,15 @@ fn the_hint_for_a_proxys_login_shows_its_place() {
         .run();
     shown.push(done.failure(5));
     transcript!(shown.concat(), @"
-    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy wants a user name and a password (407)
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy requires a user name and a password (407)
     hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
     astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy refuses the user name and password in its URL (407)
     hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
-    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy wants a user name and a password
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy requires a user name and a password
     hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
     astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy refuses the user name and password in its URL
     hint: write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as `http://USER:PASSWORD@HOST:PORT`, with odd characters percent-encoded: `@` as `%40`, `/` as `%2F`, `:` as `%3A`, `#` as `%23`
-    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy wants a login by Negotiate or NTLM, and this program knows only Basic (407)
+    astra-credential: `https://localhost:<port>` cannot be reached through the proxy `127.0.0.1:<port>`: the proxy requires a login by Negotiate or NTLM, and this program supports only Basic (407)
     hint: check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`
     ");
 }
