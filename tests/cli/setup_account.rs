@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
 use crate::setup::tree;
-use crate::world::{Done, World, finish, mode, needs, set_mode};
+use crate::world::{BINARY, Done, World, finish, mode, needs, set_mode};
 
 /// `setup account` with that input.
 fn store<'a>(world: &'a World, account: &str) -> Done<'a> {
@@ -65,18 +65,33 @@ fn a_new_secret_of_the_same_account_takes_the_place_of_the_old_one() {
     assert!(!world.token().is_empty());
 }
 
+/// `setup account --min-valid 1h < /dev/null`
+fn without_input(world: &World) -> Done<'_> {
+    let line = r#"exec "$0" setup account --min-valid 1h < /dev/null"#;
+    world.call_as("sh", "-c").arg(line).arg(BINARY).run()
+}
+
 #[test]
 fn a_setting_of_a_stored_account_changes_without_its_secret() {
     let world = World::new();
     let before = fs::read(world.account_file()).unwrap();
-    let done = world.call("setup account --min-valid 1h").run();
+    let done = without_input(&world);
     let shown = done.quiet();
     assert!(shown.starts_with("found service account 00000000-fake-"), "{done}");
     let config = fs::read_to_string(world.path(".config/astra-credential/config.json")).unwrap();
     assert!(config.contains("\"min_valid\": \"1h\""), "{config}");
     assert_eq!(fs::read(world.account_file()).unwrap(), before);
-    let again = world.call("setup account --min-valid 1h").run().quiet();
+    let again = without_input(&world).quiet();
     assert!(again.lines().all(|line| line.starts_with("found ")), "{again}");
+}
+
+#[test]
+fn an_empty_pipe_is_no_consent_to_keep_the_stored_account() {
+    let world = World::new();
+    let before = tree(&world);
+    let done = world.call("setup account --min-valid 1h").input("\n").run();
+    assert!(done.failure(3).contains("is empty"), "{done}");
+    assert_eq!(tree(&world), before);
 }
 
 #[test]
@@ -95,7 +110,7 @@ fn no_setting_is_written_for_an_account_that_is_not_stored_or_cannot_be_used() {
     let world = World::new();
     set_mode(&world.account_file(), 0o644);
     let before = tree(&world);
-    let exposed = world.call("setup account --min-valid 1h").run();
+    let exposed = without_input(&world);
     assert!(exposed.failure(3).contains("may be read by everybody"), "{exposed}");
     let missing = world.call("setup account --account prod --min-valid 1h").run();
     assert!(missing.failure(3).contains("is empty"), "{missing}");

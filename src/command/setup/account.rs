@@ -36,7 +36,8 @@ pub fn found(file: &Path, context: &Context<'_>) -> Result<String, AccountError>
 }
 
 /// Reads an account and stores it. Returns a line for the output. If `may_be_kept` is true and an account is
-/// stored already, no input is needed, and none is read from a terminal.
+/// stored already, an account is read from a pipe or a file only. An empty one is an error even then: the
+/// command that was to print a new secret has failed.
 ///
 /// # Errors
 /// The input is not an account, another account is stored there, or the file cannot be written.
@@ -45,16 +46,11 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
     let path = context.account.file.as_deref().ok_or(AccountError::Unnamed)?;
     account::forbid_core_dump();
     let source = || PathBuf::from("/dev/stdin");
-    let is_kept = may_be_kept && path.is_file();
-    let given = match io::stdin().is_terminal() {
-        true if is_kept => return Ok(found(path, context)?),
-        true => prompt(),
-        false => read_input(),
-    };
-    let given = given.map_err(|why| AccountError::Unreadable { path: source(), why })?;
-    if is_kept && given.trim_ascii().is_empty() {
+    if may_be_kept && path.is_file() && is_input_a_device() {
         return Ok(found(path, context)?);
     }
+    let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
+    let given = given.map_err(|why| AccountError::Unreadable { path: source(), why })?;
     let new = account::parse(&given)
         .map_err(|defect| AccountError::Malformed { path: source(), defect })?;
     let _lock = Lock::take(folder, context.deadline)?;
@@ -92,6 +88,19 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
 fn line(verb: &str, account: &Account, place: &str, path: &Path) -> String {
     let (kind, id) = (account.kind(), Escaped(account.client_id()).to_string());
     format!("{verb} {kind} {id} {place} {}\n", Escaped(&path.to_string_lossy()))
+}
+
+/// True if standard input is a terminal, or another device such as /dev/null.
+#[cfg(unix)]
+fn is_input_a_device() -> bool {
+    use rustix::fs::{FileType, fstat};
+    fstat(rustix::stdio::stdin())
+        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice)
+}
+
+#[cfg(not(unix))]
+fn is_input_a_device() -> bool {
+    io::stdin().is_terminal()
 }
 
 fn read_input() -> io::Result<Zeroizing<Vec<u8>>> {
