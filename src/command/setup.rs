@@ -133,8 +133,14 @@ pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Resul
     let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
     let entered = settings::entered(&configuration.sources)?;
+    let enter = |dry_run| {
+        let job = Job { name: "account", context, dry_run };
+        job.perform(|_, view| config::entries(context, &entered, view))
+    };
     if !entered.is_empty() {
         config::refuse_machine_account(context, &entered)?;
+        // An account whose settings cannot be written is not stored either.
+        enter(true)?;
     }
     let file = entered.iter().find(|(key, _)| *key == "file");
     let mut done = match file {
@@ -142,9 +148,7 @@ pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Resul
         None => account::store(context, !entered.is_empty())?,
     };
     if !entered.is_empty() {
-        let job = Job { name: "account", context, dry_run: false };
-        let entered = job.perform(|_, view| config::entries(context, &entered, view))?;
-        done += &match entered.as_slice() {
+        done += &match enter(false)?.as_slice() {
             b"nothing to do\n" => {
                 let file = Escaped(&context.config.to_string_lossy()).to_string();
                 format!("found the account `{}` in {file}\n", context.account.name)

@@ -86,6 +86,20 @@ fn a_setting_of_a_stored_account_changes_without_its_secret() {
 }
 
 #[test]
+fn no_new_secret_is_stored_for_an_account_whose_setting_cannot_be_written() {
+    let world = World::new();
+    let config = r#"{"accounts": {"default": {"min_valid": "2h"}}}"#;
+    let path = world.write(".config/astra-credential/config.json", config);
+    set_mode(&path, 0o600);
+    world.astra.set_secret("00000000-fake-4000-8000-rotated0000");
+    let before = tree(&world);
+    let rotated = world.astra.account_json();
+    let done = world.call("setup account --min-valid 1h").input(rotated).run();
+    done.failure(1);
+    assert_eq!(tree(&world), before, "{done}");
+}
+
+#[test]
 fn an_empty_pipe_is_no_consent_to_keep_the_stored_account() {
     let world = World::new();
     let before = tree(&world);
