@@ -123,9 +123,13 @@ fn git_keeps_the_rest_of_its_file() {
 fn a_git_configuration_that_the_user_has_written_so_already_is_left_alone() {
     needs!("git");
     let world = World::new();
-    let section = format!("[credential \"https://a.example.com\"]\n\thelper = {BINARY} git\n");
+    // git's configuration has the path without quotes.
+    let binary = world.path("astra-credential");
+    copy_binary(&binary);
+    let helper = format!("helper = {} git", binary.display());
+    let section = format!("[credential \"https://a.example.com\"]\n\t{helper}\n");
     world.write(".gitconfig", &section);
-    world.call("setup git --host a.example.com").run().quiet();
+    world.call_as(&binary, "setup git --host a.example.com").run().quiet();
     assert_eq!(fs::read_to_string(world.path(".gitconfig")).unwrap(), section);
 }
 
@@ -152,7 +156,9 @@ fn a_helper_of_this_program_that_the_user_has_changed_stays() {
     let config = world.write("my gitconfig", "");
     at(&world, &config, "setup git --host a.example.com").quiet();
     let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace(" git\n", " -v git\n")).unwrap();
+    // The command ends with a quotation mark if the binary's path has odd characters.
+    let changed = text.replace(" git\n", " -v git\n").replace(" git\"\n", " -v git\"\n");
+    fs::write(&config, changed).unwrap();
     let undone = at(&world, &config, "setup git --undo");
     assert!(undone.quiet().contains("changed since"), "{undone}");
     assert!(fs::read_to_string(&config).unwrap().contains(" -v git"), "{undone}");
