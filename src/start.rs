@@ -2,7 +2,7 @@
 //!
 //! On Linux, the runtime of the standard library reads `/proc/self/maps` at every start, to find the guard
 //! page of its stack for a better message on overflow. That is a tenth of a warm call. On every Unix, it opens
-//! `/dev/null` for a closed standard output, so that the program could not tell that nobody gets its answer.
+//! `/dev/null` for a closed standard output. The answer would then be lost without an error.
 //! This module does the rest of the runtime's work that the program needs.
 //!
 //! All `unsafe` code is here: a symbol's name, the dispositions of two signals, the argument vector, the
@@ -185,7 +185,7 @@ mod arena {
 
     /// Allocates from the start of the arena. Freed memory is reused only if it was the last allocation.
     ///
-    /// The number stands beside the first allocations, and nothing is aligned to a page: each page that is
+    /// `used` is next to the first allocations, and nothing is aligned to a page, because each page that is
     /// touched costs a page fault.
     #[repr(C)]
     struct Arena {
