@@ -147,7 +147,17 @@ fn has_ordinary_names(path: &Path) -> bool {
 /// True if a name consists of words and a few digits, unlike a random string.
 fn is_ordinary(name: &str) -> bool {
     let is_short = !name.is_empty() && name.len() <= LONGEST_NAME && has_few_digits(name);
-    is_short && name.split(['.', '-', '_', '+']).all(is_word)
+    is_short && name.split(['.', '-', '_', '+']).all(is_word) && !is_mixed(name)
+}
+
+/// True if a name is mixed like a random string although each of its pieces is a word: the kind of character
+/// changes at more than every second place, or a capital follows a small letter more than twice.
+fn is_mixed(name: &str) -> bool {
+    let kind = |b: u8| (b.is_ascii_lowercase(), b.is_ascii_uppercase(), b.is_ascii_digit());
+    let pairs = || name.as_bytes().windows(2).map(|pair| (pair[0], pair[1]));
+    let changes = pairs().filter(|&(a, b)| kind(a) != kind(b)).count();
+    let humps = pairs().filter(|(a, b)| a.is_ascii_lowercase() && b.is_ascii_uppercase()).count();
+    name.len() > 12 && (changes * 2 > name.len() + 3 || humps > 2)
 }
 
 fn has_few_digits(name: &str) -> bool {
@@ -282,6 +292,8 @@ mod spellings;
 mod tests {
     use super::spellings::spellings;
     use super::*;
+    use base64::Engine as _;
+    use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
     use proptest::prelude::*;
 
     #[test]
@@ -437,13 +449,35 @@ mod tests {
         assert_eq!(shown, r"a\u{1b}[2J\r\n\u{202e}b\u{200b}é");
     }
 
+    /// Random keys as tools print them: in base64, base64url, hexadecimal, letters and digits, and as a UUID.
+    fn key() -> impl Strategy<Value = String> {
+        let bytes = |length| prop::collection::vec(any::<u8>(), length);
+        let digit = |byte: &u8| b"0123456789abcdef"[usize::from(byte % 16)] as char;
+        let hexadecimal = move |bytes: Vec<u8>| bytes.iter().map(digit).collect::<String>();
+        prop_oneof![
+            bytes(18..150).prop_map(|bytes| BASE64_STANDARD_NO_PAD.encode(bytes)),
+            bytes(18..150).prop_map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+            bytes(32..64).prop_map(hexadecimal),
+            "[A-Za-z0-9]{24,64}",
+            bytes(32..33).prop_map(hexadecimal).prop_map(|hex| {
+                [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+            }),
+        ]
+    }
+
+    #[test]
+    fn a_key_of_many_short_pieces_is_not_shown() {
+        for key in
+            ["_____A_0_-aa--A0--a-Aaa_", "0-AA_A_-_00_A_A0_A0-a_-A", "fobEeoleilWypAvbmjx-E-ep"]
+        {
+            assert_eq!(redacted(key), NOT_SHOWN, "{key}");
+            assert!(!is_path(&Path::new("/").join(key)), "{key}");
+        }
+    }
+
     proptest! {
-        /// Base64, base64url, hexadecimal and alphanumeric keys of the lengths that secrets have.
         #[test]
-        fn nothing_drawn_at_random_is_shown(
-            key in prop_oneof!["[A-Za-z0-9]{24,64}", "[A-Za-z0-9+/]{24,200}", "[A-Za-z0-9_-]{24,200}",
-                "[0-9a-f]{32,64}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"],
-        ) {
+        fn nothing_drawn_at_random_is_shown(key in key()) {
             prop_assert_eq!(redacted(&key), NOT_SHOWN);
             prop_assert_eq!(command(&key), NOT_SHOWN);
             prop_assert!(!is_path(&Path::new("/").join(&key)));
