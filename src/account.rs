@@ -493,8 +493,9 @@ fn begins_like_account(bytes: &[u8]) -> bool {
 
 /// True for a placeholder that nothing has replaced.
 fn is_placeholder(text: &str) -> bool {
-    /// Variables and expressions: the beginning, the end, and a rule for the part in between.
-    const BETWEEN: [(&str, &str, fn(&str) -> bool); 10] = [
+    /// The beginning and the end of a variable or an expression, and a rule for the part in between.
+    type Between = (&'static str, &'static str, fn(&str) -> bool);
+    const BETWEEN: [Between; 10] = [
         ("$", "", is_name),
         ("%", "%", |name| is_name(name.trim_matches('%'))),
         ("__", "__", is_name),
@@ -512,7 +513,7 @@ fn is_placeholder(text: &str) -> bool {
         ["...", "\u{2026}", "op://", "vault:", "ref+", "arn:aws:", "@Microsoft.KeyVault("];
     const WORDS: [&str; 5] = ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"];
     let text = text.trim();
-    let is_between = |(start, end, is_content): &(&str, &str, fn(&str) -> bool)| {
+    let is_between = |(start, end, is_content): &Between| {
         let content = text.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
         content.is_some_and(is_content)
     };
