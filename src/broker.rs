@@ -145,7 +145,7 @@ pub fn serve(
         }
     };
     let conclude = |entry: &Entry| call.conclude(entry, &before, &outcome, clock().timestamp());
-    let answer = match cache.update(demand.deadline, conclude) {
+    let answer = match cache.update(false, demand.deadline, conclude) {
         Ok(answer) => {
             cache.sweep();
             answer
@@ -179,7 +179,7 @@ pub fn forget(
         return Ok(());
     }
     let random = cache::random();
-    cache.update(deadline, |entry| (without_token(entry, named, at, now, random), ()))
+    cache.update(true, deadline, |entry| (without_token(entry, named, at, now, random), ()))
 }
 
 /// A call, with its demand and its start.

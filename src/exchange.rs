@@ -129,8 +129,7 @@ impl Exchange<'_> {
                 Err(failure) => failure,
             };
             let retry_after = error.retry_after.and_then(|s| u64::try_from(s).ok()).unwrap_or(0);
-            let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
-            let wait = Duration::from_secs(retry_after).max(pause.mul_f64(jitter));
+            let wait = Duration::from_secs(retry_after).max(seal::jittered(pause));
             pause *= 2;
             let left = self.deadline.saturating_duration_since(Instant::now());
             if !is_transient || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
