@@ -125,6 +125,40 @@ fn an_account_in_any_spelling_as_a_part_of_an_argument_is_neither_shown_nor_kept
 }
 
 #[test]
+fn an_account_in_place_of_the_host_of_a_request_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    let folder = tempfile::tempdir().unwrap();
+    for (spelling, value) in spellings() {
+        for host in [value.clone(), format!("{value}.example.com"), format!("{value}.datastax.com")]
+        {
+            let docker = json!({"credHelpers": {host.clone(): "astra"}});
+            fs::write(folder.path().join("config.json"), docker.to_string()).unwrap();
+            let url = format!("https://{host}/");
+            let cluster = json!({
+                "kind": "ExecCredential",
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "spec": {"cluster": {"server": url}},
+            });
+            let calls = [
+                ("bazel get", json!({"uri": url}).to_string(), Some(1)),
+                ("docker get", host.clone(), Some(1)),
+                ("kubernetes", String::new(), Some(1)),
+                // Several lines are a malformed request.
+                ("git get", format!("protocol=https\nhost={host}\n\n"), None),
+                ("status --json", String::new(), Some(0)),
+            ];
+            for (line, input, code) in calls {
+                let call = witness.world.call(line).input(input);
+                let call = call.env("KUBERNETES_EXEC_INFO", cluster.to_string());
+                let call = call.env("DOCKER_CONFIG", folder.path());
+                let done = witness.run(&format!("{spelling} for {line}"), &value, call);
+                assert!(code.is_none_or(|code| done.code() == code), "{spelling}: {done}");
+            }
+        }
+    }
+}
+
+#[test]
 fn doctor_shows_no_account_in_any_spelling() {
     let witness = Witness::with_token();
     // Each call connects to the server.
