@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::secrets::{LONG_PIECE, Witness, holds_any, holds_secret, pieces};
 use crate::spellings::{SECRET, spellings};
-use crate::world::{BINARY, Call, needs, path};
+use crate::world::{BINARY, Call, contents, needs, path};
 
 /// The variables that are read, and a few that other programs read.
 const VARIABLES: [&str; 19] = [
@@ -261,6 +261,43 @@ fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
             let call = witness.world.call(line).arg("--account").arg(&value);
             let call = call.input(witness.world.astra.account_json());
             witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
+        }
+    }
+}
+
+#[test]
+fn no_account_in_place_of_a_path_is_written_by_setup() {
+    let witness = Witness::with_token();
+    let names = || {
+        let all = contents(witness.world.home.path());
+        all.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+    };
+    let before = names();
+    for (spelling, value) in spellings() {
+        for line in [
+            "setup git --host git.example.com --dry-run --config",
+            "setup docker --host git.example.com --config",
+            "setup account --config",
+            "setup account --ca-file",
+        ] {
+            let call = witness.world.call(line).arg(&value).in_folder(witness.world.home.path());
+            let call = call.input(witness.world.astra.account_json());
+            witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
+            assert_eq!(names(), before, "{spelling} behind {line}");
+        }
+        for (tool, variable) in [
+            ("git", "GIT_CONFIG_GLOBAL"),
+            ("kubectl", "KUBECONFIG"),
+            ("docker", "DOCKER_CONFIG"),
+            ("terraform", "TF_CLI_CONFIG_FILE"),
+        ] {
+            // kubectl's variable is a list, whose parts may be ordinary names.
+            let value = value.replace(':', "");
+            let line = format!("setup {tool} --host git.example.com");
+            let call = witness.world.call(&line).env(variable, &value);
+            let call = call.in_folder(witness.world.home.path());
+            witness.run(&format!("{spelling} in {variable}"), &value, call).failure(2);
+            assert_eq!(names(), before, "{spelling} in {variable}");
         }
     }
 }
