@@ -44,11 +44,11 @@ impl ChosenAccount {
     }
 }
 
-/// The account, for messages.
+/// The account, safe to show.
 impl fmt::Display for ChosenAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named(name) => write!(f, "the account `{name}`"),
+            Self::Named(name) => write!(f, "the account {}", shown::account(name)),
             Self::File(path) => f.write_str(&shown::path(path)),
         }
     }

@@ -163,7 +163,7 @@ pub fn account_file(
     let entry = sources.entry(name);
     let is_stored = || file.as_ref().is_some_and(|file| file.exists());
     if entry.is_none() && name != DEFAULT_ACCOUNT && !is_stored() {
-        let nearest = values::nearest(name, sources.names()).map(str::to_owned);
+        let nearest = values::nearest(name, sources.names()).and_then(shown::name);
         let source = account.source.to_string();
         return Err(Error::AccountUnknown { name: name.clone(), source, nearest });
     }
