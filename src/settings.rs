@@ -151,7 +151,7 @@ impl<'a> Configuration<'a> {
     ) -> Result<Option<Settings>, Error> {
         let config = self.sources.flags.config.clone();
         let flags = Flags { account: account.map(Into::into), config, ..Flags::default() };
-        let mut sources = Sources::new(&flags, env, self.sources.folders.clone());
+        let mut sources = Sources::of_user(&flags, env);
         sources.read_files()?;
         let configuration = Configuration::new(sources)?;
         match host {
