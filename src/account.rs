@@ -523,38 +523,50 @@ fn begins_like_account(bytes: &[u8]) -> bool {
     text.starts_with("AstraCS:") || text.starts_with(['{', '[', '"']) && text.contains("client")
 }
 
-/// True for a placeholder: a variable, a reference to a secret store, or a text such as `<your secret>`.
+/// True for a placeholder that nothing has replaced.
 fn is_placeholder(text: &str) -> bool {
+    /// The beginning and the end of a variable or an expression, and a rule for the part in between.
+    type Between = (&'static str, &'static str, fn(&str) -> bool);
+    const BETWEEN: [Between; 10] = [
+        ("$", "", is_name),
+        ("%", "%", |name| is_name(name.trim_matches('%'))),
+        ("__", "__", is_name),
+        ("${", "}", |_| true),
+        ("$(", ")", |_| true),
+        ("{{", "}}", |_| true),
+        ("#{", "}", |_| true),
+        ("#{", "}#", |_| true),
+        ("<%", "%>", |_| true),
+        // No element of HTML or XML, which has an end tag.
+        ("<", ">", |text| !text.contains('\n') && text.split('<').all(|tag| !tag.starts_with('/'))),
+    ];
+    /// The beginnings of an omission and of a reference to a secret store.
+    const BEGINNINGS: [&str; 7] =
+        ["...", "\u{2026}", "op://", "vault:", "ref+", "arn:aws:", "@Microsoft.KeyVault("];
+    const WORDS: [&str; 5] = ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"];
     let text = text.trim();
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    let is_between = |(start, end, is_content): &Between| {
+        let content = text.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+        content.is_some_and(is_content)
     };
-    let is_between = |start: &str, end: &str| {
-        text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+    let is_blank = |mark: u8| text.len() > 3 && text.bytes().all(|b| b == mark);
+    // `your-client-id`, but not the name `your-team@example.com`.
+    let is_yours = |your: &&str| {
+        let start = text.get(..your.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(your)) && !text.contains('@')
     };
-    text.strip_prefix('$').is_some_and(is_name)
-        || is_between("%", "%") && is_name(text.trim_matches('%'))
-        || is_between("${", "}")
-        || is_between("$(", ")")
-        || is_between("{{", "}}")
-        || is_between("#{", "}")
-        || is_between("#{", "}#")
-        || is_between("__", "__") && is_name(text)
-        || is_between("<%", "%>")
-        || is_between("<", ">") && !text.contains('\n') && !text.contains("</")
-        || text.len() > 3 && text.bytes().all(|b| b == b'*')
-        || ["op://", "vault:", "ref+", "...", "\u{2026}", "arn:aws:", "@Microsoft.KeyVault("]
-            .iter()
-            .any(|start| text.starts_with(start))
-        || ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"]
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
-        // `your-client-id`, but not the name `your-team@example.com`.
-        || text.get(..5).is_some_and(|start| {
-            let is_yours = ["your-", "your_"].iter().any(|your| start.eq_ignore_ascii_case(your));
-            is_yours && !text.contains('@')
-        })
+    BETWEEN.iter().any(is_between)
+        || BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+        || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+        || ["your-", "your_"].iter().any(is_yours)
+        || is_blank(b'*')
+        || is_blank(b'_')
+}
+
+/// True for the name of a variable in capitals.
+fn is_name(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    !text.is_empty() && text.bytes().all(is_part)
 }
 
 /// True for the beginning of a text that SOPS, Ansible, OpenPGP or age has encrypted.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::resolve::Settings;
 use super::sourced::{Source, Sourced};
 use crate::protocol::Host;
@@ -10,9 +12,10 @@ use crate::proxy;
 use crate::shown::redacted;
 
 /// A setting as `status` shows it. The value is safe to show.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct ListedSetting {
     /// Its key.
+    #[serde(skip)]
     pub name: &'static str,
     /// Its value.
     pub value: String,

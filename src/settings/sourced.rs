@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use crate::shown::Escaped;
 
 /// A value, and where it was set.
@@ -64,5 +66,11 @@ impl fmt::Display for Source {
             Self::Entry(path) | Self::File(path) => Escaped(&path.to_string_lossy()).fmt(f),
             Self::Default => f.write_str("default"),
         }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

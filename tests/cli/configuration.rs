@@ -606,9 +606,12 @@ fn the_error_of_a_rejected_account_is_shown_once_however_many_calls_failed() {
     for _ in 0..2 {
         world.call("token --account prod").run().failure(4);
     }
-    let status = world.call("status").run().stdout();
-    assert!(status.contains("last failure"), "{status}");
-    assert_eq!(status.matches("no such client").count(), 1, "{status}");
+    for line in ["status", "status --account prod"] {
+        let status = world.call(line).run().stdout();
+        assert!(status.contains("last failure"), "{status}");
+        assert_eq!(status.matches("no such client").count(), 1, "{status}");
+        assert_eq!(status.matches("hint: ").count(), 1, "{status}");
+    }
 }
 
 #[test]

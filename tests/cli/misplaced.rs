@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::secrets::{LONG_PIECE, Witness, holds_any, holds_secret, pieces};
 use crate::spellings::{SECRET, spellings};
-use crate::world::{BINARY, Call, needs, path};
+use crate::world::{BINARY, Call, contents, needs, path};
 
 /// The variables that are read, and a few that other programs read.
 const VARIABLES: [&str; 19] = [
@@ -125,6 +125,40 @@ fn an_account_in_any_spelling_as_a_part_of_an_argument_is_neither_shown_nor_kept
 }
 
 #[test]
+fn an_account_in_place_of_the_host_of_a_request_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    let folder = tempfile::tempdir().unwrap();
+    for (spelling, value) in spellings() {
+        for host in [value.clone(), format!("{value}.example.com"), format!("{value}.datastax.com")]
+        {
+            let docker = json!({"credHelpers": {host.clone(): "astra"}});
+            fs::write(folder.path().join("config.json"), docker.to_string()).unwrap();
+            let url = format!("https://{host}/");
+            let cluster = json!({
+                "kind": "ExecCredential",
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "spec": {"cluster": {"server": url}},
+            });
+            let calls = [
+                ("bazel get", json!({"uri": url}).to_string(), Some(1)),
+                ("docker get", host.clone(), Some(1)),
+                ("kubernetes", String::new(), Some(1)),
+                // Several lines are a malformed request.
+                ("git get", format!("protocol=https\nhost={host}\n\n"), None),
+                ("status --json", String::new(), Some(0)),
+            ];
+            for (line, input, code) in calls {
+                let call = witness.world.call(line).input(input);
+                let call = call.env("KUBERNETES_EXEC_INFO", cluster.to_string());
+                let call = call.env("DOCKER_CONFIG", folder.path());
+                let done = witness.run(&format!("{spelling} for {line}"), &value, call);
+                assert!(code.is_none_or(|code| done.code() == code), "{spelling}: {done}");
+            }
+        }
+    }
+}
+
+#[test]
 fn doctor_shows_no_account_in_any_spelling() {
     let witness = Witness::with_token();
     // Each call connects to the server.
@@ -227,6 +261,43 @@ fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
             let call = witness.world.call(line).arg("--account").arg(&value);
             let call = call.input(witness.world.astra.account_json());
             witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
+        }
+    }
+}
+
+#[test]
+fn no_account_in_place_of_a_path_is_written_by_setup() {
+    let witness = Witness::with_token();
+    let names = || {
+        let all = contents(witness.world.home.path());
+        all.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+    };
+    let before = names();
+    for (spelling, value) in spellings() {
+        for line in [
+            "setup git --host git.example.com --dry-run --config",
+            "setup docker --host git.example.com --config",
+            "setup account --config",
+            "setup account --ca-file",
+        ] {
+            let call = witness.world.call(line).arg(&value).in_folder(witness.world.home.path());
+            let call = call.input(witness.world.astra.account_json());
+            witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
+            assert_eq!(names(), before, "{spelling} behind {line}");
+        }
+        for (tool, variable) in [
+            ("git", "GIT_CONFIG_GLOBAL"),
+            ("kubectl", "KUBECONFIG"),
+            ("docker", "DOCKER_CONFIG"),
+            ("terraform", "TF_CLI_CONFIG_FILE"),
+        ] {
+            // kubectl's variable is a list, whose parts may be ordinary names.
+            let value = value.replace(':', "");
+            let line = format!("setup {tool} --host git.example.com");
+            let call = witness.world.call(&line).env(variable, &value);
+            let call = call.in_folder(witness.world.home.path());
+            witness.run(&format!("{spelling} in {variable}"), &value, call).failure(2);
+            assert_eq!(names(), before, "{spelling} in {variable}");
         }
     }
 }

@@ -123,9 +123,8 @@ fn a_cached_error_is_shown_with_the_time_of_its_end() {
     > account       default: service account, client id 00000000-fake-4000-8000-client000000
     > token         none in the cache
     > cached error  `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
-    > last failure  <time> (<n> ago), `git`, exit code 5
-    >               `https://localhost:<port>` cannot answer now (503): down
     >               hint: try again later
+    > last failure  <time> (<n> ago), `git`, exit code 5
     > file          ~/.config/astra-credential/service-account.json (default)
     > hosts         localhost:<port> (ASTRA_API_URL)
     > api_url       https://localhost:<port> (ASTRA_API_URL)
