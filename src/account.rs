@@ -65,6 +65,9 @@ pub struct ServiceAccount {
 /// The largest account file that is read, in bytes. Astra's have about 200.
 pub const LARGEST_FILE: usize = 64 * 1024;
 
+/// The path of standard input.
+pub const INPUT: &str = "/dev/stdin";
+
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
 /// # Errors
@@ -83,7 +86,10 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     #[cfg(not(target_os = "linux"))]
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         forbid_core_dump();
-        let bytes = read_in_thread(path, deadline).map_err(unreadable)?;
+        let opened = path.to_owned();
+        // For a FIFO, opening waits for the writer.
+        let bytes = read_in_thread(move || File::open(opened), path, deadline);
+        let bytes = bytes.map_err(unreadable)?;
         return parse(&bytes).map_err(malformed);
     }
     let mut file = open(path).map_err(unreadable)?;
@@ -108,6 +114,35 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     parse(&bytes).map_err(malformed)
 }
 
+/// Reads standard input.
+///
+/// # Errors
+/// It cannot be read, is too large, or has no data before `deadline`.
+#[cfg(target_os = "linux")]
+pub fn read_input(deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_to_end(&mut input()?, None, |file| await_input(file, Path::new(INPUT), deadline))
+}
+
+/// Reads standard input, see above.
+///
+/// # Errors
+/// The same.
+#[cfg(not(target_os = "linux"))]
+pub fn read_input(deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_in_thread(input, Path::new(INPUT), deadline)
+}
+
+#[cfg(unix)]
+fn input() -> io::Result<File> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
+}
+
+#[cfg(not(unix))]
+fn input() -> io::Result<File> {
+    use std::os::windows::io::AsHandle as _;
+    Ok(io::stdin().as_handle().try_clone_to_owned()?.into())
+}
+
 /// Opens a file without waiting for the writer of a pipe. [`read`] waits later, with a time-out.
 #[cfg(unix)]
 pub fn open(path: &Path) -> io::Result<File> {
@@ -116,9 +151,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => Ok(file.into()),
         // Without /proc the link `/dev/stdin` is dangling, although standard input is open.
-        Err(rustix::io::Errno::NOENT) if path == Path::new("/dev/stdin") => {
-            Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
-        }
+        Err(rustix::io::Errno::NOENT) if path == Path::new(INPUT) => input(),
         Err(error) => Err(error.into()),
     }
 }
@@ -267,15 +300,14 @@ fn timed_out() -> io::Error {
 /// `poll` cannot be used. On macOS it does not support terminals, and it reports a FIFO without a writer as
 /// closed. Windows has no `poll`.
 #[cfg(any(not(target_os = "linux"), test))]
-fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_in_thread(
+    open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    path: &Path,
+    deadline: Instant,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     use std::sync::mpsc::{RecvTimeoutError, channel};
     let (sender, receiver) = channel();
-    let opened = path.to_owned();
-    let read = move || {
-        // For a FIFO, this waits for the writer.
-        let mut file = File::open(&opened)?;
-        read_to_end(&mut file, None, |_| Ok(()))
-    };
+    let read = || read_to_end(&mut open()?, None, |_| Ok(()));
     std::thread::Builder::new().spawn(move || sender.send(read()))?;
     let left = || deadline.saturating_duration_since(Instant::now());
     let mut read = receiver.recv_timeout(left().min(LONG_WAIT));
@@ -491,38 +523,50 @@ fn begins_like_account(bytes: &[u8]) -> bool {
     text.starts_with("AstraCS:") || text.starts_with(['{', '[', '"']) && text.contains("client")
 }
 
-/// True for a placeholder: a variable, a reference to a secret store, or a text such as `<your secret>`.
+/// True for a placeholder that nothing has replaced.
 fn is_placeholder(text: &str) -> bool {
+    /// The beginning and the end of a variable or an expression, and a rule for the part in between.
+    type Between = (&'static str, &'static str, fn(&str) -> bool);
+    const BETWEEN: [Between; 10] = [
+        ("$", "", is_name),
+        ("%", "%", |name| is_name(name.trim_matches('%'))),
+        ("__", "__", is_name),
+        ("${", "}", |_| true),
+        ("$(", ")", |_| true),
+        ("{{", "}}", |_| true),
+        ("#{", "}", |_| true),
+        ("#{", "}#", |_| true),
+        ("<%", "%>", |_| true),
+        // No element of HTML or XML, which has an end tag.
+        ("<", ">", |text| !text.contains('\n') && text.split('<').all(|tag| !tag.starts_with('/'))),
+    ];
+    /// The beginnings of an omission and of a reference to a secret store.
+    const BEGINNINGS: [&str; 7] =
+        ["...", "\u{2026}", "op://", "vault:", "ref+", "arn:aws:", "@Microsoft.KeyVault("];
+    const WORDS: [&str; 5] = ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"];
     let text = text.trim();
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    let is_between = |(start, end, is_content): &Between| {
+        let content = text.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+        content.is_some_and(is_content)
     };
-    let is_between = |start: &str, end: &str| {
-        text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+    let is_blank = |mark: u8| text.len() > 3 && text.bytes().all(|b| b == mark);
+    // `your-client-id`, but not the name `your-team@example.com`.
+    let is_yours = |your: &&str| {
+        let start = text.get(..your.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(your)) && !text.contains('@')
     };
-    text.strip_prefix('$').is_some_and(is_name)
-        || is_between("%", "%") && is_name(text.trim_matches('%'))
-        || is_between("${", "}")
-        || is_between("$(", ")")
-        || is_between("{{", "}}")
-        || is_between("#{", "}")
-        || is_between("#{", "}#")
-        || is_between("__", "__") && is_name(text)
-        || is_between("<%", "%>")
-        || is_between("<", ">") && !text.contains('\n') && !text.contains("</")
-        || text.len() > 3 && text.bytes().all(|b| b == b'*')
-        || ["op://", "vault:", "ref+", "...", "\u{2026}", "arn:aws:", "@Microsoft.KeyVault("]
-            .iter()
-            .any(|start| text.starts_with(start))
-        || ["CHANGEME", "CHANGE_ME", "REPLACEME", "REPLACE_ME", "TODO"]
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
-        // `your-client-id`, but not the name `your-team@example.com`.
-        || text.get(..5).is_some_and(|start| {
-            let is_yours = ["your-", "your_"].iter().any(|your| start.eq_ignore_ascii_case(your));
-            is_yours && !text.contains('@')
-        })
+    BETWEEN.iter().any(is_between)
+        || BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+        || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+        || ["your-", "your_"].iter().any(is_yours)
+        || is_blank(b'*')
+        || is_blank(b'_')
+}
+
+/// True for the name of a variable in capitals.
+fn is_name(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    !text.is_empty() && text.bytes().all(is_part)
 }
 
 /// True for the beginning of a text that SOPS, Ansible, OpenPGP or age has encrypted.
@@ -657,7 +701,11 @@ mod tests {
         let fifo = folder.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let start = Instant::now();
-        let silent = read_in_thread(&fifo, start + Duration::from_millis(50)).unwrap_err();
+        let read_until = |deadline| {
+            let opened = fifo.clone();
+            read_in_thread(|| File::open(opened), &fifo, deadline)
+        };
+        let silent = read_until(start + Duration::from_millis(50)).unwrap_err();
         assert_eq!(silent.to_string(), "nothing came out of it in time");
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         // The abandoned thread still reads from this FIFO, so the next reader gets another one.
@@ -667,7 +715,7 @@ mod tests {
             let fifo = fifo.clone();
             move || std::fs::write(fifo, "an account").unwrap()
         });
-        let read = read_in_thread(&fifo, start + Duration::from_secs(60)).unwrap();
+        let read = read_until(start + Duration::from_secs(60)).unwrap();
         assert_eq!(read.as_slice(), b"an account");
         writer.join().unwrap();
     }

@@ -94,7 +94,8 @@ pub fn serve(
         match queue.step() {
             Ok(Turn::Exchange(permit)) => break permit,
             Ok(Turn::Wait) => queue.when_long(|holder| {
-                log::info!("waiting for {holder}, which is asking {}", shown::quoted(demand.api));
+                let api = shown::quoted(demand.api);
+                log::info!("waiting for {holder}, which is requesting a token from {api}");
             }),
             Ok(Turn::TooLate) => {
                 let (error, now) = (demand.error(ExchangeErrorKind::Waited), clock().timestamp());
@@ -126,7 +127,7 @@ pub fn serve(
             .old_token_or_error(before.entry.token.as_ref(), error, now)
             .into_result(demand, now);
     }
-    log::debug!("asking {} for a token", shown::quoted(demand.api));
+    log::debug!("requesting a token from {}", shown::quoted(demand.api));
     let outcome = match permit.with_heartbeat(demand.deadline, mint) {
         Ok(Token { bearer, validity }) => {
             Ok(Token { bearer, validity: validity.for_min_valid(demand.min_valid) })
@@ -144,7 +145,7 @@ pub fn serve(
         }
     };
     let conclude = |entry: &Entry| call.conclude(entry, &before, &outcome, clock().timestamp());
-    let answer = match cache.update(demand.deadline, conclude) {
+    let answer = match cache.update(false, demand.deadline, conclude) {
         Ok(answer) => {
             cache.sweep();
             answer
@@ -178,7 +179,7 @@ pub fn forget(
         return Ok(());
     }
     let random = cache::random();
-    cache.update(deadline, |entry| (without_token(entry, named, at, now, random), ()))
+    cache.update(true, deadline, |entry| (without_token(entry, named, at, now, random), ()))
 }
 
 /// A call, with its demand and its start.

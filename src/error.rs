@@ -219,19 +219,20 @@ impl fmt::Display for Error {
                 write!(f, "{protocol}: cannot read the request: {why}")
             }
             Self::Request { protocol, problem } => write!(f, "{protocol}: {problem}"),
-            Self::NotOurs { protocol, host: Some(host) } => {
-                write!(f, "{protocol}: asked for `{host}`, a host that no account is for")
-            }
-            Self::NotOurs { protocol, host: None } => {
-                write!(f, "{protocol}: asked for a host that no account is for")
+            Self::NotOurs { protocol, host } => {
+                write!(f, "{protocol}: no account is configured for the host")?;
+                host.as_deref().map_or(Ok(()), |host| write!(f, " {}", shown::quoted(host)))
             }
             Self::Url { protocol, part, why } => {
                 write!(f, "{protocol}: {part} {why}, and gets no token")
             }
-            Self::Unbound { server, host: _ } => write!(
+            Self::Unbound { server, host } => write!(
                 f,
-                "docker: the configuration names this helper for `{}`, a host that no account is for",
-                Escaped(server)
+                "docker: the configuration names this helper for {}, and no account is configured for \
+                 that host",
+                shown::quoted(
+                    shown::value(server).as_deref().or(host.as_deref()).unwrap_or(server)
+                )
             ),
             Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
             Self::Command { program, why } => {
@@ -278,7 +279,7 @@ impl Error {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
         let named = |host: &Option<String>| {
-            host.as_deref().map_or("HOST[:PORT]".to_owned(), shown::redacted)
+            host.as_deref().and_then(shown::value).unwrap_or_else(|| "HOST[:PORT]".to_owned())
         };
         let bind = |tool: &str, host: &Option<String>| {
             let host = named(host);

@@ -129,8 +129,7 @@ impl Exchange<'_> {
                 Err(failure) => failure,
             };
             let retry_after = error.retry_after.and_then(|s| u64::try_from(s).ok()).unwrap_or(0);
-            let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
-            let wait = Duration::from_secs(retry_after).max(pause.mul_f64(jitter));
+            let wait = Duration::from_secs(retry_after).max(seal::jittered(pause));
             pause *= 2;
             let left = self.deadline.saturating_duration_since(Instant::now());
             if !is_transient || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
@@ -378,52 +377,52 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// Removes from a server's `text` all pieces of the secret, plain or escaped for JSON, and everything that
-/// looks like a token.
+/// Replaces each piece of the secret, plain or escaped for JSON, and each token in a server's `text` by a note.
 fn redacted(text: &str, secret: &str) -> String {
-    /// The shortest piece of the secret that is removed, in characters.
-    const GIVEAWAY: usize = 6;
-    /// The length from which characters without a break count as a token.
-    const TOKEN: usize = 48;
     let text: Vec<char> = text.chars().collect();
-    let lower: Vec<char> = text.iter().map(|c| c.to_lowercase().next().unwrap_or(*c)).collect();
-    let mut is_secret = vec![false; text.len()];
     let in_json = serde_json::to_string(secret).unwrap_or_default();
-    for form in [secret, in_json.trim_matches('"')] {
-        let form: Vec<char> = form.to_lowercase().chars().collect();
-        let window = GIVEAWAY.min(form.len()).max(1);
-        for at in 0..lower.len().saturating_sub(window - 1) {
-            if form.windows(window).any(|piece| lower[at..].starts_with(piece)) {
-                is_secret[at..at + window].fill(true);
-            }
+    let mut is_hidden = vec![false; text.len()];
+    hide_pieces(&text, secret, &mut is_hidden);
+    hide_pieces(&text, in_json.trim_matches('"'), &mut is_hidden);
+    hide_tokens(&text, &mut is_hidden);
+    let marked: Vec<_> = text.into_iter().zip(is_hidden).collect();
+    let shown = |run: &[(char, bool)]| match run {
+        [(_, true), ..] => "[redacted]".to_owned(),
+        _ => run.iter().map(|(c, _)| c).collect(),
+    };
+    marked.chunk_by(|one, next| one.1 == next.1).map(shown).collect()
+}
+
+/// Hides each piece of the secret. The comparison is case-insensitive.
+fn hide_pieces(text: &[char], secret: &str, is_hidden: &mut [bool]) {
+    /// The length of the shortest piece that is hidden, in characters.
+    const PIECE: usize = 6;
+    let lower = |c: char| c.to_lowercase().next().unwrap_or(c);
+    let text: Vec<_> = text.iter().copied().map(lower).collect();
+    let secret: Vec<_> = secret.chars().map(lower).collect();
+    let length = PIECE.min(secret.len()).max(1);
+    for (at, window) in text.windows(length).enumerate() {
+        if secret.windows(length).any(|piece| piece == window) {
+            is_hidden[at..at + length].fill(true);
         }
     }
-    let is_part = |c: &char| c.is_ascii_alphanumeric() || "-._~+/=".contains(*c);
-    let mut at = 0;
-    for run in text.split(|c| !is_part(c)) {
-        let is_token = run.len() >= TOKEN || run.starts_with(&['e', 'y', 'J']);
-        let is_application_token = run.iter().collect::<String>().contains("AstraCS");
-        // Colons join the parts of an application token.
-        let end = if is_application_token {
-            let rest = text[at..].iter().take_while(|c| is_part(c) || **c == ':');
-            at + rest.count()
-        } else {
-            at + run.len()
-        };
-        if is_token || is_application_token {
-            is_secret[at..end].fill(true);
+}
+
+/// Hides all words that look like tokens.
+fn hide_tokens(text: &[char], is_hidden: &mut [bool]) {
+    /// The length from which a word counts as a token.
+    const TOKEN: usize = 48;
+    let mut start = 0;
+    let mut is_application_token = false;
+    for word in text.split(|c| !(c.is_ascii_alphanumeric() || "-._~+/=".contains(*c))) {
+        // A colon joins the parts of an application token.
+        let is_joined = is_application_token && text[start - 1] == ':';
+        is_application_token = is_joined || word.iter().collect::<String>().contains("AstraCS");
+        if is_application_token || word.len() >= TOKEN || word.starts_with(&['e', 'y', 'J']) {
+            is_hidden[start - usize::from(is_joined)..start + word.len()].fill(true);
         }
-        at += run.len() + 1;
+        start += word.len() + 1;
     }
-    let mut shown = String::new();
-    for (at, c) in text.iter().enumerate() {
-        match (is_secret[at], at > 0 && is_secret[at - 1]) {
-            (false, _) => shown.push(*c),
-            (true, false) => shown.push_str("[redacted]"),
-            (true, true) => {}
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -542,6 +541,13 @@ mod tests {
         "[redacted] was bad"
         "words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words words w…"
         "#);
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_every_case_and_an_answer_of_a_mebibyte_in_little_time() {
+        assert_eq!(redacted("the secret aİb-σΣ-xyz", "AİB-ΣΣ-XYZ"), "the secret [redacted]");
+        let parts = "AstraCS:".repeat(128 * 1024);
+        assert_eq!(redacted(&format!("{parts} and more"), "hunter2"), "[redacted] and more");
     }
 
     #[test]

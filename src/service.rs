@@ -86,7 +86,7 @@ pub fn store_failure(error: &Error, command: &str, flags: &Flags, env: &Environm
     // If a configuration file has a defect, the default folder is used.
     let _ = sources.read_files();
     if let Ok(Sourced { value: Some(dir), .. }) = settings::cache_dir(&sources) {
-        LastFailure::of(error, command).store(&dir);
+        LastFailure::of(error, command).store(&dir, None);
     }
 }
 
@@ -183,7 +183,7 @@ fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Res
     };
     message::wipe();
     if is_whole {
-        settings.common.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir));
+        settings.common.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir, None));
     }
     forgotten.map_err(|why| not_forgotten(settings, why))
 }

@@ -155,7 +155,7 @@ impl<'a> Configuration<'a> {
         let config = config.map(|config| (CONFIG.flag, config.clone()));
         let values = account.into_iter().chain(config).collect();
         let flags = Flags { values, ..Flags::default() };
-        let mut sources = Sources::new(&flags, env, self.sources.folders.clone());
+        let mut sources = Sources::of_user(&flags, env);
         sources.read_files()?;
         let configuration = Configuration::new(sources)?;
         match host {

@@ -222,6 +222,7 @@ fn is_host(text: &str) -> bool {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         is_ordinary(label) || !label.is_empty() && label.len() <= 20 && label.bytes().all(plain)
     };
+    let name = name.strip_suffix('.').unwrap_or(name);
     let is_name = match name.rsplit_once('.') {
         // The host of an Astra database begins with a UUID.
         Some((below, "com")) if below.ends_with(".datastax") => {

@@ -29,7 +29,7 @@ pub fn run(configuration: &Configuration<'_>, style: Style) -> Result<(Vec<u8>, 
     let settings = configuration.every_account()?;
     let chosen = settings.first().filter(|settings| !*settings.common.no_cache);
     let dir = chosen.and_then(|settings| settings.common.cache_dir.as_deref());
-    let unnamed = dir.and_then(LastFailure::read);
+    let unnamed = dir.and_then(|dir| LastFailure::read(dir, None));
     let account = |settings: Settings| {
         let listed = settings.listed(&configuration.hosts_of(&settings)?);
         Ok(AccountStatus::new(service::inspect(settings), listed, unnamed.as_ref(), now))

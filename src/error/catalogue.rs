@@ -467,16 +467,16 @@ fn the_catalogue() {
     docker: the request is empty
       hint: let the tool call this program itself; `astra-credential docker --help` shows how
       exit code 1
-    bazel: asked for `cache.example.com`, a host that no account is for
+    bazel: no account is configured for the host `cache.example.com`
       hint: if it takes tokens of Astra, run `astra-credential setup bazel --host cache.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
       exit code 1
-    kubernetes: asked for a host that no account is for
+    kubernetes: no account is configured for the host
       hint: if it takes tokens of Astra, run `astra-credential setup kubectl --host HOST[:PORT]`, with the `--account NAME` of the kubeconfig's user if that has one
       exit code 1
     bazel: the URI names a user in front of the host, and gets no token
       hint: write it as `https://HOST[:PORT]/…` where the tool is configured
       exit code 1
-    docker: the configuration names this helper for `https://registry.example.com/v1/`, a host that no account is for
+    docker: the configuration names this helper for `https://registry.example.com/v1/`, and no account is configured for that host
       hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
       exit code 1
     cannot run `tofu`: no such file

@@ -118,9 +118,9 @@ mod tests {
         ];
         let table: Vec<_> = cases.map(|(verb, request)| answered(verb, request.as_bytes())).into();
         insta::assert_snapshot!(table.join("\n"), @r#"
-        bazel: asked for `evil.example`, a host that no account is for
+        bazel: no account is configured for the host `evil.example`
         bazel: the URI names a user in front of the host, and gets no token
-        bazel: asked for `ours.example:444`, a host that no account is for
+        bazel: no account is configured for the host `ours.example:444`
         bazel: the URI does not begin with `https://`, and gets no token
         bazel: the URI names a user in front of the host, and gets no token
         bazel: the URI has a port that is not a plain number from 1 to 65535, and gets no token

@@ -186,9 +186,9 @@ mod tests {
             format!("{server:?}: {}", stderr.as_deref().unwrap_or("no message"))
         });
         insta::assert_snapshot!(table.join("\n"), @r#"
-        "evil.example": docker: the configuration names this helper for `evil.example`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
-        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
-        "evil.example.": docker: the configuration names this helper for `evil.example.`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "evil.example": docker: the configuration names this helper for `evil.example`, and no account is configured for that host; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "https://EVIL.example/v1/\n": docker: the configuration names this helper for `https://EVIL.example/v1/`, and no account is configured for that host; hint: if it takes tokens of Astra, run `astra-credential setup docker --host evil.example`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+        "evil.example.": docker: the configuration names this helper for `evil.example.`, and no account is configured for that host; hint: if it takes tokens of Astra, run `astra-credential setup docker --host HOST[:PORT]`, or name it in `ASTRA_CREDENTIAL_HOSTS`
         "evil.example": no message
         "evil.example": no message
         "evil.example": no message

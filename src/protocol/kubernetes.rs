@@ -220,9 +220,9 @@ mod tests {
         "interactive":false
           the token
         "cluster":{"server":"https://evil.example:6443"}
-          kubernetes: asked for `evil.example:6443`, a host that no account is for
+          kubernetes: no account is configured for the host `evil.example:6443`
         "cluster":{"server":"https://ours.example"}
-          kubernetes: asked for `ours.example`, a host that no account is for
+          kubernetes: no account is configured for the host `ours.example`
         "cluster":{"server":"https://ours.example:6443@evil.example"}
           kubernetes: the server of the cluster names a user in front of the host, and gets no token
         "cluster":{"server":"http://ours.example:6443"}

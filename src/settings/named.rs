@@ -81,11 +81,12 @@ fn text<T>(setting: &Setting<T>, sources: &Sources<'_>) -> Result<Option<String>
     Ok(Some(raw.to_string_lossy().into_owned()))
 }
 
-/// The absolute form of a flag's path.
+/// The absolute form of a flag's path. The path is checked as it was typed: its absolute form is below the
+/// working folder, in which a secret would be an unusual name.
 fn path(setting: &Setting<PathBuf>, sources: &Sources<'_>) -> Result<Option<String>, Error> {
     let Some(path) = sources.flag(setting)? else { return Ok(None) };
-    let absolute = std::path::absolute(&path.value).ok();
-    let absolute = absolute.filter(|path| shown::is_usable_path(path));
+    let usable = shown::is_usable_path(&path.value).then_some(&path.value);
+    let absolute = usable.and_then(|path| std::path::absolute(path).ok());
     match absolute.and_then(|path| path.to_str().map(str::to_owned)) {
         None => Err(setting.unusable(&path, "is no usable path")),
         text => Ok(text),

@@ -1,7 +1,7 @@
 //! The places where values are set: flags, environment variables and configuration files.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::{Entry, File};
 use super::flags::Flags;
@@ -11,6 +11,7 @@ use super::setting::{CONFIG, Environment, Setting, home, variable};
 use super::sourced::{Source, Sourced};
 use super::values::DEFAULT_ACCOUNT;
 use crate::error::{Defect, Error};
+use crate::shown;
 
 /// The flags, the environment, and the files that were read.
 pub struct Sources<'a> {
@@ -67,6 +68,21 @@ impl<'a> Sources<'a> {
             return Err(CONFIG.unusable(named, "is not absolute"));
         }
         Ok(named.map(|named| named.value))
+    }
+
+    /// The named configuration file, for a command that writes it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: the file does not exist, and its name may be a secret.
+    pub fn named_for_writing(&self) -> Result<Option<&Path>, Error> {
+        let Some(named) = &self.named else { return Ok(None) };
+        if shown::is_usable_path(named) {
+            return Ok(Some(named));
+        }
+        match self.flag_or_variable(&CONFIG)? {
+            Some(raw) => Err(CONFIG.unusable(&raw, "is no usable path")),
+            None => Ok(None),
+        }
     }
 
     /// The paths of the configuration files, also of those that do not exist.

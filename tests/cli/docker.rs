@@ -104,7 +104,7 @@ fn an_unknown_registry_gets_no_token_and_cannot_erase_one() {
         // Docker's configuration names the helper for that host.
         assert!(error.contains(&format!("names this helper for `localhost:{port}`")), "{done}");
         let status = world.call("status").run().stdout();
-        assert!(status.contains("a host that no account is for"), "{status}");
+        assert!(status.contains("no account is configured for that host"), "{status}");
         world.call("forget").run().quiet();
     }
     assert!(!registry.asked().is_empty());

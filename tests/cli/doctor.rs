@@ -209,7 +209,7 @@ fn the_process_that_holds_the_lock_is_named_and_how_to_continue_it_if_it_is_stop
     let id = holder.id();
     let held = doctor(&world, "").run();
     assert!(held.stdout().contains(&format!("held by process {id} (started by ")), "{held}");
-    assert!(held.stdout().contains("which is asking Astra"), "{held}");
+    assert!(held.stdout().contains("which is requesting a token from Astra"), "{held}");
     holder.stop();
     let stopped = doctor(&world, "").run();
     assert!(stopped.stdout().contains(&format!("hint: run `kill -CONT {id}`")), "{stopped}");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::secrets::{LONG_PIECE, Witness, holds_any, holds_secret, pieces};
 use crate::spellings::{SECRET, spellings};
-use crate::world::{BINARY, Call, needs, path};
+use crate::world::{BINARY, Call, contents, needs, path};
 
 /// The variables that are read, and a few that other programs read.
 const VARIABLES: [&str; 19] = [
@@ -120,6 +120,40 @@ fn an_account_in_any_spelling_as_a_part_of_an_argument_is_neither_shown_nor_kept
             let call = witness.world.call(line).env("ASTRA_CREDENTIAL_TIMEOUT", "0.5");
             let what = format!("{spelling} in {line} {start}");
             witness.check_misplaced(&what, &value, call.arg(format!("{start}{value}")));
+        }
+    }
+}
+
+#[test]
+fn an_account_in_place_of_the_host_of_a_request_is_neither_shown_nor_kept() {
+    let witness = Witness::with_token();
+    let folder = tempfile::tempdir().unwrap();
+    for (spelling, value) in spellings() {
+        for host in [value.clone(), format!("{value}.example.com"), format!("{value}.datastax.com")]
+        {
+            let docker = json!({"credHelpers": {host.clone(): "astra"}});
+            fs::write(folder.path().join("config.json"), docker.to_string()).unwrap();
+            let url = format!("https://{host}/");
+            let cluster = json!({
+                "kind": "ExecCredential",
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "spec": {"cluster": {"server": url}},
+            });
+            let calls = [
+                ("bazel get", json!({"uri": url}).to_string(), Some(1)),
+                ("docker get", host.clone(), Some(1)),
+                ("kubernetes", String::new(), Some(1)),
+                // Several lines are a malformed request.
+                ("git get", format!("protocol=https\nhost={host}\n\n"), None),
+                ("status --json", String::new(), Some(0)),
+            ];
+            for (line, input, code) in calls {
+                let call = witness.world.call(line).input(input);
+                let call = call.env("KUBERNETES_EXEC_INFO", cluster.to_string());
+                let call = call.env("DOCKER_CONFIG", folder.path());
+                let done = witness.run(&format!("{spelling} for {line}"), &value, call);
+                assert!(code.is_none_or(|code| done.code() == code), "{spelling}: {done}");
+            }
         }
     }
 }
@@ -241,7 +275,7 @@ fn a_secret_in_place_of_a_name_is_not_shown_when_the_account_is_refused() {
     assert!(names.len() > 2);
     for (spelling, name) in names {
         let run = |line: &str, accounts: serde_json::Value| {
-            run_with(&witness, folder.path(), &spelling, &name, line, accounts.to_string())
+            run_with(&witness, folder.path(), spelling, &name, line, accounts.to_string())
         };
         let bound = json!({ "hosts": ["git.example.com"] });
         let refused = run(&format!("git get --account {name}"), json!({ "default": bound }));
@@ -260,7 +294,7 @@ fn a_secret_in_place_of_a_name_is_not_shown_when_the_account_is_refused() {
         let near = run(&format!("token --account {near}"), json!({ &name: bound }));
         assert!(near.contains("there is no account"), "{near}");
         let text = format!(r#"{{ "{name}": {{}}, "{name}": {{}} }}"#);
-        let twice = run_with(&witness, folder.path(), &spelling, &name, "token", text);
+        let twice = run_with(&witness, folder.path(), spelling, &name, "token", text);
         assert!(twice.contains("twice"), "{twice}");
     }
 }
@@ -281,6 +315,43 @@ fn run_with(
     let done = witness.run(&format!("{spelling}: {line}"), name, call);
     assert_eq!(done.code(), 2, "{done}");
     done.stderr()
+}
+
+#[test]
+fn no_account_in_place_of_a_path_is_written_by_setup() {
+    let witness = Witness::with_token();
+    let names = || {
+        let all = contents(witness.world.home.path());
+        all.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+    };
+    let before = names();
+    for (spelling, value) in spellings() {
+        for line in [
+            "setup git --host git.example.com --dry-run --config",
+            "setup docker --host git.example.com --config",
+            "setup account --config",
+            "setup account --ca-file",
+        ] {
+            let call = witness.world.call(line).arg(&value).in_folder(witness.world.home.path());
+            let call = call.input(witness.world.astra.account_json());
+            witness.run(&format!("{spelling} behind {line}"), &value, call).failure(2);
+            assert_eq!(names(), before, "{spelling} behind {line}");
+        }
+        for (tool, variable) in [
+            ("git", "GIT_CONFIG_GLOBAL"),
+            ("kubectl", "KUBECONFIG"),
+            ("docker", "DOCKER_CONFIG"),
+            ("terraform", "TF_CLI_CONFIG_FILE"),
+        ] {
+            // kubectl's variable is a list, whose parts may be ordinary names.
+            let value = value.replace(':', "");
+            let line = format!("setup {tool} --host git.example.com");
+            let call = witness.world.call(&line).env(variable, &value);
+            let call = call.in_folder(witness.world.home.path());
+            witness.run(&format!("{spelling} in {variable}"), &value, call).failure(2);
+            assert_eq!(names(), before, "{spelling} in {variable}");
+        }
+    }
 }
 
 #[test]

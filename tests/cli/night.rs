@@ -346,7 +346,7 @@ const ROWS: &[Row] = &[
         fails: true,
         needs: Needs::Nothing,
         words: &[
-            "a host that no account is for",
+            "no account is configured for that host",
             "hint: ",
             "`astra-credential setup docker --host localhost:",
         ],

@@ -325,7 +325,7 @@ fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     configure(r#"{"credsStore":"astra"}"#);
     let usual = get("https://index.docker.io/v1/");
     assert_eq!(usual.stderr(), "");
-    assert_eq!(world.call("status").run().stdout().matches("no account is for").count(), 0);
+    assert_eq!(world.call("status").run().stdout().matches("no account is configured").count(), 0);
     configure(r#"{"credHelpers":{"registry.example.com":"astra","other.example.com":"x"}}"#);
     let other = get("other.example.com");
     assert_eq!(other.stderr(), "");
@@ -336,7 +336,7 @@ fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     }
     assert_eq!(named.stderr().lines().count(), 1);
     let status = world.call("status").run().stdout();
-    assert_eq!(status.matches("no account is for").count(), 1, "{status}");
+    assert_eq!(status.matches("no account is configured").count(), 1, "{status}");
     let elsewhere = world.write("config.json", r#"{"credHelpers":{"other.example.com":"astra"}}"#);
     let moved = world.call("docker get").env("DOCKER_CONFIG", elsewhere.parent().unwrap());
     assert_ne!(moved.input("other.example.com").run().stderr(), "");
@@ -354,7 +354,7 @@ fn docker_gets_a_message_for_an_unknown_host_that_its_configuration_names() {
     $ astra-credential docker get
     < registry.example.com
     > credentials not found in native keychain
-    ! astra-credential: docker: the configuration names this helper for `registry.example.com`, a host that no account is for; hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
+    ! astra-credential: docker: the configuration names this helper for `registry.example.com`, and no account is configured for that host; hint: if it takes tokens of Astra, run `astra-credential setup docker --host registry.example.com`, or name it in `ASTRA_CREDENTIAL_HOSTS`
     [exit status: 1]
     ");
 }

@@ -52,7 +52,7 @@ fn verbose_logs_each_step_and_neither_secret_nor_token() {
     transcript!(cold, warm, @"
     $ astra-credential token -v
     > <token>
-    ! astra-credential: asking `https://localhost:<port>` for a token
+    ! astra-credential: requesting a token from `https://localhost:<port>`
 
     $ ASTRA_CREDENTIAL_LOG=1 astra-credential token
     > <token>

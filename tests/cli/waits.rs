@@ -62,7 +62,7 @@ fn a_wait_for_the_lock_names_its_holder() {
     assert!(Command::new("kill").arg(id.trim()).status().unwrap().success());
     holder.wait().unwrap();
     let why = format!(
-        "{WIPE}astra-credential: waiting for process {} (started by sh), which is asking `{}`",
+        "{WIPE}astra-credential: waiting for process {} (started by sh), which is requesting a token from `{}`",
         id.trim(),
         world.astra.url()
     );

@@ -81,7 +81,10 @@ impl Subject {
                 let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
                 Finding::warning("lock", format!("held by {holder}, which is stopped"), hint)
             } else {
-                Finding::ok("lock", format!("held by {holder}, which is asking Astra"))
+                Finding::ok(
+                    "lock",
+                    format!("held by {holder}, which is requesting a token from Astra"),
+                )
             }
         }));
         findings

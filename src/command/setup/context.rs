@@ -61,7 +61,7 @@ impl<'a> Context<'a> {
         };
         let folder = configuration.sources.folders.config.clone();
         let folder = folder.map_or_else(|| place::home(env), Ok)?;
-        let config = configuration.sources.named.as_ref();
+        let config = configuration.sources.named_for_writing()?;
         let config = config.and_then(|config| std::path::absolute(config).ok());
         Ok(Self {
             env,

@@ -43,8 +43,9 @@ pub fn usable(variable: &'static str, path: &Path) -> Result<PathBuf, Error> {
     let problem = if path.as_os_str().as_encoded_bytes().starts_with(b"~") {
         "begins with `~`, which the tool does not replace by the home"
     } else {
-        let path = std::path::absolute(path).ok();
-        match path.filter(|path| shown::is_usable_path(path)) {
+        // The absolute form is below the working folder, in which a secret would be an unusual name.
+        let usable = shown::is_usable_path(path).then_some(path);
+        match usable.and_then(|path| std::path::absolute(path).ok()) {
             Some(path) => return Ok(path),
             None => "is no usable path",
         }
