@@ -65,6 +65,9 @@ pub struct ServiceAccount {
 /// The largest account file that is read, in bytes. Astra's have about 200.
 pub const LARGEST_FILE: usize = 64 * 1024;
 
+/// The path of standard input.
+pub const INPUT: &str = "/dev/stdin";
+
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
 /// # Errors
@@ -83,7 +86,10 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     #[cfg(not(target_os = "linux"))]
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         forbid_core_dump();
-        let bytes = read_in_thread(path, deadline).map_err(unreadable)?;
+        let opened = path.to_owned();
+        // For a FIFO, opening waits for the writer.
+        let bytes = read_in_thread(move || File::open(opened), path, deadline);
+        let bytes = bytes.map_err(unreadable)?;
         return parse(&bytes).map_err(malformed);
     }
     let mut file = open(path).map_err(unreadable)?;
@@ -108,6 +114,35 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     parse(&bytes).map_err(malformed)
 }
 
+/// Reads standard input.
+///
+/// # Errors
+/// It cannot be read, is too large, or has no data before `deadline`.
+#[cfg(target_os = "linux")]
+pub fn read_input(deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_to_end(&mut input()?, None, |file| await_input(file, Path::new(INPUT), deadline))
+}
+
+/// Reads standard input, see above.
+///
+/// # Errors
+/// The same.
+#[cfg(not(target_os = "linux"))]
+pub fn read_input(deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_in_thread(input, Path::new(INPUT), deadline)
+}
+
+#[cfg(unix)]
+fn input() -> io::Result<File> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
+}
+
+#[cfg(not(unix))]
+fn input() -> io::Result<File> {
+    use std::os::windows::io::AsHandle as _;
+    Ok(io::stdin().as_handle().try_clone_to_owned()?.into())
+}
+
 /// Opens a file without waiting for the writer of a pipe. [`read`] waits later, with a time-out.
 #[cfg(unix)]
 pub fn open(path: &Path) -> io::Result<File> {
@@ -116,9 +151,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => Ok(file.into()),
         // Without /proc the link `/dev/stdin` is dangling, although standard input is open.
-        Err(rustix::io::Errno::NOENT) if path == Path::new("/dev/stdin") => {
-            Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
-        }
+        Err(rustix::io::Errno::NOENT) if path == Path::new(INPUT) => input(),
         Err(error) => Err(error.into()),
     }
 }
@@ -267,15 +300,14 @@ fn timed_out() -> io::Error {
 /// `poll` cannot be used. On macOS it does not support terminals, and it reports a FIFO without a writer as
 /// closed. Windows has no `poll`.
 #[cfg(any(not(target_os = "linux"), test))]
-fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_in_thread(
+    open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    path: &Path,
+    deadline: Instant,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     use std::sync::mpsc::{RecvTimeoutError, channel};
     let (sender, receiver) = channel();
-    let opened = path.to_owned();
-    let read = move || {
-        // For a FIFO, this waits for the writer.
-        let mut file = File::open(&opened)?;
-        read_to_end(&mut file, None, |_| Ok(()))
-    };
+    let read = || read_to_end(&mut open()?, None, |_| Ok(()));
     std::thread::Builder::new().spawn(move || sender.send(read()))?;
     let left = || deadline.saturating_duration_since(Instant::now());
     let mut read = receiver.recv_timeout(left().min(LONG_WAIT));
@@ -659,7 +691,11 @@ mod tests {
         let fifo = folder.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let start = Instant::now();
-        let silent = read_in_thread(&fifo, start + Duration::from_millis(50)).unwrap_err();
+        let read_until = |deadline| {
+            let opened = fifo.clone();
+            read_in_thread(|| File::open(opened), &fifo, deadline)
+        };
+        let silent = read_until(start + Duration::from_millis(50)).unwrap_err();
         assert_eq!(silent.to_string(), "nothing came out of it in time");
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         // The abandoned thread still reads from this FIFO, so the next reader gets another one.
@@ -669,7 +705,7 @@ mod tests {
             let fifo = fifo.clone();
             move || std::fs::write(fifo, "an account").unwrap()
         });
-        let read = read_in_thread(&fifo, start + Duration::from_secs(60)).unwrap();
+        let read = read_until(start + Duration::from_secs(60)).unwrap();
         assert_eq!(read.as_slice(), b"an account");
         writer.join().unwrap();
     }

@@ -66,7 +66,7 @@ pub enum Error {
         host: String,
         /// The account that the host is bound to.
         owner: String,
-        /// The account that was named.
+        /// The account that was named, safe to show.
         named: String,
         /// The configuration file that binds it.
         path: PathBuf,
@@ -189,12 +189,15 @@ impl fmt::Display for Error {
                 })
             }
             Self::AccountUnknown { name, source, nearest: _ } => {
-                write!(f, "there is no account {}, which `{source}` names", shown::quoted(name))
+                write!(f, "there is no account {}, which `{source}` names", shown::account(name))
             }
-            Self::Bound { host, owner, named, path: _ } => write!(
-                f,
-                "the host `{host}` is bound to the account `{owner}` and gets no token of {named}"
-            ),
+            Self::Bound { host, owner, named, path: _ } => {
+                let owner = shown::account(owner);
+                write!(
+                    f,
+                    "the host `{host}` is bound to the account {owner} and gets no token of {named}"
+                )
+            }
             Self::Exchange { error, remembered, account: _, padded: _, store: _ } => {
                 error.fmt(f)?;
                 match remembered {
@@ -292,7 +295,7 @@ impl Error {
             Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
             Self::Config { defect, .. } => defect.hint(),
             Self::AccountUnknown { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::AccountUnknown { name, source, .. } => match shown::value(name) {
+            Self::AccountUnknown { name, source, .. } => match shown::name(name) {
                 Some(name) => format!("run `astra-credential setup account --account {name}`"),
                 None => format!(
                     "set `{source}` to the name of an account, such as `prod`; a secret belongs in the \

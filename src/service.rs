@@ -51,8 +51,8 @@ impl Service<'_> {
         if !all {
             return forget(&settings, None, None);
         }
-        let Some(dir) = settings.cache_dir.as_deref() else { return Ok(()) };
-        let forgotten = cache::forget_all(dir, Instant::now() + *settings.timeout);
+        let Some(dir) = settings.common.cache_dir.as_deref() else { return Ok(()) };
+        let forgotten = cache::forget_all(dir, Instant::now() + *settings.common.timeout);
         forgotten.map_err(|why| not_forgotten(&settings, why))
     }
 
@@ -98,7 +98,7 @@ pub fn serve(
     command: Option<&str>,
     host: Option<&Host>,
 ) -> Result<Credential, Error> {
-    let deadline = Instant::now() + *settings.timeout;
+    let deadline = Instant::now() + *settings.common.timeout;
     let account = match account(settings, deadline)? {
         Account::Application(bearer) => {
             return Ok(Credential { bearer, expires: None, accepted_until: None });
@@ -162,13 +162,14 @@ pub fn exchange_error(
 /// # Errors
 /// The account file cannot be used, or the cache cannot be written.
 fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
-    let deadline = Instant::now() + *settings.timeout;
+    let deadline = Instant::now() + *settings.common.timeout;
     let is_whole = named.is_none() && at.is_none();
     let forgotten = match account(settings, deadline)? {
         Account::Application(_) => Ok(()),
         Account::Service(account) => {
             // `forget` deletes the token despite `--no-cache`.
-            let settings = Settings { no_cache: Sourced::default_of(false), ..settings.clone() };
+            let mut settings = settings.clone();
+            settings.common.no_cache.value = false;
             let cache = cache(&settings, &account);
             let host = at.map(ToString::to_string);
             if is_whole {
@@ -179,13 +180,13 @@ fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Res
     };
     message::wipe();
     if is_whole {
-        settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir, None));
+        settings.common.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir, None));
     }
     forgotten.map_err(|why| not_forgotten(settings, why))
 }
 
 fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
-    Error::Forget { dir: settings.cache_dir.value.clone().unwrap_or_default(), why }
+    Error::Forget { dir: settings.common.cache_dir.value.clone().unwrap_or_default(), why }
 }
 
 /// Reads the account file.
@@ -194,17 +195,17 @@ fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
 /// The account file cannot be used.
 fn account(settings: &Settings, deadline: Instant) -> Result<Account, Error> {
     let path = settings.service_account.value.as_ref().ok_or(AccountError::Unnamed)?;
-    let account = account::read(path, *settings.allow_exposed, deadline);
+    let account = account::read(path, *settings.common.allow_exposed, deadline);
     message::wipe();
     Ok(account.map_err(|error| settings.of_account(error))?)
 }
 
 /// The cache of the account. Warns if there is no folder for it.
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
-    if *settings.no_cache {
+    if *settings.common.no_cache {
         return Cache::none();
     }
-    let Some(dir) = settings.cache_dir.value.clone() else {
+    let Some(dir) = settings.common.cache_dir.value.clone() else {
         log::warn!(
             "no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`"
         );
@@ -226,7 +227,7 @@ pub struct Inspected {
 
 /// Reads an account's file and cache entry.
 pub fn inspect(settings: Settings) -> Inspected {
-    let account = account(&settings, Instant::now() + *settings.timeout);
+    let account = account(&settings, Instant::now() + *settings.common.timeout);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(&settings, account),
         _ => Cache::none(),

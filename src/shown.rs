@@ -27,7 +27,23 @@ pub fn redacted(value: &str) -> String {
 
 /// The value of a setting between backticks, or a note in its place.
 pub fn quoted(value: &str) -> String {
-    self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
+    in_backticks(self::value(value))
+}
+
+/// The name of an account between backticks, or a note in its place.
+pub fn account(name: &str) -> String {
+    in_backticks(self::name(name))
+}
+
+fn in_backticks(shown: Option<String>) -> String {
+    shown.map_or_else(|| NOT_SHOWN.to_owned(), |shown| format!("`{shown}`"))
+}
+
+/// The name of an account or a key, if it is safe to show. Unlike other values, it may consist of many words.
+pub fn name(name: &str) -> Option<String> {
+    let is_ordinary = name.split(['-', '_']).all(is_word) && has_few_digits(name);
+    let shown = if is_ordinary && !is_mixed(name) { Some(name.to_owned()) } else { value(name) };
+    shown.filter(|name| !name.is_empty())
 }
 
 /// The value of a setting, if it is safe to show. In a list, a comma separates hosts and URLs.

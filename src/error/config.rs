@@ -45,7 +45,7 @@ pub enum Defect {
     },
     /// A value has the wrong type.
     WrongType {
-        /// Its key.
+        /// Its key, safe to show.
         key: String,
         /// The right type.
         wanted: &'static str,
@@ -73,7 +73,7 @@ pub enum Defect {
     HostTwice {
         /// The host.
         host: String,
-        /// The two accounts.
+        /// The two accounts, safe to show.
         accounts: [String; 2],
     },
 }
@@ -116,7 +116,7 @@ impl fmt::Display for Defect {
             Self::KeyTwice { key: Some(key) } => write!(f, "has the key `{key}` twice"),
             Self::KeyTwice { key: None } => f.write_str("has a key twice"),
             Self::WrongType { key, wanted: _ } => {
-                write!(f, "has a value of the wrong type for `{key}`")
+                write!(f, "has a value of the wrong type for {key}")
             }
             Self::Value { key, problem, wanted: _ } => {
                 write!(f, "has a value for `{key}` that {problem}")
@@ -124,7 +124,7 @@ impl fmt::Display for Defect {
             Self::Name { problem } => write!(f, "has an account whose name {problem}"),
             Self::TooManyHosts { most } => write!(f, "binds more than {most} hosts"),
             Self::HostTwice { host, accounts: [one, other] } => {
-                write!(f, "binds the host `{host}` to the accounts `{one}` and `{other}`")
+                write!(f, "binds the host `{host}` to the accounts {one} and {other}")
             }
         }
     }

@@ -128,7 +128,8 @@ impl fmt::Display for SetupError {
                 write!(f, "{} {}", shown::path(path), Escaped(problem))
             }
             Self::HostBound { host, account, named, path: _ } => {
-                write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
+                let (account, named) = (shown::account(account), shown::account(named));
+                write!(f, "`{host}` is bound to the account {account}, not to {named}")
             }
             Self::MachineAccount { name, path, change: _ } => write!(
                 f,
@@ -200,7 +201,8 @@ impl SetupError {
                     .to_owned()
             }
             Self::HostBound { host, account, path, .. } => format!(
-                "name `--account {account}`, or take `{host}` out of its hosts in {} first",
+                "name `--account {}`, or take `{host}` out of its hosts in {} first",
+                shown::name(account).as_deref().unwrap_or("NAME"),
                 shown::path(path)
             ),
             Self::MachineAccount { change, path, name: _ } => {
