@@ -38,10 +38,8 @@ impl Service<'_> {
     /// # Errors
     /// Those of [`Self::credential`], or a flag names another account than the host's.
     pub fn credential_for(&self, host: &Host) -> Result<Option<Credential>, Error> {
-        match self.configuration.settings_for(host)? {
-            Some(settings) => serve(&settings, Some(self.command), Some(host)).map(Some),
-            None => Ok(None),
-        }
+        let settings = self.configuration.settings_for(host)?;
+        settings.map(|settings| serve(&settings, Some(self.command), Some(host))).transpose()
     }
 
     /// Deletes the cached token and failures of the account for calls without a host, or of `all` accounts.
@@ -50,10 +48,12 @@ impl Service<'_> {
     /// A setting or the account file cannot be used, or the cache cannot be written.
     pub fn forget_account(&self, all: bool) -> Result<(), Error> {
         let settings = self.configuration.settings()?;
-        match all {
-            true => forget_all(&settings),
-            false => forget(&settings, None, None),
+        if !all {
+            return forget(&settings, None, None);
         }
+        let Some(dir) = settings.common.cache_dir.as_deref() else { return Ok(()) };
+        let forgotten = cache::forget_all(dir, Instant::now() + *settings.common.timeout);
+        forgotten.map_err(|why| not_forgotten(&settings, why))
     }
 
     /// Deletes the cached token of the account for `host`, which refused it. Only the `named` token is deleted,
@@ -62,10 +62,8 @@ impl Service<'_> {
     /// # Errors
     /// A setting or the account file cannot be used, or the cache cannot be written.
     pub fn forget_at(&self, host: &Host, named: Option<&Secret>) -> Result<(), Error> {
-        match self.configuration.settings_for(host)? {
-            Some(settings) => forget(&settings, named, Some(host)),
-            None => Ok(()),
-        }
+        let settings = self.configuration.settings_for(host)?;
+        settings.map_or(Ok(()), |settings| forget(&settings, named, Some(host)))
     }
 }
 
@@ -101,8 +99,7 @@ pub fn serve(
     host: Option<&Host>,
 ) -> Result<Credential, Error> {
     let deadline = Instant::now() + *settings.common.timeout;
-    let account = account(settings, deadline)?;
-    let account = match account {
+    let account = match account(settings, deadline)? {
         Account::Application(bearer) => {
             return Ok(Credential { bearer, expires: None, accepted_until: None });
         }
@@ -188,17 +185,6 @@ fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Res
     forgotten.map_err(|why| not_forgotten(settings, why))
 }
 
-/// Deletes the cached tokens and failures of every account.
-///
-/// # Errors
-/// The cache cannot be written.
-fn forget_all(settings: &Settings) -> Result<(), Error> {
-    let deadline = Instant::now() + *settings.common.timeout;
-    let dir = settings.common.cache_dir.as_deref();
-    let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
-    forgotten.map_err(|why| not_forgotten(settings, why))
-}
-
 fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
     Error::Forget { dir: settings.common.cache_dir.value.clone().unwrap_or_default(), why }
 }
@@ -225,10 +211,8 @@ fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
         );
         return Cache::none();
     };
-    match Seal::new(&settings.api.base, account) {
-        Some(seal) => Cache::new(dir, seal),
-        None => Cache::none(),
-    }
+    let seal = Seal::new(&settings.api.base, account);
+    seal.map_or_else(Cache::none, |seal| Cache::new(dir, seal))
 }
 
 /// An account's state, read without a request.

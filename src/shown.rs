@@ -51,10 +51,10 @@ pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
         return Some(Escaped(value).to_string());
     }
-    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
     if is_plain(value) {
         return Some(value.to_owned());
     }
+    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
     // Short words and numbers in a list may be the pieces of a secret.
     let is_list = value.contains(", ");
     let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
@@ -272,10 +272,7 @@ fn url(text: &str) -> Option<String> {
     if !["http", "https", "socks4", "socks5", "socks5h"].contains(&scheme) {
         return None;
     }
-    let (before, user) = match rest.rsplit_once('@') {
-        Some((_, rest)) => (rest, "…@"),
-        None => (rest, ""),
-    };
+    let (before, user) = rest.rsplit_once('@').map_or((rest, ""), |(_, rest)| (rest, "…@"));
     let end = before.find(['?', '#']).unwrap_or(before.len());
     let query = before[end..].chars().next().map(|mark| format!("{mark}…"));
     let (host, path) = before[..end].split_at(before[..end].find('/').unwrap_or(end));
