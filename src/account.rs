@@ -65,6 +65,9 @@ pub struct ServiceAccount {
 /// The largest account file that is read, in bytes. Astra's have about 200.
 pub const LARGEST_FILE: usize = 64 * 1024;
 
+/// The path of standard input.
+pub const INPUT: &str = "/dev/stdin";
+
 /// Reads the account file at `path`, which may be a pipe such as `/dev/stdin` or `<(…)`.
 ///
 /// # Errors
@@ -83,7 +86,10 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     #[cfg(not(target_os = "linux"))]
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         forbid_core_dump();
-        let bytes = read_in_thread(path, deadline).map_err(unreadable)?;
+        let opened = path.to_owned();
+        // For a FIFO, opening waits for the writer.
+        let bytes = read_in_thread(move || File::open(opened), path, deadline);
+        let bytes = bytes.map_err(unreadable)?;
         return parse(&bytes).map_err(malformed);
     }
     let mut file = open(path).map_err(unreadable)?;
@@ -108,6 +114,35 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     parse(&bytes).map_err(malformed)
 }
 
+/// Reads standard input.
+///
+/// # Errors
+/// It cannot be read, is too large, or has no data before `deadline`.
+#[cfg(target_os = "linux")]
+pub fn read_input(deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_to_end(&mut input()?, None, |file| await_input(file, Path::new(INPUT), deadline))
+}
+
+/// Reads standard input, see above.
+///
+/// # Errors
+/// The same.
+#[cfg(not(target_os = "linux"))]
+pub fn read_input(deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_in_thread(input, Path::new(INPUT), deadline)
+}
+
+#[cfg(unix)]
+fn input() -> io::Result<File> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
+}
+
+#[cfg(not(unix))]
+fn input() -> io::Result<File> {
+    use std::os::windows::io::AsHandle as _;
+    Ok(io::stdin().as_handle().try_clone_to_owned()?.into())
+}
+
 /// Opens a file without waiting for the writer of a pipe. [`read`] waits later, with a time-out.
 #[cfg(unix)]
 pub fn open(path: &Path) -> io::Result<File> {
@@ -116,9 +151,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => Ok(file.into()),
         // Without /proc the link `/dev/stdin` is dangling, although standard input is open.
-        Err(rustix::io::Errno::NOENT) if path == Path::new("/dev/stdin") => {
-            Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?.into())
-        }
+        Err(rustix::io::Errno::NOENT) if path == Path::new(INPUT) => input(),
         Err(error) => Err(error.into()),
     }
 }
@@ -267,15 +300,14 @@ fn timed_out() -> io::Error {
 /// `poll` cannot be used. On macOS it does not support terminals, and it reports a FIFO without a writer as
 /// closed. Windows has no `poll`.
 #[cfg(any(not(target_os = "linux"), test))]
-fn read_in_thread(path: &Path, deadline: Instant) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_in_thread(
+    open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    path: &Path,
+    deadline: Instant,
+) -> io::Result<Zeroizing<Vec<u8>>> {
     use std::sync::mpsc::{RecvTimeoutError, channel};
     let (sender, receiver) = channel();
-    let opened = path.to_owned();
-    let read = move || {
-        // For a FIFO, this waits for the writer.
-        let mut file = File::open(&opened)?;
-        read_to_end(&mut file, None, |_| Ok(()))
-    };
+    let read = || read_to_end(&mut open()?, None, |_| Ok(()));
     std::thread::Builder::new().spawn(move || sender.send(read()))?;
     let left = || deadline.saturating_duration_since(Instant::now());
     let mut read = receiver.recv_timeout(left().min(LONG_WAIT));
@@ -346,16 +378,16 @@ pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     if !text.starts_with('{') || is_placeholder(text) {
         return Err(not_an_object(text, json_string.as_ref()));
     }
-    let wire: WireAccount = serde_json::from_str(text).map_err(|error| match error.is_data() {
-        // Values of all types are accepted, so the only possible data error is a duplicate key.
-        true => {
-            let (line, column) = (error.line(), error.column());
-            malformed(format!("has a key twice, at line {line}, column {column}"), COPY)
-        }
-        false if text.contains(['\u{201c}', '\u{201d}']) => {
-            malformed("has typographic quotation marks, which JSON does not know", COPY)
-        }
-        false => malformed(format!("is {}", json_defect(&error)), COPY),
+    let wire: WireAccount = serde_json::from_str(text).map_err(|error| {
+        let what = if error.is_data() {
+            // Values of all types are accepted, so the only possible data error is a duplicate key.
+            format!("has a key twice, at line {}, column {}", error.line(), error.column())
+        } else if text.contains(['\u{201c}', '\u{201d}']) {
+            "has typographic quotation marks, which JSON does not know".to_owned()
+        } else {
+            format!("is {}", json_defect(&error))
+        };
+        malformed(what, COPY)
     })?;
     account(wire, text)
 }
@@ -393,52 +425,46 @@ fn not_an_object(text: &str, string: Option<&Secret>) -> Malformed {
     if let Some(defect) = encoded(string.map_or(text, Secret::expose)) {
         return defect;
     }
-    if string.is_some_and(|string| string.expose().trim_start().starts_with('{')) {
-        let fix = "store what is between the quotation marks, without the backslashes";
-        return malformed("is a JSON string that holds an object", fix);
-    }
-    let begins_with = |starts: &[&str]| {
-        let beginning = text.get(..64.min(text.len())).unwrap_or_default().to_ascii_lowercase();
-        starts.iter().any(|start| beginning.starts_with(start))
-    };
-    if is_encrypted(text) {
-        return malformed("is encrypted", "decrypt it first, for example into `/dev/stdin`");
-    }
-    if is_placeholder(text) {
-        return malformed("is a placeholder that nothing has replaced", REPLACE);
-    }
-    if begins_with(&["<!doctype", "<html", "<?xml"]) {
-        return malformed("is a web page or XML", COPY);
-    }
-    if begins_with(&["authorization:", "bearer "]) {
-        return malformed(
+    let beginning = text.get(..64.min(text.len())).unwrap_or_default().to_ascii_lowercase();
+    let begins_with = |starts: &[&str]| starts.iter().any(|start| beginning.starts_with(start));
+    let holds_object = string.is_some_and(|string| string.expose().trim_start().starts_with('{'));
+    let known = [
+        (
+            holds_object,
+            "is a JSON string that holds an object",
+            "store what is between the quotation marks, without the backslashes",
+        ),
+        (is_encrypted(text), "is encrypted", "decrypt it first, for example into `/dev/stdin`"),
+        (is_placeholder(text), "is a placeholder that nothing has replaced", REPLACE),
+        (begins_with(&["<!doctype", "<html", "<?xml"]), "is a web page or XML", COPY),
+        (
+            begins_with(&["authorization:", "bearer "]),
             "is a header, not an account",
             "store the application token alone, from `AstraCS:` on",
-        );
+        ),
+        (text.starts_with('['), "is a list, not one object", "store the JSON object alone"),
+    ];
+    if let Some((_, what, fix)) = known.into_iter().find(|(is_it, ..)| *is_it) {
+        return malformed(what, fix);
     }
-    if text.starts_with('[') {
-        return malformed("is a list, not one object", "store the JSON object alone");
-    }
-    let name_of = |line: &str, separator: char| {
-        let (name, _) = line.split_once(separator)?;
-        let name = name.trim().trim_start_matches("export ").trim().trim_matches('"');
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        (!name.is_empty() && name.bytes().all(plain)).then_some(())
-    };
     let mut lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match lines.find(|line| *line != "---") {
-        Some(line) if name_of(line, '=').is_some() => {
-            let ends = if text.contains('\r') { ", with CR at the ends of its lines" } else { "" };
-            let what =
-                format!("consists of assignments (`NAME=value`), as an `.env` file does{ends}");
-            malformed(what, "store the account as JSON, as Astra's dashboard gives it")
-        }
-        Some(line) if name_of(line, ':').is_some() => malformed(
-            "is YAML or a list of fields, not JSON",
-            "store the account as JSON, as Astra's dashboard gives it",
-        ),
-        _ => malformed("is neither a JSON object nor an application token", COPY),
+    let first = lines.find(|line| *line != "---").unwrap_or_default();
+    let is_field = |separator: char| {
+        let (name, _) = first.split_once(separator).unwrap_or_default();
+        let name = name.trim().trim_start_matches("export ").trim().trim_matches('"');
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    let fix = "store the account as JSON, as Astra's dashboard gives it";
+    if is_field('=') {
+        let ends = if text.contains('\r') { ", with CR at the ends of its lines" } else { "" };
+        let what = "consists of assignments (`NAME=value`), as an `.env` file does";
+        malformed(format!("{what}{ends}"), fix)
+    } else if is_field(':') {
+        malformed("is YAML or a list of fields, not JSON", fix)
+    } else {
+        malformed("is neither a JSON object nor an application token", COPY)
     }
 }
 
@@ -463,16 +489,12 @@ fn encoded(text: &str) -> Option<Malformed> {
     let is_encoded_twice =
         || UNPADDED.decode(decoded.trim_ascii()).is_ok_and(|twice| begins_like_account(&twice));
     let is_gzip = decoded.starts_with(&[0x1f, 0x8b]);
-    (begins_like_account(&decoded)
+    let is_account = is_gzip
+        || begins_like_account(&decoded)
         || is_utf_16(&decoded) && decoded.contains(&b'{')
-        || is_gzip
-        || is_encoded_twice())
-    .then(|| {
-        malformed(
-            "is in base64",
-            "decode it with `base64 -d`, and store the JSON or the token alone",
-        )
-    })
+        || is_encoded_twice();
+    let fix = "decode it with `base64 -d`, and store the JSON or the token alone";
+    is_account.then(|| malformed("is in base64", fix))
 }
 
 /// Base64 with or without padding.
@@ -669,7 +691,11 @@ mod tests {
         let fifo = folder.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let start = Instant::now();
-        let silent = read_in_thread(&fifo, start + Duration::from_millis(50)).unwrap_err();
+        let read_until = |deadline| {
+            let opened = fifo.clone();
+            read_in_thread(|| File::open(opened), &fifo, deadline)
+        };
+        let silent = read_until(start + Duration::from_millis(50)).unwrap_err();
         assert_eq!(silent.to_string(), "nothing came out of it in time");
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         // The abandoned thread still reads from this FIFO, so the next reader gets another one.
@@ -679,7 +705,7 @@ mod tests {
             let fifo = fifo.clone();
             move || std::fs::write(fifo, "an account").unwrap()
         });
-        let read = read_in_thread(&fifo, start + Duration::from_secs(60)).unwrap();
+        let read = read_until(start + Duration::from_secs(60)).unwrap();
         assert_eq!(read.as_slice(), b"an account");
         writer.join().unwrap();
     }

@@ -89,10 +89,13 @@ impl Cache {
     /// until `deadline`, if another process has changed the entry in between. The first attempt is made even
     /// after the deadline, so that the result of a late exchange is cached.
     ///
+    /// `is_deletion` is true if the rule only removes tokens and failures. It then also works on a full disk.
+    ///
     /// # Errors
     /// The entry cannot be replaced, or it cannot be read and the rule leaves it as it is.
     pub fn update<T>(
         &self,
+        is_deletion: bool,
         deadline: Instant,
         mut rule: impl FnMut(&Entry) -> (Option<Entry>, T),
     ) -> io::Result<T> {
@@ -105,27 +108,17 @@ impl Cache {
         {
             return Ok(answer);
         }
-        let identity = place.seal.name();
-        let mut answer = None;
-        replace(&place.dir, &identity, deadline, || {
-            let (entry, error) = match place.read() {
-                Ok(entry) => (entry, None),
-                Err(error) => (Entry::default(), Some(error)),
+        replace(&place.dir, &place.seal.name(), is_deletion, deadline, || {
+            let read = place.read();
+            let (new, answer) = match &read {
+                Ok(entry) => rule(entry),
+                Err(_) => rule(&Entry::default()),
             };
-            let (new, answered) = rule(&entry);
-            answer = Some(answered);
-            match (new, error) {
-                (None, Some(error)) => Err(error),
-                (None, None) => Ok(None),
-                (Some(new), _) => {
-                    let sealed = new.to_json().and_then(|json| place.seal.seal(json));
-                    let content = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
-                    let is_deletion = new.token.is_none() && new.failure.is_none();
-                    Ok(Some(Replacement { content, is_deletion }))
-                }
-            }
-        })?;
-        answer.ok_or_else(|| io::Error::other("it was not read"))
+            let Some(new) = new else { return read.map(|_| (None, answer)) };
+            let sealed = new.to_json().and_then(|json| place.seal.seal(json));
+            let sealed = sealed.ok_or_else(|| io::Error::other("no random numbers"))?;
+            Ok((Some(sealed), answer))
+        })
     }
 
     /// True if the folder exists. Without it, no exchange is under way that could write an entry: the lock file
@@ -168,20 +161,20 @@ impl Cache {
     /// Stores the last failure of this identity.
     pub fn store_failure(&self, failure: &LastFailure) {
         if let Some(Place { dir, seal }) = &self.place {
-            failure.store_under(seal, dir);
+            failure.store(dir, Some(seal));
         }
     }
 
     /// The last failure of this identity.
     pub fn last_failure(&self) -> Option<LastFailure> {
         let Place { dir, seal } = self.place.as_ref()?;
-        LastFailure::read_under(seal, dir)
+        LastFailure::read(dir, Some(seal))
     }
 
     /// Removes the last failure of this identity.
     pub fn remove_failure(&self) {
         if let Some(Place { dir, seal }) = &self.place {
-            LastFailure::remove_under(seal, dir);
+            LastFailure::remove(dir, Some(seal));
         }
     }
 
@@ -208,21 +201,11 @@ impl Cache {
 impl Place {
     fn read(&self) -> io::Result<Entry> {
         let path = self.dir.join(format!("{}.entry", self.seal.name()));
-        let mut file = match file::open_to_read(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Entry::foreign(&[]));
-            }
-            Err(error) => {
-                log::debug!("the cache entry cannot be opened ({error}): a miss");
-                return Err(error);
-            }
-        };
-        let Some(length) = file::trusted_length(&file, &path, LARGEST_ENTRY)? else {
-            log::debug!("the cache entry is not a private file of this user's: a miss");
+        let read = file::read(&path, LARGEST_ENTRY)
+            .inspect_err(|error| log::debug!("the cache entry cannot be read ({error}): a miss"));
+        let Some(mut sealed) = read? else {
             return Ok(Entry::foreign(&[]));
         };
-        let mut sealed = file::read_exactly(&mut file, length)?;
         let foreign = Entry::foreign(&sealed);
         let entry = self.seal.open(&mut sealed).and_then(|json| Entry::from_json(json));
         if entry.is_none() {
@@ -237,35 +220,29 @@ pub fn random() -> u64 {
     seal::random()
 }
 
-/// The new content of an entry.
-struct Replacement {
-    content: Vec<u8>,
-    /// True if the new entry has no token and no failure.
-    is_deletion: bool,
-}
-
-/// Claims the entry of `identity`, and replaces it by the content that `decide` returns. `None` leaves the
-/// entry as it is. If another process has claimed the entry in between, starts again, until `deadline`.
-fn replace(
+/// Claims the entry of `identity`, and replaces it by the content that `decide` returns, or leaves it as it is
+/// without content. Returns the answer of `decide`. If another process has claimed the entry in between, starts
+/// again, until `deadline`.
+fn replace<T>(
     dir: &Path,
     identity: &str,
+    is_deletion: bool,
     deadline: Instant,
-    mut decide: impl FnMut() -> io::Result<Option<Replacement>>,
-) -> io::Result<()> {
+    mut decide: impl FnMut() -> io::Result<(Option<Vec<u8>>, T)>,
+) -> io::Result<T> {
     let mut pause = PAUSE.start;
     loop {
-        let claim = Claim::new(dir, identity)?;
-        match decide()? {
-            Some(Replacement { content, is_deletion })
-                if !claim.publish(&content, is_deletion)? => {}
-            _ => return Ok(()),
+        let claim = Claim::new(dir, identity, is_deletion)?;
+        let (content, answer) = decide()?;
+        let Some(content) = content else { return Ok(answer) };
+        if claim.publish(&content)? {
+            return Ok(answer);
         }
         let now = Instant::now();
         if now >= deadline {
             return Err(io::Error::other("other processes kept changing it"));
         }
-        let jitter = f64::from(seal::random() as u8) / 256.0;
-        thread::sleep(pause.mul_f64(0.5 + jitter).min(deadline - now));
+        thread::sleep(seal::jittered(pause).min(deadline - now));
         pause = (pause * 2).min(PAUSE.end);
     }
 }
@@ -318,9 +295,8 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         }
     }
     for identity in identities {
-        let content = || [seal::random().to_le_bytes(); 4].concat();
-        let deletion = || Ok(Some(Replacement { content: content(), is_deletion: true }));
-        note(&format!("{identity}.entry"), replace(dir, &identity, deadline, deletion));
+        let random = || Ok((Some([seal::random().to_le_bytes(); 4].concat()), ()));
+        note(&format!("{identity}.entry"), replace(dir, &identity, true, deadline, random));
     }
     result
 }

@@ -129,8 +129,7 @@ impl Exchange<'_> {
                 Err(failure) => failure,
             };
             let retry_after = error.retry_after.and_then(|s| u64::try_from(s).ok()).unwrap_or(0);
-            let jitter = f64::from(seal::random() as u8) / 256.0 + 0.5;
-            let wait = Duration::from_secs(retry_after).max(pause.mul_f64(jitter));
+            let wait = Duration::from_secs(retry_after).max(seal::jittered(pause));
             pause *= 2;
             let left = self.deadline.saturating_duration_since(Instant::now());
             if !is_transient || attempt == ATTEMPTS || wait > LONGEST_PAUSE || wait >= left {
@@ -154,11 +153,8 @@ impl Exchange<'_> {
         let answer = request.config().timeout_global(Some(left)).build().call();
         let headers =
             answer.map_err(|error| self.transport_error(&error).0)?.into_parts().0.headers;
-        let date = header(&headers, DATE.as_str()).and_then(Timestamp::from_http_date);
-        Ok(Probe {
-            took: start.elapsed(),
-            clock_ahead: date.map(|date| Timestamp::now().since(date)),
-        })
+        let clock_ahead = date(&headers).map(|date| Timestamp::now().since(date));
+        Ok(Probe { took: start.elapsed(), clock_ahead })
     }
 
     /// An HTTP client for the API base.
@@ -233,15 +229,15 @@ impl Exchange<'_> {
         };
         let validity = Validity::of(
             bearer.expose(),
-            header(&parts.headers, DATE.as_str()).and_then(Timestamp::from_http_date),
+            date(&parts.headers),
             requested_at,
             seal::random() as u32,
         )
         .map_err(|AlreadyExpired| unusable("the token it gave had already expired".to_owned()))?;
         // This process may have been stopped before it read the answer.
         if validity.expires_at <= Timestamp::now() {
-            let late = "its token expired before the answer was read".to_owned();
-            return Err((self.error(ExchangeErrorKind::Unusable, late), true));
+            let (error, _) = unusable("its token expired before the answer was read".to_owned());
+            return Err((error, true));
         }
         Ok(Token { bearer, validity })
     }
@@ -308,20 +304,20 @@ fn read_text(body: &mut Body) -> (Zeroizing<String>, io::Result<usize>) {
     (Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()), read)
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// The time on the server's clock.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    Timestamp::from_http_date(headers.get(DATE)?.to_str().ok()?)
 }
 
 /// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date on the server's clock. Returns seconds.
 fn retry_after(headers: &HeaderMap, received_at: Timestamp) -> Option<i64> {
-    let value = header(headers, RETRY_AFTER.as_str())?.trim();
-    // A number that is too large for `i64` is the longest wait.
-    let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| value.parse().unwrap_or(i64::MAX)).or_else(|| {
-        let date = header(headers, DATE.as_str()).and_then(Timestamp::from_http_date);
-        let wait = Timestamp::from_http_date(value)?.since(date.unwrap_or(received_at));
-        Some(wait.max(0))
-    })
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // A number that is too large for `i64` is the longest wait.
+        return Some(value.parse().unwrap_or(i64::MAX));
+    }
+    let wait = Timestamp::from_http_date(value)?.since(date(headers).unwrap_or(received_at));
+    Some(wait.max(0))
 }
 
 /// Finds the token in an answer: an object's `token`, a JSON string, or the whole body.

@@ -15,6 +15,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use log::{Level, LevelFilter};
+
 /// The time after which a message explains a wait.
 pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
@@ -124,24 +126,18 @@ pub fn start_log(is_verbose: bool) {
         }
 
         fn log(&self, record: &log::Record<'_>) {
-            if self.enabled(record.metadata()) {
-                match record.level() {
-                    log::Level::Error | log::Level::Warn => {
-                        print_line(&format!("warning: {}", record.args()));
-                    }
-                    log::Level::Info => print_temporary(record.args()),
-                    log::Level::Debug | log::Level::Trace => print_line(&record.args().to_string()),
-                }
+            let message = record.args();
+            match record.level() {
+                _ if !self.enabled(record.metadata()) => {}
+                Level::Error | Level::Warn => print_line(&format!("warning: {message}")),
+                Level::Info => print_temporary(message),
+                Level::Debug | Level::Trace => print_line(&message.to_string()),
             }
         }
 
         fn flush(&self) {}
     }
     if log::set_logger(&Listener).is_ok() {
-        log::set_max_level(if is_verbose {
-            log::LevelFilter::Debug
-        } else {
-            log::LevelFilter::Info
-        });
+        log::set_max_level(if is_verbose { LevelFilter::Debug } else { LevelFilter::Info });
     }
 }

@@ -205,16 +205,15 @@ impl From<Error> for Failed {
 
 /// Reads a request to its end.
 fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Error> {
-    let problem = |problem: String| Error::Request { protocol, problem };
     let mut bytes = Vec::new();
-    input
-        .take(LARGEST_REQUEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|why| Error::RequestUnreadable { protocol, why })?;
-    if bytes.len() as u64 > LARGEST_REQUEST {
-        return Err(problem("the request is larger than 1 MiB".to_owned()));
-    }
-    Ok(bytes)
+    let read = input.take(LARGEST_REQUEST + 1).read_to_end(&mut bytes);
+    read.map_err(|why| Error::RequestUnreadable { protocol, why })?;
+    if bytes.len() as u64 > LARGEST_REQUEST { Err(too_large(protocol)) } else { Ok(bytes) }
+}
+
+/// The error for a request of more than [`LARGEST_REQUEST`] bytes.
+fn too_large(protocol: &'static str) -> Error {
+    Error::Request { protocol, problem: "the request is larger than 1 MiB".to_owned() }
 }
 
 /// Reads a JSON object. The error contains the position of the defect.
@@ -232,11 +231,6 @@ fn json_line(reply: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(reply).map_err(|error| Error::Output(error.into()))?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// The error for a host without an account, in the protocols that treat it as a failure.
-fn not_ours(protocol: &'static str, host: &Host) -> Error {
-    Error::NotOurs { protocol, host: Some(host.to_string()) }
 }
 
 /// The error for an unknown verb, in the protocols that treat it as a failure.

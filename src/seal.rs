@@ -4,6 +4,8 @@
 //! client id and the client name. So each identity and each secret has an entry of its own. ChaCha20-Poly1305
 //! (RFC 8439) encrypts and authenticates.
 
+use std::time::Duration;
+
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -104,12 +106,16 @@ fn derive<const N: usize>(
     secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
 }
 
-/// A random number for jitter, for the names of temporary files and for epochs. If the system has no random
-/// numbers, it is always 0. Correctness does not depend on it.
+/// A random number. If the system has none, it is always 0: correctness does not depend on it.
 pub fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = SystemRandom::new().fill(&mut bytes);
     u64::from_ne_bytes(bytes)
+}
+
+/// A random time between half and three halves of `pause`. So processes that wait together do not go on together.
+pub fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(f64::from(random() as u8) / 256.0 + 0.5)
 }
 
 #[cfg(test)]

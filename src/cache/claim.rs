@@ -3,7 +3,7 @@
 //!
 //! To change the entry `ID.entry`, a process
 //!
-//! 1. creates a temporary file `ID.RANDOM.tmp`, its *claim*;
+//! 1. creates a temporary file `ID.RANDOM.tmp`, its *claim*, or renames another file to it;
 //! 2. lists the folder and removes every other claim on this entry;
 //! 3. reads the entry and computes the new entry;
 //! 4. writes the new entry into its claim, and renames the claim to the entry.
@@ -27,6 +27,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::file::{self, Kind};
+use super::queue;
 
 /// A claim on an entry. Dropping it removes the temporary file.
 pub struct Claim {
@@ -34,17 +35,30 @@ pub struct Claim {
     /// `None` after it has been published.
     file: Option<File>,
     entry: PathBuf,
+    is_deletion: bool,
 }
 
 impl Claim {
     /// Claims the entry of `identity` in `dir`, and removes every other claim on it.
     ///
+    /// A deletion must also succeed on a full disk. If there is no room for a new file, it renames the lock file
+    /// to its claim. The lock only keeps the number of exchanges small, and the next exchange creates it again.
+    ///
     /// # Errors
     /// The claim cannot be written, or another one cannot be removed.
-    pub fn new(dir: &Path, identity: &str) -> io::Result<Self> {
+    pub fn new(dir: &Path, identity: &str, is_deletion: bool) -> io::Result<Self> {
         let path = file::temporary(dir, identity);
-        let file = Some(file::create(&path)?);
-        let claim = Self { path, file, entry: dir.join(format!("{identity}.entry")) };
+        let created = file::create(&path).or_else(|error| {
+            let is_full =
+                [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
+            if !is_deletion || !is_full || fs::rename(queue::path(dir, identity, 1), &path).is_err()
+            {
+                return Err(error);
+            }
+            file::open_to_lock(&path)
+        });
+        let file = Some(created?);
+        let claim = Self { path, file, entry: dir.join(format!("{identity}.entry")), is_deletion };
         for name in file::names(dir)? {
             let name = name?;
             let other = dir.join(&name);
@@ -53,7 +67,7 @@ impl Claim {
             }
             match file::remove(&other) {
                 // A folder is not a claim.
-                Err(_) if is_folder(&other) => drop(fs::remove_dir(&other)),
+                Err(_) if file::is_folder(&other) => drop(fs::remove_dir(&other)),
                 removed => removed?,
             }
         }
@@ -62,47 +76,26 @@ impl Claim {
 
     /// Replaces the entry by `content`. Returns `false` if another process has claimed the entry since.
     ///
-    /// If `content` cannot be written and `is_deletion` is true, an empty file replaces the entry. It opens
-    /// under no seal, so the old token is deleted on a full disk too.
+    /// If the content of a deletion cannot be written, an empty file replaces the entry. It opens under no seal,
+    /// so the old token is deleted on a full disk too.
     ///
     /// The file is not synced to disk. An entry that a power cut damages does not open under the seal and is a
     /// miss.
     ///
     /// # Errors
     /// The file cannot be written or renamed.
-    pub fn publish(mut self, content: &[u8], is_deletion: bool) -> io::Result<bool> {
+    pub fn publish(mut self, content: &[u8]) -> io::Result<bool> {
         let written = self.file.as_mut().map_or(Ok(()), |file| {
             let written = file.write_all(content);
-            written.or_else(|error| if is_deletion { file.set_len(0) } else { Err(error) })
+            written.or_else(|error| if self.is_deletion { file.set_len(0) } else { Err(error) })
         });
-        let published = written.and_then(|()| {
-            fs::rename(&self.path, &self.entry).or_else(|error| {
-                if !is_folder(&self.entry) {
-                    return Err(error);
-                }
-                self.move_folder_away();
-                fs::rename(&self.path, &self.entry)
-            })
-        });
-        match published {
+        match written.and_then(|()| file::rename(&self.path, &self.entry)) {
             Ok(()) => {
                 self.file = None;
                 Ok(true)
             }
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error),
-        }
-    }
-
-    /// Moves a folder that has the entry's name away, by renaming it to an empty folder. If another process has
-    /// replaced that folder by an entry since, the rename fails and the entry stays: a file cannot be renamed to
-    /// a folder.
-    fn move_folder_away(&self) {
-        let aside = self.path.with_extension("folder.tmp");
-        if fs::create_dir(&aside).is_ok() {
-            let _ = fs::rename(&self.entry, &aside);
-            // This fails if the folder is not empty, and leaves it there.
-            let _ = fs::remove_dir(&aside);
         }
     }
 }
@@ -113,10 +106,6 @@ impl Drop for Claim {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-fn is_folder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
 /// True if the error means that the file no longer exists. NFS returns `ESTALE` for such a file. Windows

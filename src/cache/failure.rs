@@ -7,8 +7,8 @@
 //! Storing a failure takes no lock, and errors are ignored.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,79 +52,43 @@ impl LastFailure {
         }
     }
 
-    /// Stores it in `dir`, for no account.
-    pub fn store(&self, dir: &Path) {
-        if let Ok(json) = serde_json::to_vec(self) {
-            let _ = replace(dir, UNNAMED, &json);
-        }
-    }
-
-    /// Reads the last failure in `dir` without an account.
-    pub fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&content(&path(dir, UNNAMED))?).ok()
-    }
-
-    /// Removes the last failure in `dir` without an account.
-    pub fn remove(dir: &Path) {
-        remove_of(dir, UNNAMED);
-    }
-
-    /// Stores it in `dir` for the account of `seal`.
-    pub fn store_under(&self, seal: &Seal, dir: &Path) {
+    /// Stores it in `dir`, for the account of `seal` or for no account.
+    pub fn store(&self, dir: &Path, seal: Option<&Seal>) {
         let json = serde_json::to_vec(self).ok();
-        if let Some(sealed) = json.and_then(|json| seal.seal(json)) {
-            let _ = replace(dir, &seal.name(), &sealed);
+        let content = match seal {
+            Some(seal) => json.and_then(|json| seal.seal(json)),
+            None => json,
+        };
+        let Some(content) = content else { return };
+        let name = name(seal);
+        let temporary = file::temporary(dir, &name);
+        let written = file::create(&temporary)
+            .and_then(|mut file| file.write_all(&content))
+            .and_then(|()| file::rename(&temporary, &dir.join(name)));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
         }
     }
 
-    /// Reads the last failure in `dir` of the account of `seal`.
-    pub fn read_under(seal: &Seal, dir: &Path) -> Option<Self> {
-        let mut sealed = content(&path(dir, &seal.name()))?;
-        serde_json::from_slice(seal.open(&mut sealed)?).ok()
+    /// Reads the last failure in `dir` of the account of `seal`, or of no account.
+    pub fn read(dir: &Path, seal: Option<&Seal>) -> Option<Self> {
+        let mut content = file::read(&dir.join(name(seal)), LARGEST).ok()??;
+        let json = match seal {
+            Some(seal) => seal.open(&mut content)?,
+            None => &mut content,
+        };
+        serde_json::from_slice(json).ok()
     }
 
-    /// Removes the last failure in `dir` of the account of `seal`.
-    pub fn remove_under(seal: &Seal, dir: &Path) {
-        remove_of(dir, &seal.name());
-    }
-}
-
-/// The file of the failure of `identity`.
-fn path(dir: &Path, identity: &str) -> PathBuf {
-    dir.join(format!("{identity}.failure"))
-}
-
-fn remove_of(dir: &Path, identity: &str) {
-    if file::check_owner(dir).is_ok() {
-        let _ = fs::remove_file(path(dir, identity));
+    /// Removes the last failure in `dir` of the account of `seal`, or of no account.
+    pub fn remove(dir: &Path, seal: Option<&Seal>) {
+        if file::check_owner(dir).is_ok() {
+            let _ = fs::remove_file(dir.join(name(seal)));
+        }
     }
 }
 
-/// Reads a failure; `None` if it is missing, or is not a private file of this user.
-fn content(path: &Path) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let mut file = file::open_to_read(path).ok()?;
-    let length = file::trusted_length(&file, path, LARGEST).ok()??;
-    file::read_exactly(&mut file, length).ok()
-}
-
-/// Replaces the failure of `identity`. A folder of that name is renamed first.
-fn replace(dir: &Path, identity: &str, content: &[u8]) -> io::Result<()> {
-    let prefix = format!("{identity}.failure");
-    let temporary = file::temporary(dir, &prefix);
-    let target = path(dir, identity);
-    let written = file::create(&temporary).and_then(|mut created| {
-        created.write_all(content)?;
-        drop(created);
-        fs::rename(&temporary, &target).or_else(|error| {
-            if !fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
-                return Err(error);
-            }
-            fs::rename(&target, file::temporary(dir, &prefix))?;
-            fs::rename(&temporary, &target)
-        })
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+/// The name of the file.
+fn name(seal: Option<&Seal>) -> String {
+    format!("{}.failure", seal.map_or(UNNAMED.to_owned(), Seal::name))
 }

@@ -85,6 +85,23 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Reads a file into memory that is zeroed on drop. Returns `None` if the file is missing, is not regular, is
+/// longer than `largest`, belongs to another user, or can be accessed by other users.
+pub fn read(path: &Path, largest: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut file = match open_to_read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > largest || !is_trusted(&metadata, path) {
+        log::debug!("a file of the cache is not a private file of this user's, and is ignored");
+        return Ok(None);
+    }
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(metadata.len()).unwrap_or_default()]);
+    file.read_exact(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// Opens a lock file, and creates it and its folder if they are missing. It is opened for reading and writing,
 /// because NFS refuses an exclusive lock on a file that is open for one of them.
 ///
@@ -156,18 +173,6 @@ pub fn check_owner(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The length of a file that may be an entry. `None` if the file is not regular, is longer than `largest`,
-/// belongs to another user, or can be accessed by other users.
-///
-/// Owner and mode are a second check, besides the seal. A file system without modes reports every file as open
-/// to other users, and one without owners reports another owner. Both report the same for the folder. So a
-/// file that fails a check is accepted if its folder fails the same check.
-pub fn trusted_length(file: &File, path: &Path, largest: u64) -> io::Result<Option<usize>> {
-    let metadata = file.metadata()?;
-    let is_sound = metadata.is_file() && metadata.len() <= largest && is_trusted(&metadata, path);
-    Ok(usize::try_from(metadata.len()).ok().filter(|_| is_sound))
-}
-
 /// True if the mode of an open file lets only its owner access it.
 #[cfg(unix)]
 pub fn is_private(file: &File) -> bool {
@@ -186,6 +191,9 @@ fn is_open(metadata: &fs::Metadata) -> bool {
 }
 
 /// True if owner and mode are those of a private file of this user, or if the folder has the same defect.
+///
+/// This is a second check, besides the seal. A file system without modes reports every file as open to other
+/// users, and one without owners reports another owner. Both report the same for the folder.
 #[cfg(unix)]
 fn is_trusted(metadata: &fs::Metadata, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -202,13 +210,6 @@ fn is_trusted(metadata: &fs::Metadata, path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_trusted(_: &fs::Metadata, _: &Path) -> bool {
     true
-}
-
-/// Reads `length` bytes into memory that is zeroed on drop.
-pub fn read_exactly(file: &mut File, length: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; length]);
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Sets the mode of an open file to 0600.
@@ -262,6 +263,28 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
         set_mode(mode, 0o700, || fs::set_permissions(dir, fs::Permissions::from_mode(0o700)))?;
     }
     Ok(())
+}
+
+/// Renames `from` to `to`. A folder with that name is first moved away.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).or_else(|error| {
+        if !is_folder(to) {
+            return Err(error);
+        }
+        let aside = from.with_extension("folder.tmp");
+        if fs::create_dir(&aside).is_ok() {
+            // If another process has replaced the folder by a file since, this fails and the file stays.
+            let _ = fs::rename(to, &aside);
+            // This fails if the folder is not empty, and leaves it there.
+            let _ = fs::remove_dir(&aside);
+        }
+        fs::rename(from, to)
+    })
+}
+
+/// True for a folder, and not for a link to one.
+pub fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
 /// Removes a file. A missing file is not an error.

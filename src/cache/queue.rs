@@ -109,8 +109,7 @@ impl Queue {
         if left.is_zero() {
             return Ok(Turn::TooLate);
         }
-        let jitter = f64::from(seal::random() as u8) / 256.0;
-        thread::sleep(self.pause.mul_f64(0.5 + jitter).min(left));
+        thread::sleep(seal::jittered(self.pause).min(left));
         self.pause = (self.pause * 2).min(PAUSE.end);
         Ok(Turn::Wait)
     }

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Host;
 use crate::error::Error;
-use crate::shown::Escaped;
+use crate::shown::{Escaped, quoted};
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
-const V1: &str = "client.authentication.k8s.io/v1";
-const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
+
+/// The known versions. The first is the default.
+const VERSIONS: [&str; 2] =
+    ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /// The request, an `ExecCredential`. Other fields are ignored.
 #[derive(Deserialize)]
@@ -90,18 +92,13 @@ fn read(
     exec_info: Option<&str>,
     stated: Option<&str>,
 ) -> Result<(&'static str, Option<Cluster>), String> {
-    let stated = match stated {
-        None => None,
-        Some("v1") => Some(V1),
-        Some("v1beta1") => Some(V1BETA1),
-        Some(other) => {
-            return Err(format!(
-                "`--api-version` is {}, not v1 or v1beta1",
-                crate::shown::quoted(other)
-            ));
-        }
-    };
-    let Some(exec_info) = exec_info else { return Ok((stated.unwrap_or(V1), None)) };
+    let known = |version: &str| VERSIONS.into_iter().find(|known| *known == version);
+    let stated = stated.map(|version| {
+        known(&format!("client.authentication.k8s.io/{version}"))
+            .ok_or_else(|| format!("`--api-version` is {}, not v1 or v1beta1", quoted(version)))
+    });
+    let stated = stated.transpose()?;
+    let Some(exec_info) = exec_info else { return Ok((stated.unwrap_or(VERSIONS[0]), None)) };
     let request: Request = super::json_object(exec_info.as_bytes())
         .map_err(|error| format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {error}"))?;
     if request.kind != "ExecCredential" {
@@ -110,16 +107,10 @@ fn read(
             Escaped(&request.kind)
         ));
     }
-    let requested = match request.api_version.as_str() {
-        V1 => V1,
-        V1BETA1 => V1BETA1,
-        other => {
-            return Err(format!(
-                "`apiVersion: {}` is not spoken here; write `{V1}` into the kubeconfig",
-                Escaped(other)
-            ));
-        }
-    };
+    let requested = known(&request.api_version).ok_or_else(|| {
+        let (version, v1) = (Escaped(&request.api_version), VERSIONS[0]);
+        format!("`apiVersion: {version}` is not spoken here; write `{v1}` into the kubeconfig")
+    })?;
     if let Some(stated) = stated.filter(|stated| *stated != requested) {
         return Err(format!(
             "the client asks for `{requested}`, and `--api-version` is `{stated}`; leave it out, or write \
@@ -203,8 +194,10 @@ mod tests {
         ];
         let table: Vec<_> = cases
             .map(|spec| {
-                let requested =
-                    format!(r#"{{"kind":"ExecCredential","apiVersion":"{V1}","spec":{{{spec}}}}}"#);
+                let requested = format!(
+                    r#"{{"kind":"ExecCredential","apiVersion":"{}","spec":{{{spec}}}}}"#,
+                    VERSIONS[0]
+                );
                 let reply = answered(Some(&requested));
                 let shown = if reply.contains("a.b.c") { "the token" } else { reply.trim_end() };
                 format!("{spec}\n  {shown}")

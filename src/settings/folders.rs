@@ -15,13 +15,21 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// The platform's default folders. Without an absolute `HOME` there are none: the home directory in
+    /// The platform's default folders, in the environment of `env`. Without an absolute `HOME` there are none: the home directory in
     /// /etc/passwd is not used instead, because it is usually wrong in a container.
     pub fn of_user(env: &Environment<'_>) -> Self {
         let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        if cfg!(unix) && absolute("HOME").is_none() {
-            let folder = |name: &str| absolute(name).map(|path| path.join("astra-credential"));
-            return Self { config: folder("XDG_CONFIG_HOME"), cache: folder("XDG_CACHE_HOME") };
+        let home = absolute("HOME");
+        // `directories` reads the variables of this process. Those of `env` may be another one's.
+        if cfg!(unix) && (home.is_none() || cfg!(not(target_vendor = "apple"))) {
+            let folder = |variable: &str, in_home: &str| {
+                let base = absolute(variable).or_else(|| Some(home.as_ref()?.join(in_home)));
+                base.map(|base| base.join("astra-credential"))
+            };
+            return Self {
+                config: folder("XDG_CONFIG_HOME", ".config"),
+                cache: folder("XDG_CACHE_HOME", ".cache"),
+            };
         }
         directories::ProjectDirs::from("", "", "astra-credential").map_or_else(
             Self::default,

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::processes::Process;
 use crate::world::{BINARY, Done, World, contents, skip};
 
 /// A file system that is unmounted when it is dropped.
@@ -148,6 +150,34 @@ fn without_room_for_a_new_entry_the_token_is_dropped_all_the_same() {
         fs::remove_file(filling).unwrap();
         assert_ne!(disk.call(&world, "token").quiet(), first, "{line}");
         assert_eq!(disk.temporary_files(), 0, "{line}");
+    }
+}
+
+#[test]
+fn without_an_inode_for_a_new_entry_the_token_is_dropped_all_the_same() {
+    let world = World::new();
+    let Some(disk) = Mount::new(&world, "nr_inodes=10") else {
+        return;
+    };
+    let host = world.git_request();
+    for line in ["forget", "forget --all", "git erase"] {
+        for is_under_way in [false, true] {
+            let first = disk.call(&world, "token").quiet();
+            // One inode each for the root, the folder, the lock and the entry.
+            disk.remount("nr_inodes=4");
+            let refresh = world.call("token --refresh");
+            let refresh = refresh.env("ASTRA_CREDENTIAL_CACHE_DIR", disk.cache());
+            world.astra.set_delay(Duration::from_millis(800));
+            let refresh = is_under_way.then(|| Process::that_asks(&world, &refresh));
+            let call = world.call(line).env("ASTRA_CREDENTIAL_CACHE_DIR", disk.cache());
+            assert_eq!(call.input(&*host).run().quiet(), "", "{line}");
+            let late = refresh.map_or(String::new(), |refresh| refresh.finish().1);
+            world.astra.set_delay(Duration::ZERO);
+            disk.remount("nr_inodes=10");
+            let next = disk.call(&world, "token").quiet();
+            assert!(next != first && next != late, "{line}");
+            assert_eq!(disk.temporary_files(), 0, "{line}");
+        }
     }
 }
 

@@ -284,6 +284,81 @@ fn the_bazelrc_of_the_workspace_is_read() {
     assert!(shown.contains(&expected), "{shown}");
 }
 
+#[test]
+fn a_helper_in_an_imported_bazelrc_is_found_at_its_place() {
+    let world = World::new();
+    for folder in ["work/src", "work/tools", "my rc"] {
+        fs::create_dir_all(world.path(folder)).unwrap();
+    }
+    world.write("work/MODULE.bazel", "");
+    let helper = "common --credential_helper=%workspace%/bazel-credential-astra\n";
+    let bazel = || {
+        let done = doctor(&world, "").in_folder(world.path("work/src")).run();
+        finding(&done, "bazel")
+    };
+    let home = world.home.path().canonicalize().unwrap().display().to_string();
+    let imported = [
+        ("import %workspace%/tools/a.bazelrc\n".to_owned(), "work/tools/a.bazelrc"),
+        (
+            "build -c opt\n\ttry-import  %workspace%/tools/a.bazelrc # c\n".to_owned(),
+            "work/tools/a.bazelrc",
+        ),
+        (format!("try-import '{home}/my rc/b'\n"), "my rc/b"),
+        (format!("import {home}/my\\ rc/b"), "my rc/b"),
+        ("try-import \\\r\n../tools/a.bazelrc\r\n".to_owned(), "work/tools/a.bazelrc"),
+    ];
+    for rc in ["work/.bazelrc", ".bazelrc"] {
+        for (line, file) in &imported {
+            world.write(file, helper);
+            world.write(rc, format!("try-import /no/such\n{line}"));
+            let found = bazel();
+            assert!(found.contains("configured in `"), "{line}: {found}");
+            let place = format!("/{file}`, but there is no `{home}/work/bazel-cred");
+            assert!(found.replace("~/", &format!("{home}/")).contains(&place), "{line}: {found}");
+            fs::remove_file(world.path(file)).unwrap();
+            assert!(bazel().contains("not configured"), "{line}: {}", bazel());
+        }
+        fs::remove_file(world.path(rc)).unwrap();
+    }
+}
+
+#[test]
+fn bazelrcs_that_import_each_other_are_read_once() {
+    let world = World::new();
+    let [a, b] = ["a", "b"].map(|name| world.path(name).display().to_string());
+    world.write(".bazelrc", format!("import {a}\nimport {b}\nimport {a}\n"));
+    world.write("a", format!("import {b}\nimport {a}\n"));
+    world.write("b", format!("import {a}\ncommon --credential_helper=bazel-credential-astra\n"));
+    let found = findings(&doctor(&world, "").run(), "bazel");
+    assert_eq!(found.matches("configured in `~/b`").count(), 1, "{found}");
+    for line in ["# import FILE", "import", "import FILE more", "build import FILE"] {
+        world.write(".bazelrc", line.replace("FILE", &b));
+        let found = finding(&doctor(&world, "").run(), "bazel");
+        assert!(found.contains("not configured"), "{line}: {found}");
+    }
+}
+
+#[test]
+fn a_bazelrc_is_split_into_words_as_bazel_does() {
+    let world = World::new();
+    fs::create_dir(world.path("a b")).unwrap();
+    let link = world.path("a b/bazel-credential-astra");
+    symlink(install(&world), &link).unwrap();
+    let host = "h.example.com";
+    let link = link.display().to_string();
+    for word in [
+        format!("\"--credential_helper={host}={link}\""),
+        format!("--credential_helper={host}='{link}'"),
+        format!("--credential_helper={host}={}", link.replace(' ', "\\ ")),
+        format!("--credential_helper \"{host}={link}\"#c"),
+    ] {
+        world.write(".bazelrc", format!("common {word}\n"));
+        let done = doctor(&world, "").env("ASTRA_CREDENTIAL_HOSTS", host).run();
+        let found = finding(&done, "bazel");
+        assert!(found.contains(&format!("for `{host}`, and finds this binary")), "{word}: {found}");
+    }
+}
+
 /// A kubeconfig in each form of YAML, whose user has these further arguments.
 fn kubeconfigs(arguments: &str) -> [String; 4] {
     let user = |exec: String| format!("{{users: [{{name: a, user: {{exec: {{{exec}}}}}}}]}}");
@@ -385,6 +460,47 @@ fn the_account_of_a_kubectl_user_is_that_of_its_variables_or_of_the_environment(
         let own = world.write("own.json", world.astra.account_json()).display().to_string();
         let file = kubectl_with(&world, &[("ASTRA_SERVICE_ACCOUNT", &own)], "");
         assert!(file.contains("and the account in `~/own.json`"), "{file}");
+    }
+}
+
+#[test]
+fn the_folders_of_a_kubectl_user_are_those_of_its_variables() {
+    needs!("kubectl");
+    let world = World::new();
+    let other = world.path("other");
+    fs::create_dir_all(other.join(".config/astra-credential")).unwrap();
+    fs::create_dir_all(other.join("xdg/astra-credential")).unwrap();
+    let [home, config] = [other.clone(), other.join("xdg")].map(|it| it.display().to_string());
+    let by_home = [("HOME", &*home)];
+    let by_xdg = [("XDG_CONFIG_HOME", &*config)];
+    let by_both = [("HOME", &*home), ("XDG_CONFIG_HOME", &*config)];
+    let ignored = [("HOME", &*home), ("XDG_CONFIG_HOME", "relative")];
+    for is_there in [true, false] {
+        if !is_there {
+            program(&world, "bin", "kubectl", "exit 1");
+        }
+        for (variables, folder) in
+            [(&by_home[..], ".config"), (&by_xdg, "xdg"), (&by_both, "xdg"), (&ignored, ".config")]
+        {
+            let file = format!("other/{folder}/astra-credential/service-account.json");
+            let missing = kubectl_with(&world, variables, "");
+            let expected = format!("`~/{file}` does not exist");
+            assert!(missing.contains(&expected), "{variables:?}: {missing}");
+            world.write(&file, world.astra.account_json());
+            let found = kubectl_with(&world, variables, "");
+            assert!(found.contains("finds this binary and the account `default`"), "{found}");
+            fs::remove_file(world.path(&file)).unwrap();
+            // The configuration file is there too.
+            let named = world.write("named.json", world.astra.account_json());
+            let entry = format!(r#"{{"accounts": {{"default": {{"file": {named:?}}}}}}}"#);
+            let config = file.replace("service-account", "config");
+            set_mode(&world.write(&config, entry), 0o600);
+            let found = kubectl_with(&world, variables, "");
+            assert!(found.contains("finds this binary and the account `default`"), "{found}");
+            fs::remove_file(world.path(&config)).unwrap();
+        }
+        let nowhere = kubectl_with(&world, &[("HOME", "relative")], "");
+        assert!(nowhere.contains("failure"), "{nowhere}");
     }
 }
 

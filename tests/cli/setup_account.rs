@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::setup::tree;
 use crate::world::{BINARY, Done, World, finish, mode, needs, set_mode};
@@ -97,6 +98,42 @@ fn no_new_secret_is_stored_for_an_account_whose_setting_cannot_be_written() {
     let done = world.call("setup account --min-valid 1h").input(rotated).run();
     done.failure(1);
     assert_eq!(tree(&world), before, "{done}");
+}
+
+/// The output of `setup account --timeout 0.5s` with that pipe as its input, which stays open.
+fn with_open_pipe(world: &World, written: &[u8]) -> (i32, String, String) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(written).unwrap();
+    let start = Instant::now();
+    let mut command = world.call("setup account --timeout 0.5s").command();
+    let done = finish(command.stdin(reader).spawn().unwrap());
+    drop(writer);
+    assert!(start.elapsed() < Duration::from_secs(20));
+    done
+}
+
+#[test]
+fn a_pipe_that_stays_open_has_a_time_out() {
+    let world = World::new();
+    let before = tree(&world);
+    let account = world.astra.account_json();
+    for written in ["", "{", account.as_str()] {
+        let (code, stdout, stderr) = with_open_pipe(&world, written.as_bytes());
+        assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+        let expected = "cannot read the account file `/dev/stdin`: nothing came out of it in time";
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+    assert_eq!(tree(&world), before);
+}
+
+#[test]
+fn an_account_that_comes_in_parts_through_a_pipe_is_stored() {
+    let (world, _) = world_without_account();
+    let account = world.astra.account_json();
+    let script = r#"(printf '%s' "$1"; sleep 0.2; printf '%s' "$2") | exec "$0" setup account"#;
+    let (start, end) = account.split_at(20);
+    world.call_as("sh", "-c").arg(script).arg(BINARY).arg(start).arg(end).run().quiet();
+    assert_eq!(fs::read_to_string(world.account_file()).unwrap().trim(), account.trim());
 }
 
 #[test]

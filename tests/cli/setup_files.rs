@@ -74,6 +74,39 @@ fn undo_restores_a_file_byte_for_byte() {
     }
 }
 
+/// Windows' editors write a byte order mark, which the reader of the settings skips.
+#[test]
+fn a_byte_order_mark_of_the_configuration_file_stays() {
+    needs!("git");
+    let contents = ["{}", "{\n}\n", "// mine\r\n{\r\n  \"timeout\": \"9s\",\r\n}\r\n"];
+    for content in contents.map(|content| format!("\u{feff}{content}")) {
+        let world = World::new();
+        let config = world.write(".config/astra-credential/config.json", &content);
+        set_mode(&config, 0o600);
+        set_up_and_undo(&world, "setup git --host a.example.com", || {
+            let bound = fs::read_to_string(&config).unwrap();
+            assert!(bound.starts_with('\u{feff}') && bound.contains("a.example.com"), "{bound:?}");
+            assert_eq!(bound.matches('\u{feff}').count(), 1, "{bound:?}");
+        });
+        world.call("setup account --min-valid 1h").input(world.astra.account_json()).run().quiet();
+        let entered = fs::read_to_string(&config).unwrap();
+        assert!(entered.starts_with('\u{feff}') && entered.contains("1h"), "{entered:?}");
+    }
+}
+
+#[test]
+fn an_undo_removes_the_configuration_file_that_got_a_byte_order_mark_since() {
+    needs!("git");
+    let world = World::new();
+    let before = tree(&world);
+    world.call("setup git --host a.example.com").run().quiet();
+    let config = world.path(".config/astra-credential/config.json");
+    let content = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("\u{feff}{content}")).unwrap();
+    world.call("setup git --undo").run().quiet();
+    assert_eq!(tree(&world), before);
+}
+
 #[test]
 fn a_host_that_is_added_later_is_undone_with_the_first() {
     for (tool, content) in contents_to_edit() {

@@ -14,14 +14,14 @@ pub fn examine(accounts: &[Subject]) -> Vec<Finding> {
     let Some(Subject { settings, .. }) = accounts.first() else {
         return Vec::new();
     };
-    if *settings.no_cache {
+    if *settings.common.no_cache {
         return vec![Finding::warning(
             CHECK,
             "it is switched off: each call does an exchange",
             "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant",
         )];
     }
-    let Some(dir) = settings.cache_dir.as_deref() else {
+    let Some(dir) = settings.common.cache_dir.as_deref() else {
         let detail = "there is none without an absolute `HOME`: each call does an exchange";
         return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
     };

@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::exchange::{self, Exchange};
 use crate::proxy::Proxy;
 use crate::service;
-use crate::settings::{Settings, Sourced};
+use crate::settings::Settings;
 use crate::shown;
 
 /// The time-out of one check of the network.
@@ -47,7 +47,7 @@ pub fn examine(accounts: &[Subject], is_online: bool) -> Vec<Finding> {
             routes.push(subject);
         }
     }
-    let timeout = accounts.first().map(|subject| *subject.settings.timeout);
+    let timeout = accounts.first().map(|subject| *subject.settings.common.timeout);
     let exchanges = if is_online { accounts.len() } else { 0 };
     let mut budget = Budget {
         deadline: Instant::now() + timeout.unwrap_or_default(),
@@ -159,8 +159,8 @@ impl Subject {
             (Ok(_), None) => return ok("not tried: `--online` does an exchange"),
             (Ok(_), Some(time)) => time,
         };
-        let timeout = Sourced::new(time, self.settings.timeout.source.clone());
-        let anew = Settings { refresh: true, timeout, ..self.settings.clone() };
+        let mut anew = Settings { refresh: true, ..self.settings.clone() };
+        anew.common.timeout.value = time;
         match service::serve(&anew, None, None) {
             Ok(credential) => {
                 let until = credential.expires.map(|instant| format!(" until {instant}"));

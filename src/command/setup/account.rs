@@ -5,7 +5,7 @@
 //! another account is never overwritten.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -45,11 +45,14 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
     let folder = context.folder.as_path();
     let path = context.account.file.as_deref().ok_or(AccountError::Unnamed)?;
     account::forbid_core_dump();
-    let source = || PathBuf::from("/dev/stdin");
+    let source = || PathBuf::from(account::INPUT);
     if may_be_kept && path.is_file() && is_input_a_device() {
         return Ok(found(path, context)?);
     }
-    let given = if io::stdin().is_terminal() { prompt() } else { read_input() };
+    let given = match io::stdin().is_terminal() {
+        true => prompt(),
+        false => account::read_input(context.deadline),
+    };
     let given = given.map_err(|why| AccountError::Unreadable { path: source(), why })?;
     let new = account::parse(&given)
         .map_err(|defect| AccountError::Malformed { path: source(), defect })?;
@@ -101,16 +104,6 @@ fn is_input_a_device() -> bool {
 #[cfg(not(unix))]
 fn is_input_a_device() -> bool {
     io::stdin().is_terminal()
-}
-
-fn read_input() -> io::Result<Zeroizing<Vec<u8>>> {
-    // The buffer never grows, since that would leave a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE + 1));
-    io::stdin().take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > LARGEST_FILE {
-        return Err(too_large());
-    }
-    Ok(bytes)
 }
 
 fn too_large() -> io::Error {
@@ -169,6 +162,7 @@ fn prompt() -> io::Result<Zeroizing<Vec<u8>>> {
 /// Reads the keys up to the end; `None` after Ctrl-C.
 #[cfg(unix)]
 fn read_keys(mut terminal: &fs::File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    use std::io::Read as _;
     const INTERRUPT: u8 = 3;
     const END: u8 = 4;
     const BACKSPACE: u8 = 8;

@@ -4,7 +4,7 @@ use super::context::{Context, Inputs};
 use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
-use crate::command::tool::bazel::{self, FLAG, LINK};
+use crate::command::tool::bazel::{self, FLAG, Helper, LINK};
 use crate::error::{Error, SetupError};
 use crate::shown;
 
@@ -18,7 +18,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     if text.trim_end_matches(['\r', '\n']).ends_with('\\') {
         return Err(file::unusable(&rc, "ends in the middle of a line"));
     }
-    let helpers = bazel::helpers(&text);
+    let helpers = bazel::helpers(&rc, &text);
     let mut edits = Vec::from_iter(edit);
     for host in &inputs.hosts {
         let name = host.name();
@@ -26,17 +26,18 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             continue;
         }
         // The last line for a host counts.
-        match helpers.iter().rev().find(|(host, _)| host.eq_ignore_ascii_case(name)) {
+        let found = helpers.iter().rev().find(|found| found.host.eq_ignore_ascii_case(name));
+        match found {
             None => edits.push(Edit::Block {
                 file: rc.clone(),
                 name: name.to_owned(),
                 head: String::new(),
                 body: format!("common {}", word(&format!("{FLAG}={name}={helper}"))),
             }),
-            Some((_, other)) if *other == helper => {}
-            Some((_, other)) => {
-                let problem = format!("names {} for `{name}`", shown::command(other));
-                return Err(SetupError::Taken { path: rc, problem }.into());
+            Some(found) if found.program == helper => {}
+            Some(Helper { file, program, .. }) => {
+                let problem = format!("names {} for `{name}`", shown::command(program));
+                return Err(SetupError::Taken { path: file.clone(), problem }.into());
             }
         }
     }

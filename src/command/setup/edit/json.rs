@@ -4,11 +4,13 @@
 mod layout;
 mod node;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use self::layout::unit;
 pub use self::node::Syntax;
-use self::node::{Defect, Kind, Node, shown};
+use self::node::{Defect, Kind, MARK, Node, shown};
 
 /// An item of an object or a list, and the keys that lead there from the top.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -111,10 +113,11 @@ pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
         return;
     }
     let Some((key, above)) = path.split_last() else {
-        // The line end of the skeleton is removed too.
-        let end = node.range.end;
+        // The line end of the skeleton is removed too, and a byte order mark that was added since.
+        let Range { start, end } = node.range;
+        let start = text[..start].strip_suffix(MARK).map_or(start, str::len);
         let end = if text[end..].starts_with('\n') { end + 1 } else { end };
-        return text.replace_range(node.range.start..end, "");
+        return text.replace_range(start..end, "");
     };
     if let Ok(around) = Node::at(text, syntax, above)
         && let Some((at, _)) = around.find(key, syntax)

@@ -1,5 +1,6 @@
 //! JSON as a tree of values, each with its place in the text.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use jsonc_parser::ast::{ObjectPropName, Value};
@@ -16,9 +17,12 @@ use crate::settings::JSONC;
 pub enum Syntax {
     /// JSON, with keys in any case, as Docker reads it.
     Json,
-    /// JSON with comments and trailing commas.
+    /// JSON with comments and trailing commas, and a byte order mark if there is one.
     Jsonc,
 }
+
+/// The byte order mark, with which Windows' editors begin a file.
+pub const MARK: char = '\u{feff}';
 
 /// The reason why a text cannot be edited, as a predicate: completes "the file …".
 pub type Defect = String;
@@ -51,7 +55,12 @@ impl Node {
         }
         let options =
             ParseOptions { allow_comments: is_loose, allow_trailing_commas: is_loose, ..JSONC };
-        let parsed = parse_to_ast(text, &CollectOptions::default(), &options);
+        // Blanks of the same length replace a byte order mark, so that the places stay right.
+        let text = match text.strip_prefix(MARK) {
+            Some(rest) if is_loose => Cow::from(" ".repeat(MARK.len_utf8()) + rest),
+            _ => text.into(),
+        };
+        let parsed = parse_to_ast(&text, &CollectOptions::default(), &options);
         let parsed = parsed.map_err(|error| {
             let (line, column) = (error.line_display(), error.column_display());
             format!("is not JSON at line {line}, column {column}")
