@@ -183,7 +183,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Call::Token(format) => command::token(*format, &service.credential()?).into(),
         Call::Header => command::header(&service.credential()?).into(),
         Call::Env(shell) => command::environment(*shell, &service.credential()?)?.into(),
-        Call::Exec(command) => return Err(command::exec(command, &service.credential()?).into()),
+        Call::Exec(command) => {
+            return Err(command::exec(command, &service.credential()?, ENV).into());
+        }
         Call::Forget { all } => service.forget_account(*all).map(|()| Vec::new())?,
         Call::Status { json } => {
             let (answer, code) = status::run(&configuration, style(*json))?;

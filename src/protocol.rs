@@ -150,7 +150,7 @@ impl Host {
         let is_named = match bare.parse() {
             Ok(address) => is_in_network(address, domain),
             Err(_) => {
-                let domain = domain.trim_start_matches("*.").trim_start_matches('.');
+                let domain = domain.trim_start_matches("*.").trim_matches('.');
                 let above = bare.strip_suffix(domain).filter(|_| !domain.is_empty());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
