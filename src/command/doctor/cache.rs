@@ -78,7 +78,10 @@ impl Subject {
                 let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
                 Finding::warning(CHECK, format!("held by {holder}, which is stopped"), hint)
             }
-            false => Finding::ok(CHECK, format!("held by {holder}, which is asking Astra")),
+            false => Finding::ok(
+                CHECK,
+                format!("held by {holder}, which is requesting a token from Astra"),
+            ),
         });
         unusable.into_iter().chain(held)
     }
