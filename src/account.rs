@@ -378,16 +378,16 @@ pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     if !text.starts_with('{') || is_placeholder(text) {
         return Err(not_an_object(text, json_string.as_ref()));
     }
-    let wire: WireAccount = serde_json::from_str(text).map_err(|error| match error.is_data() {
-        // Values of all types are accepted, so the only possible data error is a duplicate key.
-        true => {
-            let (line, column) = (error.line(), error.column());
-            malformed(format!("has a key twice, at line {line}, column {column}"), COPY)
-        }
-        false if text.contains(['\u{201c}', '\u{201d}']) => {
-            malformed("has typographic quotation marks, which JSON does not know", COPY)
-        }
-        false => malformed(format!("is {}", json_defect(&error)), COPY),
+    let wire: WireAccount = serde_json::from_str(text).map_err(|error| {
+        let what = if error.is_data() {
+            // Values of all types are accepted, so the only possible data error is a duplicate key.
+            format!("has a key twice, at line {}, column {}", error.line(), error.column())
+        } else if text.contains(['\u{201c}', '\u{201d}']) {
+            "has typographic quotation marks, which JSON does not know".to_owned()
+        } else {
+            format!("is {}", json_defect(&error))
+        };
+        malformed(what, COPY)
     })?;
     account(wire, text)
 }
@@ -425,52 +425,46 @@ fn not_an_object(text: &str, string: Option<&Secret>) -> Malformed {
     if let Some(defect) = encoded(string.map_or(text, Secret::expose)) {
         return defect;
     }
-    if string.is_some_and(|string| string.expose().trim_start().starts_with('{')) {
-        let fix = "store what is between the quotation marks, without the backslashes";
-        return malformed("is a JSON string that holds an object", fix);
-    }
-    let begins_with = |starts: &[&str]| {
-        let beginning = text.get(..64.min(text.len())).unwrap_or_default().to_ascii_lowercase();
-        starts.iter().any(|start| beginning.starts_with(start))
-    };
-    if is_encrypted(text) {
-        return malformed("is encrypted", "decrypt it first, for example into `/dev/stdin`");
-    }
-    if is_placeholder(text) {
-        return malformed("is a placeholder that nothing has replaced", REPLACE);
-    }
-    if begins_with(&["<!doctype", "<html", "<?xml"]) {
-        return malformed("is a web page or XML", COPY);
-    }
-    if begins_with(&["authorization:", "bearer "]) {
-        return malformed(
+    let beginning = text.get(..64.min(text.len())).unwrap_or_default().to_ascii_lowercase();
+    let begins_with = |starts: &[&str]| starts.iter().any(|start| beginning.starts_with(start));
+    let holds_object = string.is_some_and(|string| string.expose().trim_start().starts_with('{'));
+    let known = [
+        (
+            holds_object,
+            "is a JSON string that holds an object",
+            "store what is between the quotation marks, without the backslashes",
+        ),
+        (is_encrypted(text), "is encrypted", "decrypt it first, for example into `/dev/stdin`"),
+        (is_placeholder(text), "is a placeholder that nothing has replaced", REPLACE),
+        (begins_with(&["<!doctype", "<html", "<?xml"]), "is a web page or XML", COPY),
+        (
+            begins_with(&["authorization:", "bearer "]),
             "is a header, not an account",
             "store the application token alone, from `AstraCS:` on",
-        );
+        ),
+        (text.starts_with('['), "is a list, not one object", "store the JSON object alone"),
+    ];
+    if let Some((_, what, fix)) = known.into_iter().find(|(is_it, ..)| *is_it) {
+        return malformed(what, fix);
     }
-    if text.starts_with('[') {
-        return malformed("is a list, not one object", "store the JSON object alone");
-    }
-    let name_of = |line: &str, separator: char| {
-        let (name, _) = line.split_once(separator)?;
-        let name = name.trim().trim_start_matches("export ").trim().trim_matches('"');
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        (!name.is_empty() && name.bytes().all(plain)).then_some(())
-    };
     let mut lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    match lines.find(|line| *line != "---") {
-        Some(line) if name_of(line, '=').is_some() => {
-            let ends = if text.contains('\r') { ", with CR at the ends of its lines" } else { "" };
-            let what =
-                format!("consists of assignments (`NAME=value`), as an `.env` file does{ends}");
-            malformed(what, "store the account as JSON, as Astra's dashboard gives it")
-        }
-        Some(line) if name_of(line, ':').is_some() => malformed(
-            "is YAML or a list of fields, not JSON",
-            "store the account as JSON, as Astra's dashboard gives it",
-        ),
-        _ => malformed("is neither a JSON object nor an application token", COPY),
+    let first = lines.find(|line| *line != "---").unwrap_or_default();
+    let is_field = |separator: char| {
+        let (name, _) = first.split_once(separator).unwrap_or_default();
+        let name = name.trim().trim_start_matches("export ").trim().trim_matches('"');
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    let fix = "store the account as JSON, as Astra's dashboard gives it";
+    if is_field('=') {
+        let ends = if text.contains('\r') { ", with CR at the ends of its lines" } else { "" };
+        let what = "consists of assignments (`NAME=value`), as an `.env` file does";
+        malformed(format!("{what}{ends}"), fix)
+    } else if is_field(':') {
+        malformed("is YAML or a list of fields, not JSON", fix)
+    } else {
+        malformed("is neither a JSON object nor an application token", COPY)
     }
 }
 
@@ -495,16 +489,12 @@ fn encoded(text: &str) -> Option<Malformed> {
     let is_encoded_twice =
         || UNPADDED.decode(decoded.trim_ascii()).is_ok_and(|twice| begins_like_account(&twice));
     let is_gzip = decoded.starts_with(&[0x1f, 0x8b]);
-    (begins_like_account(&decoded)
+    let is_account = is_gzip
+        || begins_like_account(&decoded)
         || is_utf_16(&decoded) && decoded.contains(&b'{')
-        || is_gzip
-        || is_encoded_twice())
-    .then(|| {
-        malformed(
-            "is in base64",
-            "decode it with `base64 -d`, and store the JSON or the token alone",
-        )
-    })
+        || is_encoded_twice();
+    let fix = "decode it with `base64 -d`, and store the JSON or the token alone";
+    is_account.then(|| malformed("is in base64", fix))
 }
 
 /// Base64 with or without padding.

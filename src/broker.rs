@@ -85,6 +85,9 @@ pub fn serve(
     let route = || cache.digest(demand.route.expose());
     let began = clock();
     let call = Call { demand, began, left: &left, route: &route };
+    let give_up = |entry: &Entry, error: ExchangeError, now: Timestamp| {
+        call.old_token_or_error(entry.token.as_ref(), error, now).into_result(demand, now)
+    };
     let mut entry = cache.read();
     if let Some(answer) = call.answer(&entry, began.timestamp()) {
         return answer.into_result(demand, began.timestamp());
@@ -98,10 +101,8 @@ pub fn serve(
                 log::info!("waiting for {holder}, which is requesting a token from {api}");
             }),
             Ok(Turn::TooLate) => {
-                let (error, now) = (demand.error(ExchangeErrorKind::Waited), clock().timestamp());
-                return call
-                    .old_token_or_error(entry.token.as_ref(), error, now)
-                    .into_result(demand, now);
+                let error = demand.error(ExchangeErrorKind::Waited);
+                return give_up(&entry, error, clock().timestamp());
             }
             Err(error) => {
                 cache.warn(&error);
@@ -122,10 +123,7 @@ pub fn serve(
         return answer.into_result(demand, now);
     }
     if before.left.is_zero() {
-        let error = demand.error(ExchangeErrorKind::TimedOut);
-        return call
-            .old_token_or_error(before.entry.token.as_ref(), error, now)
-            .into_result(demand, now);
+        return give_up(&before.entry, demand.error(ExchangeErrorKind::TimedOut), now);
     }
     log::debug!("requesting a token from {}", shown::quoted(demand.api));
     let outcome = match permit.with_heartbeat(demand.deadline, mint) {
@@ -134,10 +132,7 @@ pub fn serve(
         }
         // A local error (CA file, proxy address) is not cached, so that the next call sees the fix at once.
         Err(error) if error.is_local() => {
-            let now = clock().timestamp();
-            return call
-                .old_token_or_error(before.entry.token.as_ref(), error, now)
-                .into_result(demand, now);
+            return give_up(&before.entry, error, clock().timestamp());
         }
         Err(error) => {
             let has_timed_out = error.kind == ExchangeErrorKind::TimedOut || left().is_zero();

@@ -20,7 +20,7 @@ pub use self::mistake::Mistake;
 use crate::command::setup::Order;
 use crate::command::tool::Tool;
 use crate::command::{Dialect, Format};
-use crate::settings::Flags;
+use crate::settings::{FLAGS, Flags};
 
 /// The command line.
 #[derive(Debug)]
@@ -218,17 +218,12 @@ fn call(name: &str, found: &mut ArgMatches) -> Result<Call, clap::Error> {
 
 /// The flags of the settings.
 fn flags(found: &mut ArgMatches) -> Flags {
-    let mut value = |name| found.remove_one::<OsString>(name);
+    let mut values = Vec::new();
+    for flag in FLAGS {
+        values.extend(found.remove_many(flag).into_iter().flatten().map(|value| (flag, value)));
+    }
     Flags {
-        account: value("account"),
-        service_account: value("service-account"),
-        config: value("config"),
-        api_url: value("api-url"),
-        cache_dir: value("cache-dir"),
-        ca_file: value("ca-file"),
-        timeout: value("timeout"),
-        min_valid: value("min-valid"),
-        host: found.remove_many("host").map(Iterator::collect).unwrap_or_default(),
+        values,
         refresh: found.contains_id("refresh"),
         no_cache: found.contains_id("no-cache"),
         verbose: found.contains_id("verbose"),
@@ -242,7 +237,7 @@ mod tests {
     fn parsed(line: &str) -> String {
         match parse(line.split(' ').map(OsString::from)) {
             Ok(Line { name: _, flags, task }) => {
-                format!("{task:?} timeout {:?} verbose {}", flags.timeout, flags.verbose)
+                format!("{task:?} timeout {:?} verbose {}", flags.value("--timeout"), flags.verbose)
             }
             Err(Stop::Help(text)) => text,
             Err(Stop::Mistake(mistake)) => mistake.error.to_string(),

@@ -158,12 +158,12 @@ fn offer(words: &[String], grammar: &Command, configured: &Configured) -> Offer 
 fn values(command: &Command, argument: &Arg, prefix: &str, configured: &Configured) -> Offer {
     let possible = argument.get_possible_values();
     let values: Vec<&str> = match argument.get_id().as_str() {
-        "service-account" | "config" | "ca-file" => return Offer::File,
-        "cache-dir" => return Offer::Directory,
-        "host" | "registry" => configured.hosts.iter().map(String::as_str).collect(),
-        "account" => configured.accounts.iter().map(String::as_str).collect(),
-        "timeout" => vec!["5", "10", "30", "60"],
-        "min-valid" => vec!["5m", "30m", "1h", "2h"],
+        "--service-account" | "--config" | "--ca-file" => return Offer::File,
+        "--cache-dir" => return Offer::Directory,
+        "--host" | "registry" => configured.hosts.iter().map(String::as_str).collect(),
+        "--account" => configured.accounts.iter().map(String::as_str).collect(),
+        "--timeout" => vec!["5", "10", "30", "60"],
+        "--min-valid" => vec!["5m", "30m", "1h", "2h"],
         "verb" => {
             let verbs = VERBS.iter().find(|(name, _)| *name == command.get_name());
             verbs.map(|(_, verbs)| verbs.to_vec()).unwrap_or_default()

@@ -1,8 +1,10 @@
 //! The catalogue of errors: the message, the hint and the exit code of each.
 //!
-//! Message, hint and exit code are exhaustive matches, and one snapshot shows them all for review. Style:
-//! lower case, no full stop, backticks around literals; a hint is an imperative that names the exact
-//! command, file or variable.
+//! They are in one arm of a match for each error, and one snapshot shows them all for review. Style: lower case,
+//! no full stop, backticks around literals; a hint is an imperative that names the exact command, file or
+//! variable.
+//!
+//! Imports, bottom up: `text` ← one file for each group of errors ← this file.
 
 mod account;
 #[cfg(test)]
@@ -10,6 +12,7 @@ mod catalogue;
 mod config;
 mod exchange;
 mod setup;
+mod text;
 
 use std::fmt;
 use std::io;
@@ -19,6 +22,7 @@ pub use self::account::{AccountError, Malformed};
 pub use self::config::{Defect, Position};
 pub use self::exchange::{ExchangeError, ExchangeErrorKind};
 pub use self::setup::SetupError;
+use self::text::Text;
 use crate::shown::{self, Escaped, NOT_SHOWN};
 
 /// The errors that end a call.
@@ -66,7 +70,7 @@ pub enum Error {
         host: String,
         /// The account that the host is bound to.
         owner: String,
-        /// The account that was named.
+        /// The account that was named, safe to show.
         named: String,
         /// The configuration file that binds it.
         path: PathBuf,
@@ -171,78 +175,6 @@ pub struct Remembered {
     pub wait: i64,
 }
 
-/// The message.
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage { problem, help: _ } => {
-                write!(f, "the command line cannot be used: {problem}")
-            }
-            Self::Setting { name, value, problem, wanted: _ } => match shown::value(value) {
-                Some(value) => write!(f, "`{name}` is `{value}`, which {problem}"),
-                None => write!(f, "`{name}` has a value that {problem} {NOT_SHOWN}"),
-            },
-            Self::Config { path, at, defect } => {
-                write!(f, "the configuration file {} {defect}", shown::path(path))?;
-                at.map_or(Ok(()), |Position { line, column }| {
-                    write!(f, " at line {line}, column {column}")
-                })
-            }
-            Self::AccountUnknown { name, source, nearest: _ } => {
-                write!(f, "there is no account {}, which `{source}` names", shown::quoted(name))
-            }
-            Self::Bound { host, owner, named, path: _ } => write!(
-                f,
-                "the host `{host}` is bound to the account `{owner}` and gets no token of {named}"
-            ),
-            Self::Exchange { error, remembered, account: _, padded: _, store: _ } => {
-                error.fmt(f)?;
-                match remembered {
-                    Some(Remembered { ago, wait }) => {
-                        write!(f, " ({ago} s ago; not asked again for another {wait} s)")
-                    }
-                    None => Ok(()),
-                }
-            }
-            Self::Refused { host, wait, forget: _ } => write!(
-                f,
-                "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
-                Escaped(host)
-            ),
-            Self::Forget { dir, why } => {
-                write!(f, "cannot drop the token cached in {}: {why}", shown::path(dir))
-            }
-            Self::RequestUnreadable { protocol, why } => {
-                write!(f, "{protocol}: cannot read the request: {why}")
-            }
-            Self::Request { protocol, problem } => write!(f, "{protocol}: {problem}"),
-            Self::NotOurs { protocol, host } => {
-                write!(f, "{protocol}: no account is configured for the host")?;
-                host.as_deref().map_or(Ok(()), |host| write!(f, " {}", shown::quoted(host)))
-            }
-            Self::Url { protocol, part, why } => {
-                write!(f, "{protocol}: {part} {why}, and gets no token")
-            }
-            Self::Unbound { server, host } => write!(
-                f,
-                "docker: the configuration names this helper for {}, and no account is configured for \
-                 that host",
-                shown::quoted(
-                    shown::value(server).as_deref().or(host.as_deref()).unwrap_or(server)
-                )
-            ),
-            Self::EmptyRequest { protocol } => write!(f, "{protocol}: the request is empty"),
-            Self::Command { program, why } => {
-                write!(f, "cannot run {}: {why}", shown::command(program))
-            }
-            Self::NotForCmd { defect } => write!(f, "cmd.exe cannot take the token: it {defect}"),
-            Self::Output(why) => write!(f, "cannot write the answer to standard output: {why}"),
-            Self::Account(error) => error.fmt(f),
-            Self::Setup(error) => error.fmt(f),
-        }
-    }
-}
-
 impl From<AccountError> for Error {
     fn from(error: AccountError) -> Self {
         Self::Account(error)
@@ -265,116 +197,196 @@ impl std::error::Error for Error {
             | Self::Output(why)
             | Self::Config { defect: Defect::Unreadable(why), .. } => Some(why),
             Self::Exchange { error, .. } => Some(error),
-            Self::Account(error) => error.source(),
-            Self::Setup(error) => error.source(),
+            Self::Account(AccountError::Unreadable { why, .. })
+            | Self::Setup(
+                SetupError::Unreadable { why, .. }
+                | SetupError::ToolNotRun { why, .. }
+                | SetupError::ProgramUnknown { why }
+                | SetupError::NotWritten { why, .. },
+            ) => Some(why),
             _ => None,
         }
+    }
+}
+
+/// The message.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text().message)
     }
 }
 
 impl Error {
     /// The hint: the next step for the user.
     pub fn hint(&self) -> String {
-        let named = |host: &Option<String>| {
-            host.as_deref().and_then(shown::value).unwrap_or_else(|| "HOST[:PORT]".to_owned())
-        };
-        let bind = |tool: &str, host: &Option<String>| {
-            let host = named(host);
-            format!(
-                "if it takes tokens of Astra, run `astra-credential setup {tool} --host {host}`, or \
-                 name it in `ASTRA_CREDENTIAL_HOSTS`"
-            )
-        };
-        match self {
-            Self::Usage { help, .. } => {
-                format!("compare the command line, or the tool's configuration, with `{help}`")
-            }
-            Self::Setting { name, wanted, .. } => format!("set `{name}` to {wanted}"),
-            Self::Config { defect, .. } => defect.hint(),
-            Self::AccountUnknown { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::AccountUnknown { name, source, .. } => match shown::value(name) {
-                Some(name) => format!("run `astra-credential setup account --account {name}`"),
-                None => format!(
-                    "set `{source}` to the name of an account, such as `prod`; a secret belongs in the \
-                     account file"
-                ),
-            },
-            Self::Bound { path, .. } => format!(
-                "leave the account out, or bind the host to the other account in {}",
-                shown::path(path)
-            ),
-            Self::Exchange { error, account, padded: Some(field), .. } if error.is_rejection() => {
-                format!(
-                    "take the blanks or line ends off the ends of `{field}` in {}, unless they belong \
-                     to it",
-                    shown::path(account)
-                )
-            }
-            Self::Exchange { error, account, store, .. } => {
-                error.hint(&shown::path(account), store.as_deref())
-            }
-            Self::Refused { forget, .. } => format!(
-                "check that the account has access there, and that the host takes this kind of \
-                 login; `{forget}` makes the next call try at once"
-            ),
-            Self::Forget { dir, .. } => {
-                format!("try again, or remove what is in {} by hand", shown::path(dir))
-            }
-            Self::RequestUnreadable { protocol, .. }
-            | Self::Request { protocol, .. }
-            | Self::EmptyRequest { protocol } => format!(
-                "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
-            ),
-            Self::Url { .. } => {
-                "write it as `https://HOST[:PORT]/…` where the tool is configured".to_owned()
-            }
-            Self::NotOurs { protocol: "kubernetes", host } => format!(
-                "if it takes tokens of Astra, run `astra-credential setup kubectl --host {}`, with the \
-                 `--account NAME` of the kubeconfig's user if that has one",
-                named(host)
-            ),
-            Self::NotOurs { protocol, host } => bind(protocol, host),
-            Self::Unbound { host, .. } => bind("docker", host),
-            Self::Command { .. } => {
-                "check the command's name, its permissions and `PATH`".to_owned()
-            }
-            Self::NotForCmd { .. } => {
-                "run `astra-credential exec -- COMMAND`, which needs no shell".to_owned()
-            }
-            Self::Output(_) => {
-                "free space where the output goes, or keep the reader open".to_owned()
-            }
-            Self::Account(error) => error.hint(),
-            Self::Setup(error) => error.hint(),
-        }
+        self.text().hint
     }
 
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
+        self.text().exit_code
+    }
+
+    /// The message, the hint and the exit code.
+    fn text(&self) -> Text {
         match self {
-            Self::Forget { .. }
-            | Self::RequestUnreadable { .. }
-            | Self::Request { .. }
-            | Self::EmptyRequest { .. }
-            | Self::NotOurs { .. }
-            | Self::Url { .. }
-            | Self::Unbound { .. }
-            | Self::NotForCmd { .. }
-            | Self::Output(_) => 1,
-            Self::Usage { .. }
-            | Self::Setting { .. }
-            | Self::Config { .. }
-            | Self::AccountUnknown { .. }
-            | Self::Bound { .. } => 2,
-            // The exit codes of a shell.
-            Self::Command { why, .. } if why.kind() == io::ErrorKind::NotFound => 127,
-            Self::Command { .. } => 126,
-            Self::Account(_) => 3,
-            Self::Exchange { error, .. } => error.exit_code(),
-            Self::Refused { .. } => 4,
-            Self::Setup(error) => error.exit_code(),
+            Self::Usage { problem, help } => Text::new(
+                2,
+                format!("the command line cannot be used: {problem}"),
+                format!("compare the command line, or the tool's configuration, with `{help}`"),
+            ),
+            Self::Setting { name, value, problem, wanted } => {
+                let message = match shown::value(value) {
+                    Some(value) => format!("`{name}` is `{value}`, which {problem}"),
+                    None => format!("`{name}` has a value that {problem} {NOT_SHOWN}"),
+                };
+                Text::new(2, message, format!("set `{name}` to {wanted}"))
+            }
+            Self::Config { path, at, defect } => {
+                let text = defect.text();
+                let at = at.map(|at| format!(" at line {}, column {}", at.line, at.column));
+                let (path, at) = (shown::path(path), at.unwrap_or_default());
+                let message = format!("the configuration file {path} {}{at}", text.message);
+                Text { message, ..text }
+            }
+            Self::AccountUnknown { name, source, nearest } => Text::new(
+                2,
+                format!("there is no account {}, which `{source}` names", shown::account(name)),
+                match (nearest, shown::name(name)) {
+                    (Some(nearest), _) => format!("write `{nearest}`"),
+                    (None, Some(name)) => {
+                        format!("run `astra-credential setup account --account {name}`")
+                    }
+                    (None, None) => format!(
+                        "set `{source}` to the name of an account, such as `prod`; a secret belongs in \
+                         the account file"
+                    ),
+                },
+            ),
+            Self::Bound { host, owner, named, path } => Text::new(
+                2,
+                format!(
+                    "the host `{host}` is bound to the account {} and gets no token of {named}",
+                    shown::account(owner)
+                ),
+                format!(
+                    "leave the account out, or bind the host to the other account in {}",
+                    shown::path(path)
+                ),
+            ),
+            Self::Exchange { error, remembered, account, padded, store } => {
+                let account = shown::path(account);
+                let (exit_code, hint) = error.advice(&account, store.as_deref());
+                let hint = match padded {
+                    Some(field) if error.is_rejection() => format!(
+                        "take the blanks or line ends off the ends of `{field}` in {account}, unless \
+                         they belong to it"
+                    ),
+                    _ => hint,
+                };
+                let times = remembered.map(|Remembered { ago, wait }| {
+                    format!(" ({ago} s ago; not asked again for another {wait} s)")
+                });
+                Text::new(exit_code, format!("{error}{}", times.unwrap_or_default()), hint)
+            }
+            Self::Refused { host, wait, forget } => Text::new(
+                4,
+                format!(
+                    "`{}` refuses the tokens that Astra issues (it gets no other for another {wait} s)",
+                    Escaped(host)
+                ),
+                format!(
+                    "check that the account has access there, and that the host takes this kind of \
+                     login; `{forget}` makes the next call try at once"
+                ),
+            ),
+            Self::Forget { dir, why } => Text::new(
+                1,
+                format!("cannot drop the token cached in {}: {why}", shown::path(dir)),
+                format!("try again, or remove what is in {} by hand", shown::path(dir)),
+            ),
+            Self::RequestUnreadable { protocol, why } => {
+                unusable_request(protocol, &format!("cannot read the request: {why}"))
+            }
+            Self::Request { protocol, problem } => unusable_request(protocol, problem),
+            Self::EmptyRequest { protocol } => unusable_request(protocol, "the request is empty"),
+            Self::NotOurs { protocol, host } => {
+                let named = host.as_deref().map(|host| format!(" {}", shown::quoted(host)));
+                let hint = match *protocol {
+                    "kubernetes" => format!(
+                        "if it takes tokens of Astra, run `astra-credential setup kubectl --host {}`, \
+                         with the `--account NAME` of the kubeconfig's user if that has one",
+                        host_for_setup(host)
+                    ),
+                    tool => bind(tool, host),
+                };
+                let host = named.unwrap_or_default();
+                Text::new(
+                    1,
+                    format!("{protocol}: no account is configured for the host{host}"),
+                    hint,
+                )
+            }
+            Self::Url { protocol, part, why } => Text::new(
+                1,
+                format!("{protocol}: {part} {why}, and gets no token"),
+                "write it as `https://HOST[:PORT]/…` where the tool is configured",
+            ),
+            Self::Unbound { server, host } => {
+                let safe = shown::value(server);
+                let server = shown::quoted(safe.as_deref().or(host.as_deref()).unwrap_or(server));
+                Text::new(
+                    1,
+                    format!(
+                        "docker: the configuration names this helper for {server}, and no account is \
+                         configured for that host"
+                    ),
+                    bind("docker", host),
+                )
+            }
+            Self::Command { program, why } => Text::new(
+                // The exit codes of a shell.
+                if why.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
+                format!("cannot run {}: {why}", shown::command(program)),
+                "check the command's name, its permissions and `PATH`",
+            ),
+            Self::NotForCmd { defect } => Text::new(
+                1,
+                format!("cmd.exe cannot take the token: it {defect}"),
+                "run `astra-credential exec -- COMMAND`, which needs no shell",
+            ),
+            Self::Output(why) => Text::new(
+                1,
+                format!("cannot write the answer to standard output: {why}"),
+                "free space where the output goes, or keep the reader open",
+            ),
+            Self::Account(error) => error.text(),
+            Self::Setup(error) => error.text(),
         }
     }
+}
+
+fn unusable_request(protocol: &str, problem: &str) -> Text {
+    Text::new(
+        1,
+        format!("{protocol}: {problem}"),
+        format!(
+            "let the tool call this program itself; `astra-credential {protocol} --help` shows how"
+        ),
+    )
+}
+
+/// The hint to bind the host of a tool's request.
+fn bind(tool: &str, host: &Option<String>) -> String {
+    format!(
+        "if it takes tokens of Astra, run `astra-credential setup {tool} --host {}`, or name it in \
+         `ASTRA_CREDENTIAL_HOSTS`",
+        host_for_setup(host)
+    )
+}
+
+fn host_for_setup(host: &Option<String>) -> String {
+    host.as_deref().and_then(shown::value).unwrap_or_else(|| "HOST[:PORT]".to_owned())
 }
 
 /// Describes an error in a JSON text by its position. serde's own message may quote the text.

@@ -1,8 +1,9 @@
 //! Manual pages. They are generated from the [`Command`] that parses the command line, so they list the flags
 //! that exist. Each link has a page too, because its name is in the configuration of a tool.
 
-use std::io;
+use std::io::{self, Write as _};
 
+use clap::builder::StyledStr;
 use clap::{Arg, Command};
 use clap_mangen::Man;
 
@@ -52,30 +53,30 @@ const EXAMPLES: &str = "  astra-credential token
 
 fn page_of_program(grammar: Command) -> io::Result<Vec<u8>> {
     let about = grammar.get_about().cloned().unwrap_or_default();
-    let more = grammar.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let more = text(grammar.get_after_help());
     let (_, exit_codes) = more.split_once(EXIT_CODES).unwrap_or_default();
     let man = Man::new(grammar.clone().about(SUMMARY).long_about(about));
+    let name = escaped(grammar.get_name());
     let mut page = title(grammar.get_name(), &grammar);
     man.render_name_section(&mut page)?;
-    let usage = format!(
-        "\\fB{0}\\fR [SETTINGS] COMMAND [ARGUMENTS]\n.br\n\\fB{0}\\fR \\-\\-help | \\-\\-version\n",
-        escaped(grammar.get_name())
-    );
-    page.extend((heading("SYNOPSIS") + &usage).bytes());
+    writeln!(page, ".SH SYNOPSIS\n\\fB{name}\\fR [SETTINGS] COMMAND [ARGUMENTS]\n.br")?;
+    writeln!(page, "\\fB{name}\\fR \\-\\-help | \\-\\-version")?;
     man.render_description_section(&mut page)?;
-    page.extend(heading("COMMANDS").bytes());
+    writeln!(page, ".SH COMMANDS")?;
     for command in grammar.get_subcommands() {
         page.extend(section_of_command(command).bytes());
     }
     man.render_options_section(&mut page)?;
-    for (title, text) in
-        [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES), ("EXIT STATUS", exit_codes)]
-    {
-        page.extend((heading(title) + &prose(text)).bytes());
+    for (title, text) in [
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("FILES", FILES),
+        ("EXIT STATUS", exit_codes),
+        ("EXAMPLES", EXAMPLES),
+    ] {
+        write!(page, ".SH {title}\n{}", prose(text))?;
     }
-    page.extend((heading("EXAMPLES") + &prose(EXAMPLES)).bytes());
     let links = LINKS.map(|(link, _)| format!("\\fB{}\\fR(1)", escaped(link))).join(",\n");
-    page.extend((heading("SEE ALSO") + &links + "\n").bytes());
+    writeln!(page, ".SH SEE ALSO\n{links}")?;
     Ok(page)
 }
 
@@ -88,45 +89,41 @@ fn section_of_command(command: &Command) -> String {
             && argument.get_id() != "help"
             && !argument.is_hide_set()
     };
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let mut section = format!("{}\n{}.\n", usage.trim_end(), escaped(&about));
+    let about = escaped(&text(command.get_about()));
+    let mut section = format!("{}\n{about}.\n", usage.trim_end());
     for argument in command.get_arguments().filter(is_its_own) {
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let help = help.trim_end();
         let choices = argument.get_possible_values();
         let names: Vec<_> = choices.iter().map(|choice| choice.get_name()).collect();
         let is_hidden = names.is_empty() || argument.is_hide_possible_values_set();
         let choices = if is_hidden { String::new() } else { format!(": {}", names.join(", ")) };
-        section.push_str(&format!(
-            ".TP\n\\fB{}\\fR\n{}\n",
-            escaped(&argument.to_string()),
-            escaped(&format!("{help}{choices}"))
-        ));
+        let help = text(argument.get_help()).trim_end().to_owned() + &choices;
+        let argument = escaped(&argument.to_string());
+        section.push_str(&format!(".TP\n\\fB{argument}\\fR\n{}\n", escaped(&help)));
     }
-    let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    section + ".PP\n" + &prose(&more)
+    section + ".PP\n" + &prose(&text(command.get_after_help()))
 }
 
 fn page_of_link(link: &'static str, word: &str, grammar: &Command) -> io::Result<Vec<u8>> {
     let command = grammar.find_subcommand(word).cloned().unwrap_or_default();
-    let more = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let program = grammar.get_name();
-    let named = command.clone().name(link).display_name(link);
-    let man = Man::new(named);
     let mut page = title(link, grammar);
-    man.render_name_section(&mut page)?;
-    let usage =
-        format!("{}\\fB{}\\fR {}\n", heading("SYNOPSIS"), escaped(link), positionals(&command));
-    let what = format!(
+    Man::new(command.clone().name(link).display_name(link)).render_name_section(&mut page)?;
+    let (name, words) = (escaped(link), positionals(&command));
+    writeln!(page, ".SH SYNOPSIS\n\\fB{name}\\fR {words}")?;
+    let description = format!(
         "`{link}` is the name by which the tool finds `{program}`. It does the same as \
          `{program} {word}`, and takes the same arguments, settings and variables. \
          Called by hand, it prints what the tool gets."
     );
-    page.extend((usage + &heading("DESCRIPTION") + &prose(&what)).bytes());
-    page.extend((heading("SET-UP") + &prose(&more)).bytes());
-    let see = format!("{}\\fB{}\\fR(1)\n", heading("SEE ALSO"), escaped(program));
-    page.extend(see.bytes());
+    write!(page, ".SH DESCRIPTION\n{}", prose(&description))?;
+    write!(page, ".SH SET-UP\n{}", prose(&text(command.get_after_help())))?;
+    writeln!(page, ".SH SEE ALSO\n\\fB{}\\fR(1)", escaped(program))?;
     Ok(page)
+}
+
+/// A text of the grammar; empty if there is none.
+fn text(text: Option<&StyledStr>) -> String {
+    text.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The positional arguments, for a synopsis.
@@ -141,10 +138,6 @@ fn title(name: &str, grammar: &Command) -> Vec<u8> {
     let version = grammar.get_version().unwrap_or_default();
     let number = version.split(' ').next().unwrap_or_default();
     format!(".TH {name} 1 \"\" \"{} {number}\"\n", grammar.get_name()).into_bytes()
-}
-
-fn heading(title: &str) -> String {
-    format!(".SH {title}\n")
 }
 
 /// Converts help text to roff. An empty line ends a paragraph. Indented lines keep their line breaks; the first

@@ -15,6 +15,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use log::{Level, LevelFilter};
+
 /// The time after which a message explains a wait.
 pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
@@ -72,19 +74,29 @@ pub fn wipe() {
 }
 
 /// Runs `work`. On a terminal, prints `why` as a temporary line if `work` takes longer than [`LONG_WAIT`].
-pub fn explain_wait<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
+pub fn explain_wait<T>(why: &str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }
+    meanwhile(work, |is_under_way| {
+        if is_under_way(LONG_WAIT) {
+            log::info!("{why}");
+        }
+    })
+}
+
+/// Runs `work` and, in a thread, `other`. `other` gets a function that waits for a time, and returns `false` as soon
+/// as `work` has ended. If the thread cannot be started, only `work` runs.
+pub fn meanwhile<T>(
+    work: impl FnOnce() -> T,
+    other: impl FnOnce(&dyn Fn(Duration) -> bool) + Send,
+) -> T {
     thread::scope(|scope| {
         let (done, is_done) = channel::<()>();
-        let explain = move || {
-            if is_done.recv_timeout(LONG_WAIT) == Err(RecvTimeoutError::Timeout) {
-                log::info!("{why}");
-            }
+        let other = move || {
+            other(&|time| is_done.recv_timeout(time) == Err(RecvTimeoutError::Timeout));
         };
-        // If the thread cannot be started, the wait is not explained.
-        let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, explain);
+        let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, other);
         let result = work();
         drop(done);
         result
@@ -124,24 +136,18 @@ pub fn start_log(is_verbose: bool) {
         }
 
         fn log(&self, record: &log::Record<'_>) {
-            if self.enabled(record.metadata()) {
-                match record.level() {
-                    log::Level::Error | log::Level::Warn => {
-                        print_line(&format!("warning: {}", record.args()));
-                    }
-                    log::Level::Info => print_temporary(record.args()),
-                    log::Level::Debug | log::Level::Trace => print_line(&record.args().to_string()),
-                }
+            let message = record.args();
+            match record.level() {
+                _ if !self.enabled(record.metadata()) => {}
+                Level::Error | Level::Warn => print_line(&format!("warning: {message}")),
+                Level::Info => print_temporary(message),
+                Level::Debug | Level::Trace => print_line(&message.to_string()),
             }
         }
 
         fn flush(&self) {}
     }
     if log::set_logger(&Listener).is_ok() {
-        log::set_max_level(if is_verbose {
-            log::LevelFilter::Debug
-        } else {
-            log::LevelFilter::Info
-        });
+        log::set_max_level(if is_verbose { LevelFilter::Debug } else { LevelFilter::Info });
     }
 }

@@ -150,7 +150,7 @@ impl Host {
         let is_named = match bare.parse() {
             Ok(address) => is_in_network(address, domain),
             Err(_) => {
-                let domain = domain.trim_start_matches("*.").trim_start_matches('.');
+                let domain = domain.trim_start_matches("*.").trim_matches('.');
                 let above = bare.strip_suffix(domain).filter(|_| !domain.is_empty());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
@@ -161,23 +161,20 @@ impl Host {
 
 /// True if `network`, an address or `ADDRESS/BITS`, contains `address`.
 fn is_in_network(address: IpAddr, network: &str) -> bool {
-    let (first, bits) = match network.split_once('/') {
-        Some((first, bits)) => (first, bits.parse::<u32>().ok()),
-        None => (network, Some(u32::MAX)),
+    // The address in the upper bits of a number, and its length in bits.
+    let bits_of = |address| match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
     };
-    let first = first.trim_start_matches('[').trim_end_matches(']');
-    match (address, first.parse(), bits) {
-        (_, Ok(first), Some(u32::MAX)) => address == first,
-        (IpAddr::V4(address), Ok(IpAddr::V4(first)), Some(bits @ 0..=32)) => {
-            let differs = address.to_bits() ^ first.to_bits();
-            differs.checked_shr(32 - bits).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(address), Ok(IpAddr::V6(first)), Some(bits @ 0..=128)) => {
-            let differs = address.to_bits() ^ first.to_bits();
-            differs.checked_shr(128 - bits).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
+    let (first, length) = match network.split_once('/') {
+        Some((first, length)) => (first, length.parse::<u32>().ok()),
+        None => (network, Some(bits_of(address).1)),
+    };
+    let first = first.trim_start_matches('[').trim_end_matches(']').parse();
+    let (Ok(first), Some(length)) = (first.map(bits_of), length) else { return false };
+    let (address, most) = bits_of(address);
+    let differs = |length: u32| (address ^ first.0).checked_shr(128 - length).unwrap_or(0) != 0;
+    first.1 == most && length <= most && !differs(length)
 }
 
 /// Reads a port without leading zeros or a sign.
@@ -205,16 +202,15 @@ impl From<Error> for Failed {
 
 /// Reads a request to its end.
 fn read_request(protocol: &'static str, input: impl Read) -> Result<Vec<u8>, Error> {
-    let problem = |problem: String| Error::Request { protocol, problem };
     let mut bytes = Vec::new();
-    input
-        .take(LARGEST_REQUEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|why| Error::RequestUnreadable { protocol, why })?;
-    if bytes.len() as u64 > LARGEST_REQUEST {
-        return Err(problem("the request is larger than 1 MiB".to_owned()));
-    }
-    Ok(bytes)
+    let read = input.take(LARGEST_REQUEST + 1).read_to_end(&mut bytes);
+    read.map_err(|why| Error::RequestUnreadable { protocol, why })?;
+    if bytes.len() as u64 > LARGEST_REQUEST { Err(too_large(protocol)) } else { Ok(bytes) }
+}
+
+/// The error for a request of more than [`LARGEST_REQUEST`] bytes.
+fn too_large(protocol: &'static str) -> Error {
+    Error::Request { protocol, problem: "the request is larger than 1 MiB".to_owned() }
 }
 
 /// Reads a JSON object. The error contains the position of the defect.
@@ -232,11 +228,6 @@ fn json_line(reply: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(reply).map_err(|error| Error::Output(error.into()))?;
     line.push(b'\n');
     Ok(line)
-}
-
-/// The error for a host without an account, in the protocols that treat it as a failure.
-fn not_ours(protocol: &'static str, host: &Host) -> Error {
-    Error::NotOurs { protocol, host: Some(host.to_string()) }
 }
 
 /// The error for an unknown verb, in the protocols that treat it as a failure.

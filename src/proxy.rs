@@ -147,8 +147,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
         }
     };
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => None,
-        Some("") => None,
+        _ if ["", ":"].contains(&port) => None,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
             let number = digits.parse().ok().filter(|port| *port > 0);
             Some(number.ok_or("has a port that is not between 1 and 65535")?)
@@ -161,16 +160,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), &'static str> {
 /// Percent-decodes `text`. Like curl, keeps a `%` without two hexadecimal digits.
 fn decoded(text: &str) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let pair = after.get(..2).filter(|_| *first == b'%');
-        let hex = pair.filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
-        let byte = hex
-            .and_then(|pair| std::str::from_utf8(pair).ok())
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
+    bytes.extend(percent_encoding::percent_decode_str(text));
     bytes
 }
 

@@ -38,10 +38,8 @@ impl Service<'_> {
     /// # Errors
     /// Those of [`Self::credential`], or a flag names another account than the host's.
     pub fn credential_for(&self, host: &Host) -> Result<Option<Credential>, Error> {
-        match self.configuration.settings_for(host)? {
-            Some(settings) => serve(&settings, Some(self.command), Some(host)).map(Some),
-            None => Ok(None),
-        }
+        let settings = self.configuration.settings_for(host)?;
+        settings.map(|settings| serve(&settings, Some(self.command), Some(host))).transpose()
     }
 
     /// Deletes the cached token and failures of the account for calls without a host, or of `all` accounts.
@@ -50,10 +48,12 @@ impl Service<'_> {
     /// A setting or the account file cannot be used, or the cache cannot be written.
     pub fn forget_account(&self, all: bool) -> Result<(), Error> {
         let settings = self.configuration.settings()?;
-        match all {
-            true => forget_all(&settings),
-            false => forget(&settings, None, None),
+        if !all {
+            return forget(&settings, None, None);
         }
+        let Some(dir) = settings.common.cache_dir.as_deref() else { return Ok(()) };
+        let forgotten = cache::forget_all(dir, Instant::now() + *settings.common.timeout);
+        forgotten.map_err(|why| not_forgotten(&settings, why))
     }
 
     /// Deletes the cached token of the account for `host`, which refused it. Only the `named` token is deleted,
@@ -62,10 +62,8 @@ impl Service<'_> {
     /// # Errors
     /// A setting or the account file cannot be used, or the cache cannot be written.
     pub fn forget_at(&self, host: &Host, named: Option<&Secret>) -> Result<(), Error> {
-        match self.configuration.settings_for(host)? {
-            Some(settings) => forget(&settings, named, Some(host)),
-            None => Ok(()),
-        }
+        let settings = self.configuration.settings_for(host)?;
+        settings.map_or(Ok(()), |settings| forget(&settings, named, Some(host)))
     }
 }
 
@@ -100,9 +98,8 @@ pub fn serve(
     command: Option<&str>,
     host: Option<&Host>,
 ) -> Result<Credential, Error> {
-    let deadline = Instant::now() + *settings.timeout;
-    let account = account(settings, deadline)?;
-    let account = match account {
+    let deadline = Instant::now() + *settings.common.timeout;
+    let account = match account(settings, deadline)? {
         Account::Application(bearer) => {
             return Ok(Credential { bearer, expires: None, accepted_until: None });
         }
@@ -127,7 +124,7 @@ pub fn serve(
     let cache = cache(settings, &account);
     let mint = || {
         let why = format!("waiting for {}", shown::quoted(&settings.api.base));
-        message::explain_wait(why, || exchange.mint(&account))
+        message::explain_wait(&why, || exchange.mint(&account))
     };
     let served = broker::serve(&cache, demand, Moment::now, mint);
     message::wipe();
@@ -165,13 +162,14 @@ pub fn exchange_error(
 /// # Errors
 /// The account file cannot be used, or the cache cannot be written.
 fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Result<(), Error> {
-    let deadline = Instant::now() + *settings.timeout;
+    let deadline = Instant::now() + *settings.common.timeout;
     let is_whole = named.is_none() && at.is_none();
     let forgotten = match account(settings, deadline)? {
         Account::Application(_) => Ok(()),
         Account::Service(account) => {
             // `forget` deletes the token despite `--no-cache`.
-            let settings = Settings { no_cache: Sourced::default_of(false), ..settings.clone() };
+            let mut settings = settings.clone();
+            settings.common.no_cache.value = false;
             let cache = cache(&settings, &account);
             let host = at.map(ToString::to_string);
             if is_whole {
@@ -182,24 +180,13 @@ fn forget(settings: &Settings, named: Option<&Secret>, at: Option<&Host>) -> Res
     };
     message::wipe();
     if is_whole {
-        settings.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir, None));
+        settings.common.cache_dir.as_deref().inspect(|dir| LastFailure::remove(dir, None));
     }
     forgotten.map_err(|why| not_forgotten(settings, why))
 }
 
-/// Deletes the cached tokens and failures of every account.
-///
-/// # Errors
-/// The cache cannot be written.
-fn forget_all(settings: &Settings) -> Result<(), Error> {
-    let deadline = Instant::now() + *settings.timeout;
-    let dir = settings.cache_dir.as_deref();
-    let forgotten = dir.map_or(Ok(()), |dir| cache::forget_all(dir, deadline));
-    forgotten.map_err(|why| not_forgotten(settings, why))
-}
-
 fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
-    Error::Forget { dir: settings.cache_dir.value.clone().unwrap_or_default(), why }
+    Error::Forget { dir: settings.common.cache_dir.value.clone().unwrap_or_default(), why }
 }
 
 /// Reads the account file.
@@ -208,26 +195,24 @@ fn not_forgotten(settings: &Settings, why: io::Error) -> Error {
 /// The account file cannot be used.
 fn account(settings: &Settings, deadline: Instant) -> Result<Account, Error> {
     let path = settings.service_account.value.as_ref().ok_or(AccountError::Unnamed)?;
-    let account = account::read(path, *settings.allow_exposed, deadline);
+    let account = account::read(path, *settings.common.allow_exposed, deadline);
     message::wipe();
     Ok(account.map_err(|error| settings.of_account(error))?)
 }
 
 /// The cache of the account. Warns if there is no folder for it.
 fn cache(settings: &Settings, account: &ServiceAccount) -> Cache {
-    if *settings.no_cache {
+    if *settings.common.no_cache {
         return Cache::none();
     }
-    let Some(dir) = settings.cache_dir.value.clone() else {
+    let Some(dir) = settings.common.cache_dir.value.clone() else {
         log::warn!(
             "no cache: without an absolute `HOME`, name a folder with `ASTRA_CREDENTIAL_CACHE_DIR`"
         );
         return Cache::none();
     };
-    match Seal::new(&settings.api.base, account) {
-        Some(seal) => Cache::new(dir, seal),
-        None => Cache::none(),
-    }
+    let seal = Seal::new(&settings.api.base, account);
+    seal.map_or_else(Cache::none, |seal| Cache::new(dir, seal))
 }
 
 /// An account's state, read without a request.
@@ -242,7 +227,7 @@ pub struct Inspected {
 
 /// Reads an account's file and cache entry.
 pub fn inspect(settings: Settings) -> Inspected {
-    let account = account(&settings, Instant::now() + *settings.timeout);
+    let account = account(&settings, Instant::now() + *settings.common.timeout);
     let cache = match &account {
         Ok(Account::Service(account)) => cache(&settings, account),
         _ => Cache::none(),

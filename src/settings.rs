@@ -53,7 +53,8 @@ pub use self::read::check_file;
 use self::resolve::Common;
 pub use self::resolve::{Settings, account_command, cache_dir};
 pub use self::setting::{
-    Environment, HOME, LOG, NO_CACHE, is_utf_8, paths, switch, text, variable,
+    ACCOUNT, API_URL, CA_FILE, CACHE_DIR, CONFIG, Environment, FLAGS, HOME, HOST, LOG, MIN_VALID,
+    NO_CACHE, SERVICE_ACCOUNT, Setting, TIMEOUT, is_utf_8, paths, switch, text, variable,
 };
 pub use self::sourced::{Source, Sourced};
 pub use self::sources::Sources;
@@ -149,8 +150,11 @@ impl<'a> Configuration<'a> {
         account: Option<&str>,
         host: Option<&Host>,
     ) -> Result<Option<Settings>, Error> {
-        let config = self.sources.flags.config.clone();
-        let flags = Flags { account: account.map(Into::into), config, ..Flags::default() };
+        let account = account.map(|name| (ACCOUNT.flag, name.into()));
+        let config = self.sources.flags.value(CONFIG.flag);
+        let config = config.map(|config| (CONFIG.flag, config.clone()));
+        let values = account.into_iter().chain(config).collect();
+        let flags = Flags { values, ..Flags::default() };
         let mut sources = Sources::of_user(&flags, env);
         sources.read_files()?;
         let configuration = Configuration::new(sources)?;
@@ -169,7 +173,7 @@ impl<'a> Configuration<'a> {
     /// no account, so it does not add hosts to an account that a flag names.
     fn is_further(&self, host: &Host) -> bool {
         let is_variable = matches!(self.further_hosts.source, Source::Variable(_));
-        let counts = !is_variable || self.sources.flags.account.is_none();
+        let counts = !is_variable || self.sources.flags.value(ACCOUNT.flag).is_none();
         counts && self.further_hosts.contains(host)
     }
 
@@ -289,17 +293,9 @@ mod tests {
         let mut variables = Vec::new();
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            let mut value = || Some(OsString::from(words.next().unwrap()));
-            match *word {
-                "--account" => flags.account = value(),
-                "--service-account" => flags.service_account = value(),
-                "--api-url" => flags.api_url = value(),
-                "--host" => flags.host.extend(value()),
-                "--ca-file" => flags.ca_file = value(),
-                "--min-valid" => flags.min_valid = value(),
-                "--timeout" => flags.timeout = value(),
-                "--cache-dir" => flags.cache_dir = value(),
-                word => variables.push(word.split_once('=').unwrap()),
+            match FLAGS.iter().find(|flag| *flag == word) {
+                Some(flag) => flags.values.push((flag, words.next().unwrap().into())),
+                None => variables.push(word.split_once('=').unwrap()),
             }
         }
         let env = |name: &str| {

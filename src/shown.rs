@@ -27,7 +27,23 @@ pub fn redacted(value: &str) -> String {
 
 /// The value of a setting between backticks, or a note in its place.
 pub fn quoted(value: &str) -> String {
-    self::value(value).map_or_else(|| NOT_SHOWN.to_owned(), |value| format!("`{value}`"))
+    in_backticks(self::value(value))
+}
+
+/// The name of an account between backticks, or a note in its place.
+pub fn account(name: &str) -> String {
+    in_backticks(self::name(name))
+}
+
+fn in_backticks(shown: Option<String>) -> String {
+    shown.map_or_else(|| NOT_SHOWN.to_owned(), |shown| format!("`{shown}`"))
+}
+
+/// The name of an account or a key, if it is safe to show. Unlike other values, it may consist of many words.
+pub fn name(name: &str) -> Option<String> {
+    let is_ordinary = name.split(['-', '_']).all(is_word) && has_few_digits(name);
+    let shown = if is_ordinary && !is_mixed(name) { Some(name.to_owned()) } else { value(name) };
+    shown.filter(|name| !name.is_empty())
 }
 
 /// The value of a setting, if it is safe to show. In a list, a comma separates hosts and URLs.
@@ -35,10 +51,10 @@ pub fn value(value: &str) -> Option<String> {
     if is_path(Path::new(value)) {
         return Some(Escaped(value).to_string());
     }
-    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
     if is_plain(value) {
         return Some(value.to_owned());
     }
+    let part = |part: &str| if is_host(part) { Some(part.to_owned()) } else { url(part) };
     // Short words and numbers in a list may be the pieces of a secret.
     let is_list = value.contains(", ");
     let is_bare = |part: &str| !part.contains(['.', ':']) && part != "localhost";
@@ -256,10 +272,7 @@ fn url(text: &str) -> Option<String> {
     if !["http", "https", "socks4", "socks5", "socks5h"].contains(&scheme) {
         return None;
     }
-    let (before, user) = match rest.rsplit_once('@') {
-        Some((_, rest)) => (rest, "…@"),
-        None => (rest, ""),
-    };
+    let (before, user) = rest.rsplit_once('@').map_or((rest, ""), |(_, rest)| (rest, "…@"));
     let end = before.find(['?', '#']).unwrap_or(before.len());
     let query = before[end..].chars().next().map(|mark| format!("{mark}…"));
     let (host, path) = before[..end].split_at(before[..end].find('/').unwrap_or(end));

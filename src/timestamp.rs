@@ -85,6 +85,7 @@ impl Moment {
 }
 
 /// Converts to the beginning of the second.
+#[cfg(test)]
 impl From<Timestamp> for Moment {
     fn from(timestamp: Timestamp) -> Self {
         Self(timestamp.0.saturating_mul(NANOSECONDS))

@@ -12,7 +12,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -188,23 +188,12 @@ pub fn bearer(text: &str) -> Option<&str> {
 
 /// The claims that are read.
 #[derive(Default, Deserialize)]
-#[serde(default, from = "WireClaims")]
-struct Claims {
-    exp: Option<Timestamp>,
-    iat: Option<Timestamp>,
-}
-
-#[derive(Default, Deserialize)]
 #[serde(default)]
-struct WireClaims {
-    exp: Value,
-    iat: Value,
-}
-
-impl From<WireClaims> for Claims {
-    fn from(wire: WireClaims) -> Self {
-        Self { exp: instant(&wire.exp), iat: instant(&wire.iat) }
-    }
+struct Claims {
+    #[serde(deserialize_with = "instant")]
+    exp: Option<Timestamp>,
+    #[serde(deserialize_with = "instant")]
+    iat: Option<Timestamp>,
 }
 
 impl Claims {
@@ -227,19 +216,17 @@ impl Claims {
 
 /// Reads the time in a claim: a number, or a string with a number. It is in seconds, or in milliseconds from
 /// [`FIRST_MILLISECONDS`] on.
-fn instant(claim: &Value) -> Option<Timestamp> {
-    let number = match claim {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
+fn instant<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<Timestamp>, D::Error> {
+    let number = match Value::deserialize(claim)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
     };
-    if !number.is_finite() {
-        return None;
-    }
-    let seconds = if number >= FIRST_MILLISECONDS { number / 1000.0 } else { number };
-    // `as` saturates.
-    #[allow(clippy::cast_possible_truncation)]
-    Some(Timestamp::from_unix(seconds.floor() as i64))
+    Ok(number.filter(|number: &f64| number.is_finite()).map(|number| {
+        let seconds = if number >= FIRST_MILLISECONDS { number / 1000.0 } else { number };
+        // `as` saturates.
+        Timestamp::from_unix(seconds.floor() as i64)
+    }))
 }
 
 #[cfg(test)]

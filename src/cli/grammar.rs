@@ -11,6 +11,10 @@ use super::help::{
     MAN, MORE, PAGES, SETUP, STATUS, TERRAFORM, TOKEN,
 };
 use crate::command::{DIALECTS, Dialect};
+use crate::settings::{
+    ACCOUNT, API_URL, CA_FILE, CACHE_DIR, CONFIG, HOST, MIN_VALID, SERVICE_ACCOUNT, Setting,
+    TIMEOUT,
+};
 
 /// This program's name.
 pub const PROGRAM: &str = "astra-credential";
@@ -232,28 +236,23 @@ pub fn takes_value(word: &str) -> bool {
 }
 
 fn settings() -> [Arg; 12] {
-    let value = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
+    fn value<T>(setting: &Setting<T>, value: &'static str, help: &'static str) -> Arg {
+        Arg::new(setting.flag)
+            .long(setting.flag.trim_start_matches('-'))
             .value_name(value)
             .help(help)
             .value_parser(ValueParser::os_string())
-    };
+    }
     [
-        value("account", "NAME", "The account, by its name in the configuration\nfile [env: ASTRA_CREDENTIAL_ACCOUNT]\n[default: default]"),
-        value("service-account", "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]\n[default: service-account.json in the\nconfiguration folder]"),
-        value("api-url", "URL", "The API's base, without /v2 [env: ASTRA_API_URL]\n[default: https://api.astra.datastax.com]"),
-        Arg::new("host")
-            .long("host")
-            .value_name("HOST[:PORT]")
-            .help("Another host that may get the token; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]")
-            .value_parser(ValueParser::os_string())
-            .action(ArgAction::Append),
-        value("config", "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
-        value("cache-dir", "DIR", "The folder for cached tokens [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
-        value("ca-file", "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
-        value("timeout", "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]").allow_negative_numbers(true),
-        value("min-valid", "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]").allow_negative_numbers(true),
+        value(&ACCOUNT, "NAME", "The account, by its name in the configuration\nfile [env: ASTRA_CREDENTIAL_ACCOUNT]\n[default: default]"),
+        value(&SERVICE_ACCOUNT, "FILE", "The account file [env: ASTRA_SERVICE_ACCOUNT]\n[default: service-account.json in the\nconfiguration folder]"),
+        value(&API_URL, "URL", "The API's base, without /v2 [env: ASTRA_API_URL]\n[default: https://api.astra.datastax.com]"),
+        value(&HOST, "HOST[:PORT]", "Another host that may get the token; repeatable\n[env: ASTRA_CREDENTIAL_HOSTS, comma-separated]").action(ArgAction::Append),
+        value(&CONFIG, "FILE", "Read this configuration file alone\n[env: ASTRA_CREDENTIAL_CONFIG] [default:\nconfig.json in the configuration folder, then in\n/etc/astra-credential]"),
+        value(&CACHE_DIR, "DIR", "The folder for cached tokens [default: the cache\nfolder] [env: ASTRA_CREDENTIAL_CACHE_DIR]"),
+        value(&CA_FILE, "FILE", "Trust these PEM certificates instead of the\nsystem's [env: SSL_CERT_FILE]"),
+        value(&TIMEOUT, "SECONDS", "The time-out of the whole call [default: 30]\n[env: ASTRA_CREDENTIAL_TIMEOUT]").allow_negative_numbers(true),
+        value(&MIN_VALID, "DURATION", "Renew a token that expires sooner than this,\nsuch as 90s, 30m or 2h\n[env: ASTRA_CREDENTIAL_MIN_VALID]").allow_negative_numbers(true),
         switch("refresh", "Get a new token, even if a valid one is cached"),
         switch("no-cache", "Do not use the cache\n[env: ASTRA_CREDENTIAL_NO_CACHE=1]"),
         switch("verbose", "Log to standard error\n[env: ASTRA_CREDENTIAL_LOG=1]").short('v'),

@@ -89,18 +89,19 @@ pub fn run(
 
 /// Refuses the flags that `setup` for a tool does not write into its configuration.
 fn refuse_flags(flags: &Flags) -> Result<(), SetupError> {
-    let of_account = |flag: &str, value: &str| {
-        format!("keep it with the account: `astra-credential setup account {flag} {value}`")
+    let of_account = |flag, value| {
+        let command = format!("astra-credential setup account {flag} {value}");
+        (flag, format!("keep it with the account: `{command}`"))
     };
     let refused = [
-        ("--service-account", &flags.service_account, of_account("--service-account", "FILE")),
-        ("--api-url", &flags.api_url, of_account("--api-url", "URL")),
-        ("--ca-file", &flags.ca_file, of_account("--ca-file", "FILE")),
-        ("--min-valid", &flags.min_valid, of_account("--min-valid", "DURATION")),
-        ("--cache-dir", &flags.cache_dir, "write `cache_dir` into `config.json`".to_owned()),
+        of_account("--service-account", "FILE"),
+        of_account("--api-url", "URL"),
+        of_account("--ca-file", "FILE"),
+        of_account("--min-valid", "DURATION"),
+        ("--cache-dir", "write `cache_dir` into `config.json`".to_owned()),
     ];
-    match refused.into_iter().find(|(_, value, _)| value.is_some()) {
-        Some((flag, _, fix)) => Err(SetupError::NotKept { flag, fix }),
+    match refused.into_iter().find(|(flag, _)| flags.value(flag).is_some()) {
+        Some((flag, fix)) => Err(SetupError::NotKept { flag, fix }),
         None if flags.no_cache => Err(SetupError::NotKept {
             flag: "--no-cache",
             fix: "set `ASTRA_CREDENTIAL_NO_CACHE=1` where the tool runs".to_owned(),

@@ -27,8 +27,8 @@ use crate::timestamp::Timestamp;
 pub fn run(configuration: &Configuration<'_>, style: Style) -> Result<(Vec<u8>, u8), Error> {
     let now = Timestamp::now();
     let settings = configuration.every_account()?;
-    let chosen = settings.first().filter(|settings| !*settings.no_cache);
-    let dir = chosen.and_then(|settings| settings.cache_dir.as_deref());
+    let chosen = settings.first().filter(|settings| !*settings.common.no_cache);
+    let dir = chosen.and_then(|settings| settings.common.cache_dir.as_deref());
     let unnamed = dir.and_then(|dir| LastFailure::read(dir, None));
     let account = |settings: Settings| {
         let listed = settings.listed(&configuration.hosts_of(&settings)?);
@@ -217,7 +217,7 @@ impl AccountStatus {
             message: failure.error.to_string(),
             at: time(failure.at),
             until: time(failure.until),
-            is_current: failure.is_current(&route, now, *settings.timeout),
+            is_current: failure.is_current(&route, now, *settings.common.timeout),
             hint: hint(failure.error, &settings, &account),
         });
         let refusals = refusals.into_iter().map(|refusal| Refusal {

@@ -1,9 +1,9 @@
 //! The errors of account files.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::text::Text;
 use crate::shown;
 
 /// The errors of an account file, with exit code 3.
@@ -67,84 +67,62 @@ pub struct Malformed {
     pub fix: &'static str,
 }
 
-/// The message.
-impl fmt::Display for AccountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AccountError {
+    /// The message, the hint and the exit code.
+    pub fn text(&self) -> Text {
         match self {
-            Self::Unnamed => f.write_str(
+            Self::Unnamed => Text::new(
+                3,
                 "no account file: none is named, and without an absolute `HOME` there is no default",
+                "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`",
             ),
-            Self::Inline => f.write_str(
+            Self::Inline => Text::new(
+                3,
                 "no account file: the path given for it (not shown: it is not certainly a path) names \
                  no file, and may be the account itself",
-            ),
-            Self::Missing { path, fix: _ } => {
-                write!(f, "no account file: {} does not exist", shown::path(path))
-            }
-            Self::Unreadable { path, why } => {
-                write!(f, "cannot read the account file {}: {why}", shown::path(path))
-            }
-            Self::Exposed { path, exposure, fix: _ } => {
-                write!(f, "the account file {} {exposure}", shown::path(path))
-            }
-            Self::Malformed { path, defect } => {
-                write!(f, "the account file {} {}", shown::path(path), defect.what)
-            }
-            Self::Folder { path } => {
-                write!(f, "the account file {} is a folder", shown::path(path))
-            }
-            Self::Kept { path, fix: _ } => {
-                write!(f, "{} is not the file of the same account, and is kept", shown::path(path))
-            }
-        }
-    }
-}
-
-impl std::error::Error for AccountError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { why, .. } => Some(why),
-            _ => None,
-        }
-    }
-}
-
-impl AccountError {
-    /// The hint: the next step for the user.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Unnamed => {
-                "name the file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`".to_owned()
-            }
-            Self::Inline => {
                 "put the account into a file for this user alone and name that file, or name \
-                 `/dev/stdin` and pipe it in"
-                    .to_owned()
-            }
-            Self::Missing { fix: Some(fix), .. } => format!(
-                "run `{fix}` and paste the service account copied from Astra's dashboard, or name \
-                 another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
+                 `/dev/stdin` and pipe it in",
             ),
-            Self::Missing { fix: None, .. } => {
-                "name a file that exists, or leave `--service-account` and `ASTRA_SERVICE_ACCOUNT` \
-                 out and run `astra-credential setup account`"
-                    .to_owned()
-            }
-            Self::Unreadable { .. } => {
+            Self::Missing { path, fix } => Text::new(
+                3,
+                format!("no account file: {} does not exist", shown::path(path)),
+                match fix {
+                    Some(fix) => format!(
+                        "run `{fix}` and paste the service account copied from Astra's dashboard, or \
+                         name another file with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`"
+                    ),
+                    None => "name a file that exists, or leave `--service-account` and \
+                             `ASTRA_SERVICE_ACCOUNT` out and run `astra-credential setup account`"
+                        .to_owned(),
+                },
+            ),
+            Self::Unreadable { path, why } => Text::new(
+                3,
+                format!("cannot read the account file {}: {why}", shown::path(path)),
                 "make it a file that this user can read, or name another with `--service-account \
-                 FILE` or `ASTRA_SERVICE_ACCOUNT`"
-                    .to_owned()
-            }
-            Self::Exposed { fix, .. } => format!(
-                "{fix}, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same"
+                 FILE` or `ASTRA_SERVICE_ACCOUNT`",
             ),
-            Self::Malformed { defect, .. } => defect.fix.to_owned(),
-            Self::Folder { .. } => {
-                "name the file in it with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`; a \
-                 container engine makes an empty folder where a file to be mounted does not exist"
-                    .to_owned()
+            Self::Exposed { path, exposure, fix } => Text::new(
+                3,
+                format!("the account file {} {exposure}", shown::path(path)),
+                format!(
+                    "{fix}, or set `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE=1` to use it all the same"
+                ),
+            ),
+            Self::Malformed { path, defect: Malformed { what, fix } } => {
+                Text::new(3, format!("the account file {} {what}", shown::path(path)), *fix)
             }
-            Self::Kept { fix, .. } => format!("move it away first: `{fix}`"),
+            Self::Folder { path } => Text::new(
+                3,
+                format!("the account file {} is a folder", shown::path(path)),
+                "name the file in it with `--service-account FILE` or `ASTRA_SERVICE_ACCOUNT`; a \
+                 container engine makes an empty folder where a file to be mounted does not exist",
+            ),
+            Self::Kept { path, fix } => Text::new(
+                3,
+                format!("{} is not the file of the same account, and is kept", shown::path(path)),
+                format!("move it away first: `{fix}`"),
+            ),
         }
     }
 }

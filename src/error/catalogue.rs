@@ -79,7 +79,7 @@ fn the_catalogue() {
         config_at(Defect::KeyTwice { key: Some("hosts".to_owned()) }),
         config_at(Defect::KeyTwice { key: None }),
         config_at(Defect::WrongType {
-            key: "hosts".to_owned(),
+            key: "`hosts`".to_owned(),
             wanted: "a list of strings: `[\"git.example.com\"]`",
         }),
         config_at(Defect::Value {
@@ -91,7 +91,7 @@ fn the_catalogue() {
         config_at(Defect::TooManyHosts { most: 1_000 }),
         config_at(Defect::HostTwice {
             host: "git.example.com".to_owned(),
-            accounts: ["default".to_owned(), "prod".to_owned()],
+            accounts: ["`default`".to_owned(), "`prod`".to_owned()],
         }),
         Error::AccountUnknown {
             name: "prd".to_owned(),

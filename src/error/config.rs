@@ -1,7 +1,8 @@
 //! The defects of a configuration file.
 
-use std::fmt;
 use std::io;
+
+use super::text::Text;
 
 /// The defects of a configuration file. None holds a value from the file, since one may be a secret.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub enum Defect {
     },
     /// A value has the wrong type.
     WrongType {
-        /// Its key.
+        /// Its key, safe to show.
         key: String,
         /// The right type.
         wanted: &'static str,
@@ -73,7 +74,7 @@ pub enum Defect {
     HostTwice {
         /// The host.
         host: String,
-        /// The two accounts.
+        /// The two accounts, safe to show.
         accounts: [String; 2],
     },
 }
@@ -99,72 +100,70 @@ impl Position {
     }
 }
 
-impl fmt::Display for Defect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("does not exist"),
-            Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
-            Self::NotRegular => f.write_str("is not a regular file"),
-            Self::Exposed { exposure, fix: _ } => f.write_str(exposure),
-            Self::TooLarge => f.write_str("is larger than 1 MiB"),
-            Self::NotText => f.write_str("is not UTF-8"),
-            Self::Empty => f.write_str("is empty"),
-            Self::NotJson => f.write_str("is not JSON"),
-            Self::NotObject => f.write_str("is not a JSON object"),
-            Self::UnknownKey { key: Some(key), .. } => write!(f, "has the unknown key `{key}`"),
-            Self::UnknownKey { key: None, .. } => f.write_str("has an unknown key"),
-            Self::KeyTwice { key: Some(key) } => write!(f, "has the key `{key}` twice"),
-            Self::KeyTwice { key: None } => f.write_str("has a key twice"),
-            Self::WrongType { key, wanted: _ } => {
-                write!(f, "has a value of the wrong type for `{key}`")
-            }
-            Self::Value { key, problem, wanted: _ } => {
-                write!(f, "has a value for `{key}` that {problem}")
-            }
-            Self::Name { problem } => write!(f, "has an account whose name {problem}"),
-            Self::TooManyHosts { most } => write!(f, "binds more than {most} hosts"),
-            Self::HostTwice { host, accounts: [one, other] } => {
-                write!(f, "binds the host `{host}` to the accounts `{one}` and `{other}`")
-            }
-        }
-    }
-}
-
 impl Defect {
-    /// The hint.
-    pub fn hint(&self) -> String {
+    /// The message, as a predicate, with the hint and the exit code.
+    pub fn text(&self) -> Text {
+        let text = |message: &str, hint: &str| Text::new(2, message, hint);
         match self {
-            Self::Missing => {
-                "name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`"
-                    .to_owned()
+            Self::Missing => text(
+                "does not exist",
+                "name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`",
+            ),
+            Self::Unreadable(why) => text(
+                &format!("cannot be read: {why}"),
+                "put a file in its place that this user may read",
+            ),
+            Self::NotRegular => text("is not a regular file", "put a regular file in its place"),
+            Self::Exposed { exposure, fix } => text(exposure, fix),
+            Self::TooLarge => {
+                text("is larger than 1 MiB", "remove everything from it that is not configuration")
             }
-            Self::Unreadable(_) => "put a file in its place that this user may read".to_owned(),
-            Self::NotRegular => "put a regular file in its place".to_owned(),
-            Self::Exposed { exposure: _, fix } => fix.clone(),
-            Self::TooLarge => "remove everything from it that is not configuration".to_owned(),
-            Self::NotText => "save it as UTF-8".to_owned(),
-            Self::Empty => "write `{}` into it, or remove it".to_owned(),
-            Self::NotJson => {
-                "correct it there: JSON, in which comments and trailing commas are allowed"
-                    .to_owned()
+            Self::NotText => text("is not UTF-8", "save it as UTF-8"),
+            Self::Empty => text("is empty", "write `{}` into it, or remove it"),
+            Self::NotJson => text(
+                "is not JSON",
+                "correct it there: JSON, in which comments and trailing commas are allowed",
+            ),
+            Self::NotObject => {
+                text("is not a JSON object", "make it an object: `{ \"accounts\": { … } }`")
             }
-            Self::NotObject => "make it an object: `{ \"accounts\": { … } }`".to_owned(),
-            Self::UnknownKey { key: Some(key), .. }
-                if ["clientId", "clientName", "clientSecret"].contains(&key.as_str()) =>
-            {
-                "keep the account in a file of its own, with `astra-credential setup account`"
-                    .to_owned()
+            Self::UnknownKey { key, nearest, known } => {
+                const OF_ACCOUNT: [&str; 3] = ["clientId", "clientName", "clientSecret"];
+                let hint = match (key.as_deref(), nearest) {
+                    (Some(key), _) if OF_ACCOUNT.contains(&key) => {
+                        "keep the account in a file of its own, with `astra-credential setup account`"
+                            .to_owned()
+                    }
+                    (_, Some(nearest)) => format!("write `{nearest}`"),
+                    (_, None) => format!("use one of `{}`", known.join("`, `")),
+                };
+                let key = key.as_ref().map(|key| format!("the unknown key `{key}`"));
+                text(&format!("has {}", key.as_deref().unwrap_or("an unknown key")), &hint)
             }
-            Self::UnknownKey { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::UnknownKey { known, .. } => format!("use one of `{}`", known.join("`, `")),
-            Self::KeyTwice { .. } => "remove one of the two".to_owned(),
-            Self::WrongType { key: _, wanted } => format!("make it {wanted}"),
-            Self::Value { wanted, .. } => format!("set it to {wanted}"),
-            Self::Name { .. } => "rename it, and its account file `NAME.json` too".to_owned(),
-            Self::TooManyHosts { most } => {
-                format!("remove the hosts that no tool asks for; a file may bind {most}")
+            Self::KeyTwice { key } => {
+                let key = key.as_ref().map_or("a key".to_owned(), |key| format!("the key `{key}`"));
+                text(&format!("has {key} twice"), "remove one of the two")
             }
-            Self::HostTwice { .. } => "leave it with one of the two".to_owned(),
+            Self::WrongType { key, wanted } => text(
+                &format!("has a value of the wrong type for {key}"),
+                &format!("make it {wanted}"),
+            ),
+            Self::Value { key, problem, wanted } => text(
+                &format!("has a value for `{key}` that {problem}"),
+                &format!("set it to {wanted}"),
+            ),
+            Self::Name { problem } => text(
+                &format!("has an account whose name {problem}"),
+                "rename it, and its account file `NAME.json` too",
+            ),
+            Self::TooManyHosts { most } => text(
+                &format!("binds more than {most} hosts"),
+                &format!("remove the hosts that no tool asks for; a file may bind {most}"),
+            ),
+            Self::HostTwice { host, accounts: [one, other] } => text(
+                &format!("binds the host `{host}` to the accounts {one} and {other}"),
+                "leave it with one of the two",
+            ),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use self::ExchangeErrorKind as Kind;
 use crate::shown;
 
 /// The error of an exchange. It is stored in the cache entry and holds no secret.
@@ -65,15 +66,12 @@ pub enum ExchangeErrorKind {
 impl ExchangeError {
     /// True if Astra rejected the account. Any other error may pass, and does not delete a valid token.
     pub fn is_rejection(&self) -> bool {
-        matches!(self.kind, ExchangeErrorKind::Rejected(_))
+        matches!(self.kind, Kind::Rejected(_))
     }
 
     /// True if no request was sent, because of a setting or a lock on this machine.
     pub fn is_local(&self) -> bool {
-        matches!(
-            self.kind,
-            ExchangeErrorKind::Authorities | ExchangeErrorKind::Proxy | ExchangeErrorKind::Waited
-        )
+        matches!(self.kind, Kind::Authorities | Kind::Proxy | Kind::Waited)
     }
 }
 
@@ -84,40 +82,37 @@ impl fmt::Display for ExchangeError {
         let Self { kind, api, detail, proxy, retry_after: _ } = self;
         let api = shown::quoted(api);
         match kind {
-            ExchangeErrorKind::Rejected(status) => {
+            Kind::Rejected(status) => {
                 write!(f, "{api} rejected the service account ({status})")
             }
-            ExchangeErrorKind::Gone(status) => {
+            Kind::Gone(status) => {
                 write!(f, "{api} has no `/v2/authenticateServiceAccount` ({status})")
             }
-            ExchangeErrorKind::Redirected(status) => {
+            Kind::Redirected(status) => {
                 write!(f, "{api} answered with a redirect ({status}), which is never followed")
             }
-            ExchangeErrorKind::Unavailable(status) => {
+            Kind::Unavailable(status) => {
                 write!(f, "{api} cannot answer now ({status})")
             }
-            ExchangeErrorKind::Unexpected(status) => {
+            Kind::Unexpected(status) => {
                 write!(f, "{api} gave an unexpected answer ({status})")
             }
-            ExchangeErrorKind::Unusable => write!(f, "{api} answered without a usable token"),
-            ExchangeErrorKind::Untrusted
-            | ExchangeErrorKind::Expired
-            | ExchangeErrorKind::WrongHost
-            | ExchangeErrorKind::UnfitCertificate => {
+            Kind::Unusable => write!(f, "{api} answered without a usable token"),
+            Kind::Untrusted | Kind::Expired | Kind::WrongHost | Kind::UnfitCertificate => {
                 write!(f, "the certificate of {api} is not trusted")
             }
-            ExchangeErrorKind::ClientCertificate | ExchangeErrorKind::OldTls => {
+            Kind::ClientCertificate | Kind::OldTls => {
                 write!(f, "TLS with {api} is not possible")
             }
-            ExchangeErrorKind::Authorities => {
+            Kind::Authorities => {
                 write!(f, "the certificate authorities for {api} cannot be used")
             }
-            ExchangeErrorKind::Proxy => write!(f, "{api} cannot be asked"),
-            ExchangeErrorKind::TimedOut => write!(f, "{api} did not answer in time"),
-            ExchangeErrorKind::Unreachable | ExchangeErrorKind::ProxyLogin => {
+            Kind::Proxy => write!(f, "{api} cannot be asked"),
+            Kind::TimedOut => write!(f, "{api} did not answer in time"),
+            Kind::Unreachable | Kind::ProxyLogin => {
                 write!(f, "{api} cannot be reached")
             }
-            ExchangeErrorKind::Waited => write!(f, "another process is still waiting for {api}"),
+            Kind::Waited => write!(f, "another process is still waiting for {api}"),
         }?;
         if let Some(proxy) = proxy {
             write!(f, " through the proxy {}", shown::quoted(proxy))?;
@@ -127,113 +122,97 @@ impl fmt::Display for ExchangeError {
 }
 
 impl ExchangeError {
-    /// The hint.
-    pub fn hint(&self, account: &str, store: Option<&str>) -> String {
+    /// The process's exit code, and the hint.
+    pub fn advice(&self, account: &str, store: Option<&str>) -> (u8, String) {
+        let advice = |exit_code, hint: &str| (exit_code, hint.to_owned());
         match (self.kind, &self.proxy) {
-            (ExchangeErrorKind::Rejected(_), _) => {
-                let store = match store {
-                    Some(command) => format!("store the new one with `{command}`"),
-                    None => "put the new one into that file".to_owned(),
-                };
-                format!(
+            (Kind::Rejected(_), _) => {
+                let store = store.map_or("put the new one into that file".to_owned(), |command| {
+                    format!("store the new one with `{command}`")
+                });
+                let hint = format!(
                     "check in Astra's dashboard that the service account in {account} still exists, \
                      and that the organisation's IP access list admits this machine; if its secret \
                      was rotated, {store}"
-                )
+                );
+                (4, hint)
             }
-            (ExchangeErrorKind::Gone(_), _) => format!(
-                "check `--api-url` (the base without `/v2`); if it is right, create an application \
-                 token in Astra's dashboard and put it into {account}"
-            ),
-            (ExchangeErrorKind::Redirected(_) | ExchangeErrorKind::Unexpected(_) | ExchangeErrorKind::Unusable, _) => {
+            (Kind::Gone(_), _) => {
+                let hint = format!(
+                    "check `--api-url` (the base without `/v2`); if it is right, create an application \
+                     token in Astra's dashboard and put it into {account}"
+                );
+                (1, hint)
+            }
+            (Kind::Redirected(_) | Kind::Unexpected(_) | Kind::Unusable, _) => advice(
+                1,
                 "check that `--api-url` or `ASTRA_API_URL` is Astra's API, and that no login page or \
-                 gateway answers in its place"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::Untrusted, _) => {
+                 gateway answers in its place",
+            ),
+            (Kind::Untrusted, _) => advice(
+                5,
                 "put the certificate of the authority that issued it into a PEM file and name that \
                  with `--ca-file FILE` or `SSL_CERT_FILE`; where a gateway inspects TLS, the \
-                 authority is your company's"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::Expired, _) => {
+                 authority is your company's",
+            ),
+            (Kind::Expired, _) => advice(
+                5,
                 "have it renewed at the server or the gateway in between, unless this machine's \
-                 clock is wrong"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::WrongHost, _) => {
+                 clock is wrong",
+            ),
+            (Kind::WrongHost, _) => advice(
+                5,
                 "check the host in `--api-url` or `ASTRA_API_URL`, and that nothing answers in its \
-                 place; else have a certificate issued for it"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::UnfitCertificate, _) => {
+                 place; else have a certificate issued for it",
+            ),
+            (Kind::UnfitCertificate, _) => advice(
+                5,
                 "have another one issued for the server or the gateway in between: X.509 version 3, \
                  the host among its subject alternative names, a key of ECDSA or of RSA with 2048 \
-                 bits, signed with SHA-256, by an authority but not for one"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::ClientCertificate, _) => {
+                 bits, signed with SHA-256, by an authority but not for one",
+            ),
+            (Kind::ClientCertificate, _) => advice(
+                5,
                 "this program has none to show: have the server or the gateway in between ask for \
-                 none, or name another API base with `--api-url`"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::OldTls, _) => {
+                 none, or name another API base with `--api-url`",
+            ),
+            (Kind::OldTls, _) => advice(
+                5,
                 "have TLS 1.2 or 1.3 enabled at the server or the gateway in between, with cipher \
-                 suites that use ECDHE and AES-GCM or ChaCha20"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::ProxyLogin, _) => format!(
-                "write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as \
-                 `http://USER:PASSWORD@HOST:PORT`, {ENCODED}"
+                 suites that use ECDHE and AES-GCM or ChaCha20",
             ),
-            (ExchangeErrorKind::Authorities, _) => {
+            (Kind::ProxyLogin, _) => {
+                let hint = format!(
+                    "write them into the URL in `HTTPS_PROXY` or `ALL_PROXY` as \
+                     `http://USER:PASSWORD@HOST:PORT`, {ENCODED}"
+                );
+                (5, hint)
+            }
+            (Kind::Authorities, _) => advice(
+                1,
                 "name a file of PEM certificates with `--ca-file FILE` or `SSL_CERT_FILE`, or unset \
-                 that and `SSL_CERT_DIR` to trust the system's"
-                    .to_owned()
-            }
-            (ExchangeErrorKind::Proxy, _) => format!(
-                "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as \
-                 `http://proxy.example.com:3128`; a user name and password stand before the host as \
-                 `USER:PASSWORD@`, {ENCODED}"
+                 that and `SSL_CERT_DIR` to trust the system's",
             ),
-            (ExchangeErrorKind::TimedOut | ExchangeErrorKind::Unreachable, Some(_)) => {
-                "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`"
-                    .to_owned()
+            (Kind::Proxy, _) => {
+                let hint = format!(
+                    "set `HTTPS_PROXY` or `ALL_PROXY` to a URL such as \
+                     `http://proxy.example.com:3128`; a user name and password stand before the host as \
+                     `USER:PASSWORD@`, {ENCODED}"
+                );
+                (1, hint)
             }
-            (ExchangeErrorKind::Unreachable, None) => {
-                "check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`".to_owned()
+            (Kind::TimedOut | Kind::Unreachable, Some(_)) => advice(
+                5,
+                "check the proxy in `HTTPS_PROXY` or `ALL_PROXY`, or name the host in `NO_PROXY`",
+            ),
+            (Kind::Unreachable, None) => {
+                advice(5, "check the network and `--api-url`; behind a proxy, set `HTTPS_PROXY`")
             }
-            (ExchangeErrorKind::TimedOut, None) => {
-                "try again later, or give it longer with `--timeout SECONDS`".to_owned()
+            (Kind::TimedOut, None) => {
+                advice(5, "try again later, or give it longer with `--timeout SECONDS`")
             }
-            (ExchangeErrorKind::Unavailable(_), _) => "try again later".to_owned(),
-            (ExchangeErrorKind::Waited, _) => {
-                "try again, or give it longer with `--timeout SECONDS`".to_owned()
-            }
-        }
-    }
-
-    /// The process's exit code.
-    pub fn exit_code(&self) -> u8 {
-        match self.kind {
-            ExchangeErrorKind::Gone(_)
-            | ExchangeErrorKind::Redirected(_)
-            | ExchangeErrorKind::Unexpected(_)
-            | ExchangeErrorKind::Unusable
-            | ExchangeErrorKind::Authorities
-            | ExchangeErrorKind::Proxy => 1,
-            ExchangeErrorKind::Rejected(_) => 4,
-            ExchangeErrorKind::Unavailable(_)
-            | ExchangeErrorKind::Untrusted
-            | ExchangeErrorKind::ProxyLogin
-            | ExchangeErrorKind::Expired
-            | ExchangeErrorKind::WrongHost
-            | ExchangeErrorKind::UnfitCertificate
-            | ExchangeErrorKind::ClientCertificate
-            | ExchangeErrorKind::OldTls
-            | ExchangeErrorKind::TimedOut
-            | ExchangeErrorKind::Unreachable
-            | ExchangeErrorKind::Waited => 5,
+            (Kind::Unavailable(_), _) => advice(5, "try again later"),
+            (Kind::Waited, _) => advice(5, "try again, or give it longer with `--timeout SECONDS`"),
         }
     }
 }

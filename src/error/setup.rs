@@ -1,9 +1,9 @@
 //! The errors of `setup`, and of the tools that it configures.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::text::Text;
 use crate::shown::{self, Escaped};
 
 /// The errors of `setup`.
@@ -113,144 +113,103 @@ pub enum SetupError {
     },
 }
 
-/// The message.
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SetupError {
+    /// The message, the hint and the exit code.
+    pub fn text(&self) -> Text {
         match self {
-            Self::HostUnnamed { tool } => write!(f, "no host is named for {tool}"),
-            Self::Unreadable { path, why } => {
-                write!(f, "{} cannot be read: {why}, and is left as it is", shown::path(path))
-            }
-            Self::Unparsable { path, defect } => {
-                write!(f, "{} {}, and is left as it is", shown::path(path), Escaped(defect))
-            }
-            Self::Taken { path, problem } => {
-                write!(f, "{} {}", shown::path(path), Escaped(problem))
-            }
-            Self::HostBound { host, account, named, path: _ } => {
-                write!(f, "`{host}` is bound to the account `{account}`, not to `{named}`")
-            }
-            Self::MachineAccount { name, path, change: _ } => write!(
-                f,
-                "the account `{name}` is the whole machine's, from {}, and an entry of your own \
-                 would replace it",
-                shown::path(path)
+            Self::HostUnnamed { tool } => Text::new(
+                2,
+                format!("no host is named for {tool}"),
+                "name the host that takes tokens of Astra with `--host HOST[:PORT]`",
             ),
-            Self::NotKept { flag, fix: _ } => {
-                write!(f, "`{flag}` is not written into a tool's configuration")
+            Self::Unreadable { path, why } => Text::new(
+                1,
+                format!("{} cannot be read: {why}, and is left as it is", shown::path(path)),
+                UNUSABLE,
+            ),
+            Self::Unparsable { path, defect } => Text::new(
+                1,
+                format!("{} {}, and is left as it is", shown::path(path), Escaped(defect)),
+                UNUSABLE,
+            ),
+            Self::Taken { path, problem } => Text::new(
+                1,
+                format!("{} {}", shown::path(path), Escaped(problem)),
+                "`setup` replaces only its own entries: remove this one by hand, and try again",
+            ),
+            Self::HostBound { host, account, named, path } => Text::new(
+                2,
+                format!(
+                    "`{host}` is bound to the account {}, not to {}",
+                    shown::account(account),
+                    shown::account(named)
+                ),
+                format!(
+                    "name `--account {}`, or take `{host}` out of its hosts in {} first",
+                    shown::name(account).as_deref().unwrap_or("NAME"),
+                    shown::path(path)
+                ),
+            ),
+            Self::MachineAccount { name, change, path } => Text::new(
+                2,
+                format!(
+                    "the account `{name}` is the whole machine's, from {}, and an entry of your own \
+                     would replace it",
+                    shown::path(path)
+                ),
+                format!("have {change} in {}", shown::path(path)),
+            ),
+            Self::NotKept { flag, fix } => {
+                Text::new(2, format!("`{flag}` is not written into a tool's configuration"), fix)
             }
-            Self::Locked { path } => {
-                write!(f, "another `astra-credential setup` holds {}", shown::path(path))
+            Self::Locked { path } => Text::new(
+                1,
+                format!("another `astra-credential setup` holds {}", shown::path(path)),
+                "try again when it has ended, or give it longer with `--timeout SECONDS`",
+            ),
+            Self::ForeignHome { home, owner } => Text::new(
+                1,
+                format!("{} belongs to another user (uid {owner}), not to root", shown::path(home)),
+                "run it without `sudo`, or with `HOME` set to root's own home",
+            ),
+            Self::ToolNotRun { command, why } => {
+                Text::new(1, format!("`{}` failed: {why}", Escaped(command)), FAILED)
             }
-            Self::ForeignHome { home, owner } => {
-                write!(
-                    f,
-                    "{} belongs to another user (uid {owner}), not to root",
-                    shown::path(home)
-                )
-            }
-            Self::ToolNotRun { command, why } => write!(f, "`{}` failed: {why}", Escaped(command)),
             Self::ToolFailed { command, message } => {
-                write!(f, "`{}` failed: {message}", Escaped(command))
+                Text::new(1, format!("`{}` failed: {message}", Escaped(command)), FAILED)
             }
-            Self::ProgramUnknown { why } => {
-                write!(f, "the path of this program is not known: {why}")
-            }
-            Self::Unwritable { path } => write!(
-                f,
-                "the path `{}` cannot be written into a tool's configuration",
-                Escaped(&path.to_string_lossy())
+            Self::ProgramUnknown { why } => Text::new(
+                1,
+                format!("the path of this program is not known: {why}"),
+                "run it where `/proc` is mounted, since the tools need this program's path",
             ),
-            Self::NotWritten { path, why } => {
-                write!(f, "cannot write {}: {why}", shown::path(path))
-            }
-            Self::Busy { path } => write!(
-                f,
-                "cannot write {}: another program changes it again and again",
-                shown::path(path)
+            Self::Unwritable { path } => Text::new(
+                2,
+                format!(
+                    "the path `{}` cannot be written into a tool's configuration",
+                    Escaped(&path.to_string_lossy())
+                ),
+                "move this program to a path in UTF-8 without control characters",
+            ),
+            Self::NotWritten { path, why } => Text::new(
+                1,
+                format!("cannot write {}: {why}", shown::path(path)),
+                "check its permissions, those of its folder and the room on its disk, and try again",
+            ),
+            Self::Busy { path } => Text::new(
+                1,
+                format!(
+                    "cannot write {}: another program changes it again and again",
+                    shown::path(path)
+                ),
+                "close the program that changes it, and try again",
             ),
         }
     }
 }
 
-impl std::error::Error for SetupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { why, .. }
-            | Self::ToolNotRun { why, .. }
-            | Self::ProgramUnknown { why }
-            | Self::NotWritten { why, .. } => Some(why),
-            _ => None,
-        }
-    }
-}
+/// The hint for a file that cannot be edited.
+const UNUSABLE: &str = "correct it or move it away, and try again";
 
-impl SetupError {
-    /// The hint: the next step for the user.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::HostUnnamed { .. } => {
-                "name the host that takes tokens of Astra with `--host HOST[:PORT]`".to_owned()
-            }
-            Self::Unreadable { .. } | Self::Unparsable { .. } => {
-                "correct it or move it away, and try again".to_owned()
-            }
-            Self::Taken { .. } => {
-                "`setup` replaces only its own entries: remove this one by hand, and try again"
-                    .to_owned()
-            }
-            Self::HostBound { host, account, path, .. } => format!(
-                "name `--account {account}`, or take `{host}` out of its hosts in {} first",
-                shown::path(path)
-            ),
-            Self::MachineAccount { change, path, name: _ } => {
-                format!("have {change} in {}", shown::path(path))
-            }
-            Self::NotKept { fix, .. } => fix.clone(),
-            Self::Locked { .. } => {
-                "try again when it has ended, or give it longer with `--timeout SECONDS`".to_owned()
-            }
-            Self::ForeignHome { .. } => {
-                "run it without `sudo`, or with `HOME` set to root's own home".to_owned()
-            }
-            Self::ToolNotRun { .. } | Self::ToolFailed { .. } => {
-                "check that the tool is on `PATH`, and try the command by hand".to_owned()
-            }
-            Self::ProgramUnknown { .. } => {
-                "run it where `/proc` is mounted, since the tools need this program's path"
-                    .to_owned()
-            }
-            Self::Unwritable { .. } => {
-                "move this program to a path in UTF-8 without control characters".to_owned()
-            }
-            Self::NotWritten { .. } => {
-                "check its permissions, those of its folder and the room on its disk, and try again"
-                    .to_owned()
-            }
-            Self::Busy { .. } => "close the program that changes it, and try again".to_owned(),
-        }
-    }
-}
-
-impl SetupError {
-    /// The process's exit code.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Unreadable { .. }
-            | Self::Unparsable { .. }
-            | Self::Taken { .. }
-            | Self::Locked { .. }
-            | Self::ForeignHome { .. }
-            | Self::ToolNotRun { .. }
-            | Self::ToolFailed { .. }
-            | Self::ProgramUnknown { .. }
-            | Self::NotWritten { .. }
-            | Self::Busy { .. } => 1,
-            Self::HostUnnamed { .. }
-            | Self::HostBound { .. }
-            | Self::MachineAccount { .. }
-            | Self::NotKept { .. }
-            | Self::Unwritable { .. } => 2,
-        }
-    }
-}
+/// The hint for a failed command of a tool.
+const FAILED: &str = "check that the tool is on `PATH`, and try the command by hand";

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -111,16 +111,12 @@ impl Dialer {
         deadline: Instant,
     ) -> Result<Raw, Failure> {
         let resolves_here = matches!(proxy.protocol, Protocol::Socks4 | Protocol::Socks5);
-        let address = bare(host).parse::<IpAddr>();
-        let targets = match address {
+        let targets = match bare(host).parse() {
             Ok(address) => vec![Target::Address(address, port)],
             Err(_) if resolves_here => addresses(host, port, deadline)?
-                .into_iter()
+                .iter()
+                .filter(|address| proxy.protocol != Protocol::Socks4 || address.is_ipv4())
                 .map(|address| Target::Address(address.ip(), port))
-                .filter(|target| {
-                    proxy.protocol != Protocol::Socks4
-                        || matches!(target, Target::Address(IpAddr::V4(_), _))
-                })
                 .collect(),
             Err(_) => vec![Target::Name(host, port)],
         };
@@ -218,57 +214,45 @@ struct Socket {
 }
 
 impl Socket {
-    /// The time until the deadline; an error after it.
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-    }
-}
-
-/// Sets the remaining time as the socket's time-out and makes a system call, again after EINTR. A time-out
-/// is `TimedOut` on every system.
-///
-/// On macOS the time-out of a socket that the peer has closed cannot be set. That error is ignored, because
-/// the call itself then returns one.
-fn in_time<T>(
-    mut left: impl FnMut() -> io::Result<Duration>,
-    set: impl Fn(Duration) -> io::Result<()>,
-    mut call: impl FnMut() -> io::Result<T>,
-) -> io::Result<T> {
-    loop {
-        match set(left()?) {
-            Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
-            _ => {}
-        }
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    /// Sets the remaining time as the socket's time-out by `set`, and makes a system call, again after EINTR. A
+    /// time-out is `TimedOut` on every system.
+    ///
+    /// On macOS the time-out of a socket that the peer has closed cannot be set. That error is ignored, because
+    /// the call itself then returns one.
+    fn in_time(
+        &self,
+        set: impl Fn(&TcpStream, Option<Duration>) -> io::Result<()>,
+        mut call: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            done => return done,
+            match set(&self.stream, Some(left)) {
+                Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
+                _ => {}
+            }
+            match call(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                done => return done,
+            }
         }
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut stream = &self.stream;
-        in_time(
-            || self.left(),
-            |left| self.stream.set_read_timeout(Some(left)),
-            || stream.read(buffer),
-        )
+        self.in_time(TcpStream::set_read_timeout, |mut stream| stream.read(buffer))
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut stream = &self.stream;
-        in_time(
-            || self.left(),
-            |left| self.stream.set_write_timeout(Some(left)),
-            || stream.write(bytes),
-        )
+        self.in_time(TcpStream::set_write_timeout, |mut stream| stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

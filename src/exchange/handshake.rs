@@ -70,19 +70,12 @@ fn connect(
     send(stream, request.as_bytes())?;
     let head = read_head(stream)?;
     let mut lines = head.lines();
-    let status = lines.next().and_then(status_of).ok_or_else(|| {
-        Failure::permanent(
-            ExchangeErrorKind::Unreachable,
-            "the proxy does not answer as an HTTP proxy",
-        )
-    })?;
+    let status = lines.next().and_then(status_of);
+    let status = status.ok_or_else(|| refusal("the proxy does not answer as an HTTP proxy"))?;
     match status {
         200..=299 => Ok(()),
         407 => Err(login_required(login.is_some(), lines)),
-        _ => Err(Failure::permanent(
-            ExchangeErrorKind::Unreachable,
-            format!("the proxy refuses to connect to it ({status})"),
-        )),
+        _ => Err(refusal(format!("the proxy refuses to connect to it ({status})"))),
     }
 }
 
@@ -96,20 +89,15 @@ fn read_head(stream: &mut impl Read) -> Result<String, Failure> {
     loop {
         let count = stream.read(&mut piece).map_err(|error| Failure::of_io(&error))?;
         head.extend_from_slice(&piece[..count]);
-        let text = || String::from_utf8_lossy(&head).into_owned();
-        if head.windows(4).any(|end| end == b"\r\n\r\n")
-            || head.windows(2).any(|end| end == b"\n\n")
-        {
-            return Ok(text());
+        let has = |end: &[u8]| head.windows(end.len()).any(|piece| piece == end);
+        if has(b"\r\n\r\n") || has(b"\n\n") {
+            return Ok(String::from_utf8_lossy(&head).into_owned());
         }
         if count == 0 {
             return Err(Failure::transient("the proxy broke the connection off"));
         }
         if head.len() > LARGEST_HEAD {
-            return Err(Failure::permanent(
-                ExchangeErrorKind::Unreachable,
-                "the proxy's answer has no end",
-            ));
+            return Err(refusal("the proxy's answer has no end"));
         }
     }
 }
@@ -133,16 +121,15 @@ fn login_required<'a>(has_login: bool, headers: impl Iterator<Item = &'a str>) -
     let takes_basic = schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic"));
     if !schemes.is_empty() && !takes_basic {
         let schemes = schemes.join(" or ");
-        return refusal(&format!(
+        return refusal(format!(
             "the proxy requires a login by {schemes}, and this program supports only Basic (407)"
         ));
     }
-    let detail = if has_login {
+    refused_login(if has_login {
         "the proxy refuses the user name and password in its URL (407)"
     } else {
         "the proxy requires a user name and a password (407)"
-    };
-    Failure::permanent(ExchangeErrorKind::ProxyLogin, detail)
+    })
 }
 
 /// SOCKS 4 and 4a. The login has no password.
@@ -171,10 +158,7 @@ fn socks4(
     match receive::<8>(stream)? {
         [0, 90, ..] => Ok(()),
         [0, 91, ..] => Err(refusal("the proxy refuses to connect to it")),
-        [0, 92 | 93, ..] => Err(Failure::permanent(
-            ExchangeErrorKind::ProxyLogin,
-            "the proxy refuses the user name",
-        )),
+        [0, 92 | 93, ..] => Err(refused_login("the proxy refuses the user name")),
         _ => Err(no_socks()),
     }
 }
@@ -192,39 +176,30 @@ fn socks5(
         ([5, NO_LOGIN], _) => {}
         ([5, PASSWORD], Some(login)) => log_in(stream, login)?,
         ([5, _], None) => {
-            return Err(Failure::permanent(
-                ExchangeErrorKind::ProxyLogin,
-                "the proxy requires a user name and a password",
-            ));
+            return Err(refused_login("the proxy requires a user name and a password"));
         }
         ([5, _], Some(_)) => {
-            return Err(Failure::permanent(
-                ExchangeErrorKind::ProxyLogin,
-                "the proxy takes no login by user name and password",
-            ));
+            return Err(refused_login("the proxy takes no login by user name and password"));
         }
         _ => return Err(no_socks()),
     }
     let mut request = vec![5, 1, 0];
-    let port = match target {
-        Target::Address(IpAddr::V4(address), port) => {
+    let (Target::Name(_, port) | Target::Address(_, port)) = target;
+    match target {
+        Target::Address(IpAddr::V4(address), _) => {
             request.push(1);
             request.extend(address.octets());
-            port
         }
-        Target::Address(IpAddr::V6(address), port) => {
+        Target::Address(IpAddr::V6(address), _) => {
             request.push(4);
             request.extend(address.octets());
-            port
         }
-        Target::Name(name, port) => {
-            let length =
-                u8::try_from(name.len()).map_err(|_| refusal("the host's name is too long"))?;
-            request.extend([3, length]);
+        Target::Name(name, _) => {
+            let length = u8::try_from(name.len());
+            request.extend([3, length.map_err(|_| refusal("the host's name is too long"))?]);
             request.extend(name.as_bytes());
-            port
         }
-    };
+    }
     request.extend(port.to_be_bytes());
     send(stream, &request)?;
     let [version, reply, _, kind] = receive(stream)?;
@@ -254,8 +229,7 @@ fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure
     let Login { user, password } = login;
     let length = |text: &[u8]| {
         u8::try_from(text.len()).map_err(|_| {
-            let why = "a user name or password of more than 255 bytes cannot be sent to it";
-            Failure::permanent(ExchangeErrorKind::ProxyLogin, why)
+            refused_login("a user name or password of more than 255 bytes cannot be sent to it")
         })
     };
     let mut request = Zeroizing::new(vec![1, length(user)?]);
@@ -265,10 +239,7 @@ fn log_in(stream: &mut (impl Read + Write), login: &Login) -> Result<(), Failure
     send(stream, &request)?;
     match receive(stream)? {
         [_, 0] => Ok(()),
-        _ => Err(Failure::permanent(
-            ExchangeErrorKind::ProxyLogin,
-            "the proxy refuses the user name and password in its URL",
-        )),
+        _ => Err(refused_login("the proxy refuses the user name and password in its URL")),
     }
 }
 
@@ -286,8 +257,12 @@ fn receive<const LENGTH: usize>(stream: &mut impl Read) -> Result<[u8; LENGTH], 
     Ok(bytes)
 }
 
-fn refusal(detail: &str) -> Failure {
+fn refusal(detail: impl Into<String>) -> Failure {
     Failure::permanent(ExchangeErrorKind::Unreachable, detail)
+}
+
+fn refused_login(detail: &str) -> Failure {
+    Failure::permanent(ExchangeErrorKind::ProxyLogin, detail)
 }
 
 fn no_socks() -> Failure {

@@ -228,55 +228,36 @@ impl Tls {
     /// Describes a certificate that no trusted authority has signed.
     fn unknown_issuer(&self, chain: &[Certificate<'_>]) -> Failure {
         let Trust { anchors, named, .. } = &self.verifier.trust;
-        let is_weak = |bits: Option<usize>| bits.is_some_and(|bits| bits < SMALLEST_RSA);
+        let unfit = |detail| Failure::permanent(Kind::UnfitCertificate, detail);
+        let weak = |bits: Option<usize>| bits.filter(|bits| *bits < SMALLEST_RSA);
+        let weak_link = |link| Some((link, weak(Certificate::rsa_bits(link))?));
+        if let Some((link, bits)) = chain.iter().find_map(weak_link) {
+            let (subject, issuer) = (link.subject(), link.issuer());
+            let key = format!("the RSA key of `{subject}`, issued by `{issuer}`");
+            return unfit(format!("{key}, has only {bits} bits"));
+        }
+        let last = chain.last();
+        let issuer = last.map(Certificate::issuer).unwrap_or_default();
+        let issuer_der = last.map(Certificate::issuer_der);
+        let trusted = anchors.iter().flat_map(|store| &store.roots);
+        let namesakes: Vec<_> =
+            trusted.filter(|anchor| Some(anchor.subject.as_ref()) == issuer_der).collect();
+        let weak_anchor =
+            namesakes.iter().find_map(|anchor| weak(rsa_bits(&anchor.subject_public_key_info)));
+        if let Some(bits) = weak_anchor {
+            return unfit(format!("the RSA key of its authority `{issuer}` has only {bits} bits"));
+        }
+        let why = match chain {
+            [] => String::new(),
+            _ if !namesakes.is_empty() => format!(
+                ": the one that has is called `{issuer}` like one that is trusted, but has another key"
+            ),
+            [leaf] if leaf.is_self_signed() => format!(": it is `{issuer}`, signed by itself"),
+            _ => format!("; the authority that has is `{issuer}`"),
+        };
         let trusted = named.as_ref().map(|named| format!("; trusted are those in {named}"));
         let trusted = trusted.unwrap_or_default();
-        let Some(last) = chain.last() else {
-            let detail = format!("no trusted certificate authority has signed it{trusted}");
-            return Failure::permanent(Kind::Untrusted, detail);
-        };
-        if let Some(weak) = chain.iter().find(|certificate| is_weak(certificate.rsa_bits())) {
-            let detail = format!(
-                "the RSA key of `{}`, issued by `{}`, has only {} bits",
-                weak.subject(),
-                weak.issuer(),
-                weak.rsa_bits().unwrap_or_default()
-            );
-            return Failure::permanent(Kind::UnfitCertificate, detail);
-        }
-        let issuer = last.issuer();
-        let same_name = anchors.iter().flat_map(|store| &store.roots);
-        let mut same_name =
-            same_name.filter(|anchor| anchor.subject.as_ref() == last.issuer_der()).peekable();
-        if same_name.peek().is_some() {
-            let bits = same_name.find_map(|anchor| {
-                rsa_bits(&anchor.subject_public_key_info).filter(|bits| *bits < SMALLEST_RSA)
-            });
-            return match bits {
-                Some(bits) => Failure::permanent(
-                    Kind::UnfitCertificate,
-                    format!("the RSA key of its authority `{issuer}` has only {bits} bits"),
-                ),
-                None => Failure::permanent(
-                    Kind::Untrusted,
-                    format!(
-                        "no trusted certificate authority has signed it: the one that has is \
-                         called `{issuer}` like one that is trusted, but has another key{trusted}"
-                    ),
-                ),
-            };
-        }
-        let detail = match chain {
-            [leaf] if leaf.is_self_signed() => {
-                format!(
-                    "no trusted certificate authority has signed it: it is `{issuer}`, signed by \
-                     itself{trusted}"
-                )
-            }
-            _ => format!(
-                "no trusted certificate authority has signed it; the authority that has is `{issuer}`{trusted}"
-            ),
-        };
+        let detail = format!("no trusted certificate authority has signed it{why}{trusted}");
         Failure::permanent(Kind::Untrusted, detail)
     }
 }

@@ -47,19 +47,15 @@ pub fn answer(
     if verb != "get" {
         return Err(super::unknown_verb(PROTOCOL, verb, "`get`"));
     }
-    let request: Request =
-        super::json_object(&super::read_request(PROTOCOL, input)?).map_err(|error| {
-            Error::Request {
-                protocol: PROTOCOL,
-                problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {}", error),
-            }
-        })?;
-    let host = Host::of_url(&request.uri, &["https", "grpcs"]).map_err(|why| Error::Url {
+    let request = super::read_request(PROTOCOL, input)?;
+    let Request { uri } = super::json_object(&request).map_err(|error| Error::Request {
         protocol: PROTOCOL,
-        part: "the URI",
-        why,
+        problem: format!("the request is not `{{\"uri\":\"https://…\"}}`: {error}"),
     })?;
-    let credential = serve(&host)?.ok_or_else(|| super::not_ours(PROTOCOL, &host))?;
+    let host = Host::of_url(&uri, &["https", "grpcs"]);
+    let host = host.map_err(|why| Error::Url { protocol: PROTOCOL, part: "the URI", why })?;
+    let credential = serve(&host)?
+        .ok_or_else(|| Error::NotOurs { protocol: PROTOCOL, host: Some(host.to_string()) })?;
     let header = Secret::new(format!("Bearer {}", credential.bearer.expose()));
     let reply = Reply {
         headers: Headers { authorization: [header.expose()] },

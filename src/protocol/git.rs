@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
-use super::{Failed, Host, LARGEST_REQUEST, read_request};
+use super::{Failed, Host, LARGEST_REQUEST, read_request, too_large};
 use crate::error::Error;
 use crate::token::{Credential, Secret};
 
@@ -117,15 +117,13 @@ fn read(input: impl BufRead) -> Result<Request, Error> {
     let problem = |problem: String| Error::Request { protocol: PROTOCOL, problem };
     let mut lines = input.take(LARGEST_REQUEST + 1);
     let mut fields = Fields::default();
-    let mut total = 0;
     loop {
         let mut line = Vec::new();
-        let length = lines
+        lines
             .read_until(b'\n', &mut line)
             .map_err(|why| Error::RequestUnreadable { protocol: PROTOCOL, why })?;
-        total += length as u64;
-        if total > LARGEST_REQUEST {
-            return Err(problem("the request is larger than 1 MiB".to_owned()));
+        if lines.limit() == 0 {
+            return Err(too_large(PROTOCOL));
         }
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         if line.is_empty() {
@@ -133,7 +131,7 @@ fn read(input: impl BufRead) -> Result<Request, Error> {
         }
         fields.take(line).map_err(problem)?;
     }
-    fields.into_request().map_err(problem)
+    fields.into_request().map_err(|defect| problem(defect.to_owned()))
 }
 
 /// The fields of a request.
@@ -158,26 +156,20 @@ impl Fields {
             return Err("a line holds a carriage return or a NUL".to_owned());
         }
         let (key, value) = line.split_once('=').ok_or("a line has no `=`")?;
-        let field = match key {
-            "protocol" => &mut self.protocol,
-            "host" => &mut self.host,
-            "url" => &mut self.url,
-            "authtype" => {
-                self.authtype = Some(value.to_owned());
-                return Ok(());
-            }
-            "credential" => {
-                self.credential = Some(Secret::new(value.to_owned()));
-                return Ok(());
-            }
-            "password" => {
-                self.password = Some(Secret::new(value.to_owned()));
-                return Ok(());
-            }
+        let set_once = |field: &mut Option<String>| match field.replace(value.to_owned()) {
+            Some(_) => Err(format!("`{key}` is there twice")),
+            None => Ok(()),
+        };
+        match key {
+            "protocol" => set_once(&mut self.protocol)?,
+            "host" => set_once(&mut self.host)?,
+            "url" => set_once(&mut self.url)?,
+            "authtype" => self.authtype = Some(value.to_owned()),
+            "credential" => self.credential = Some(Secret::new(value.to_owned())),
+            "password" => self.password = Some(Secret::new(value.to_owned())),
             // An empty value resets an array: <https://git-scm.com/docs/git-credential#IOFMT>.
             "capability[]" => {
                 self.has_authtype = !value.is_empty() && (self.has_authtype || value == AUTHTYPE);
-                return Ok(());
             }
             "wwwauth[]" => {
                 let offers = |earlier: bool, scheme| {
@@ -185,34 +177,24 @@ impl Fields {
                 };
                 self.offers_basic = offers(self.offers_basic, "Basic");
                 self.offers_bearer = offers(self.offers_bearer, "Bearer");
-                return Ok(());
             }
-            _ => return Ok(()),
-        };
-        if field.replace(value.to_owned()).is_some() {
-            return Err(format!("`{key}` is there twice"));
+            _ => {}
         }
         Ok(())
     }
 
-    fn into_request(self) -> Result<Request, String> {
-        let host = match (self.protocol, self.host, self.url) {
-            (None, None, Some(url)) => Host::of_url(&url, &["https"]).ok(),
-            (_, _, Some(_)) => {
-                return Err("`url` is given together with `protocol` or `host`".to_owned());
-            }
-            (None, _, None) => return Err("`protocol` is missing".to_owned()),
-            (Some(protocol), host, None) => match (protocol.as_str(), host) {
-                ("", _) => return Err("`protocol` is empty".to_owned()),
-                ("https", None) => return Err("`host` is missing".to_owned()),
-                ("https", Some(host)) if host.is_empty() => {
-                    return Err("`host` is empty".to_owned());
-                }
-                ("https", Some(host)) => Host::parse(&host),
-                // No account is for another protocol. A host is not required there: git's own `cert`, for the
-                // password of a client certificate, has none.
-                _ => None,
-            },
+    fn into_request(self) -> Result<Request, &'static str> {
+        let host = match (self.protocol.as_deref(), self.host.as_deref(), self.url.as_deref()) {
+            (None, None, Some(url)) => Host::of_url(url, &["https"]).ok(),
+            (.., Some(_)) => return Err("`url` is given together with `protocol` or `host`"),
+            (None, ..) => return Err("`protocol` is missing"),
+            (Some(""), ..) => return Err("`protocol` is empty"),
+            (Some("https"), None, _) => return Err("`host` is missing"),
+            (Some("https"), Some(""), _) => return Err("`host` is empty"),
+            (Some("https"), Some(host), _) => Host::parse(host),
+            // No account is for another protocol. A host is not required there: git's own `cert`, for the
+            // password of a client certificate, has none.
+            _ => None,
         };
         let form = match (self.has_authtype, self.offers_basic, self.offers_bearer) {
             (false, ..) => Form::Password,

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Host;
 use crate::error::Error;
-use crate::shown::Escaped;
+use crate::shown::{self, Escaped, quoted};
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
-const V1: &str = "client.authentication.k8s.io/v1";
-const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
+
+/// The known versions. The first is the default.
+const VERSIONS: [&str; 2] =
+    ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /// The request, an `ExecCredential`. Other fields are ignored.
 #[derive(Deserialize)]
@@ -90,36 +92,29 @@ fn read(
     exec_info: Option<&str>,
     stated: Option<&str>,
 ) -> Result<(&'static str, Option<Cluster>), String> {
-    let stated = match stated {
-        None => None,
-        Some("v1") => Some(V1),
-        Some("v1beta1") => Some(V1BETA1),
-        Some(other) => {
-            return Err(format!(
-                "`--api-version` is {}, not v1 or v1beta1",
-                crate::shown::quoted(other)
-            ));
-        }
-    };
-    let Some(exec_info) = exec_info else { return Ok((stated.unwrap_or(V1), None)) };
+    let known = |version: &str| VERSIONS.into_iter().find(|known| *known == version);
+    let stated = stated.map(|version| {
+        known(&format!("client.authentication.k8s.io/{version}"))
+            .ok_or_else(|| format!("`--api-version` is {}, not v1 or v1beta1", quoted(version)))
+    });
+    let stated = stated.transpose()?;
+    let Some(exec_info) = exec_info else { return Ok((stated.unwrap_or(VERSIONS[0]), None)) };
     let request: Request = super::json_object(exec_info.as_bytes())
         .map_err(|error| format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {error}"))?;
     if request.kind != "ExecCredential" {
         return Err(format!(
-            "`KUBERNETES_EXEC_INFO` is of kind `{}`, not `ExecCredential`",
-            Escaped(&request.kind)
+            "`KUBERNETES_EXEC_INFO` is of kind {}, not `ExecCredential`",
+            quoted(&request.kind)
         ));
     }
-    let requested = match request.api_version.as_str() {
-        V1 => V1,
-        V1BETA1 => V1BETA1,
-        other => {
-            return Err(format!(
-                "`apiVersion: {}` is not spoken here; write `{V1}` into the kubeconfig",
-                Escaped(other)
-            ));
-        }
-    };
+    let requested = known(&request.api_version).ok_or_else(|| {
+        let (asked, v1) = (&request.api_version, VERSIONS[0]);
+        // The value may be a secret, except for a short version of this group.
+        let group = v1.trim_end_matches("v1");
+        let is_known = asked.strip_prefix(group).is_some_and(|version| version.len() <= 10);
+        let version = if is_known { Escaped(asked).to_string() } else { shown::redacted(asked) };
+        format!("`apiVersion: {version}` is not spoken here; write `{v1}` into the kubeconfig")
+    })?;
     if let Some(stated) = stated.filter(|stated| *stated != requested) {
         return Err(format!(
             "the client asks for `{requested}`, and `--api-version` is `{stated}`; leave it out, or write \
@@ -203,8 +198,10 @@ mod tests {
         ];
         let table: Vec<_> = cases
             .map(|spec| {
-                let requested =
-                    format!(r#"{{"kind":"ExecCredential","apiVersion":"{V1}","spec":{{{spec}}}}}"#);
+                let requested = format!(
+                    r#"{{"kind":"ExecCredential","apiVersion":"{}","spec":{{{spec}}}}}"#,
+                    VERSIONS[0]
+                );
                 let reply = answered(Some(&requested));
                 let shown = if reply.contains("a.b.c") { "the token" } else { reply.trim_end() };
                 format!("{spec}\n  {shown}")
@@ -266,6 +263,8 @@ mod tests {
             "null",
             "[]",
             "not json",
+            r#"{"kind":"ExecCredential","apiVersion":"AstraCS:kQwZtYbN:9f2c4e8a1b7d3056"}"#,
+            r#"{"kind":"9f2c4e8a1b7d3056c9e2","apiVersion":"client.authentication.k8s.io/v1"}"#,
             "{",
             "\u{1b}[31m",
             &deep,
@@ -281,6 +280,8 @@ mod tests {
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
+        kubernetes: `apiVersion: (not shown: it may hold a secret)` is not spoken here; write `client.authentication.k8s.io/v1` into the kubeconfig
+        kubernetes: `KUBERNETES_EXEC_INFO` is of kind (not shown: it may hold a secret), not `ExecCredential`
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not JSON at line 1, column 1
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object

@@ -52,11 +52,11 @@ pub fn answer(
         }
         "external" => {
             let query = super::read_request(PROTOCOL, input)?;
-            let _: BTreeMap<String, String> = super::json_object(&query).map_err(|error| {
-                problem(format!("the query is not a JSON object of strings: {}", error))
+            super::json_object::<BTreeMap<String, String>>(&query).map_err(|error| {
+                problem(format!("the query is not a JSON object of strings: {error}"))
             })?;
-            let credential =
-                serve(None)?.ok_or(Error::NotOurs { protocol: PROTOCOL, host: None })?;
+            let credential = serve(None)?;
+            let credential = credential.ok_or(Error::NotOurs { protocol: PROTOCOL, host: None })?;
             let token = Some(credential.bearer.expose());
             let expires = credential.expires.map(|instant| instant.to_string());
             super::json_line(&Reply { token, expires })

@@ -44,11 +44,11 @@ impl ChosenAccount {
     }
 }
 
-/// The account, for messages.
+/// The account, safe to show.
 impl fmt::Display for ChosenAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named(name) => write!(f, "the account `{name}`"),
+            Self::Named(name) => write!(f, "the account {}", shown::account(name)),
             Self::File(path) => f.write_str(&shown::path(path)),
         }
     }
@@ -59,17 +59,14 @@ impl fmt::Display for ChosenAccount {
 /// # Errors
 /// [`Error::Usage`]: two flags each name one. [`Error::Setting`]: a flag cannot be used.
 pub fn typed(sources: &Sources<'_>) -> Result<Option<Sourced<ChosenAccount>>, Error> {
-    if sources.flags.account.is_some() && sources.flags.service_account.is_some() {
+    let is_typed = |flag| sources.flags.value(flag).is_some();
+    if is_typed(ACCOUNT.flag) && is_typed(SERVICE_ACCOUNT.flag) {
         return Err(Error::Usage {
             problem: "`--account` and `--service-account` each name an account".to_owned(),
             help: "astra-credential --help".to_owned(),
         });
     }
-    if let Some(name) = sources.flag(&ACCOUNT)? {
-        return Ok(Some(name.map(ChosenAccount::Named)));
-    }
-    let file = sources.flag(&SERVICE_ACCOUNT)?;
-    Ok(file.map(|file| file.map(|path| ChosenAccount::of_file(path, sources))))
+    either(sources.flag(&ACCOUNT)?, || sources.flag(&SERVICE_ACCOUNT), sources)
 }
 
 /// The account that a variable names.
@@ -77,11 +74,19 @@ pub fn typed(sources: &Sources<'_>) -> Result<Option<Sourced<ChosenAccount>>, Er
 /// # Errors
 /// [`Error::Setting`]: the variable cannot be used.
 pub fn by_variable(sources: &Sources<'_>) -> Result<Option<Sourced<ChosenAccount>>, Error> {
-    if let Some(name) = sources.variable(&ACCOUNT)? {
-        return Ok(Some(name.map(ChosenAccount::Named)));
-    }
-    let file = sources.variable(&SERVICE_ACCOUNT)?;
-    Ok(file.map(|file| file.map(|path| ChosenAccount::of_file(path, sources))))
+    either(sources.variable(&ACCOUNT)?, || sources.variable(&SERVICE_ACCOUNT), sources)
+}
+
+/// The account of that name, or else the one with that file.
+fn either(
+    name: Option<Sourced<String>>,
+    file: impl FnOnce() -> Result<Option<Sourced<PathBuf>>, Error>,
+    sources: &Sources<'_>,
+) -> Result<Option<Sourced<ChosenAccount>>, Error> {
+    Ok(match name {
+        Some(name) => Some(name.map(ChosenAccount::Named)),
+        None => file()?.map(|file| file.map(|path| ChosenAccount::of_file(path, sources))),
+    })
 }
 
 /// The account that a flag or variable names, or `default`.
@@ -119,11 +124,13 @@ fn sole_user<'s>(sources: &'s Sources<'_>, host: &Host) -> Option<&'s Entry> {
 /// # Errors
 /// [`Error::Setting`] names the flag or variable that cannot be used.
 pub fn further_hosts(sources: &Sources<'_>) -> Result<Sourced<Vec<Host>>, Error> {
-    let typed = (HOST.typed)(sources.flags);
-    if typed.is_empty() {
-        return hosts_of_variable(sources);
+    match sources.flags.value(HOST.flag) {
+        None => hosts_of_variable(sources),
+        Some(_) => {
+            let typed = sources.flags.values_of(HOST.flag).cloned();
+            hosts(typed, Source::Flag(HOST.flag), sources)
+        }
     }
-    hosts(typed.iter().cloned(), Source::Flag(HOST.flag), sources)
 }
 
 /// The hosts of `ASTRA_CREDENTIAL_HOSTS`.

@@ -29,7 +29,8 @@ pub fn contradictions(sources: &Sources<'_>) -> Result<Vec<(&'static str, String
     for host in &hosts_of_variable(sources)?.value {
         if let Some(owner) = choice::owner(sources, host).filter(is_other) {
             let (host, place) = (shown::quoted(&host.to_string()), shown::path(&owner.place));
-            let says = format!("names {host}, which {place} binds to the account `{}`", owner.name);
+            let owner = shown::account(&owner.name);
+            let says = format!("names {host}, which {place} binds to the account {owner}");
             found.push((HOST.variable, says));
         }
     }

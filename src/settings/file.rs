@@ -16,7 +16,7 @@ use super::sourced::{Source, Sourced};
 use super::values::{self, Api, wanted};
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
-use crate::shown::redacted;
+use crate::shown::{self, redacted};
 
 /// The content of a configuration file.
 #[derive(Debug)]
@@ -173,7 +173,8 @@ impl Reader<'_> {
         if let Some(bound) = bound_twice(&entries) {
             let offset = offset_of(accounts, bound.entry, bound.host);
             let host = redacted(&entries[bound.entry].hosts[bound.host].to_string());
-            let accounts = [bound.before, bound.entry].map(|entry| entries[entry].name.clone());
+            let accounts = [bound.before, bound.entry];
+            let accounts = accounts.map(|entry| shown::account(&entries[entry].name));
             let defect = Defect::HostTwice { host, accounts };
             return Err(located(offset, defect));
         }
@@ -233,7 +234,7 @@ fn fields<'a, 'b>(
         let key = property.name.as_str();
         if !known.contains(&key) {
             let nearest = values::nearest(key, known.iter().copied());
-            let defect = Defect::UnknownKey { key: shown(key), nearest, known };
+            let defect = Defect::UnknownKey { key: shown::name(key), nearest, known };
             return Err(located(property.name.range().start, defect));
         }
     }
@@ -252,7 +253,9 @@ fn not_twice(object: &Object<'_>) -> Result<(), Located> {
         .collect();
     keys.sort_unstable();
     let twice = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).min_by_key(|pair| pair[1].1);
-    twice.map_or(Ok(()), |pair| Err(located(pair[1].1, Defect::KeyTwice { key: shown(pair[1].0) })))
+    twice.map_or(Ok(()), |pair| {
+        Err(located(pair[1].1, Defect::KeyTwice { key: shown::name(pair[1].0) }))
+    })
 }
 
 /// The indexes of the entry and the host with which there are more than [`MOST_HOSTS`].
@@ -300,13 +303,6 @@ fn offset_of(accounts: &Object<'_>, entry: usize, host: usize) -> usize {
     host.map_or(accounts.range.start, |host| host.range().start)
 }
 
-/// The key, if it is safe to show. A text that does not look like a key may be a secret.
-fn shown(key: &str) -> Option<String> {
-    const LONGEST: usize = 24;
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (!key.is_empty() && key.len() <= LONGEST && key.bytes().all(is_plain)).then(|| key.to_owned())
-}
-
 fn object<'a, 'b>(
     value: &'b Value<'a>,
     key: &str,
@@ -316,7 +312,7 @@ fn object<'a, 'b>(
 }
 
 fn wrong_type(value: &Value<'_>, key: &str, wanted: &'static str) -> Located {
-    located(value.range().start, Defect::WrongType { key: key.to_owned(), wanted })
+    located(value.range().start, Defect::WrongType { key: shown::account(key), wanted })
 }
 
 /// A string that `parse` accepts.

@@ -50,9 +50,9 @@ impl Settings {
             row("api_url", &self.api, |api| redacted(&api.base)),
         ];
         all.extend(hosts.iter().map(|host| row("hosts", host, |host| redacted(&host.to_string()))));
-        all.push(match *self.no_cache {
-            true => row("cache_dir", &self.no_cache, |_| "off".to_owned()),
-            false => row("cache_dir", &self.cache_dir, |folder| path_or("none", folder)),
+        all.push(match *self.common.no_cache {
+            true => row("cache_dir", &self.common.no_cache, |_| "off".to_owned()),
+            false => row("cache_dir", &self.common.cache_dir, |folder| path_or("none", folder)),
         });
         all.extend([
             row("ca_file", &self.ca_file, |file| match file {
@@ -64,13 +64,13 @@ impl Settings {
             row("proxy", &self.proxy, |proxy| {
                 proxy.as_deref().map_or("none".to_owned(), proxy::shown)
             }),
-            row("timeout", &self.timeout, |timeout| duration(*timeout)),
+            row("timeout", &self.common.timeout, |timeout| duration(*timeout)),
             row("min_valid", &self.min_valid, |seconds| {
                 let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
                 seconds
                     .map_or("the leeway".to_owned(), |wanted| duration(Duration::from_secs(wanted)))
             }),
-            row("exposed_file", &self.allow_exposed, |is_allowed| {
+            row("exposed_file", &self.common.allow_exposed, |is_allowed| {
                 if *is_allowed { "allowed" } else { "refused" }.to_owned()
             }),
         ]);

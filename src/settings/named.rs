@@ -76,7 +76,7 @@ pub fn entered(sources: &Sources<'_>) -> Result<Vec<(&'static str, String)>, Err
 
 /// The text of a flag, if it can be used.
 fn text<T>(setting: &Setting<T>, sources: &Sources<'_>) -> Result<Option<String>, Error> {
-    let Some(raw) = (setting.typed)(sources.flags).first() else { return Ok(None) };
+    let Some(raw) = sources.flags.value(setting.flag) else { return Ok(None) };
     sources.flag(setting)?;
     Ok(Some(raw.to_string_lossy().into_owned()))
 }

@@ -26,26 +26,20 @@ pub struct Settings {
     pub account: Sourced<ChosenAccount>,
     /// The account file; `None` without a home.
     pub service_account: Sourced<Option<PathBuf>>,
-    /// Accepts an account file that other users may read or change.
-    pub allow_exposed: Sourced<bool>,
     /// The API where the account is exchanged.
     pub api: Sourced<Api>,
-    /// The cache's folder; `None` without a home.
-    pub cache_dir: Sourced<Option<PathBuf>>,
     /// The certificate authorities to trust; `None` for the system's.
     pub ca_file: Sourced<Option<PathBuf>>,
     /// The folders of certificate authorities to trust if no file is named; none for the system's.
     pub ca_folders: Vec<PathBuf>,
     /// The proxy for the API, as a URL.
     pub proxy: Sourced<Option<String>>,
-    /// The time-out of the whole call.
-    pub timeout: Sourced<Duration>,
     /// Seconds for which the token must be valid; `None` for the leeway.
     pub min_valid: Sourced<Option<i64>>,
     /// Does an exchange even if a valid token is cached.
     pub refresh: bool,
-    /// Does not use the cache.
-    pub no_cache: Sourced<bool>,
+    /// The settings that are the same for every account.
+    pub common: Common,
 }
 
 /// The settings that are the same for every account.
@@ -130,20 +124,16 @@ pub fn resolve(
     let api = api.map_or_else(default_api, Ok)?;
     // A proxy whose URL is not UTF-8 must become an error later, so it is kept here.
     let proxy = proxy_for(&api.host, |name| text(sources.env, name));
-    let Common { allow_exposed, cache_dir, timeout, no_cache } = common.clone();
     Ok(Settings {
         account,
         service_account,
-        allow_exposed,
         api,
-        cache_dir,
         ca_file,
         ca_folders: paths(sources.env, CA_FOLDER),
         proxy,
-        timeout,
         min_valid: optional(min_valid),
         refresh: sources.flags.refresh,
-        no_cache,
+        common: common.clone(),
     })
 }
 
@@ -173,7 +163,7 @@ pub fn account_file(
     let entry = sources.entry(name);
     let is_stored = || file.as_ref().is_some_and(|file| file.exists());
     if entry.is_none() && name != DEFAULT_ACCOUNT && !is_stored() {
-        let nearest = values::nearest(name, sources.names()).map(str::to_owned);
+        let nearest = values::nearest(name, sources.names()).and_then(shown::name);
         let source = account.source.to_string();
         return Err(Error::AccountUnknown { name: name.clone(), source, nearest });
     }

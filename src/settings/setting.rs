@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::flags::Flags;
 use super::sourced::{Source, Sourced};
 use super::values::{self, Api, wanted};
 use crate::error::Error;
@@ -20,8 +19,6 @@ pub struct Setting<T> {
     pub variable: &'static str,
     /// The description of its value, for hints.
     wanted: &'static str,
-    /// Its values on the command line.
-    pub typed: fn(&Flags) -> &[OsString],
     /// Reads a value. The error is a predicate, such as "is not a duration".
     parse: fn(&OsStr, &Environment<'_>) -> Result<T, &'static str>,
 }
@@ -30,28 +27,24 @@ pub static ACCOUNT: Setting<String> = Setting {
     flag: "--account",
     variable: "ASTRA_CREDENTIAL_ACCOUNT",
     wanted: wanted::ACCOUNT,
-    typed: |flags| flags.account.as_slice(),
     parse: |raw, _| utf_8(raw, values::account_name),
 };
 pub static SERVICE_ACCOUNT: Setting<PathBuf> = Setting {
     flag: "--service-account",
     variable: "ASTRA_SERVICE_ACCOUNT",
     wanted: "the absolute path of a file",
-    typed: |flags| flags.service_account.as_slice(),
     parse: expanded,
 };
 pub static CONFIG: Setting<PathBuf> = Setting {
     flag: "--config",
     variable: "ASTRA_CREDENTIAL_CONFIG",
     wanted: "the absolute path of a file",
-    typed: |flags| flags.config.as_slice(),
     parse: expanded,
 };
 pub static API_URL: Setting<Api> = Setting {
     flag: "--api-url",
     variable: "ASTRA_API_URL",
     wanted: wanted::API_URL,
-    typed: |flags| flags.api_url.as_slice(),
     parse: |raw, _| utf_8(raw, Api::parse),
 };
 /// The variable lists several, separated by commas.
@@ -59,37 +52,45 @@ pub static HOST: Setting<Host> = Setting {
     flag: "--host",
     variable: "ASTRA_CREDENTIAL_HOSTS",
     wanted: wanted::HOST,
-    typed: |flags| &flags.host,
     parse: |raw, _| utf_8(raw, values::typed_host),
 };
 pub static CACHE_DIR: Setting<PathBuf> = Setting {
     flag: "--cache-dir",
     variable: "ASTRA_CREDENTIAL_CACHE_DIR",
     wanted: "the absolute path of a folder",
-    typed: |flags| flags.cache_dir.as_slice(),
     parse: expanded,
 };
 pub static CA_FILE: Setting<PathBuf> = Setting {
     flag: "--ca-file",
     variable: "SSL_CERT_FILE",
     wanted: "the absolute path of a file of PEM certificates",
-    typed: |flags| flags.ca_file.as_slice(),
     parse: expanded,
 };
 pub static TIMEOUT: Setting<std::time::Duration> = Setting {
     flag: "--timeout",
     variable: "ASTRA_CREDENTIAL_TIMEOUT",
     wanted: wanted::TIMEOUT,
-    typed: |flags| flags.timeout.as_slice(),
     parse: |raw, _| utf_8(raw, values::timeout),
 };
 pub static MIN_VALID: Setting<i64> = Setting {
     flag: "--min-valid",
     variable: "ASTRA_CREDENTIAL_MIN_VALID",
     wanted: wanted::MIN_VALID,
-    typed: |flags| flags.min_valid.as_slice(),
     parse: |raw, _| utf_8(raw, values::whole_seconds),
 };
+
+/// The flags of these settings.
+pub static FLAGS: [&str; 9] = [
+    ACCOUNT.flag,
+    SERVICE_ACCOUNT.flag,
+    CONFIG.flag,
+    API_URL.flag,
+    HOST.flag,
+    CACHE_DIR.flag,
+    CA_FILE.flag,
+    TIMEOUT.flag,
+    MIN_VALID.flag,
+];
 
 /// The variable that switches the log on standard error on.
 pub const LOG: &str = "ASTRA_CREDENTIAL_LOG";

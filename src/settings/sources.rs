@@ -98,8 +98,8 @@ impl<'a> Sources<'a> {
     /// # Errors
     /// [`Error::Setting`]: it cannot be used.
     pub fn flag<T>(&self, setting: &Setting<T>) -> Result<Option<Sourced<T>>, Error> {
-        let typed = (setting.typed)(self.flags).first();
-        self.parse(setting, typed.cloned(), Source::Flag(setting.flag))
+        let typed = self.flags.value(setting.flag).cloned();
+        self.parse(setting, typed, Source::Flag(setting.flag))
     }
 
     /// A setting's value in its variable.

@@ -266,6 +266,58 @@ fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
 }
 
 #[test]
+fn a_secret_in_place_of_a_name_is_not_shown_when_the_account_is_refused() {
+    let witness = Witness::with_token();
+    let folder = tempfile::tempdir().unwrap();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let names = spellings().into_iter().filter(|(_, value)| value.chars().all(is_name));
+    let names: Vec<_> = names.filter(|(_, value)| value.len() <= 64).collect();
+    assert!(names.len() > 2);
+    for (spelling, name) in names {
+        let run = |line: &str, accounts: serde_json::Value| {
+            run_with(&witness, folder.path(), spelling, &name, line, accounts.to_string())
+        };
+        let bound = json!({ "hosts": ["git.example.com"] });
+        let refused = run(&format!("git get --account {name}"), json!({ "default": bound }));
+        assert!(refused.contains("`git.example.com` is bound"), "{refused}");
+        let other = json!({ "hosts": ["other.example.com"] });
+        let two = json!({ "default": other, &name: bound });
+        let refused = run("git get --account default", two.clone());
+        assert!(refused.contains("`git.example.com` is bound"), "{refused}");
+        let refused = run("setup git --account default --host git.example.com --dry-run", two);
+        assert!(refused.contains("`git.example.com` is bound"), "{refused}");
+        let twice = run("token", json!({ "default": bound, &name: bound }));
+        assert!(twice.contains("binds the host"), "{twice}");
+        let no_object = run("token", json!({ &name: "account.json" }));
+        assert!(no_object.contains("wrong type"), "{no_object}");
+        let near = format!("{}x", &name[..name.len() - 1]);
+        let near = run(&format!("token --account {near}"), json!({ &name: bound }));
+        assert!(near.contains("there is no account"), "{near}");
+        let text = format!(r#"{{ "{name}": {{}}, "{name}": {{}} }}"#);
+        let twice = run_with(&witness, folder.path(), spelling, &name, "token", text);
+        assert!(twice.contains("twice"), "{twice}");
+    }
+}
+
+/// Runs `line` with a configuration file that has these accounts, and returns its error.
+fn run_with(
+    witness: &Witness,
+    folder: &std::path::Path,
+    spelling: &str,
+    name: &str,
+    line: &str,
+    accounts: String,
+) -> String {
+    let config = folder.join("config.json");
+    fs::write(&config, format!(r#"{{ "accounts": {accounts} }}"#)).unwrap();
+    let request = "protocol=https\nhost=git.example.com\n\n";
+    let call = witness.world.call(line).env("ASTRA_CREDENTIAL_CONFIG", &config).input(request);
+    let done = witness.run(&format!("{spelling}: {line}"), name, call);
+    assert_eq!(done.code(), 2, "{done}");
+    done.stderr()
+}
+
+#[test]
 fn no_account_in_place_of_a_path_is_written_by_setup() {
     let witness = Witness::with_token();
     let names = || {

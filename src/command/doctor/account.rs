@@ -17,7 +17,7 @@ impl Subject {
         let path = self.settings.service_account.as_deref();
         let mut findings = vec![match &self.account {
             Err(error) => Finding::error(CHECK, prefix, error),
-            Ok(_) if *self.settings.allow_exposed => Finding::warning(
+            Ok(_) if *self.settings.common.allow_exposed => Finding::warning(
                 CHECK,
                 format!("{prefix}its file's permissions are not checked"),
                 "unset `ASTRA_CREDENTIAL_ALLOW_EXPOSED_FILE`, unless others are meant to read it",
@@ -55,7 +55,7 @@ impl Subject {
         let route = cache.digest(settings.route().expose());
         let mut findings = Vec::new();
         if let Some(failure) = failure
-            && failure.is_current(&route, now, *settings.timeout)
+            && failure.is_current(&route, now, *settings.common.timeout)
         {
             let detail = format!(
                 "{prefix}{}, since {}; not asked again until {}",

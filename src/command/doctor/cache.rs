@@ -15,12 +15,12 @@ pub fn examine(accounts: &[Subject]) -> Vec<Finding> {
         "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
     const LOCAL: &str = "name a folder on a local disk with `--cache-dir DIR`";
     let Some(Subject { settings, .. }) = accounts.first() else { return Vec::new() };
-    if *settings.no_cache {
+    if *settings.common.no_cache {
         let hint = "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant";
         let detail = "it is switched off: each call does an exchange";
         return vec![Finding::warning(CHECK, detail, hint)];
     }
-    let Some(dir) = settings.cache_dir.as_deref() else {
+    let Some(dir) = settings.common.cache_dir.as_deref() else {
         let detail = "there is none without an absolute `HOME`: each call does an exchange";
         return vec![Finding::failure(CHECK, detail, ELSEWHERE)];
     };

@@ -8,7 +8,7 @@ use crate::account::Account;
 use crate::exchange::{self, Exchange};
 use crate::proxy::Proxy;
 use crate::service;
-use crate::settings::{Settings, Sourced};
+use crate::settings::Settings;
 use crate::shown;
 
 /// The time-out of one check of the network.
@@ -31,7 +31,7 @@ pub fn examine(accounts: &[Subject], is_online: bool) -> Vec<Finding> {
     }
     // The remaining checks share the rest of the time, so that a server that does not answer does not use up
     // the time of the others.
-    let timeout = accounts.first().map(|subject| *subject.settings.timeout);
+    let timeout = accounts.first().map(|subject| *subject.settings.common.timeout);
     let deadline = Instant::now() + timeout.unwrap_or_default();
     let exchanges = if is_online { accounts.len() } else { 0 };
     let mut checks = u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX);
@@ -133,8 +133,8 @@ impl Subject {
             (Ok(_), None) => return ok("not tried: `--online` does an exchange"),
             (Ok(_), Some(time)) => time,
         };
-        let timeout = Sourced::new(time, self.settings.timeout.source.clone());
-        let anew = Settings { refresh: true, timeout, ..self.settings.clone() };
+        let mut anew = Settings { refresh: true, ..self.settings.clone() };
+        anew.common.timeout.value = time;
         match service::serve(&anew, None, None) {
             Ok(credential) => {
                 let until = credential.expires.map(|instant| format!(" until {instant}"));

@@ -206,7 +206,7 @@ impl Tools<'_> {
         };
         let Some(settings) = settings else { return Ok(None) };
         let file = settings.service_account.as_deref().ok_or(AccountError::Unnamed)?;
-        account::read(file, *settings.allow_exposed, Instant::now() + LONGEST_ANSWER)
+        account::read(file, *settings.common.allow_exposed, Instant::now() + LONGEST_ANSWER)
             .map_err(|error| settings.of_account(error))?;
         Ok(Some(match &settings.account.value {
             ChosenAccount::Named(name) => format!(" and the account `{name}`"),

@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn the_message_of_a_program_or_its_exit_code_is_the_error() {
-        let failed = |script| shell(script, b"", Duration::from_secs(60)).unwrap_err().to_string();
+        let failed = |script| {
+            let failed = shell(script, b"", Duration::from_secs(60)).unwrap_err();
+            crate::error::Error::from(failed).to_string()
+        };
         assert_eq!(
             failed("echo no such key >&2; exit 3"),
             "`sh -c 'echo no such key >&2; exit 3'` failed: no such key"
