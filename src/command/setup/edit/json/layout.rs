@@ -28,7 +28,7 @@ impl Node {
         let separator = self.separator(text, unit);
         let values = self.members.iter().map(|member| &member.value);
         let is_filled = |value: &&Self| value.kind == Kind::Object && !value.members.is_empty();
-        let Range { start, end } = values.filter(is_filled).last().unwrap_or(self).range;
+        let Range { start, end } = values.rev().find(is_filled).unwrap_or(self).range;
         let inside = match separator.find(['\r', '\n']) {
             Some(line) if start == self.range.start || text[start..end].contains('\n') => {
                 &separator[line..]
