@@ -244,7 +244,7 @@ mod tests {
         "{\"credHelpers\": {}}"
           "{\"credHelpers\": {\"h:5000\": \"astra\", \"i\": \"astra\"}}"
         "{\"credHelpers\": {\"i\": \"other\"}}"
-          "Other(\"other\")"
+          "Other(Some(\"other\"))"
         "{\"credHelpers\": null}"
           "Err(has a `credHelpers` that is not an object)"
         "{\"a\":1,\"A\":2}"
