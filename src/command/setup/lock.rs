@@ -37,21 +37,19 @@ impl Lock {
             }
             let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
             match opened.map(|file| (file.try_lock(), file)) {
-                Ok((Ok(()), file)) if is_at(&file, &path) => {
+                Ok((Err(fs::TryLockError::WouldBlock), _)) => {
+                    if !is_told {
+                        log::info!("waiting for another `astra-credential setup`");
+                    }
+                    is_told = true;
+                }
+                // Another process has removed the file in between.
+                Ok((Ok(()), file)) if !is_at(&file, &path) => {}
+                // On a file system that cannot lock, setup continues without the lock.
+                Ok((_, file)) => {
                     if is_told {
                         message::wipe();
                     }
-                    return Ok(Self { path, _file: file, folders });
-                }
-                // Another process has removed the file in between.
-                Ok((Ok(()), _)) => {}
-                Ok((Err(fs::TryLockError::WouldBlock), _)) if !is_told => {
-                    is_told = true;
-                    log::info!("waiting for another `astra-credential setup`");
-                }
-                Ok((Err(fs::TryLockError::WouldBlock), _)) => {}
-                // On a file system that cannot lock, setup continues without the lock.
-                Ok((Err(fs::TryLockError::Error(_)), file)) => {
                     return Ok(Self { path, _file: file, folders });
                 }
                 // Another process has ended and removed the empty folder.
