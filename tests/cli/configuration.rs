@@ -360,6 +360,23 @@ fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
 }
 
 #[test]
+fn a_link_to_nowhere_is_named_if_the_answer_may_be_in_its_file() {
+    let world = World::new();
+    symlink("/nowhere/config.json", world.path(CONFIG)).unwrap();
+    world.call("token").run().quiet();
+    for call in requests(&world, "git.dev.example") {
+        let done = call.run();
+        assert!(done.to_string().contains("is a link that leads nowhere"), "{done}");
+        assert!([1, 2].contains(&done.code()), "{done}");
+    }
+    let unknown = world.call("token --account prod").run().failure(2);
+    assert!(unknown.contains("is a link that leads nowhere"), "{unknown}");
+    std::fs::remove_file(world.account_file()).unwrap();
+    let missing = world.call("token").run().failure(2);
+    assert!(missing.contains("is a link that leads nowhere"), "{missing}");
+}
+
+#[test]
 fn a_defect_is_an_error_of_every_call_with_its_line_and_column() {
     let two = TwoAccounts::new();
     let world = &two.world;
