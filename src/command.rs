@@ -6,6 +6,7 @@ pub mod setup;
 pub mod status;
 pub mod tool;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Command;
 
@@ -188,14 +189,6 @@ struct TokenJson<'a> {
     expires: Option<String>,
 }
 
-#[derive(Serialize)]
-struct EnvironmentJson<'a> {
-    #[serde(rename = "ASTRA_API_TOKEN")]
-    token: &'a str,
-    #[serde(rename = "ASTRA_API_TOKEN_EXPIRES_AT", skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-}
-
 /// The output of `token`.
 pub fn token(format: Format, credential: &Credential) -> String {
     let token = credential.bearer.expose();
@@ -221,7 +214,8 @@ pub fn environment(shell: Dialect, credential: &Credential) -> Result<String, Er
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
     if shell == Dialect::Json {
-        return Ok(line(&EnvironmentJson { token, expires }));
+        let expires = expires.as_deref().map(|expires| (EXPIRES, expires));
+        return Ok(line(&BTreeMap::from_iter([(TOKEN, token)].into_iter().chain(expires))));
     }
     if shell == Dialect::Cmd {
         check_for_cmd(token)?;

@@ -46,12 +46,6 @@ impl Mistake {
     }
 }
 
-/// The mistake of a flag for tools after `setup account`.
-pub fn not_for_account() -> clap::Error {
-    let message = "`--undo` and `--dry-run` are for tools; the account file is yours to remove\n";
-    clap::Error::raw(ErrorKind::ArgumentConflict, message)
-}
-
 /// The command, and the words after its name. The value of a flag before it may be the name of a command too.
 fn command(words: &[OsString]) -> Option<(&'static Name, &[OsString])> {
     let mut rest = words.get(1..)?;
@@ -91,10 +85,6 @@ fn problem(message: &clap::Error) -> String {
         words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
     };
     let kind = message.kind();
-    // The error of `not_for_account`, which has a text and no context.
-    if kind == ErrorKind::ArgumentConflict && message.context().next().is_none() {
-        return message.to_string().trim_start_matches("error: ").trim_end().to_owned();
-    }
     let arguments: Vec<_> =
         strings(ContextKind::InvalidArg).iter().filter_map(|word| grammars_name(word)).collect();
     let argument = listed(&arguments);

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::{Colour, State, Style};
 use crate::account::Account;
 use crate::cache::{Entry, LastFailure};
-use crate::error::{Error, ExchangeError};
+use crate::error::Error;
 use crate::message;
 use crate::service::{self, Inspected};
 use crate::settings::{ChosenAccount, Configuration, ListedSetting, Settings, Source};
@@ -213,12 +213,17 @@ impl AccountStatus {
         };
         let is_valid = matches!(state, TokenState::Endless | TokenState::Fresh);
         let route = cache.digest(settings.route().expose());
-        let failed_exchange = failure.map(|failure| FailedExchange {
+        let service_account = match &account {
+            Ok(Account::Service(account)) => Some(account),
+            _ => None,
+        };
+        let failed_exchange = failure.zip(service_account);
+        let failed_exchange = failed_exchange.map(|(failure, account)| FailedExchange {
             message: failure.error.to_string(),
             at: time(failure.at),
             until: time(failure.until),
             is_current: failure.is_current(&route, now, *settings.common.timeout),
-            hint: hint(failure.error, &settings, &account),
+            hint: service::exchange_error(&settings, account, failure.error, None).hint(),
         });
         let refusals = refusals.into_iter().map(|refusal| Refusal {
             is_current: refusal.is_current(now),
@@ -329,16 +334,6 @@ impl AccountStatus {
         let all =
             self.settings.iter().filter(is_file).chain(&self.hosts).chain(set).chain(defaults);
         all.map(|listed| (listed.name, format!("{} ({})", listed.value, listed.source)))
-    }
-}
-
-/// The hint of a failed exchange.
-fn hint(error: ExchangeError, settings: &Settings, account: &Result<Account, Error>) -> String {
-    match account {
-        Ok(Account::Service(account)) => {
-            service::exchange_error(settings, account, error, None).hint()
-        }
-        _ => String::new(),
     }
 }
 
