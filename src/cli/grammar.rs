@@ -134,6 +134,7 @@ static NAMES: [Name; 16] = [
     }),
 ];
 
+/// The versions of the ExecCredential API.
 const API_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 impl Name {
@@ -207,13 +208,6 @@ fn argument(name: &'static str, value: &'static str, help: &'static str) -> Arg 
 /// A flag without a value. `SetTrue` would parse a default for it at every call.
 fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).num_args(0).action(ArgAction::Append)
-}
-
-/// True if that word is the flag of a setting whose value is the next word.
-pub fn takes_value(word: &str) -> bool {
-    let flag = word.strip_prefix("--").unwrap_or_default();
-    let setting = settings().into_iter().find(|setting| setting.get_long() == Some(flag));
-    setting.is_some_and(|setting| setting.get_num_args().is_none_or(|count| count.takes_values()))
 }
 
 fn settings() -> [Arg; 12] {

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::grammar::{Name, PROGRAM, takes_value};
+use super::grammar::{Name, PROGRAM};
 use crate::command::Dialect;
 use crate::error::Error;
-use crate::settings::Flags;
+use crate::settings::{FLAGS, Flags};
 
 /// A mistake. It holds names from the grammar. Arguments are dropped, since one may be a secret, except a flag
 /// that has the form of a flag.
@@ -29,19 +29,20 @@ impl Mistake {
     /// The mistake that clap has found in these words.
     pub fn new(words: &[OsString], message: &clap::Error) -> Self {
         let no_cache = words.iter().any(|word| word == "--no-cache");
-        let (command, rest) = command(words).unzip();
-        let helped = command.filter(|command| command.name != "help");
-        let help = helped.map_or(String::new(), |command| format!(" {}", command.name));
-        let help = format!("{PROGRAM}{help} --help");
+        let found = command(words);
+        let command = found.map_or(PROGRAM, |(command, _)| command.name);
+        let help = match command {
+            PROGRAM | "help" => format!("{PROGRAM} --help"),
+            command => format!("{PROGRAM} {command} --help"),
+        };
+        let shell = found.filter(|(command, _)| command.name == "env");
         let is_help = message.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
         Self {
-            command: command.map_or(PROGRAM, |command| command.name).to_owned(),
+            command: command.to_owned(),
             flags: Flags { no_cache, ..Flags::default() },
             error: Error::Usage { problem: problem(message), help },
             help: is_help.then(|| message.to_string()),
-            shell: command
-                .filter(|command| command.name == "env")
-                .map(|_| shell_of_env(rest.unwrap_or_default())),
+            shell: shell.map(|(_, rest)| shell_of_env(rest)),
         }
     }
 }
@@ -54,7 +55,7 @@ fn command(words: &[OsString]) -> Option<(&'static Name, &[OsString])> {
         if let Some(name) = Name::find(word) {
             return Some((name, after));
         }
-        rest = after.get(usize::from(takes_value(word))..).unwrap_or_default();
+        rest = after.get(usize::from(FLAGS.contains(&word))..).unwrap_or_default();
     }
     None
 }
