@@ -75,25 +75,19 @@ impl Dialect {
     /// The statement that sets an environment variable. It ends in a semicolon if a command substitution of
     /// the shell may join several lines to one.
     fn set(self, name: &str, value: &str) -> String {
+        let closed = || value.replace('\'', r"'\''");
+        let doubled = || value.replace('\'', "''");
+        let escaped = || value.replace('\\', r"\\").replace('\'', r"\'");
         match self {
-            Self::Sh => format!("export {name}='{}';\n", value.replace('\'', r"'\''")),
-            Self::Fish => {
-                let value = value.replace('\\', r"\\").replace('\'', r"\'");
-                format!("set -gx {name} '{value}';\n")
-            }
+            Self::Sh => format!("export {name}='{}';\n", closed()),
+            Self::Fish => format!("set -gx {name} '{}';\n", escaped()),
             // csh expands history references in quotes too.
-            Self::Csh => {
-                let value = value.replace('\'', r"'\''").replace('!', r"\!");
-                format!("setenv {name} '{value}';\n")
-            }
-            Self::PowerShell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+            Self::Csh => format!("setenv {name} '{}';\n", closed().replace('!', r"\!")),
+            Self::PowerShell => format!("$Env:{name} = '{}'\n", doubled()),
             // cmd.exe cannot quote the characters that `check_for_cmd` refuses.
             Self::Cmd => format!("set \"{name}={value}\"\n"),
-            Self::Elvish => format!("set-env {name} '{}'\n", value.replace('\'', "''")),
-            Self::Xonsh => {
-                let value = value.replace('\\', r"\\").replace('\'', r"\'");
-                format!("${name} = '{value}'\n")
-            }
+            Self::Elvish => format!("set-env {name} '{}'\n", doubled()),
+            Self::Xonsh => format!("${name} = '{}'\n", escaped()),
             Self::Json => String::new(),
         }
     }
