@@ -9,6 +9,8 @@ pub mod tool;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Command;
+#[cfg(unix)]
+use std::{ffi::OsStr, path::PathBuf};
 
 use serde::Serialize;
 
@@ -257,19 +259,43 @@ fn no_environment(shell: Dialect) -> String {
 
 /// Runs `command` with the token in its environment. On Unix the command replaces this process, and so has its
 /// terminal, its signals and its exit code. Returns only if the command cannot be started.
-pub fn exec(command: &[OsString], credential: &Credential) -> Error {
+pub fn exec(command: &[OsString], credential: &Credential, env: &Environment<'_>) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return not_started("", std::io::ErrorKind::NotFound.into());
     };
-    let mut child = Command::new(program);
-    child.args(arguments).env(TOKEN, credential.bearer.expose());
-    match accepted_until(credential) {
-        Some(expires) => child.env(EXPIRES, expires),
-        None => child.env_remove(EXPIRES),
+    let start = |mut child: Command| {
+        child.args(arguments).env(TOKEN, credential.bearer.expose());
+        match accepted_until(credential) {
+            Some(expires) => child.env(EXPIRES, expires),
+            None => child.env_remove(EXPIRES),
+        };
+        #[cfg(all(unix, not(test)))]
+        crate::start::restore_signals(&mut child);
+        replace_process(child)
     };
-    #[cfg(all(unix, not(test)))]
-    crate::start::restore_signals(&mut child);
-    not_started(&program.to_string_lossy(), replace_process(child))
+    let error = start(Command::new(program));
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
+        && let Some(script) = script(program, env)
+    {
+        let mut shell = Command::new("/bin/sh");
+        shell.arg(script);
+        return not_started(&program.to_string_lossy(), start(shell));
+    }
+    not_started(&program.to_string_lossy(), error)
+}
+
+/// The file of a script without `#!`, which POSIX has a shell run. The `execvp` of musl does not do that.
+#[cfg(unix)]
+fn script(program: &OsStr, env: &Environment<'_>) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_executable = |file: &PathBuf| {
+        file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    match program.to_str() {
+        Some(name) if !name.contains('/') => tool::place::on_path(env, name).find(is_executable),
+        _ => Some(program.into()),
+    }
 }
 
 #[cfg(unix)]

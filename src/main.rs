@@ -39,7 +39,7 @@
 //! - only `main` and `settings`, with the files below it, use `env::`;
 //! - only `timestamp` uses `SystemTime`;
 //! - only `exchange`, with the files below it, uses `ureq` and `rustls`;
-//! - only `cache` uses `fs2`;
+//! - only `cache` and `setup` lock files;
 //! - only `seal` uses `ring` for encryption;
 //! - only `start` uses `unsafe`;
 //! - only `main` writes to standard output, one answer, and only [`message`] writes to standard error.
@@ -183,7 +183,9 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
         Call::Token(format) => command::token(*format, &service.credential()?).into(),
         Call::Header => command::header(&service.credential()?).into(),
         Call::Env(shell) => command::environment(*shell, &service.credential()?)?.into(),
-        Call::Exec(command) => return Err(command::exec(command, &service.credential()?).into()),
+        Call::Exec(command) => {
+            return Err(command::exec(command, &service.credential()?, ENV).into());
+        }
         Call::Forget { all } => service.forget_account(*all).map(|()| Vec::new())?,
         Call::Status { json } => {
             let (answer, code) = status::run(&configuration, style(*json))?;

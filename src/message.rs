@@ -74,19 +74,29 @@ pub fn wipe() {
 }
 
 /// Runs `work`. On a terminal, prints `why` as a temporary line if `work` takes longer than [`LONG_WAIT`].
-pub fn explain_wait<T>(why: impl Display + Send, work: impl FnOnce() -> T) -> T {
+pub fn explain_wait<T>(why: &str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }
+    meanwhile(work, |is_under_way| {
+        if is_under_way(LONG_WAIT) {
+            log::info!("{why}");
+        }
+    })
+}
+
+/// Runs `work` and, in a thread, `other`. `other` gets a function that waits for a time, and returns `false` as soon
+/// as `work` has ended. If the thread cannot be started, only `work` runs.
+pub fn meanwhile<T>(
+    work: impl FnOnce() -> T,
+    other: impl FnOnce(&dyn Fn(Duration) -> bool) + Send,
+) -> T {
     thread::scope(|scope| {
         let (done, is_done) = channel::<()>();
-        let explain = move || {
-            if is_done.recv_timeout(LONG_WAIT) == Err(RecvTimeoutError::Timeout) {
-                log::info!("{why}");
-            }
+        let other = move || {
+            other(&|time| is_done.recv_timeout(time) == Err(RecvTimeoutError::Timeout));
         };
-        // If the thread cannot be started, the wait is not explained.
-        let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, explain);
+        let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, other);
         let result = work();
         drop(done);
         result

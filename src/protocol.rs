@@ -150,7 +150,7 @@ impl Host {
         let is_named = match bare.parse() {
             Ok(address) => is_in_network(address, domain),
             Err(_) => {
-                let domain = domain.trim_start_matches("*.").trim_start_matches('.');
+                let domain = domain.trim_start_matches("*.").trim_matches('.');
                 let above = bare.strip_suffix(domain).filter(|_| !domain.is_empty());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
@@ -161,23 +161,20 @@ impl Host {
 
 /// True if `network`, an address or `ADDRESS/BITS`, contains `address`.
 fn is_in_network(address: IpAddr, network: &str) -> bool {
-    let (first, bits) = match network.split_once('/') {
-        Some((first, bits)) => (first, bits.parse::<u32>().ok()),
-        None => (network, Some(u32::MAX)),
+    // The address in the upper bits of a number, and its length in bits.
+    let bits_of = |address| match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
     };
-    let first = first.trim_start_matches('[').trim_end_matches(']');
-    match (address, first.parse(), bits) {
-        (_, Ok(first), Some(u32::MAX)) => address == first,
-        (IpAddr::V4(address), Ok(IpAddr::V4(first)), Some(bits @ 0..=32)) => {
-            let differs = address.to_bits() ^ first.to_bits();
-            differs.checked_shr(32 - bits).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(address), Ok(IpAddr::V6(first)), Some(bits @ 0..=128)) => {
-            let differs = address.to_bits() ^ first.to_bits();
-            differs.checked_shr(128 - bits).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
+    let (first, length) = match network.split_once('/') {
+        Some((first, length)) => (first, length.parse::<u32>().ok()),
+        None => (network, Some(bits_of(address).1)),
+    };
+    let first = first.trim_start_matches('[').trim_end_matches(']').parse();
+    let (Ok(first), Some(length)) = (first.map(bits_of), length) else { return false };
+    let (address, most) = bits_of(address);
+    let differs = |length: u32| (address ^ first.0).checked_shr(128 - length).unwrap_or(0) != 0;
+    first.1 == most && length <= most && !differs(length)
 }
 
 /// Reads a port without leading zeros or a sign.

@@ -132,7 +132,7 @@ pub fn serve(
     let cache = cache(settings, &account);
     let mint = || {
         let why = format!("waiting for {}", shown::quoted(&settings.api.base));
-        message::explain_wait(why, || exchange.mint(&account))
+        message::explain_wait(&why, || exchange.mint(&account))
     };
     let served = broker::serve(&cache, demand, Moment::now, mint);
     message::wipe();

@@ -8,16 +8,15 @@
 //! heartbeat, and queues for the next of [`LEVELS`] locks. So one of the waiting processes does an exchange,
 //! and not all of them.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file;
 use super::holder::Holder;
-use crate::message::LONG_WAIT;
+use crate::message::{LONG_WAIT, meanwhile};
 use crate::seal;
 use crate::timestamp::{self, Heartbeat};
 
@@ -174,23 +173,13 @@ impl Permit {
         let Some(lock) = &self.0 else {
             return work();
         };
-        let first = timestamp::beat(lock, None);
-        thread::scope(|scope| {
-            let (done, is_done) = channel::<()>();
-            let beats = move || {
-                let mut last = first;
-                while Instant::now() < deadline
-                    && is_done.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout)
-                {
-                    last = timestamp::beat(lock, last);
-                }
-            };
-            // If the thread cannot be started, there is no heartbeat. Another process then gives up on this lock
-            // and does an exchange of its own.
-            let _ = thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, beats);
-            let result = work();
-            drop(done);
-            result
+        let mut last = timestamp::beat(lock, None);
+        // If the thread cannot be started, there is no heartbeat. Another process then gives up on this lock and
+        // does an exchange of its own.
+        meanwhile(work, |is_under_way| {
+            while Instant::now() < deadline && is_under_way(BEAT) {
+                last = timestamp::beat(lock, last);
+            }
         })
     }
 }
@@ -208,14 +197,11 @@ pub fn path(dir: &Path, identity: &str, level: u32) -> PathBuf {
 /// # Errors
 /// The file system cannot lock, or returns another error.
 pub fn try_lock(file: &File) -> io::Result<bool> {
-    // Called by its full path. Otherwise the compiler would choose the standard library's method of that name.
-    match fs2::FileExt::try_lock_exclusive(file) {
+    match file.try_lock() {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -51,13 +51,8 @@ impl<'a> Certificate<'a> {
         let (key, _) = expect(SEQUENCE, fields)?;
         let (kind, first, rest) = element(validity)?;
         let (other_kind, last, _) = element(rest)?;
-        Some(Self {
-            issuer,
-            subject,
-            not_before: instant(kind, first),
-            not_after: instant(other_kind, last),
-            key,
-        })
+        let (not_before, not_after) = (instant(kind, first), instant(other_kind, last));
+        Some(Self { issuer, subject, not_before, not_after, key })
     }
 
     /// The subject's name, safe to show.
@@ -140,12 +135,8 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         length @ 0..=0x7f => (usize::from(length), rest),
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(short & 0x7f))?;
-            (
-                bytes
-                    .iter()
-                    .try_fold(0_usize, |sum, b| sum.checked_mul(256)?.checked_add((*b).into()))?,
-                rest,
-            )
+            let add = |sum: usize, byte: &u8| sum.checked_mul(256)?.checked_add((*byte).into());
+            (bytes.iter().try_fold(0, add)?, rest)
         }
         _ => return None,
     };
@@ -168,16 +159,10 @@ fn instant(kind: u8, text: &[u8]) -> Option<Timestamp> {
         0x18 => text.to_owned(),
         _ => return None,
     };
-    let part = |range: std::ops::Range<usize>| full.get(range);
-    Timestamp::from_rfc3339(&format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        part(0..4)?,
-        part(4..6)?,
-        part(6..8)?,
-        part(8..10)?,
-        part(10..12)?,
-        part(12..14)?
-    ))
+    let part = |from, to| full.get(from..to);
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
+    Timestamp::from_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))
 }
 
 /// The common name in a distinguished name, or else the organisation.
@@ -203,9 +188,7 @@ fn text(kind: u8, bytes: &[u8]) -> String {
     const BMP_STRING: u8 = 0x1e;
     if kind == BMP_STRING {
         let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-        return char::decode_utf16(units)
-            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect();
+        return String::from_utf16_lossy(&units.collect::<Vec<_>>());
     }
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -111,16 +111,12 @@ impl Dialer {
         deadline: Instant,
     ) -> Result<Raw, Failure> {
         let resolves_here = matches!(proxy.protocol, Protocol::Socks4 | Protocol::Socks5);
-        let address = bare(host).parse::<IpAddr>();
-        let targets = match address {
+        let targets = match bare(host).parse() {
             Ok(address) => vec![Target::Address(address, port)],
             Err(_) if resolves_here => addresses(host, port, deadline)?
-                .into_iter()
+                .iter()
+                .filter(|address| proxy.protocol != Protocol::Socks4 || address.is_ipv4())
                 .map(|address| Target::Address(address.ip(), port))
-                .filter(|target| {
-                    proxy.protocol != Protocol::Socks4
-                        || matches!(target, Target::Address(IpAddr::V4(_), _))
-                })
                 .collect(),
             Err(_) => vec![Target::Name(host, port)],
         };

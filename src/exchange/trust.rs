@@ -69,13 +69,12 @@ impl Trust {
             let pem = content(file, deadline).map_err(|why| format!("{shown}: {why}"))?;
             add(&mut roots, &pem, file)?;
             Some(shown)
-        } else if folders.is_empty() {
-            match system(&mut roots, provider)? {
-                Some(verifier) => return Ok(Self { verifier, anchors: None, named: None }),
-                None => None,
-            }
-        } else {
+        } else if !folders.is_empty() {
             Some(add_folders(&mut roots, folders)?)
+        } else if let Some(verifier) = system(&mut roots, provider)? {
+            return Ok(Self { verifier, anchors: None, named: None });
+        } else {
+            None
         };
         let anchors = Arc::new(roots);
         let verifier =
@@ -99,14 +98,12 @@ fn content(file: &Path, deadline: Instant) -> io::Result<Vec<u8>> {
 }
 
 fn read_file(file: &Path) -> io::Result<Vec<u8>> {
-    let too_large = || io::Error::other("it is too large for a file of certificates");
-    let file = File::open(file)?;
-    if file.metadata()?.len() > LARGEST_FILE {
-        return Err(too_large());
-    }
     let mut content = Vec::new();
-    file.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST_FILE { Err(too_large()) } else { Ok(content) }
+    File::open(file)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other("it is too large for a file of certificates"));
+    }
+    Ok(content)
 }
 
 /// Adds the certificates of a file that the user named. Warns about those that cannot be used. It is an error

@@ -19,7 +19,8 @@ pub fn proxy_for(host: &Host, text: impl Fn(&str) -> Option<String>) -> Sourced<
     };
     let Some(proxy) = found(&PROXIES) else { return Sourced::default_of(None) };
     if let Some(exempt) = found(&NO_PROXY) {
-        let mut entries = exempt.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
+        let is_separator = |c: char| c == ',' || c.is_whitespace();
+        let mut entries = exempt.split(is_separator).map(str::to_ascii_lowercase);
         if entries.any(|entry| host.is_exempt_by(&entry)) {
             return exempt.map(|_| None);
         }
@@ -42,7 +43,7 @@ mod tests {
             let proxy = proxy_for(&Host::parse("api.example.com").unwrap(), env);
             proxy.value.unwrap_or("direct".to_owned())
         };
-        let cases: [&[&str]; 12] = [
+        let cases: [&[&str]; 16] = [
             &["HTTPS_PROXY=a", "https_proxy=b"],
             &["ALL_PROXY=a"],
             &["ALL_PROXY=a", "HTTPS_PROXY=b"],
@@ -55,10 +56,15 @@ mod tests {
             &["HTTPS_PROXY=a", "NO_PROXY=ample.com,api.example.com.evil"],
             &["HTTPS_PROXY=a", "NO_PROXY=api.example.com:443"],
             &["HTTPS_PROXY=a", "NO_PROXY=api.example.com:444"],
+            &["HTTPS_PROXY=a", "NO_PROXY=localhost\texample.com\n"],
+            &["HTTPS_PROXY=a", "NO_PROXY=api.example.com."],
+            &["HTTPS_PROXY=a", "NO_PROXY=.example.com."],
+            &["HTTPS_PROXY=a", "NO_PROXY=.,..,"],
         ];
-        let table: Vec<_> =
-            cases.map(|case| format!("{} => {}", case.join(" "), proxy(case))).into();
-        insta::assert_snapshot!(table.join("\n"), @"
+        let table: Vec<_> = cases
+            .map(|case| format!("{} => {}", case.join(" ").escape_debug(), proxy(case)))
+            .into();
+        insta::assert_snapshot!(table.join("\n"), @r"
         HTTPS_PROXY=a https_proxy=b => b
         ALL_PROXY=a => a
         ALL_PROXY=a HTTPS_PROXY=b => b
@@ -71,6 +77,10 @@ mod tests {
         HTTPS_PROXY=a NO_PROXY=ample.com,api.example.com.evil => a
         HTTPS_PROXY=a NO_PROXY=api.example.com:443 => direct
         HTTPS_PROXY=a NO_PROXY=api.example.com:444 => a
+        HTTPS_PROXY=a NO_PROXY=localhost\texample.com\n => direct
+        HTTPS_PROXY=a NO_PROXY=api.example.com. => direct
+        HTTPS_PROXY=a NO_PROXY=.example.com. => direct
+        HTTPS_PROXY=a NO_PROXY=.,.., => a
         ");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::world::{World, finish, is_installed, needs, transcript};
+use crate::world::{World, finish, is_installed, needs, set_mode, transcript};
 
 #[test]
 fn token_prints_json_when_asked() {
@@ -315,6 +315,25 @@ fn exec_fails_as_a_shell_does() {
     ! hint: compare the command line, or the tool's configuration, with `astra-credential exec --help`
     [exit status: 2]
     ");
+}
+
+#[test]
+fn exec_has_a_shell_run_a_script_without_an_interpreter() {
+    let world = World::new();
+    std::fs::create_dir(world.path("bin")).unwrap();
+    let script = world.write("bin/deploy", "printf '%s %.3s' \"$2\" \"$ASTRA_API_TOKEN\"");
+    world.write("deploy", "not executable");
+    set_mode(&script, 0o755);
+    let folders = [world.home.path(), &world.path("bin"), "/usr/bin".as_ref(), "/bin".as_ref()];
+    let path = std::env::join_paths(folders).unwrap();
+    // The first file of that name on `PATH` may not be executed.
+    for program in ["bin/deploy", "deploy"] {
+        let call = world.call("exec --").arg(program).args("-x two").env("PATH", &path);
+        assert_eq!(call.in_folder(world.home.path()).run().quiet(), "two qyJ");
+    }
+    let garbage = world.write("garbage", [0x7f, b'E', b'L', b'F', 0, 0]);
+    set_mode(&garbage, 0o755);
+    assert_ne!(world.call("exec --").arg(garbage).run().code(), 0);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn each_part_of_the_system_is_used_in_one_place() {
             "rustls::",
             &["exchange.rs", "exchange/connection.rs", "exchange/tls.rs", "exchange/trust.rs"],
         ),
-        ("fs2::", &["cache/queue.rs"]),
+        ("file.try_lock()", &["cache/queue.rs", "command/setup/lock.rs"]),
         ("ring::aead", &["seal.rs"]),
         ("ring::hkdf", &["seal.rs"]),
         ("ring::rand", &["seal.rs"]),
