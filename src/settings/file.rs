@@ -303,9 +303,10 @@ fn string<T>(
     wanted: &'static str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, Located> {
-    let text = value.as_string_lit().ok_or_else(|| wrong_type(value, key, wanted))?;
-    let unusable = |problem| Defect::Value { key, problem, wanted };
-    parse(&text.value).map_err(|problem| located(value.range().start, unusable(problem)))
+    match value {
+        Value::StringLit(_) => scalar(key, value, wanted, parse),
+        _ => Err(wrong_type(value, key, wanted)),
+    }
 }
 
 /// A string or a number that `parse` accepts.
@@ -315,12 +316,13 @@ fn scalar<T>(
     wanted: &'static str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, Located> {
-    match value.as_number_lit() {
-        Some(number) => parse(number.value).map_err(|problem| {
-            located(value.range().start, Defect::Value { key, problem, wanted })
-        }),
-        None => string(key, value, wanted, parse),
-    }
+    let text = match value {
+        Value::StringLit(text) => &text.value,
+        Value::NumberLit(number) => number.value,
+        _ => return Err(wrong_type(value, key, wanted)),
+    };
+    parse(text)
+        .map_err(|problem| located(value.range().start, Defect::Value { key, problem, wanted }))
 }
 
 fn min_valid(value: &Value<'_>) -> Result<i64, Located> {
