@@ -11,12 +11,15 @@ mod handshake;
 mod tls;
 mod trust;
 
+use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -359,6 +362,8 @@ fn detail(text: &str, account: &ServiceAccount) -> String {
         }
         Some(b'<' | b'[') | None => String::new(),
         Some(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => String::new(),
+        // The body is not text: it may be compressed in a way that was not asked for.
+        Some(_) if text.contains(char::REPLACEMENT_CHARACTER) => String::new(),
         Some(_) => text.to_owned(),
     };
     clipped(&redacted(&found, account.client_secret.expose()))
@@ -374,13 +379,20 @@ fn clipped(text: &str) -> String {
     }
 }
 
-/// Replaces each piece of the secret, plain or escaped for JSON, and each token in a server's `text` by a note.
+/// Replaces each piece of the secret and each token in a server's `text` by a note.
 fn redacted(text: &str, secret: &str) -> String {
     let text: Vec<char> = text.chars().collect();
-    let in_json = serde_json::to_string(secret).unwrap_or_default();
     let mut is_hidden = vec![false; text.len()];
-    hide_pieces(&text, secret, &mut is_hidden);
-    hide_pieces(&text, in_json.trim_matches('"'), &mut is_hidden);
+    let in_json = serde_json::to_string(secret).unwrap_or_default();
+    hide_pieces(&text, &[secret, in_json.trim_matches('"')], |at| at, &mut is_hidden);
+    // Between the letters of a piece, there may be blanks, hyphens, quotes or line breaks.
+    let (places, letters): (Vec<u32>, Vec<char>) =
+        (0..).zip(&text).filter(|(_, c)| c.is_alphanumeric()).unzip();
+    let forms: Vec<String> = encodings(secret)
+        .map(|form| form.chars().filter(|c| c.is_alphanumeric()).collect())
+        .collect();
+    hide_pieces(&letters, &forms, |at| places[at] as usize, &mut is_hidden);
+    drop((places, letters));
     hide_tokens(&text, &mut is_hidden);
     let marked: Vec<_> = text.into_iter().zip(is_hidden).collect();
     let shown = |run: &[(char, bool)]| match run {
@@ -390,17 +402,46 @@ fn redacted(text: &str, secret: &str) -> String {
     marked.chunk_by(|one, next| one.1 == next.1).map(shown).collect()
 }
 
-/// Hides each piece of the secret. The comparison is case-insensitive.
-fn hide_pieces(text: &[char], secret: &str, is_hidden: &mut [bool]) {
+/// The encodings in which a server may repeat a secret: as it is, each byte as a number, as in percent-encoding
+/// and in the escapes of JSON, HTML and C, and base64 with zero to two bytes before it.
+fn encodings(secret: &str) -> impl Iterator<Item = String> {
+    let numbers: [fn(u8) -> String; 4] = [
+        |b| format!("{b}"),
+        |b| format!("{b:02x}"),
+        |b| format!("x{b:02x}"),
+        |b| format!("u{b:04x}"),
+    ];
+    let of_bytes = move |number: fn(u8) -> String| secret.bytes().map(number).collect::<String>();
+    let base64 = |before: usize| {
+        // The characters that also depend on the bytes before are left out.
+        let encoded =
+            BASE64_STANDARD_NO_PAD.encode(["\0".repeat(before).as_str(), secret].concat());
+        encoded[before + usize::from(before > 0)..].to_owned()
+    };
+    let numbers = numbers.into_iter().map(of_bytes);
+    std::iter::once(secret.to_owned()).chain(numbers).chain((0..3).map(base64))
+}
+
+/// Hides each piece of the secret's `forms` in `text`. The comparison is case-insensitive. `place` converts an
+/// index in `text` to one in `is_hidden`.
+fn hide_pieces(
+    text: &[char],
+    forms: &[impl AsRef<str>],
+    place: impl Fn(usize) -> usize,
+    is_hidden: &mut [bool],
+) {
     /// The length of the shortest piece that is hidden, in characters.
     const PIECE: usize = 6;
-    let lower = |c: char| c.to_lowercase().next().unwrap_or(c);
-    let text: Vec<_> = text.iter().copied().map(lower).collect();
-    let secret: Vec<_> = secret.chars().map(lower).collect();
-    let length = PIECE.min(secret.len()).max(1);
-    for (at, window) in text.windows(length).enumerate() {
-        if secret.windows(length).any(|piece| piece == window) {
-            is_hidden[at..at + length].fill(true);
+    let lower = |c: &char| c.to_lowercase().next().unwrap_or(*c);
+    let text: Vec<_> = text.iter().map(lower).collect();
+    for form in forms {
+        let form: Vec<_> = form.as_ref().chars().map(|c| lower(&c)).collect();
+        let length = PIECE.min(form.len()).max(1);
+        let pieces: HashSet<_> = form.windows(length).collect();
+        for (at, window) in text.windows(length).enumerate() {
+            if pieces.contains(window) {
+                (at..at + length).for_each(|at| is_hidden[place(at)] = true);
+            }
         }
     }
 }
@@ -545,6 +586,55 @@ mod tests {
         assert_eq!(redacted("the secret aİb-σΣ-xyz", "AİB-ΣΣ-XYZ"), "the secret [redacted]");
         let parts = "AstraCS:".repeat(128 * 1024);
         assert_eq!(redacted(&format!("{parts} and more"), "hunter2"), "[redacted] and more");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_every_encoding_and_between_separators() {
+        for secret in
+            ["Zq7vKx2mW9rTb4Hs6Yp1Jd8Lf3Nc5Gu0aXoE", "7d81c5e2-40b9-4f6a-8c3e-91f0a2b7d64e"]
+        {
+            let bytes = |number: fn(u8) -> String| secret.bytes().map(number).collect::<String>();
+            let parts = |length: usize, between: &str| {
+                let parts = secret.as_bytes().chunks(length).map(String::from_utf8_lossy);
+                parts.collect::<Vec<_>>().join(between)
+            };
+            let base64 = |before: &str| BASE64_STANDARD_NO_PAD.encode(format!("{before}{secret}"));
+            let forms = [
+                parts(1, " "),
+                parts(1, "','"),
+                parts(4, "-"),
+                parts(5, "\n"),
+                parts(3, "\u{200b}"),
+                secret.replace('-', ""),
+                bytes(|b| format!("{b:02X} ")),
+                bytes(|b| format!("{b:02x}:")),
+                bytes(|b| format!("%{b:02X}")),
+                bytes(|b| format!("\\x{b:02x}")),
+                bytes(|b| format!("\\u{b:04x}")),
+                bytes(|b| format!("&#{b};")),
+                bytes(|b| format!("{b}, ")),
+                base64("")[..24].to_owned(),
+                base64("i:")[4..28].to_owned(),
+                base64("id:x")[8..].chars().flat_map(|c| [c, ' ']).collect(),
+            ];
+            for form in forms {
+                let shown = redacted(&format!("the key ({form}) is wrong"), secret);
+                let kept = shown.replace("[redacted]", "");
+                let kept =
+                    kept.strip_prefix("the key (").unwrap().strip_suffix(") is wrong").unwrap();
+                // A rest of less than a piece may be left at the ends.
+                let kept = kept.chars().filter(|c| c.is_alphanumeric()).count();
+                assert!(kept < 12, "{form:?}: {shown}");
+            }
+        }
+        let message =
+            "the address 192.0.2.17 is not in the list of the organisation (request 4711-0815)";
+        assert_eq!(redacted(message, "7d81c5e2-40b9-4f6a-8c3e-91f0a2b7d64e"), message);
+    }
+
+    #[test]
+    fn a_body_that_is_not_text_is_not_shown() {
+        assert_eq!(detail("\u{fffd}PNG\u{1a} token", &account("hunter2-hunter2")), "");
     }
 
     #[test]

@@ -80,10 +80,8 @@ pub fn run(
 fn files(configuration: &Configuration<'_>) -> Vec<Finding> {
     const CHECK: &str = "config";
     let files: Vec<_> = configuration.files().map(shown::path).collect();
-    let mut findings = Vec::new();
-    if !files.is_empty() {
-        findings.push(Finding::ok(CHECK, files.join(", then ")));
-    }
+    let read = (!files.is_empty()).then(|| Finding::ok(CHECK, files.join(", then ")));
+    let mut findings = Vec::from_iter(read);
     // Other calls treat a dangling link as a missing file, which saves a system call.
     let places = configuration.sources.places();
     let is_dangling = |place: &&PathBuf| place.is_symlink() && !place.exists();
@@ -96,7 +94,7 @@ fn files(configuration: &Configuration<'_>) -> Vec<Finding> {
             let hint = format!("unset `{variable}` where the tools are started from");
             Finding::warning(CHECK, format!("`{variable}` {says}"), hint)
         })),
-        Err(error) => findings.push(Finding::failure(CHECK, error.to_string(), error.hint())),
+        Err(error) => findings.push(Finding::error(CHECK, "", &error)),
     }
     findings
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Host;
 use crate::error::Error;
-use crate::shown::{Escaped, quoted};
+use crate::shown::{self, Escaped, quoted};
 use crate::token::Credential;
 
 const PROTOCOL: &str = "kubernetes";
@@ -103,12 +103,16 @@ fn read(
         .map_err(|error| format!("`KUBERNETES_EXEC_INFO` is no ExecCredential: {error}"))?;
     if request.kind != "ExecCredential" {
         return Err(format!(
-            "`KUBERNETES_EXEC_INFO` is of kind `{}`, not `ExecCredential`",
-            Escaped(&request.kind)
+            "`KUBERNETES_EXEC_INFO` is of kind {}, not `ExecCredential`",
+            quoted(&request.kind)
         ));
     }
     let requested = known(&request.api_version).ok_or_else(|| {
-        let (version, v1) = (Escaped(&request.api_version), VERSIONS[0]);
+        let (asked, v1) = (&request.api_version, VERSIONS[0]);
+        // The value may be a secret, except for a short version of this group.
+        let group = v1.trim_end_matches("v1");
+        let is_known = asked.strip_prefix(group).is_some_and(|version| version.len() <= 10);
+        let version = if is_known { Escaped(asked).to_string() } else { shown::redacted(asked) };
         format!("`apiVersion: {version}` is not spoken here; write `{v1}` into the kubeconfig")
     })?;
     if let Some(stated) = stated.filter(|stated| *stated != requested) {
@@ -259,6 +263,8 @@ mod tests {
             "null",
             "[]",
             "not json",
+            r#"{"kind":"ExecCredential","apiVersion":"AstraCS:kQwZtYbN:9f2c4e8a1b7d3056"}"#,
+            r#"{"kind":"9f2c4e8a1b7d3056c9e2","apiVersion":"client.authentication.k8s.io/v1"}"#,
             "{",
             "\u{1b}[31m",
             &deep,
@@ -274,6 +280,8 @@ mod tests {
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
+        kubernetes: `apiVersion: (not shown: it may hold a secret)` is not spoken here; write `client.authentication.k8s.io/v1` into the kubeconfig
+        kubernetes: `KUBERNETES_EXEC_INFO` is of kind (not shown: it may hold a secret), not `ExecCredential`
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not JSON at line 1, column 1
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object
         kubernetes: `KUBERNETES_EXEC_INFO` is no ExecCredential: not a JSON object

@@ -38,21 +38,19 @@ impl Lock {
             }
             let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
             match opened.map(|file| (cache::try_lock(&file), file)) {
-                Ok((Ok(true), file)) if cache::is_at(&file, &path) => {
+                Ok((Ok(false), _)) => {
+                    if !is_told {
+                        log::info!("waiting for another `astra-credential setup`");
+                    }
+                    is_told = true;
+                }
+                // Another process has removed the file in between.
+                Ok((Ok(true), file)) if !cache::is_at(&file, &path) => {}
+                // On a file system that cannot lock, setup continues without the lock.
+                Ok((_, file)) => {
                     if is_told {
                         message::wipe();
                     }
-                    return Ok(Self { path, _file: file, folders });
-                }
-                // Another process has removed the file in between.
-                Ok((Ok(true), _)) => {}
-                Ok((Ok(false), _)) if !is_told => {
-                    is_told = true;
-                    log::info!("waiting for another `astra-credential setup`");
-                }
-                Ok((Ok(false), _)) => {}
-                // On a file system that cannot lock, setup continues without the lock.
-                Ok((Err(_), file)) => {
                     return Ok(Self { path, _file: file, folders });
                 }
                 // Another process has ended and removed the empty folder.
