@@ -80,10 +80,8 @@ pub fn run(
 fn files(configuration: &Configuration<'_>) -> Vec<Finding> {
     const CHECK: &str = "config";
     let files: Vec<_> = configuration.files().map(shown::path).collect();
-    let mut findings = Vec::new();
-    if !files.is_empty() {
-        findings.push(Finding::ok(CHECK, files.join(", then ")));
-    }
+    let read = (!files.is_empty()).then(|| Finding::ok(CHECK, files.join(", then ")));
+    let mut findings = Vec::from_iter(read);
     findings.extend(configuration.sources.dangling_links().map(|path| {
         let error = Error::Config { path, at: None, defect: Defect::DanglingLink };
         Finding::failure(CHECK, error.to_string(), error.hint())
@@ -93,7 +91,7 @@ fn files(configuration: &Configuration<'_>) -> Vec<Finding> {
             let hint = format!("unset `{variable}` where the tools are started from");
             Finding::warning(CHECK, format!("`{variable}` {says}"), hint)
         })),
-        Err(error) => findings.push(Finding::failure(CHECK, error.to_string(), error.hint())),
+        Err(error) => findings.push(Finding::error(CHECK, "", &error)),
     }
     findings
 }

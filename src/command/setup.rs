@@ -32,7 +32,6 @@ use super::tool::Tool;
 use crate::error::{Error, SetupError};
 use crate::protocol::Host;
 use crate::settings::{self, Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
-use crate::shown::Escaped;
 
 /// The arguments of `setup`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -170,7 +169,7 @@ fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Ve
     if !entered.is_empty() {
         done += &match enter(false)?.as_slice() {
             b"nothing to do\n" => {
-                let file = Escaped(&context.config.to_string_lossy()).to_string();
+                let file = file::escaped(&context.config);
                 format!("found the account `{}` in {file}\n", context.account.name)
             }
             entered => String::from_utf8_lossy(entered).into_owned(),

@@ -145,7 +145,7 @@ impl Reader<'_> {
             let ObjectProp { name, value, .. } = property;
             match name.as_str() {
                 "accounts" => file.accounts = self.accounts(value)?,
-                "cache_dir" => file.cache_dir = Some(self.path("cache_dir", value)?),
+                "cache_dir" => file.cache_dir = Some(self.new_folder("cache_dir", value)?),
                 "ca_file" => file.ca_file = Some(self.path("ca_file", value)?),
                 "timeout" => {
                     file.timeout =
@@ -205,9 +205,7 @@ impl Reader<'_> {
     }
 
     fn path(&self, key: &'static str, value: &Value<'_>) -> Result<PathBuf, Located> {
-        const WANTED: &str = "a path: absolute, relative to the folder of this file, or with a \
-                              leading `~/`";
-        string(key, value, WANTED, |text| {
+        string(key, value, WANTED_PATH, |text| {
             // An account in place of its path must not turn up in a message about a missing file.
             let is_account = text.contains("AstraCS:") || text.trim_start().starts_with('{');
             // The parser accepts a line break or a NUL in a string, although JSON forbids them.
@@ -217,7 +215,24 @@ impl Reader<'_> {
             values::expanded(text.as_ref(), self.home).map(|path| self.folder.join(path))
         })
     }
+
+    /// The path of a folder that may be created. A secret in its place must not become the folder's name.
+    fn new_folder(&self, key: &'static str, value: &Value<'_>) -> Result<PathBuf, Located> {
+        let path = self.path(key, value)?;
+        let name = path.strip_prefix(self.folder).unwrap_or(Path::new(""));
+        // The client secret is ASCII without blanks.
+        let name: String =
+            name.to_string_lossy().chars().filter(|c| c.is_ascii_graphic()).collect();
+        if shown::has_ordinary_names(Path::new(&name)) {
+            return Ok(path);
+        }
+        string(key, value, WANTED_PATH, |_| Err("is no usable path"))
+    }
 }
+
+/// The description of a path, for hints.
+const WANTED_PATH: &str =
+    "a path: absolute, relative to the folder of this file, or with a leading `~/`";
 
 fn located(offset: usize, defect: Defect) -> Located {
     Located { offset, defect }

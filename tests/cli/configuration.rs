@@ -439,6 +439,25 @@ fn a_wrong_key_and_a_host_of_two_accounts_have_hints() {
     ");
 }
 
+#[test]
+fn all_spellings_of_an_address_are_one_host_of_one_account() {
+    let TwoAccounts { world, .. } = &TwoAccounts::new();
+    world.write(".config/astra-credential/prod.json", "AstraCS:its-id:0f0f0f0f");
+    world.write(CONFIG, r#"{ "accounts": { "prod": { "hosts": ["[fd00::a]:8443"] } } }"#);
+    for host in ["[fd00::a]:8443", "[FD00:0:0:0::A]:8443", "[fd00::0:000a]:8443"] {
+        for call in requests(world, host) {
+            let done = call.env("ASTRA_CREDENTIAL_HOSTS", "[fd00:0::a]:8443").run();
+            assert!(done.quiet().contains("AstraCS:its-id"), "{done}");
+        }
+    }
+    assert_eq!(world.astra.exchanges(), 0);
+    world.write(
+        CONFIG,
+        r#"{ "accounts": { "a": { "hosts": ["[::1]"] }, "b": { "hosts": ["[0::1]"] } } }"#,
+    );
+    assert!(world.call("token").run().failure(2).contains("to the accounts `a` and `b`"));
+}
+
 /// True if a process may have an /etc of its own.
 fn is_mount_allowed() -> bool {
     let unshare = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();

@@ -16,7 +16,7 @@ impl Subject {
         let prefix = &self.prefix;
         let path = self.settings.service_account.as_deref();
         let mut findings = vec![match &self.account {
-            Err(error) => Finding::failure(CHECK, format!("{prefix}{error}"), error.hint()),
+            Err(error) => Finding::error(CHECK, prefix, error),
             Ok(_) if *self.settings.common.allow_exposed => Finding::warning(
                 CHECK,
                 format!("{prefix}its file's permissions are not checked"),
@@ -31,13 +31,10 @@ impl Subject {
         if let Ok(Account::Service(account)) = &self.account
             && let Some(field) = account.padded_field()
         {
-            findings.push(Finding::warning(
-                CHECK,
-                format!(
-                    "{prefix}its `{field}` has blanks or line ends at its ends, which are sent too"
-                ),
-                "take them off, unless they belong to it",
-            ));
+            let detail = "has blanks or line ends at its ends, which are sent too";
+            let detail = format!("{prefix}its `{field}` {detail}");
+            let hint = "take them off, unless they belong to it";
+            findings.push(Finding::warning(CHECK, detail, hint));
         }
         findings.extend(path.filter(|path| path.exists()).and_then(|path| open_above(CHECK, path)));
         findings
@@ -79,12 +76,9 @@ impl Subject {
         }));
         let life = token.map(|cached| cached.token.validity).filter(|life| life.is_valid(now));
         findings.extend(life.map(|life| {
-            let detail = format!(
-                "{prefix}cached until {}; only its server knows whether it is still accepted: if it is \
-                 refused, run `{forget}`",
-                life.expires_at
-            );
-            Finding::ok(CHECK, detail)
+            let until = format!("{prefix}cached until {}", life.expires_at);
+            let unknown = "only its server knows whether it is still accepted";
+            Finding::ok(CHECK, format!("{until}; {unknown}: if it is refused, run `{forget}`"))
         }));
         findings
     }

@@ -1,5 +1,7 @@
 //! The checks of the cache: its folder and its locks.
 
+use std::io::ErrorKind;
+
 use super::finding::Finding;
 use super::folder::{network_file_system, not_private, open_above};
 use super::subject::Subject;
@@ -11,15 +13,12 @@ pub fn examine(accounts: &[Subject]) -> Vec<Finding> {
     const CHECK: &str = "cache";
     const ELSEWHERE: &str =
         "name a folder of your own with `--cache-dir DIR` or `ASTRA_CREDENTIAL_CACHE_DIR`";
-    let Some(Subject { settings, .. }) = accounts.first() else {
-        return Vec::new();
-    };
+    const LOCAL: &str = "name a folder on a local disk with `--cache-dir DIR`";
+    let Some(Subject { settings, .. }) = accounts.first() else { return Vec::new() };
     if *settings.common.no_cache {
-        return vec![Finding::warning(
-            CHECK,
-            "it is switched off: each call does an exchange",
-            "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant",
-        )];
+        let hint = "unset `ASTRA_CREDENTIAL_NO_CACHE`, unless that is meant";
+        let detail = "it is switched off: each call does an exchange";
+        return vec![Finding::warning(CHECK, detail, hint)];
     }
     let Some(dir) = settings.common.cache_dir.as_deref() else {
         let detail = "there is none without an absolute `HOME`: each call does an exchange";
@@ -30,11 +29,12 @@ pub fn examine(accounts: &[Subject]) -> Vec<Finding> {
         Ok(tried) => tried,
         Err(error) => {
             let detail = format!("{shown} cannot be used: {error}");
-            let is_full = matches!(
-                error.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            );
-            let hint = if is_full { "free space on its file system" } else { ELSEWHERE };
+            let hint = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "free space on its file system"
+                }
+                _ => ELSEWHERE,
+            };
             return vec![Finding::failure(CHECK, detail, hint)];
         }
     };
@@ -50,15 +50,14 @@ pub fn examine(accounts: &[Subject]) -> Vec<Finding> {
     findings.extend(open_above(CHECK, dir).filter(|_| tried.has_modes));
     findings.extend(network_file_system(dir).map(|kind| {
         let detail = format!("{shown} is on {kind}, where locks are slow and may not hold");
-        Finding::warning(CHECK, detail, "name a folder on a local disk with `--cache-dir DIR`")
+        Finding::warning(CHECK, detail, LOCAL)
     }));
     findings.push(match tried.lock {
         Ok(()) => Finding::ok("lock", "can be taken and released"),
-        Err(error) => Finding::warning(
-            "lock",
-            format!("cannot be taken ({error}): calls at the same time do an exchange each"),
-            "name a folder on a local disk with `--cache-dir DIR`",
-        ),
+        Err(error) => {
+            let detail = "calls at the same time do an exchange each";
+            Finding::warning("lock", format!("cannot be taken ({error}): {detail}"), LOCAL)
+        }
     });
     findings.extend(accounts.iter().flat_map(Subject::lock));
     findings
@@ -66,27 +65,24 @@ pub fn examine(accounts: &[Subject]) -> Vec<Finding> {
 
 impl Subject {
     /// The lock of this account's entry.
-    fn lock(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        findings.extend(self.cache.unusable_lock().map(|(lock, why)| {
+    fn lock(&self) -> impl Iterator<Item = Finding> {
+        const CHECK: &str = "lock";
+        let unusable = self.cache.unusable_lock().map(|(lock, why)| {
             let lock = shown::path(&lock);
-            Finding::failure(
-                "lock",
-                format!("{lock} cannot be opened ({why}): calls go on without the cache"),
-                format!("remove {lock}, which a call under `sudo` may have left"),
-            )
-        }));
-        findings.extend(self.cache.holder().map(|holder| {
-            if holder.is_stopped {
+            let detail = format!("{lock} cannot be opened ({why}): calls go on without the cache");
+            let hint = format!("remove {lock}, which a call under `sudo` may have left");
+            Finding::failure(CHECK, detail, hint)
+        });
+        let held = self.cache.holder().map(|holder| match holder.is_stopped {
+            true => {
                 let hint = format!("run `kill -CONT {0}`, or `kill {0}`", holder.id);
-                Finding::warning("lock", format!("held by {holder}, which is stopped"), hint)
-            } else {
-                Finding::ok(
-                    "lock",
-                    format!("held by {holder}, which is requesting a token from Astra"),
-                )
+                Finding::warning(CHECK, format!("held by {holder}, which is stopped"), hint)
             }
-        }));
-        findings
+            false => Finding::ok(
+                CHECK,
+                format!("held by {holder}, which is requesting a token from Astra"),
+            ),
+        });
+        unusable.into_iter().chain(held)
     }
 }

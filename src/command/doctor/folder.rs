@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::finding::Finding;
+use super::finding::{Check, Finding};
 #[cfg(unix)]
 use crate::shown::{self, shell_word};
 
 /// A folder above `path` that other users may change: they could put another file in its place.
 #[cfg(unix)]
-pub fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
+pub fn open_above(check: Check, path: &Path) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     const STICKY: u32 = 0o1000;
     let caller = rustix::process::geteuid().as_raw();
@@ -16,40 +16,34 @@ pub fn open_above(check: &'static str, path: &Path) -> Option<Finding> {
     path.ancestors().skip(1).find_map(|folder| {
         let metadata = folder.metadata().ok()?;
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        let shown = shown::path(folder);
+        let above = format!("the folder {} above it", shown::path(folder));
+        if owner != caller && owner != 0 {
+            let detail = format!("{above} belongs to another user (uid {owner})");
+            return Some(Finding::warning(check, detail, "keep it in a folder of your own"));
+        }
         // Many systems give each user a group of the same number, with no other member.
         let group = if metadata.gid() == caller { 0 } else { 0o020 };
-        if owner != caller && owner != 0 {
-            let detail =
-                format!("the folder {shown} above it belongs to another user (uid {owner})");
-            Some(Finding::warning(check, detail, "keep it in a folder of your own"))
-        } else if mode & (group | 0o002) != 0 && mode & STICKY == 0 {
-            let detail =
-                format!("the folder {shown} above it may be changed by others (mode {mode:04o})");
-            let fix = format!("`chmod go-w {}`", shell_word(&folder.to_string_lossy()));
-            Some(Finding::warning(
-                check,
-                detail,
-                if owner == caller {
-                    format!("run {fix}")
-                } else {
-                    format!("have root run {fix}, or keep it in a folder of your own")
-                },
-            ))
-        } else {
-            None
+        if mode & (group | 0o002) == 0 || mode & STICKY != 0 {
+            return None;
         }
+        let fix = format!("run `chmod go-w {}`", shell_word(&folder.to_string_lossy()));
+        let hint = match owner == caller {
+            true => fix,
+            false => format!("have root {fix}, or keep it in a folder of your own"),
+        };
+        let detail = format!("{above} may be changed by others (mode {mode:04o})");
+        Some(Finding::warning(check, detail, hint))
     })
 }
 
 #[cfg(not(unix))]
-pub fn open_above(_: &'static str, _: &Path) -> Option<Finding> {
+pub fn open_above(_: Check, _: &Path) -> Option<Finding> {
     None
 }
 
 /// A folder that belongs to another user, or that other users can read.
 #[cfg(unix)]
-pub fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<Finding> {
+pub fn not_private(check: Check, dir: &Path, elsewhere: &str) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = dir.metadata().ok()?;
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
@@ -65,7 +59,7 @@ pub fn not_private(check: &'static str, dir: &Path, elsewhere: &str) -> Option<F
 }
 
 #[cfg(not(unix))]
-pub fn not_private(_: &'static str, _: &Path, _: &str) -> Option<Finding> {
+pub fn not_private(_: Check, _: &Path, _: &str) -> Option<Finding> {
     None
 }
 

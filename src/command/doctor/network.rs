@@ -17,24 +17,6 @@ const LONGEST_CHECK: Duration = Duration::from_secs(5);
 /// Seconds by which the clocks may differ. A `Date` has whole seconds, and takes time to arrive.
 const CLOCK_TOLERANCE: i64 = 30;
 
-/// The time for all checks of the network together. The remaining checks share the rest of it, so that a
-/// server that does not answer does not use up the time of the others.
-struct Budget {
-    deadline: Instant,
-    /// The number of remaining checks.
-    checks: u32,
-}
-
-impl Budget {
-    /// The time for the next check.
-    fn next(&mut self) -> Duration {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let share = left / self.checks.max(1);
-        self.checks = self.checks.saturating_sub(1);
-        share
-    }
-}
-
 /// The routes to the APIs, each once, then an exchange for each account if `is_online`.
 pub fn examine(accounts: &[Subject], is_online: bool) -> Vec<Finding> {
     let mut routes: Vec<&Subject> = Vec::new();
@@ -47,20 +29,20 @@ pub fn examine(accounts: &[Subject], is_online: bool) -> Vec<Finding> {
             routes.push(subject);
         }
     }
+    // The remaining checks share the rest of the time, so that a server that does not answer does not use up
+    // the time of the others.
     let timeout = accounts.first().map(|subject| *subject.settings.common.timeout);
+    let deadline = Instant::now() + timeout.unwrap_or_default();
     let exchanges = if is_online { accounts.len() } else { 0 };
-    let mut budget = Budget {
-        deadline: Instant::now() + timeout.unwrap_or_default(),
-        checks: u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX),
+    let mut checks = u32::try_from(routes.len() + exchanges).unwrap_or(u32::MAX);
+    let mut share = || {
+        let share = deadline.saturating_duration_since(Instant::now()) / checks.max(1);
+        checks = checks.saturating_sub(1);
+        share
     };
-    let mut findings = Vec::new();
-    for route in routes {
-        findings.extend(route.network(budget.next()));
-    }
-    for subject in accounts {
-        let time = is_online.then(|| budget.next());
-        findings.push(subject.exchange(time));
-    }
+    let mut findings: Vec<_> =
+        routes.into_iter().flat_map(|route| route.network(share())).collect();
+    findings.extend(accounts.iter().map(|it| it.exchange(is_online.then(&mut share))));
     findings
 }
 
@@ -76,25 +58,20 @@ impl Subject {
             proxy: proxy.as_deref(),
             deadline,
         };
-        let mut findings = Vec::new();
-        let (host, named) = match proxy.as_deref().map(Proxy::parse) {
-            None => {
-                findings.push(Finding::ok("proxy", "none"));
-                (api.host.name().to_owned(), api.host.with_port())
-            }
+        let (host, named, shown) = match proxy.as_deref().map(Proxy::parse) {
+            None => (api.host.name().to_owned(), api.host.with_port(), "none".to_owned()),
             // With a proxy, the proxy resolves the API's name, so only its own is resolved here.
             Some(Ok(proxy)) => {
-                findings.push(Finding::ok("proxy", shown::quoted(&proxy.to_string())));
-                (proxy.host.clone(), proxy.to_string())
+                let named = proxy.to_string();
+                let shown = shown::quoted(&named);
+                (proxy.host, named, shown)
             }
             Some(Err(_)) => {
                 let error = exchange.probe().err().map(|error| self.error(error));
-                findings.extend(
-                    error.map(|error| Finding::failure("proxy", error.to_string(), error.hint())),
-                );
-                return findings;
+                return error.iter().map(|error| Finding::error("proxy", "", error)).collect();
             }
         };
+        let mut findings = vec![Finding::ok("proxy", shown)];
         match exchange::addresses(&host, deadline) {
             Ok(addresses) => {
                 let detail = format!("{} is {}", shown::quoted(&named), addresses.join(", "));
@@ -122,8 +99,7 @@ impl Subject {
         let probe = match exchange.probe() {
             Ok(probe) => probe,
             Err(error) => {
-                let error = self.error(error);
-                return vec![Finding::failure("server", error.to_string(), error.hint())];
+                return vec![Finding::error("server", "", &self.error(error))];
             }
         };
         let (api, took) = (shown::quoted(exchange.api), probe.took.as_millis());
@@ -135,11 +111,9 @@ impl Subject {
             Some(ahead) => {
                 let by = humantime::format_duration(Duration::from_secs(ahead.unsigned_abs()));
                 let way = if ahead > 0 { "ahead of" } else { "behind" };
-                Finding::warning(
-                    "clock",
-                    format!("this machine's is {by} {way} the server's"),
-                    "set this machine's clock: certificates are checked against it",
-                )
+                let detail = format!("this machine's is {by} {way} the server's");
+                let hint = "set this machine's clock: certificates are checked against it";
+                Finding::warning("clock", detail, hint)
             }
         };
         let trusted = format!("{api} is trusted, and answered in {took} ms");
@@ -166,7 +140,7 @@ impl Subject {
                 let until = credential.expires.map(|instant| format!(" until {instant}"));
                 ok(&format!("brought a token that is valid{}", until.unwrap_or_default()))
             }
-            Err(error) => Finding::failure(CHECK, format!("{prefix}{error}"), error.hint()),
+            Err(error) => Finding::error(CHECK, prefix, &error),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::command::tool::place::{executable, on_path};
 use crate::command::tool::{Entry, Hosts, Tool, process};
 use crate::error::{AccountError, Error};
 use crate::protocol::Host;
-use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment, Settings};
+use crate::settings::{ChosenAccount, Configuration, DEFAULT_ACCOUNT, Environment};
 use crate::shown::{self, Escaped, redacted, shell_word};
 
 /// The time-out of another program.
@@ -28,16 +28,6 @@ pub struct Tools<'a> {
     pub configuration: &'a Configuration<'a>,
     /// This program's own file.
     pub binary: Option<PathBuf>,
-}
-
-/// The account that an entry's arguments or variables name.
-enum Named {
-    /// An account.
-    Account(String),
-    /// A host or an account file, which needs no other argument.
-    Other,
-    /// Neither.
-    Nothing,
 }
 
 /// Checks the binary, then the tools.
@@ -67,33 +57,27 @@ impl Tools<'_> {
             let detail = format!("version {ours}; where it is cannot be told without `/proc`");
             return vec![Finding::ok(CHECK, detail)];
         };
-        let mut findings =
-            vec![Finding::ok(CHECK, format!("`{}`, version {ours}", shown::file(own)))];
-        let mut others: Vec<PathBuf> = Vec::new();
+        let own = shown::file(own);
+        let mut findings = vec![Finding::ok(CHECK, format!("`{own}`, version {ours}"))];
         let places = on_path(self.env(), "astra-credential");
-        for path in places.filter(|path| path.is_file() && !self.is_this(path)) {
+        let others = places.filter(|path| path.is_file() && !self.is_this(path));
+        let others: Vec<_> = others.filter_map(|path| path.canonicalize().ok()).collect();
+        for (at, other) in others.iter().enumerate() {
             // Several links to one binary count as one.
-            if let Ok(other) = path.canonicalize()
-                && !others.contains(&other)
-            {
-                others.push(other);
+            if others[..at].contains(other) {
+                continue;
             }
-        }
-        for other in others {
-            let version = version_of(&other);
-            let other = shown::file(&other);
-            findings.push(match version {
+            let another = format!("`{}` is another, of", shown::file(other));
+            findings.push(match version_of(other).as_deref() {
                 Some(version) if version == ours => {
-                    Finding::ok(CHECK, format!("`{other}` is another, of the same version"))
+                    Finding::ok(CHECK, format!("{another} the same version"))
                 }
-                version => Finding::warning(
-                    CHECK,
-                    format!(
-                        "`{other}` is another, of version {}",
-                        Escaped(version.as_deref().unwrap_or("unknown"))
-                    ),
-                    "remove the older one, or put the newer one's folder first in `PATH`",
-                ),
+                version => {
+                    let version = Escaped(version.unwrap_or("unknown"));
+                    let hint =
+                        "remove the older one, or put the newer one's folder first in `PATH`";
+                    Finding::warning(CHECK, format!("{another} version {version}"), hint)
+                }
             });
         }
         findings
@@ -106,35 +90,29 @@ impl Tools<'_> {
             Tool::Bazel => {
                 let bound = self.configuration.hosts().unwrap_or_default();
                 let with_ports = |entry: Entry| {
-                    let Hosts::One(name) = &entry.hosts else { return vec![entry] };
-                    let same = bound.iter().filter(|host| host.name() == name);
-                    let hosts: Vec<_> = same.map(|host| Hosts::One(host.to_string())).collect();
-                    match hosts.is_empty() {
-                        true => vec![entry],
-                        false => hosts
-                            .into_iter()
-                            .map(|hosts| Entry { hosts, ..entry.clone() })
-                            .collect(),
+                    let same = bound.iter().filter(|host| entry.host() == Some(host.name()));
+                    let hosts = same.map(|host| Hosts::One(host.to_string()));
+                    let mut entries: Vec<_> =
+                        hosts.map(|hosts| Entry { hosts, ..entry.clone() }).collect();
+                    if entries.is_empty() {
+                        entries.push(entry);
                     }
+                    entries
                 };
                 entries.into_iter().flat_map(with_ports).collect()
             }
             // libgit2 ignores the port, so `setup` also writes an entry for the host without its port.
             Tool::Git => {
-                let host_of = |entry: &Entry| match &entry.hosts {
-                    Hosts::One(host) => Some(host.clone()),
-                    Hosts::Any | Hosts::Unnamed => None,
-                };
-                let hosts: Vec<_> = entries.iter().filter_map(host_of).collect();
+                let hosts = entries.iter().filter_map(Entry::host).map(str::to_owned);
+                let hosts: Vec<_> = hosts.collect();
                 entries.retain(|entry| {
-                    let Hosts::One(host) = &entry.hosts else { return true };
+                    let Some(host) = entry.host() else { return true };
                     let with_port = format!("{host}:");
                     let is_portless = !host.contains(':')
-                        && hosts.iter().any(|host| host.starts_with(&with_port));
-                    let is_bound = Host::parse(host).is_some_and(|host| {
-                        matches!(self.configuration.settings_for(&host), Ok(Some(_)) | Err(_))
-                    });
-                    !is_portless || is_bound
+                        && hosts.iter().any(|other| other.starts_with(&with_port));
+                    let settings =
+                        Host::parse(host).map(|host| self.configuration.settings_for(&host));
+                    !is_portless || !matches!(settings, None | Some(Ok(None)))
                 });
                 entries
             }
@@ -144,17 +122,14 @@ impl Tools<'_> {
 
     /// Checks one entry: the tool must find this program, and an account must answer for the host.
     fn entry(&self, tool: Tool, entry: &Entry) -> Finding {
-        let Entry { place, program, hosts, obstacle, .. } = entry;
+        let Entry { place, program, obstacle, .. } = entry;
         let check = tool.name();
-        let host = match hosts {
-            Hosts::One(host) => format!(" for `{}`", redacted(host)),
-            Hosts::Any | Hosts::Unnamed => String::new(),
-        };
-        let detail = |end: String| format!("configured in {place}{host}, {end}");
+        let host = entry.host().map(|host| format!(" for `{}`", redacted(host)));
+        let start = format!("configured in {place}{}, ", host.unwrap_or_default());
         let (found, leftover) = self.find_program(program);
         let Some(found) = found else {
             let sought = if program.is_absolute() { "" } else { " on `PATH`" };
-            let missing = detail(format!("but there is no `{}`{sought}", shown::file(program)));
+            let missing = format!("{start}but there is no `{}`{sought}", shown::file(program));
             return Finding::failure(check, missing, self.hint(tool, entry, leftover.as_deref()));
         };
         let mut finds = "finds this binary".to_owned();
@@ -165,30 +140,30 @@ impl Tools<'_> {
                     finds = format!("finds `{shown}` of this version");
                 }
                 Some(version) => {
-                    let other = format!("but finds `{shown}`, of version {}", Escaped(&version));
-                    return Finding::warning(check, detail(other), self.hint(tool, entry, None));
+                    let version = Escaped(&version);
+                    let other = format!("{start}but finds `{shown}`, of version {version}");
+                    return Finding::warning(check, other, self.hint(tool, entry, None));
                 }
                 None => {
                     let hint = self.hint(tool, entry, Some(Path::new(&shown)));
-                    return Finding::failure(check, detail(format!("but finds `{shown}`")), hint);
+                    return Finding::failure(check, format!("{start}but finds `{shown}`"), hint);
                 }
             }
         }
         let answering = match self.answering(entry) {
             Ok(answering) => answering,
             Err(error) => {
-                let problem = detail(format!("which gets no token: {error}"));
-                return Finding::failure(check, problem, error.hint());
+                return Finding::error(check, &format!("{start}which gets no token: "), &error);
             }
         };
         let Some(answering) = answering else {
-            let problem = detail("which is bound to no account and gets no token".to_owned());
+            let problem = format!("{start}which is bound to no account and gets no token");
             return Finding::failure(check, problem, self.hint(tool, entry, None));
         };
         if let Some((problem, hint)) = obstacle {
-            return Finding::warning(check, detail(problem.clone()), hint.clone());
+            return Finding::warning(check, start + problem, hint);
         }
-        let mut finding = Finding::ok(check, detail(format!("and {finds}{answering}")));
+        let mut finding = Finding::ok(check, format!("{start}and {finds}{answering}"));
         let folder = found.parent().unwrap_or(Path::new(""));
         if tool == Tool::Docker && !USUAL_FOLDERS.iter().any(|usual| folder == Path::new(usual)) {
             let link = shell_word(&found.to_string_lossy());
@@ -202,20 +177,27 @@ impl Tools<'_> {
 
     /// The account that answers, in words; `None` if there is none for the host.
     fn answering(&self, entry: &Entry) -> Result<Option<String>, Error> {
-        // The accounts of the configuration file that this flag names are not known here.
-        if entry.arguments.iter().any(|word| word == "--config" || word.starts_with("--config=")) {
-            return Ok(Some(String::new()));
-        }
-        let settings = match (named(&entry.arguments), &entry.hosts) {
-            (Named::Other, _) | (Named::Nothing, Hosts::Any) => return Ok(Some(String::new())),
+        let Entry { arguments, hosts, .. } = entry;
+        let unknown = Ok(Some(String::new()));
+        let env = |name: &str| match variable(entry, name) {
+            Some(value) => Some(value.into()),
+            None => (self.env())(name),
+        };
+        // The settings of a call in the environment that the tool gives it.
+        let settings_in = |account, host| self.configuration.settings_in(&env, account, host);
+        let settings = match (named(arguments), hosts) {
+            // The accounts of the configuration file that this flag names are not known here.
+            _ if arguments.iter().any(|word| is_flag(word, "--config")) => return unknown,
             // Another flag, such as `--host`, may have an effect on the hosts.
-            (Named::Account(name), Hosts::One(host)) if has_no_other_flag(&entry.arguments) => {
-                self.settings_in(entry, Some(&name), Host::parse(host).as_ref())?
+            (Some(name), Hosts::One(host)) if has_no_other_flag(arguments) => {
+                settings_in(Some(name), Host::parse(host).as_ref())?
             }
-            (Named::Account(name), _) => self.settings_in(entry, Some(&name), None)?,
-            (Named::Nothing, Hosts::Unnamed) => self.settings_in(entry, None, None)?,
-            (Named::Nothing, Hosts::One(host)) => {
-                let Some(host) = Host::parse(host) else { return Ok(Some(String::new())) };
+            (Some(name), _) => settings_in(Some(name), None)?,
+            (None, Hosts::Any) => return unknown,
+            (None, _) if needs_no_account(arguments) => return unknown,
+            (None, Hosts::Unnamed) => settings_in(None, None)?,
+            (None, Hosts::One(host)) => {
+                let Some(host) = Host::parse(host) else { return unknown };
                 match self.configuration.owner_of(&host) {
                     Some(name) => Some(self.configuration.settings_of(name)?),
                     None => self.configuration.settings_for(&host)?,
@@ -230,21 +212,6 @@ impl Tools<'_> {
             ChosenAccount::Named(name) => format!(" and the account `{name}`"),
             ChosenAccount::File(file) => format!(" and the account in `{}`", shown::file(file)),
         }))
-    }
-
-    /// The settings of a call in the environment that the tool gives it; `None` if no account is configured for
-    /// `host`.
-    fn settings_in(
-        &self,
-        entry: &Entry,
-        account: Option<&str>,
-        host: Option<&Host>,
-    ) -> Result<Option<Settings>, Error> {
-        let env = |name: &str| match variable(entry, name) {
-            Some(value) => Some(value.into()),
-            None => (self.env())(name),
-        };
-        self.configuration.settings_in(&env, account, host)
     }
 
     /// The command that corrects an entry. `obstacle` is a file in the place of the link, and has to be moved
@@ -262,26 +229,23 @@ impl Tools<'_> {
             return format!("run `ln -sf {own} {link}`");
         }
         let mut setup = format!("astra-credential setup {}", tool.name());
-        let host = match &entry.hosts {
-            Hosts::One(host) => Host::parse(host),
-            Hosts::Any | Hosts::Unnamed => None,
-        };
+        let host = entry.host().and_then(Host::parse);
         // Bazel names a host without its port.
         let host = host.map(|host| {
             let bound = self.configuration.hosts().unwrap_or_default();
             bound.into_iter().find(|bound| bound.name() == host.name()).unwrap_or(host)
         });
         let name = match (named(&entry.arguments), &host) {
-            (Named::Account(name), _) => Some(name),
-            (Named::Other, _) => None,
-            (Named::Nothing, Some(host)) => self.configuration.owner_of(host).map(str::to_owned),
-            (Named::Nothing, None) => variable(entry, ACCOUNT).map(str::to_owned),
+            (Some(name), _) => Some(name),
+            (None, _) if needs_no_account(&entry.arguments) => None,
+            (None, Some(host)) => self.configuration.owner_of(host),
+            (None, None) => variable(entry, ACCOUNT),
         };
-        if let Some(host) = host {
+        if let Some(host) = &host {
             setup += &format!(" --host {}", safe(&host.to_string(), "HOST[:PORT]"));
         }
         if let Some(name) = name.filter(|name| *name != DEFAULT_ACCOUNT) {
-            setup += &format!(" --account {}", safe(&name, "NAME"));
+            setup += &format!(" --account {}", safe(name, "NAME"));
         }
         match obstacle {
             Some(path) => {
@@ -321,25 +285,26 @@ fn variable<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
 }
 
 /// The account that arguments name.
-fn named(arguments: &[String]) -> Named {
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        if word == "--account" {
-            return words.next().map_or(Named::Other, |name| Named::Account(name.clone()));
-        }
-        if let Some(name) = word.strip_prefix("--account=") {
-            return Named::Account(name.to_owned());
-        }
-    }
-    let is_other =
-        |word: &String| word.starts_with("--host") || word.starts_with("--service-account");
-    if arguments.iter().any(is_other) { Named::Other } else { Named::Nothing }
+fn named(arguments: &[String]) -> Option<&str> {
+    let at = arguments.iter().position(|word| is_flag(word, "--account"))?;
+    let name = arguments[at].strip_prefix("--account=");
+    name.or_else(|| arguments.get(at + 1).map(String::as_str))
+}
+
+/// True if arguments name a host or an account file, or lack the name of an account.
+fn needs_no_account(arguments: &[String]) -> bool {
+    let flags = ["--host", "--service-account", "--account"];
+    arguments.iter().any(|word| flags.iter().any(|flag| word.starts_with(flag)))
 }
 
 /// True if no argument is a flag but `--account`.
 fn has_no_other_flag(arguments: &[String]) -> bool {
-    let mut flags = arguments.iter().filter(|word| word.starts_with("--"));
-    flags.all(|flag| flag == "--account" || flag.starts_with("--account="))
+    arguments.iter().all(|word| !word.starts_with("--") || is_flag(word, "--account"))
+}
+
+/// True for that flag, with or without a value in the same word.
+fn is_flag(word: &str, flag: &str) -> bool {
+    word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 /// The version of another program with this program's name, links followed.

@@ -85,12 +85,12 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
         }
     });
     written.map_err(|why| file::not_written(path, why))?;
-    Ok(format!("wrote {}\n", Escaped(&path.to_string_lossy())))
+    Ok(format!("wrote {}\n", file::escaped(path)))
 }
 
 fn line(verb: &str, account: &Account, place: &str, path: &Path) -> String {
     let (kind, id) = (account.kind(), Escaped(account.client_id()).to_string());
-    format!("{verb} {kind} {id} {place} {}\n", Escaped(&path.to_string_lossy()))
+    format!("{verb} {kind} {id} {place} {}\n", file::escaped(path))
 }
 
 /// True if standard input is a terminal, or another device such as /dev/null.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::block::Block;
 use self::json::{Added, Item, Syntax};
-use self::user::{Found, User};
+use self::user::User;
 use super::file;
 use super::plan::Plan;
 use crate::error::Error;
@@ -125,7 +125,7 @@ impl Edit {
         })
     }
 
-    /// Stages it. `old` is an earlier edit of setup that it replaces.
+    /// Stages it. `old` is an earlier edit of setup that is done, and that it replaces.
     pub fn apply(&self, old: Option<&Self>, plan: &mut Plan) -> Result<Applied, Error> {
         // kubectl's command replaces an earlier user itself.
         if let Some(old) = old.filter(|_| !matches!(self, Self::User(_))) {
@@ -138,7 +138,7 @@ impl Edit {
                 false => Applied::Taken("is there and leads elsewhere".to_owned()),
             }),
             Self::Link { at, to } => {
-                plan.link(at, to);
+                plan.link(at, Some(to));
                 Ok(Applied::Staged(Vec::new()))
             }
             Self::Block { file, head, body, .. } => {
@@ -149,20 +149,15 @@ impl Edit {
             }
             Self::Entry { file, syntax, item } => {
                 let is_new = plan.file(file)?.is_none();
-                let mut text = plan.text(file)?;
-                let added = json::add(&mut text, *syntax, item);
-                let added = added.map_err(|defect| file::unusable(file, &defect))?;
-                let made_from = match added {
+                let made_from = match plan.edit(file, |text| json::add(text, *syntax, item))? {
                     Added::New { made_from } => made_from,
                     Added::Same => return Ok(Applied::Same),
                     Added::Other(other) => {
-                        let other = serde_json::from_str::<String>(&other).ok();
                         let other = other.map_or(NOT_SHOWN.to_owned(), |other| quoted(&other));
                         let name = Escaped(item.key.as_deref().unwrap_or_default());
                         return Ok(Applied::Taken(format!("names {other} for `{name}`")));
                     }
                 };
-                *plan.file(file)? = Some(text.into_bytes());
                 let object = |depth: usize| Made::Object {
                     file: file.clone(),
                     syntax: *syntax,
@@ -171,23 +166,17 @@ impl Edit {
                 let made = is_new.then(|| new_file(file)).into_iter();
                 Ok(Applied::Staged(made.chain((made_from..=item.path.len()).map(object)).collect()))
             }
-            Self::User(user) => {
-                let is_ours = match old {
-                    Some(old) => old.is_done(plan)?,
-                    None => false,
-                };
-                Ok(match user.found()? {
-                    Found::Same => Applied::Same,
-                    Found::Other if !is_ours => {
-                        Applied::Taken(format!("has another user `{}`", user.name))
-                    }
-                    Found::Nothing | Found::Other => {
-                        let made = (!user.file.exists()).then(|| new_file(&user.file));
-                        user.stage(plan);
-                        Applied::Staged(made.into_iter().collect())
-                    }
-                })
-            }
+            Self::User(user) => Ok(match user.found()? {
+                Some(true) => Applied::Same,
+                Some(false) if old.is_none() => {
+                    Applied::Taken(format!("has another user `{}`", user.name))
+                }
+                _ => {
+                    let made = (!user.file.exists()).then(|| new_file(&user.file));
+                    user.stage(plan);
+                    Applied::Staged(made.into_iter().collect())
+                }
+            }),
         }
     }
 
@@ -197,26 +186,16 @@ impl Edit {
             Self::Link { at, to } => {
                 let is_there = plan.has_link(at, to);
                 if is_there {
-                    plan.unlink(at);
+                    plan.link(at, None);
                 }
                 Ok(is_there)
             }
             Self::Block { file, head, body, .. } => {
-                let is_section = |line: &[u8]| line.starts_with(b"[");
                 let content = plan.file(file)?.as_mut();
-                Ok(content.is_some_and(|content| Block { head, body }.cut(content, is_section)))
+                Ok(content.is_some_and(|content| Block { head, body }.cut(content)))
             }
             Self::Entry { file, syntax, item } => {
-                let mut text = plan.text(file)?;
-                if text.trim_ascii().is_empty() {
-                    return Ok(false);
-                }
-                let removed = json::remove(&mut text, *syntax, item);
-                let removed = removed.map_err(|defect| file::unusable(file, &defect))?;
-                if removed {
-                    *plan.file(file)? = Some(text.into_bytes());
-                }
-                Ok(removed)
+                plan.edit(file, |text| json::remove(text, *syntax, item))
             }
             Self::User(user) => user.revert(plan),
         }
@@ -239,18 +218,16 @@ impl Made {
     /// removed elsewhere.
     pub fn tidy(&self, plan: &mut Plan) -> Result<(), Error> {
         match self {
-            Self::Object { file, syntax, path } if plan.touches(file) => {
-                if let Ok(mut text) = plan.text(file) {
-                    json::remove_empty(&mut text, *syntax, path);
-                    *plan.file(file)? = Some(text.into_bytes());
-                }
-            }
+            Self::Object { file, syntax, path } if plan.touches(file) => plan.edit(file, |text| {
+                json::remove_empty(text, *syntax, path);
+                Ok(())
+            }),
             Self::File(file) if plan.touches(file) => {
                 let content = plan.file(file)?;
                 *content = content.take().filter(|content| !content.is_empty());
+                Ok(())
             }
-            Self::Folder(_) | Self::File(_) | Self::Object { .. } => {}
+            Self::Folder(_) | Self::File(_) | Self::Object { .. } => Ok(()),
         }
-        Ok(())
     }
 }

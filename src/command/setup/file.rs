@@ -7,23 +7,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, SetupError};
+use crate::shown::Escaped;
 
 /// The largest number of links that are followed, as on Linux.
 const MOST_LINKS: usize = 40;
-
-/// The reason why a file was not replaced.
-pub enum Failure {
-    /// Another program has changed it since it was read.
-    Changed,
-    /// The system's reason.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
 
 /// A file's content; `None` when there is no file.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -40,14 +27,14 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// A file's content as text.
-pub fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(content).map_err(|_| unusable(path, "is not UTF-8"))
-}
-
 /// The error for a file that setup cannot edit; `defect` completes "the file …".
 pub fn unusable(path: &Path, defect: &str) -> Error {
     SetupError::Unparsable { path: path.to_owned(), defect: defect.to_owned() }.into()
+}
+
+/// A path, safe to show.
+pub fn escaped(path: &Path) -> String {
+    Escaped(&path.to_string_lossy()).to_string()
 }
 
 /// The error for a file that cannot be written.
@@ -55,44 +42,43 @@ pub fn not_written(path: &Path, why: io::Error) -> Error {
     SetupError::NotWritten { path: path.to_owned(), why }.into()
 }
 
-/// Replaces a file whose content still is `before`; `None` is no file.
-pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), Failure> {
-    let compare = || match fs::read(path) {
-        Ok(found) if before == Some(&found) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && before.is_none() => Ok(()),
-        _ => Err(Failure::Changed),
+/// Replaces a file if its content still is `before`; `None` is no file. Returns `false` if another program has
+/// changed it.
+pub fn replace(path: &Path, before: Option<&[u8]>, after: Option<&[u8]>) -> io::Result<bool> {
+    let is_unchanged = || match fs::read(path) {
+        Ok(found) => before == Some(&found),
+        Err(error) => error.kind() == io::ErrorKind::NotFound && before.is_none(),
     };
     match after {
-        Some(after) => write_if(path, after, None, compare),
-        None => compare().and_then(|()| Ok(remove(path)?)),
+        Some(after) => write_if(path, after, None, is_unchanged),
+        None if is_unchanged() => remove(path).map(|()| true),
+        None => Ok(false),
     }
 }
 
 /// Replaces a file's content, and creates missing folders. Without `mode` the file keeps its mode, and a
 /// new file is private.
 pub fn write(path: &Path, content: &[u8], mode: Option<u32>) -> io::Result<()> {
-    write_if(path, content, mode, || Ok(())).map_err(|failure| match failure {
-        Failure::Io(error) => error,
-        Failure::Changed => io::ErrorKind::ResourceBusy.into(),
-    })
+    write_if(path, content, mode, || true).map(drop)
 }
 
 fn write_if(
     path: &Path,
     content: &[u8],
     mode: Option<u32>,
-    compare: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    is_unchanged: impl FnOnce() -> bool,
+) -> io::Result<bool> {
     let path = target(path);
     make_folders(&path)?;
     let mut name = temporary(&path);
     name.push(std::process::id().to_string());
     let temporary = path.with_file_name(name);
-    let written = write_new(&temporary, content, &path, mode).map_err(Failure::Io);
     // Compared directly before the rename, since writing may take long.
-    let done = written.and_then(|()| compare());
-    let done = done.and_then(|()| Ok(fs::rename(&temporary, &path)?));
-    if done.is_err() {
+    let done = write_new(&temporary, content, &path, mode).and_then(|()| match is_unchanged() {
+        true => fs::rename(&temporary, &path).map(|()| true),
+        false => Ok(false),
+    });
+    if !matches!(done, Ok(true)) {
         let _ = fs::remove_file(&temporary);
     }
     done

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::diff;
-use super::file::{self, Failure};
+use super::file::{self, escaped};
 use crate::command::tool::process;
 use crate::error::Error;
-use crate::shown::Escaped;
 
 /// The time-out of a tool's own command.
 pub const LONGEST_COMMAND: Duration = Duration::from_secs(60);
@@ -74,12 +73,27 @@ impl Plan {
     /// The same as text; empty if there is no file.
     pub fn text(&mut self, path: &Path) -> Result<String, Error> {
         let content = self.file(path)?.clone().unwrap_or_default();
-        file::text(path, content)
+        String::from_utf8(content).map_err(|_| file::unusable(path, "is not UTF-8"))
+    }
+
+    /// Stages a change of a file's text. The error of `edit` completes "the file …".
+    pub fn edit<T>(
+        &mut self,
+        path: &Path,
+        edit: impl FnOnce(&mut String) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let before = self.text(path)?;
+        let mut text = before.clone();
+        let done = edit(&mut text).map_err(|defect| file::unusable(path, &defect))?;
+        if text != before {
+            *self.file(path)? = Some(text.into_bytes());
+        }
+        Ok(done)
     }
 
     /// True if the link exists after the changes staged so far.
     pub fn has_link(&self, at: &Path, to: &Path) -> bool {
-        match self.staged_link(at) {
+        match self.links.iter().find(|link| link.at == at) {
             Some(link) => link.to.as_deref() == Some(to),
             None => file::is_link(at, to),
         }
@@ -87,30 +101,18 @@ impl Plan {
 
     /// True if anything exists at the place of a link after the changes staged so far.
     pub fn is_taken(&self, at: &Path) -> bool {
-        match self.staged_link(at) {
+        match self.links.iter().find(|link| link.at == at) {
             Some(link) => link.to.is_some(),
             None => at.symlink_metadata().is_ok(),
         }
     }
 
-    fn staged_link(&self, at: &Path) -> Option<&Link> {
-        self.links.iter().find(|link| link.at == at)
-    }
-
-    /// Stages a link at a free place.
-    pub fn link(&mut self, at: &Path, to: &Path) {
-        let to = Some(to.to_owned());
+    /// Stages a link at a free place or, without a target, the removal of a link that setup created.
+    pub fn link(&mut self, at: &Path, to: Option<&Path>) {
+        let to = to.map(Path::to_owned);
         match self.links.iter_mut().find(|link| link.at == at) {
             Some(link) => link.to = to,
-            None => self.links.push(Link { at: at.to_owned(), to, is_there: false }),
-        }
-    }
-
-    /// Stages the removal of a link that setup created.
-    pub fn unlink(&mut self, at: &Path) {
-        match self.links.iter_mut().find(|link| link.at == at) {
-            Some(link) => link.to = None,
-            None => self.links.push(Link { at: at.to_owned(), to: None, is_there: true }),
+            None => self.links.push(Link { at: at.to_owned(), is_there: to.is_none(), to }),
         }
     }
 
@@ -142,13 +144,13 @@ impl Plan {
         let mut shown = String::new();
         for Link { at, to, .. } in &self.links {
             let _ = match to {
-                Some(to) => writeln!(shown, "would link {} to {}", path(at), path(to)),
-                None => writeln!(shown, "would remove {}", path(at)),
+                Some(to) => writeln!(shown, "would link {} to {}", escaped(at), escaped(to)),
+                None => writeln!(shown, "would remove {}", escaped(at)),
             };
         }
         for draft in self.edits() {
             let name = |content: &Option<Vec<u8>>| match content {
-                Some(_) => path(&draft.path),
+                Some(_) => escaped(&draft.path),
                 None => "/dev/null".to_owned(),
             };
             let _ = writeln!(shown, "--- {}\n+++ {}", name(&draft.before), name(&draft.after));
@@ -160,7 +162,7 @@ impl Plan {
             let _ = writeln!(shown, "would run {}", process::line(command));
         }
         for swept in &self.sweeps {
-            let _ = writeln!(shown, "would remove {} if nothing is left in it", path(swept));
+            let _ = writeln!(shown, "would remove {} if nothing is left in it", escaped(swept));
         }
         shown
     }
@@ -176,19 +178,17 @@ impl Plan {
             });
             linked.map_err(|why| file::not_written(at, why))?;
             let _ = match to {
-                Some(to) => writeln!(done, "linked {} to {}", path(at), path(to)),
-                None => writeln!(done, "removed {}", path(at)),
+                Some(to) => writeln!(done, "linked {} to {}", escaped(at), escaped(to)),
+                None => writeln!(done, "removed {}", escaped(at)),
             };
         }
         for Draft { path: at, before, after } in self.edits() {
-            file::replace(at, before.as_deref(), after.as_deref()).map_err(
-                |failure| match failure {
-                    Failure::Changed => Stop::Changed(at.clone()),
-                    Failure::Io(why) => file::not_written(at, why).into(),
-                },
-            )?;
+            let replaced = file::replace(at, before.as_deref(), after.as_deref());
+            if !replaced.map_err(|why| file::not_written(at, why))? {
+                return Err(Stop::Changed(at.clone()));
+            }
             let verb = if after.is_some() { "wrote" } else { "removed" };
-            let _ = writeln!(done, "{verb} {}", path(at));
+            let _ = writeln!(done, "{verb} {}", escaped(at));
         }
         for command in &self.commands {
             process::run(command, &[], LONGEST_COMMAND)?;
@@ -196,7 +196,7 @@ impl Plan {
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {
             file::remove(swept).map_err(|why| file::not_written(swept, why))?;
-            let _ = writeln!(done, "removed {}", path(swept));
+            let _ = writeln!(done, "removed {}", escaped(swept));
         }
         Ok(done)
     }
@@ -210,9 +210,4 @@ fn is_blank_kubeconfig(path: &Path) -> bool {
             || empty.iter().any(|end| line.ends_with(end))
     };
     fs::read(path).is_ok_and(|content| String::from_utf8_lossy(&content).lines().all(is_blank))
-}
-
-/// A path, safe to show.
-fn path(path: &Path) -> String {
-    Escaped(&path.to_string_lossy()).to_string()
 }

@@ -25,13 +25,9 @@ pub struct Record {
 impl Record {
     /// Reads the record; an empty one when there is none.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let Some(content) = file::read(path)? else {
-            return Ok(Self::default());
-        };
-        serde_json::from_slice(&content).map_err(|error| {
-            let defect = format!("is {}", json_defect(&error));
-            file::unusable(path, &defect)
-        })
+        let Some(content) = file::read(path)? else { return Ok(Self::default()) };
+        let read = serde_json::from_slice(&content);
+        read.map_err(|error| file::unusable(path, &format!("is {}", json_defect(&error))))
     }
 
     /// The edits under a name.
@@ -101,41 +97,40 @@ impl Record {
         other.made.iter().for_each(|made| both.make(made.clone()));
         for (name, edits) in &other.done {
             let known = both.done.entry(name.clone()).or_default();
-            let new: Vec<_> = edits.iter().filter(|edit| !known.contains(edit)).cloned().collect();
-            known.extend(new);
+            for edit in edits {
+                if !known.contains(edit) {
+                    known.push(edit.clone());
+                }
+            }
         }
         both
     }
 
     /// Stages the removal of every edit under a name, except those that another name has too.
     pub fn undo(&self, name: &str, plan: &mut Plan) -> Result<(), Error> {
-        let others: Vec<_> = self.done.iter().filter(|(other, _)| *other != name).collect();
+        let others = self.done.iter().filter(|(other, _)| *other != name);
+        let is_own = |edit: &&Edit| !others.clone().any(|(_, edits)| edits.contains(edit));
         let mut left: Vec<&Path> = Vec::new();
-        for edit in self.of(name).iter().rev() {
-            if others.iter().any(|(_, edits)| edits.contains(edit)) {
-                continue;
-            }
-            let was_there = edit.revert(plan)?;
-            if let Edit::User(user) = edit
-                && was_there
-                && self.made.contains(&Made::File(user.file.clone()))
-                && !plan.sweeps.contains(&user.file)
+        for edit in self.of(name).iter().rev().filter(is_own) {
+            let place = edit.place();
+            if !edit.revert(plan)? {
+                if place.symlink_metadata().is_ok() && !left.contains(&place) {
+                    left.push(place);
+                }
+            } else if matches!(edit, Edit::User(_))
+                && self.made.contains(&Made::File(place.to_owned()))
+                && !plan.sweeps.iter().any(|swept| swept == place)
             {
-                plan.sweeps.push(user.file.clone());
-            }
-            if !was_there
-                && edit.place().symlink_metadata().is_ok()
-                && !left.contains(&edit.place())
-            {
-                left.push(edit.place());
+                plan.sweeps.push(place.to_owned());
             }
         }
         self.tidy(plan)?;
         left.retain(|place| !plan.touches(place));
-        for place in left {
-            let place = crate::shown::Escaped(&place.to_string_lossy()).to_string();
-            plan.notes.push(format!("left {place} as it is: it was changed since"));
-        }
+        plan.notes.extend(
+            left.into_iter().map(|place| {
+                format!("left {} as it is: it was changed since", file::escaped(place))
+            }),
+        );
         Ok(())
     }
 
@@ -150,37 +145,30 @@ impl Record {
     pub fn drop_name(&mut self, name: &str, path: &Path) -> Result<Vec<PathBuf>, Error> {
         self.done.remove(name);
         self.remove_folders();
-        let folders = self.made.iter().filter_map(|made| match made {
-            Made::Folder(folder) => Some(folder.clone()),
-            Made::File(_) | Made::Object { .. } => None,
-        });
-        let folders = folders.collect();
         // The record is written last, so that a killed undo can be repeated.
         match self.done.is_empty() {
             true => file::remove(path).map_err(|why| file::not_written(path, why))?,
             false => self.save(path)?,
         }
-        Ok(folders)
+        let folders = self.made.iter().filter_map(|made| match made {
+            Made::Folder(folder) => Some(folder.clone()),
+            Made::File(_) | Made::Object { .. } => None,
+        });
+        Ok(folders.collect())
     }
 
     /// Removes the empty folders, innermost first, and drops the records of other objects in files without
     /// an edit.
     fn remove_folders(&mut self) {
-        let mut kept = Vec::new();
-        while let Some(made) = self.made.pop() {
-            let is_gone = match &made {
-                Made::Folder(folder) => fs::remove_dir(folder).is_ok() || !made.is_there(),
-                Made::File(file) | Made::Object { file, .. } => {
-                    let is_used = self.done.values().flatten().any(|edit| edit.place() == file);
-                    !is_used || !made.is_there()
-                }
-            };
-            if !is_gone {
-                kept.push(made);
+        self.made.reverse();
+        self.made.retain(|made| match made {
+            Made::Folder(folder) => fs::remove_dir(folder).is_err() && made.is_there(),
+            Made::File(file) | Made::Object { file, .. } => {
+                let is_used = self.done.values().flatten().any(|edit| edit.place() == file);
+                is_used && made.is_there()
             }
-        }
-        kept.reverse();
-        self.made = kept;
+        });
+        self.made.reverse();
     }
 
     /// Writes the record.

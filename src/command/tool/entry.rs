@@ -48,6 +48,14 @@ impl Entry {
             obstacle: None,
         }
     }
+
+    /// The host, if there is only one.
+    pub fn host(&self) -> Option<&str> {
+        match &self.hosts {
+            Hosts::One(host) => Some(host),
+            Hosts::Any | Hosts::Unnamed => None,
+        }
+    }
 }
 
 /// The text of a configuration file. A file that cannot be read is skipped.

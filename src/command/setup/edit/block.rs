@@ -28,14 +28,13 @@ impl Block<'_> {
         self.find(text).is_some()
     }
 
-    /// Removes the block. Returns `false` if it is missing. `is_section` is true for a line that begins the
-    /// next section: if other lines follow the block, its head is kept for them.
-    pub fn cut(self, text: &mut Vec<u8>, is_section: impl Fn(&[u8]) -> bool) -> bool {
+    /// Removes the block. Returns `false` if it is missing. If other lines than the beginning of a section follow
+    /// it, its head is kept for them.
+    pub fn cut(self, text: &mut Vec<u8>) -> bool {
         let Some((start, end)) = self.find(text) else { return false };
-        let mut below = text[end..].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
-        let next = below
-            .find(|line| !line.is_empty() && !line.starts_with(b"#") && !line.starts_with(b";"));
-        let is_alone = self.head.is_empty() || next.is_none_or(is_section);
+        let below = text[end..].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
+        let next = below.filter_map(|line| line.first()).find(|first| !b"#;".contains(first));
+        let is_alone = self.head.is_empty() || next.is_none_or(|first| *first == b'[');
         let start = if is_alone { start } else { end_of_line(text, start, self.head) };
         text.drain(start..end);
         true
@@ -55,16 +54,10 @@ impl Block<'_> {
         forms.into_iter().find_map(|form| {
             let form = form.as_bytes();
             let is_whole = |at: usize| {
+                let is_end = |text: &[u8]| text.starts_with(b"\n") || text.starts_with(b"\r\n");
                 let (before, behind) = (&text[..at], &text[at + form.len()..]);
-                let starts = form.starts_with(b"\n")
-                    || form.starts_with(b"\r\n")
-                    || before.is_empty()
-                    || before.ends_with(b"\n");
-                let ends = form.ends_with(b"\n")
-                    || behind.is_empty()
-                    || behind.starts_with(b"\n")
-                    || behind.starts_with(b"\r\n");
-                starts && ends
+                let starts = is_end(form) || before.is_empty() || before.ends_with(b"\n");
+                starts && (form.ends_with(b"\n") || behind.is_empty() || is_end(behind))
             };
             let last = text.len().checked_sub(form.len())?;
             let at = (0..=last).rev().find(|at| text[*at..].starts_with(form) && is_whole(*at))?;
@@ -91,13 +84,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn is_section(line: &[u8]) -> bool {
-        line.starts_with(b"[")
-    }
-
     fn cut(text: &str, block: Block<'_>) -> Option<String> {
         let mut text = text.as_bytes().to_vec();
-        block.cut(&mut text, is_section).then(|| String::from_utf8(text).unwrap())
+        block.cut(&mut text).then(|| String::from_utf8(text).unwrap())
     }
 
     #[test]
@@ -124,7 +113,7 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             block.append(&mut changed);
             prop_assert!(block.is_in(&changed));
-            prop_assert!(block.cut(&mut changed, is_section));
+            prop_assert!(block.cut(&mut changed));
             prop_assert_eq!(changed, text.into_bytes());
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::layout::unit;
 pub use self::node::Syntax;
-use self::node::{Defect, Kind, MARK, Node, shown};
+use self::node::{Defect, Kind, MARK, Member, Node, shown};
 
 /// An item of an object or a list, and the keys that lead there from the top.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,8 +33,8 @@ pub enum Added {
     },
     /// It was there already.
     Same,
-    /// Its key has another value, in the spelling of the text.
-    Other(String),
+    /// Its key has another value, which is given if it is a string.
+    Other(Option<String>),
 }
 
 /// A document without content. It ends with a line end, as files do.
@@ -42,48 +42,46 @@ const SKELETON: &str = "{\n}\n";
 
 /// Adds an item, and the document and objects that it needs.
 pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defect> {
-    let mut made_from = item.path.len() + 1;
+    let Item { path, key, value } = item;
+    let mut made_from = path.len() + 1;
     if text.trim_ascii().is_empty() {
         text.insert_str(0, SKELETON);
         made_from = 0;
     }
     let unit = unit(text, &Node::whole(text, syntax)?);
-    for (depth, key) in item.path.iter().enumerate() {
-        let around = Node::at(text, syntax, &item.path[..depth])?;
-        if around.find(key, syntax).is_some() {
+    let is_not = |path, what| Err(format!("has {} that is not {what}", shown(path)));
+    for (depth, name) in path.iter().enumerate() {
+        let around = Node::at(text, syntax, &path[..depth])?;
+        if around.find(name, syntax).is_some() {
             continue;
         }
-        if !matches!(around.kind, Kind::Object(_)) {
-            return Err(format!("has {} that is not an object", shown(&item.path[..depth])));
+        if around.kind != Kind::Object {
+            return is_not(&path[..depth], "an object");
         }
-        let is_list = item.key.is_none() && depth + 1 == item.path.len();
+        let is_list = key.is_none() && depth + 1 == path.len();
         let value = if is_list { "[]".to_owned() } else { around.new_object(text, &unit) };
-        around.insert(text, &format!("{}: {value}", quoted(key)), &unit);
+        around.insert(text, &format!("{}: {value}", quoted(name)), &unit);
         made_from = made_from.min(depth + 1);
     }
-    let around = Node::at(text, syntax, &item.path)?;
-    let value = quoted(&item.value);
-    let Some(key) = &item.key else {
-        let Kind::List(items) = &around.kind else {
-            return Err(format!("has {} that is not a list", shown(&item.path)));
-        };
-        if items.iter().any(|node| node.is_text(&item.value)) {
-            return Ok(Added::Same);
-        }
-        around.insert(text, &value, &unit);
-        return Ok(Added::New { made_from });
+    let around = Node::at(text, syntax, path)?;
+    let written = match (&around.kind, key) {
+        (Kind::List, None) => quoted(value),
+        (Kind::Object, Some(key)) => format!("{}: {}", quoted(key), quoted(value)),
+        (_, None) => return is_not(path, "a list"),
+        (_, Some(_)) => return is_not(path, "an object"),
     };
-    if !matches!(around.kind, Kind::Object(_)) {
-        return Err(format!("has {} that is not an object", shown(&item.path)));
+    if position(&around, item, syntax).is_some() {
+        return Ok(Added::Same);
     }
-    match around.find(key, syntax) {
-        Some((_, node)) if node.is_text(&item.value) => Ok(Added::Same),
-        Some((_, node)) => Ok(Added::Other(text[node.range.clone()].to_owned())),
-        None => {
-            around.insert(text, &format!("{}: {value}", quoted(key)), &unit);
-            Ok(Added::New { made_from })
-        }
+    let other = key.as_ref().and_then(|key| around.find(key, syntax));
+    if let Some(at) = other {
+        return Ok(Added::Other(match &around.members[at].value.kind {
+            Kind::Text(other) => Some(other.clone()),
+            _ => None,
+        }));
     }
+    around.insert(text, &written, &unit);
+    Ok(Added::New { made_from })
 }
 
 /// True if the text has the item.
@@ -98,7 +96,7 @@ pub fn has_object(text: &str, syntax: Syntax, path: &[String]) -> bool {
 
 /// Removes an item. Returns `false` if it is missing or has another value.
 pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, Defect> {
-    Node::whole(text, syntax)?;
+    check(text, syntax)?;
     let Ok(around) = Node::at(text, syntax, &item.path) else { return Ok(false) };
     let Some(at) = position(&around, item, syntax) else { return Ok(false) };
     around.cut(text, syntax, at);
@@ -108,19 +106,18 @@ pub fn remove(text: &mut String, syntax: Syntax, item: &Item) -> Result<bool, De
 /// Removes the object, list or document at `path` if it is empty.
 pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
     let Ok(node) = Node::at(text, syntax, path) else { return };
-    let inside = &text[node.range.start + 1..node.range.end - 1];
-    if !node.items().is_empty() || !inside.trim_ascii().is_empty() {
+    let Range { start, end } = node.range;
+    if !node.members.is_empty() || !text[start + 1..end - 1].trim_ascii().is_empty() {
         return;
     }
     let Some((key, above)) = path.split_last() else {
         // The line end of the skeleton is removed too, and a byte order mark that was added since.
-        let Range { start, end } = node.range;
         let start = text[..start].strip_suffix(MARK).map_or(start, str::len);
         let end = if text[end..].starts_with('\n') { end + 1 } else { end };
         return text.replace_range(start..end, "");
     };
     if let Ok(around) = Node::at(text, syntax, above)
-        && let Some((at, _)) = around.find(key, syntax)
+        && let Some(at) = around.find(key, syntax)
     {
         around.cut(text, syntax, at);
     }
@@ -128,22 +125,19 @@ pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
 
 /// The keys of the object at `path`; none if there is no such object.
 pub fn keys(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
-    match Node::at(text, syntax, path).map(|node| node.kind) {
-        Ok(Kind::Object(members)) => members.into_iter().map(|(key, _, _)| key).collect(),
-        _ => Vec::new(),
-    }
+    let node = Node::at(text, syntax, path).ok().filter(|node| node.kind == Kind::Object);
+    let members = node.into_iter().flat_map(|node| node.members);
+    members.map(|member| member.key).collect()
 }
 
 /// The strings of the list at `path`; none if there is no such list.
 pub fn strings(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
-    let Ok(Kind::List(items)) = Node::at(text, syntax, path).map(|node| node.kind) else {
-        return Vec::new();
-    };
-    let text_of = |node: Node| match node.kind {
+    let node = Node::at(text, syntax, path).ok().filter(|node| node.kind == Kind::List);
+    let text_of = |member: Member| match member.value.kind {
         Kind::Text(text) => Some(text),
         _ => None,
     };
-    items.into_iter().filter_map(text_of).collect()
+    node.into_iter().flat_map(|node| node.members).filter_map(text_of).collect()
 }
 
 /// The error of a text that is not JSON, as a predicate: completes "the file …".
@@ -155,15 +149,13 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The place of an item among those of the object or list around it.
+/// The number of an item among those of the object or list around it.
 fn position(around: &Node, item: &Item, syntax: Syntax) -> Option<usize> {
-    match (&around.kind, &item.key) {
-        (Kind::List(items), None) => items.iter().position(|node| node.is_text(&item.value)),
-        (Kind::Object(_), Some(key)) => {
-            let (at, node) = around.find(key, syntax)?;
-            node.is_text(&item.value).then_some(at)
-        }
-        _ => None,
+    let is_it =
+        |member: &Member| matches!(&member.value.kind, Kind::Text(text) if *text == item.value);
+    match &item.key {
+        Some(key) => around.find(key, syntax).filter(|at| is_it(&around.members[*at])),
+        None => around.members.iter().position(is_it).filter(|_| around.kind == Kind::List),
     }
 }
 
@@ -190,7 +182,7 @@ mod tests {
             match add(&mut after, syntax, item) {
                 Ok(Added::New { made_from }) => done.push((item, made_from)),
                 Ok(Added::Same) => {}
-                Ok(Added::Other(other)) => return format!("Other({other})"),
+                Ok(Added::Other(other)) => return format!("Other({other:?})"),
                 Err(defect) => return format!("Err({defect})"),
             }
             assert!(has(&after, syntax, item), "{after}");
@@ -252,7 +244,7 @@ mod tests {
         "{\"credHelpers\": {}}"
           "{\"credHelpers\": {\"h:5000\": \"astra\", \"i\": \"astra\"}}"
         "{\"credHelpers\": {\"i\": \"other\"}}"
-          "Other(\"other\")"
+          "Other(Some(\"other\"))"
         "{\"credHelpers\": null}"
           "Err(has a `credHelpers` that is not an object)"
         "{\"a\":1,\"A\":2}"

@@ -25,16 +25,6 @@ pub struct User {
     pub api_version: String,
 }
 
-/// The result of looking up a user's name.
-pub enum Found {
-    /// No user.
-    Nothing,
-    /// The same user.
-    Same,
-    /// Another user.
-    Other,
-}
-
 impl User {
     /// True if the kubeconfig has this user.
     pub fn is_there(&self) -> Result<bool, Error> {
@@ -45,13 +35,10 @@ impl User {
         Ok(config.user(&self.name).is_some_and(|found| self.is(found)))
     }
 
-    /// Looks up the name in all files that kubectl reads.
-    pub fn found(&self) -> Result<Found, Error> {
-        Ok(match Config::read(None, LONGEST_COMMAND)?.user(&self.name) {
-            None => Found::Nothing,
-            Some(found) if self.is(found) => Found::Same,
-            Some(_) => Found::Other,
-        })
+    /// True if the user of that name in all files that kubectl reads is this one; `None` if there is none.
+    pub fn found(&self) -> Result<Option<bool>, Error> {
+        let config = Config::read(None, LONGEST_COMMAND)?;
+        Ok(config.user(&self.name).map(|found| self.is(found)))
     }
 
     /// Stages the user. It replaces another user of that name in the kubeconfig.

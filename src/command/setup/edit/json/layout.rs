@@ -8,34 +8,35 @@ impl Node {
     /// The white space before a new item.
     fn separator(&self, text: &str, unit: &str) -> String {
         let close = blank_before(text, self.range.end - 1);
-        let is_spaced = match &self.kind {
-            Kind::Object(members) => members
+        let is_spaced = self.kind != Kind::Object
+            || self
+                .members
                 .first()
-                .is_some_and(|(.., value)| !blank_before(text, value.range.start).is_empty()),
-            _ => true,
-        };
-        match self.items().as_slice() {
+                .is_some_and(|first| !blank_before(text, first.value.range.start).is_empty());
+        match self.members.as_slice() {
             [] if close.contains('\n') => close.to_owned() + unit,
             [] => close.to_owned(),
-            [only] if is_spaced && !blank_before(text, only.start).contains('\n') => " ".to_owned(),
-            [.., last] => blank_before(text, last.start).to_owned(),
+            [only] if is_spaced && !blank_before(text, only.range.start).contains('\n') => {
+                " ".to_owned()
+            }
+            [.., last] => blank_before(text, last.range.start).to_owned(),
         }
     }
 
     /// The text of a new, empty object in this one: on one line or several, as the last object in it.
     pub fn new_object(&self, text: &str, unit: &str) -> String {
         let separator = self.separator(text, unit);
-        let is_filled =
-            |value: &&Self| matches!(&value.kind, Kind::Object(members) if !members.is_empty());
-        let model = self.values().filter(is_filled).last().unwrap_or(self);
+        let values = self.members.iter().map(|member| &member.value);
+        let is_filled = |value: &&Self| value.kind == Kind::Object && !value.members.is_empty();
+        let Range { start, end } = values.rev().find(is_filled).unwrap_or(self).range;
         let inside = match separator.find(['\r', '\n']) {
-            Some(end) if model.range == self.range || text[model.range.clone()].contains('\n') => {
-                &separator[end..]
+            Some(line) if start == self.range.start || text[start..end].contains('\n') => {
+                &separator[line..]
             }
             _ => {
-                let inside = &text[model.range.start + 1..model.range.end - 1];
-                let blank = inside.len() - inside.trim_ascii_start().len();
-                Some(&inside[..blank]).filter(|blank| !blank.contains('\n')).unwrap_or_default()
+                let inside = &text[start + 1..end - 1];
+                let blank = &inside[..inside.len() - inside.trim_ascii_start().len()];
+                if blank.contains('\n') { "" } else { blank }
             }
         };
         format!("{{{inside}}}")
@@ -45,7 +46,7 @@ impl Node {
     pub fn insert(&self, text: &mut String, item: &str, unit: &str) {
         let mut separator = self.separator(text, unit);
         let close = self.range.end - 1;
-        let last = self.items().last().map(|last| last.end);
+        let last = self.members.last().map(|last| last.range.end);
         let rest = last.unwrap_or(self.range.start + 1);
         let comments = text[rest..close].trim_ascii_end();
         let end = rest + comments.len();
@@ -71,18 +72,19 @@ impl Node {
 
     /// Removes an item with the white space before it and one comma.
     pub fn cut(&self, text: &mut String, syntax: Syntax, at: usize) {
-        let items = self.items();
-        let Range { start, end } = items[at].clone();
+        let items = &self.members;
+        let Range { start, end } = items[at].range;
         let is_comma = |at: &usize| text[*at..].starts_with(',');
         let behind = Some(skip(text, end)).filter(is_comma);
-        let before = || at.checked_sub(1).map(|at| skip(text, items[at].end)).filter(is_comma);
+        let before =
+            || at.checked_sub(1).map(|at| skip(text, items[at].range.end)).filter(is_comma);
         let comma = behind.or_else(before);
         let blank = text[..start].trim_ascii_end().len();
         // The next item moves to the place of the first one.
         if let (0, Some(comma), Some(next)) = (at, behind, items.get(1))
-            && text[comma + 1..next.start].trim_ascii().is_empty()
+            && text[comma + 1..next.range.start].trim_ascii().is_empty()
         {
-            return text.replace_range(start..next.start, "");
+            return text.replace_range(start..next.range.start, "");
         }
         let without = |from: usize| {
             let mut cut = text.clone();
@@ -123,12 +125,12 @@ fn indentation(text: &str, at: usize) -> &str {
 
 fn find_unit<'a>(text: &'a str, node: &Node) -> Option<&'a str> {
     let indent = |at: usize| blank_before(text, at).rsplit_once('\n').map(|(_, indent)| indent);
-    let own = node.items().first().and_then(|first| {
+    let own = node.members.first().and_then(|first| {
         let around =
             indent(node.range.end - 1).unwrap_or_else(|| indentation(text, node.range.start));
-        indent(first.start)?.strip_prefix(around).filter(|unit| !unit.is_empty())
+        indent(first.range.start)?.strip_prefix(around).filter(|unit| !unit.is_empty())
     });
-    own.or_else(|| node.values().find_map(|value| find_unit(text, value)))
+    own.or_else(|| node.members.iter().find_map(|member| find_unit(text, &member.value)))
 }
 
 /// The end of the white space and comments at `at`.

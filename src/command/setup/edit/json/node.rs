@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use jsonc_parser::ast::{ObjectPropName, Value};
+use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::{Deserialize, Serialize};
@@ -33,15 +33,27 @@ pub struct Node {
     pub range: Range<usize>,
     /// Its value.
     pub kind: Kind,
+    /// The values in it.
+    pub members: Vec<Member>,
 }
 
 /// The value of a [`Node`].
+#[derive(Eq, PartialEq)]
 pub enum Kind {
-    /// Each member's key, the place of the key, and the value.
-    Object(Vec<(String, usize, Node)>),
-    List(Vec<Node>),
+    Object,
+    List,
     Text(String),
     Other,
+}
+
+/// A value in another one.
+pub struct Member {
+    /// Its key; empty in a list.
+    pub key: String,
+    /// The place of the key and the value.
+    pub range: Range<usize>,
+    /// The value.
+    pub value: Node,
 }
 
 impl Node {
@@ -65,37 +77,34 @@ impl Node {
             let (line, column) = (error.line_display(), error.column_display());
             format!("is not JSON at line {line}, column {column}")
         })?;
-        let node = parsed.value.map(Self::from).filter(|node| matches!(node.kind, Kind::Object(_)));
+        let node = parsed.value.map(Self::from).filter(|node| node.kind == Kind::Object);
         let node = node.ok_or("is not a JSON object")?;
         node.check_keys(syntax, &[])?;
         Ok(node)
     }
 
-    /// The value to which these keys lead.
+    /// The object or list to which these keys lead.
     pub fn at(text: &str, syntax: Syntax, path: &[String]) -> Result<Self, Defect> {
         let mut node = Self::whole(text, syntax)?;
         for (depth, key) in path.iter().enumerate() {
-            let Some((at, _)) = node.find(key, syntax) else {
-                return Err(format!("has no {}", shown(&path[..=depth])));
-            };
-            if let Kind::Object(mut members) = node.kind {
-                node = members.swap_remove(at).2;
-            } else {
-                break;
+            let path = &path[..=depth];
+            let at = node.find(key, syntax).ok_or_else(|| format!("has no {}", shown(path)))?;
+            node = node.members.swap_remove(at).value;
+            if !matches!(node.kind, Kind::Object | Kind::List) {
+                return Err(format!("has {} that is not an object", shown(path)));
             }
-            if !matches!(node.kind, Kind::Object(_) | Kind::List(_)) {
-                return Err(format!("has {} that is not an object", shown(&path[..=depth])));
-            }
-            node.check_keys(syntax, &path[..=depth])?;
+            node.check_keys(syntax, path)?;
         }
         Ok(node)
     }
 
     /// Refuses a duplicate key, since readers differ in which of the two they use.
     fn check_keys(&self, syntax: Syntax, path: &[String]) -> Result<(), Defect> {
-        let Kind::Object(members) = &self.kind else { return Ok(()) };
-        for (at, (key, ..)) in members.iter().enumerate() {
-            if members[..at].iter().any(|(other, ..)| syntax.is_same(other, key)) {
+        if self.kind != Kind::Object {
+            return Ok(());
+        }
+        for (at, Member { key, .. }) in self.members.iter().enumerate() {
+            if self.find(key, syntax) != Some(at) {
                 let place =
                     if path.is_empty() { "".into() } else { format!(" in {}", shown(path)) };
                 let key = crate::shown::value(key)
@@ -106,74 +115,42 @@ impl Node {
         Ok(())
     }
 
-    /// The place of a member among the members, and its value.
-    pub fn find(&self, key: &str, syntax: Syntax) -> Option<(usize, &Node)> {
-        let Kind::Object(members) = &self.kind else { return None };
-        let at = members.iter().position(|(name, ..)| syntax.is_same(name, key))?;
-        Some((at, &members[at].2))
-    }
-
-    /// True for this string.
-    pub fn is_text(&self, value: &str) -> bool {
-        matches!(&self.kind, Kind::Text(text) if text == value)
-    }
-
-    /// The place and the key of each item.
-    pub fn items(&self) -> Vec<Range<usize>> {
-        match &self.kind {
-            Kind::Object(members) => {
-                members.iter().map(|(_, start, node)| *start..node.range.end).collect()
-            }
-            Kind::List(items) => items.iter().map(|node| node.range.clone()).collect(),
-            Kind::Text(_) | Kind::Other => Vec::new(),
-        }
-    }
-
-    /// The values in this one.
-    pub fn values(&self) -> impl Iterator<Item = &Self> {
-        let (members, items): (&[_], &[_]) = match &self.kind {
-            Kind::Object(members) => (members, &[]),
-            Kind::List(items) => (&[], items),
-            Kind::Text(_) | Kind::Other => (&[], &[]),
+    /// The number of the member with that key.
+    pub fn find(&self, key: &str, syntax: Syntax) -> Option<usize> {
+        let is_same = |member: &Member| match syntax {
+            Syntax::Json => member.key.eq_ignore_ascii_case(key),
+            Syntax::Jsonc => member.key == key,
         };
-        members.iter().map(|(.., value): &(String, usize, Self)| value).chain(items)
+        self.members.iter().position(is_same).filter(|_| self.kind == Kind::Object)
     }
 
     /// The number of values, with this one.
     pub fn size(&self) -> usize {
-        1 + self.values().map(Self::size).sum::<usize>()
+        1 + self.members.iter().map(|member| member.value.size()).sum::<usize>()
     }
 }
 
 impl From<Value<'_>> for Node {
     fn from(value: Value<'_>) -> Self {
         let range = value.range().start..value.range().end;
-        let kind = match value {
-            Value::Object(object) => {
-                let members = object.properties.into_iter().map(|member| {
-                    let start = member.range.start;
-                    let key = match member.name {
-                        ObjectPropName::String(name) => name.value.into_owned(),
-                        ObjectPropName::Word(name) => name.value.to_owned(),
-                    };
-                    (key, start, Self::from(member.value))
-                });
-                Kind::Object(members.collect())
-            }
-            Value::Array(list) => Kind::List(list.elements.into_iter().map(Self::from).collect()),
-            Value::StringLit(text) => Kind::Text(text.value.into_owned()),
-            Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => Kind::Other,
+        let member = |key: &str, start: usize, value: Value<'_>| {
+            let value = Self::from(value);
+            Member { key: key.to_owned(), range: start..value.range.end, value }
         };
-        Self { range, kind }
-    }
-}
-
-impl Syntax {
-    fn is_same(self, one: &str, other: &str) -> bool {
-        match self {
-            Self::Json => one.eq_ignore_ascii_case(other),
-            Self::Jsonc => one == other,
-        }
+        let (kind, members) = match value {
+            Value::Object(object) => {
+                let members = object.properties.into_iter();
+                let members = members.map(|it| member(it.name.as_str(), it.range.start, it.value));
+                (Kind::Object, members.collect())
+            }
+            Value::Array(list) => {
+                let members = list.elements.into_iter();
+                (Kind::List, members.map(|it| member("", it.range().start, it)).collect())
+            }
+            Value::StringLit(text) => (Kind::Text(text.value.into_owned()), Vec::new()),
+            _ => (Kind::Other, Vec::new()),
+        };
+        Self { range, kind, members }
     }
 }
 
