@@ -39,7 +39,7 @@
 //! - only `main` and `settings`, with the files below it, use `env::`;
 //! - only `timestamp` uses `SystemTime`;
 //! - only `exchange`, with the files below it, uses `ureq` and `rustls`;
-//! - only `cache` and `setup` lock files;
+//! - only `cache` uses `fs2`;
 //! - only `seal` uses `ring` for encryption;
 //! - only `start` uses `unsafe`;
 //! - only `main` writes to standard output, one answer, and only [`message`] writes to standard error.
