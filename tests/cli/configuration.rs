@@ -174,6 +174,26 @@ fn no_variable_sends_the_secret_of_an_account_elsewhere() {
 }
 
 #[test]
+fn the_file_of_an_account_is_that_account_however_its_path_is_written() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let other = world.call("token --account prod").run().quiet();
+    let folder = world.path(".config/astra-credential");
+    symlink(two.prod_file(), world.path("link.json")).unwrap();
+    symlink(&folder, world.path("folder")).unwrap();
+    let up = folder.join("../astra-credential/prod.json").display().to_string();
+    for path in ["prod.json", "./prod.json", &up, "~/link.json", "~/folder/prod.json"] {
+        for call in requests(world, PRODS).into_iter().chain([world.call("token")]) {
+            let done = call.arg("--service-account").arg(path).in_folder(&folder).run();
+            assert!(done.quiet().contains(other.trim()), "{path}: {done}");
+        }
+        let call = world.call("token").env("ASTRA_SERVICE_ACCOUNT", path).in_folder(&folder);
+        assert_eq!(call.run().quiet(), other, "{path}");
+    }
+    assert_eq!((world.astra.connections(), two.prod.exchanges()), (0, 1));
+}
+
+#[test]
 fn forget_drops_the_token_of_one_account_or_of_all() {
     let two = TwoAccounts::new();
     let world = &two.world;
