@@ -101,7 +101,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     }
     if metadata.is_file()
         && !allow_exposed
-        && let Some((exposure, fix)) = exposure(&metadata, path)
+        && let Some((exposure, fix)) = exposure(&metadata, path, true)
     {
         let path = path.to_owned();
         return Err(AccountError::Exposed { path, exposure, fix });
@@ -187,7 +187,7 @@ pub fn forbid_core_dump() {}
 
 /// The hint for a file that belongs to another user than `caller`, a user id.
 #[cfg(unix)]
-pub fn owner_hint(caller: u32) -> String {
+fn owner_hint(caller: u32) -> String {
     if caller == 0 {
         "run this without `sudo`, as the owner of the file".to_owned()
     } else {
@@ -195,9 +195,14 @@ pub fn owner_hint(caller: u32) -> String {
     }
 }
 
-/// The defect of a regular file's permissions, and the hint.
+/// The defect of a regular file's permissions, and the hint. Other users must not change the file or, if it
+/// `is_secret`, read it.
 #[cfg(unix)]
-fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
+pub fn exposure(
+    metadata: &std::fs::Metadata,
+    path: &Path,
+    is_secret: bool,
+) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
@@ -210,21 +215,25 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",
         _ if mode & 0o020 != 0 => "may be changed by its group",
+        _ if !is_secret => return None,
         _ if mode & 0o004 != 0 => "may be read by everybody",
         _ if mode & 0o040 != 0 && !group_may_read => "may be read by its group",
         _ => return None,
     };
+    let file = shell_word(&path.to_string_lossy());
     let closed = if owner == caller { "600" } else { "440" };
-    let fix = format!(
-        "run `chmod {closed} {}`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it \
-         on another file system",
-        shell_word(&path.to_string_lossy())
-    );
+    let fix = match is_secret {
+        true => format!(
+            "run `chmod {closed} {file}`; where that changes nothing, as on WSL's drives, CIFS and FAT, \
+             keep it on another file system"
+        ),
+        false => format!("run `chmod go-w {file}`"),
+    };
     Some((format!("{by} (mode {mode:04o})"), fix))
 }
 
 #[cfg(not(unix))]
-fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
+pub fn exposure(_: &std::fs::Metadata, _: &Path, _: bool) -> Option<(String, String)> {
     None
 }
 
@@ -237,6 +246,7 @@ fn read_to_end(
     length: Option<usize>,
     await_input: impl Fn(&File) -> io::Result<()>,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
+    use io::ErrorKind::{Interrupted, WouldBlock};
     let room = length.unwrap_or(LARGEST_FILE).min(LARGEST_FILE) + 1;
     let mut bytes = Zeroizing::new(vec![0; room]);
     let mut count = 0;
@@ -247,8 +257,7 @@ fn read_to_end(
         match file.read(&mut bytes[count..]) {
             Ok(0) => break,
             Ok(more) => count += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if [Interrupted, WouldBlock].contains(&error.kind()) => {}
             Err(error) => return Err(error),
         }
     }
@@ -365,14 +374,9 @@ pub fn parse(bytes: &[u8]) -> Result<Account, Malformed> {
     if text.is_empty() {
         return Err(malformed("is empty", COPY));
     }
-    if let Some(bearer) = application_token(text) {
-        return bearer.map(Account::Application);
-    }
     let json_string: Option<Secret> =
         text.starts_with('"').then(|| serde_json::from_str(text).ok()).flatten();
-    if let Some(string) = &json_string
-        && let Some(bearer) = application_token(string.expose())
-    {
+    if let Some(bearer) = application_token(json_string.as_ref().map_or(text, Secret::expose)) {
         return bearer.map(Account::Application);
     }
     if !text.starts_with('{') || is_placeholder(text) {
@@ -618,24 +622,20 @@ fn checked(name: &str, field: Field) -> Result<Field, Malformed> {
 
 /// True if an object or string inside of a JSON text is an account.
 fn has_nested(json: &str) -> bool {
-    fn has_keys(value: &Value, depth: u8) -> bool {
-        let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
-            Value::Object(fields)
-                if fields.contains_key("clientSecret") || fields.contains_key("clientId") =>
-            {
-                return true;
+    fn is_or_has_account(value: &Value, depth: u8) -> bool {
+        let is_inner = |value| depth > 0 && is_or_has_account(value, depth - 1);
+        let is_key = |key: &str| ["clientSecret", "clientId"].contains(&key);
+        match value {
+            Value::Object(fields) => {
+                fields.keys().any(|key| is_key(key)) || fields.values().any(is_inner)
             }
-            Value::Object(fields) => Box::new(fields.values()),
-            Value::Array(items) => Box::new(items.iter()),
-            Value::String(text) => {
-                return begins_like_account(text.as_bytes()) || encoded(text).is_some();
-            }
-            _ => return false,
-        };
-        depth > 0 && inner.any(|value| has_keys(value, depth - 1))
+            Value::Array(items) => items.iter().any(is_inner),
+            Value::String(text) => begins_like_account(text.as_bytes()) || encoded(text).is_some(),
+            _ => false,
+        }
     }
     // This copy is not zeroed. The call is about to fail.
-    serde_json::from_str(json).is_ok_and(|value| has_keys(&value, 4))
+    serde_json::from_str(json).is_ok_and(|value| is_or_has_account(&value, 4))
 }
 
 impl ServiceAccount {

@@ -36,7 +36,7 @@ use crate::token::LARGEST_BEARER;
 pub use self::entry::{CachedToken, Entry, FIRST_EPOCH, FailedExchange, Refusal};
 pub use self::failure::LastFailure;
 pub use self::holder::Process;
-pub use self::queue::{Permit, Turn};
+pub use self::queue::{Permit, Turn, is_at, try_lock};
 
 /// The cache of one identity.
 pub struct Cache {
@@ -261,35 +261,22 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         names => names?,
     };
     file::check_owner(dir)?;
-    let mut result = Ok(());
+    let mut errors = Vec::new();
     let mut note = |name: &str, done: io::Result<()>| {
-        if let (Ok(()), Err(error)) = (&result, done) {
-            result = Err(io::Error::other(format!("`{name}`: {error}")));
-        }
+        errors.extend(done.err().map(|error| io::Error::other(format!("`{name}`: {error}"))));
     };
     let mut identities = BTreeSet::new();
     for name in names {
-        let name = match name {
-            Ok(name) => name,
-            Err(error) => {
-                note("", Err(error));
-                break;
-            }
-        };
-        let path = dir.join(&name);
-        let Some((identity, kind)) = file::parse(&name) else {
-            continue;
-        };
-        let shown = name.to_string_lossy();
-        match kind {
-            Kind::Failure => note(&shown, file::remove(&path)),
+        let Ok(name) = name.map_err(|error| note("", Err(error))) else { break };
+        let (path, shown) = (dir.join(&name), name.to_string_lossy());
+        match file::parse(&name) {
+            Some((_, Kind::Failure)) => note(&shown, file::remove(&path)),
             // A process may be about to rename a file that is not old.
-            Kind::Temporary if sweep::is_older(&path, sweep::STALE_TEMPORARY) => {
+            Some((_, Kind::Temporary)) if sweep::is_older(&path, sweep::STALE_TEMPORARY) => {
                 note(&shown, file::remove(&path));
             }
-            Kind::Temporary => {}
-            _ if identity == file::UNNAMED => {}
-            Kind::Entry | Kind::Lock | Kind::Claim => {
+            Some((_, Kind::Temporary) | (file::UNNAMED, _)) | None => {}
+            Some((identity, Kind::Entry | Kind::Lock | Kind::Claim)) => {
                 identities.insert(identity.to_owned());
             }
         }
@@ -298,7 +285,7 @@ pub fn forget_all(dir: &Path, deadline: Instant) -> io::Result<()> {
         let random = || Ok((Some([seal::random().to_le_bytes(); 4].concat()), ()));
         note(&format!("{identity}.entry"), replace(dir, &identity, true, deadline, random));
     }
-    result
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// The result of [`try_out`].

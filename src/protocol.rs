@@ -63,19 +63,26 @@ impl Host {
         }
         let (name, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let end = rest.find(']').filter(|end| rest[..*end].parse::<Ipv6Addr>().is_ok());
-                authority.split_at(end.ok_or("has brackets without an IPv6 address")? + 2)
+                let (address, port) = rest.split_once(']').unwrap_or_default();
+                let address = address.parse::<Ipv6Addr>();
+                let address = address.map_err(|_| "has brackets without an IPv6 address")?;
+                // All spellings of an address are one host, which may belong to one account only.
+                (format!("[{address}]"), port)
             }
-            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+            None => {
+                let (name, port) =
+                    authority.split_at(authority.find(':').unwrap_or(authority.len()));
+                (name.to_owned(), port)
+            }
         };
         let port = match port.strip_prefix(':') {
             Some(digits) => port_number(digits),
             None => port.is_empty().then_some(443),
         };
         let port = port.ok_or("has a port that is not a plain number from 1 to 65535")?;
-        match name {
+        match name.as_str() {
             "" => Err("names no host"),
-            _ if name.starts_with('[') => Ok(Self { name: name.to_ascii_lowercase(), port }),
+            _ if name.starts_with('[') => Ok(Self { name, port }),
             _ if name.ends_with('.') => Err("has a dot at the end of the host's name"),
             _ => Err("has a host's name with other characters than letters, digits, `-` and `_`"),
         }
@@ -269,6 +276,8 @@ mod tests {
             "localhost:1",
             "[::1]:8443",
             "[::1]",
+            "[0:0:0::0:0001]",
+            "[FD00::A:0]:8443",
             "10.0.0.1",
             "under_score.example",
             "",
@@ -309,6 +318,8 @@ mod tests {
         "localhost:1" is localhost port 1
         "[::1]:8443" is [::1] port 8443
         "[::1]" is [::1] port 443
+        "[0:0:0::0:0001]" is [::1] port 443
+        "[FD00::A:0]:8443" is [fd00::a:0] port 8443
         "10.0.0.1" is 10.0.0.1 port 443
         "under_score.example" is under_score.example port 443
         "" is refused

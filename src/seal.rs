@@ -95,14 +95,10 @@ fn derive<const N: usize>(
     out: &mut [u8],
 ) -> Option<()> {
     let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
-    let info: Vec<&[u8]> = std::iter::once(purpose)
-        .chain(
-            parts
-                .iter()
-                .zip(&lengths)
-                .flat_map(|(part, length)| [length.as_slice(), part.as_bytes()]),
-        )
-        .collect();
+    let mut info = vec![purpose];
+    for (length, part) in lengths.iter().zip(parts) {
+        info.extend([length.as_slice(), part.as_bytes()]);
+    }
     secret.expand(&info, Length(out.len())).ok()?.fill(out).ok()
 }
 

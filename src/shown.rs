@@ -152,7 +152,8 @@ fn missing_part(path: &Path) -> Option<(&Path, bool)> {
     }
 }
 
-fn has_ordinary_names(path: &Path) -> bool {
+/// True if all names of a path consist of words and a few digits.
+pub fn has_ordinary_names(path: &Path) -> bool {
     let is_ordinary = |name: &str| name == "~" || is_ordinary(name.trim_start_matches('~'));
     path.components().all(|part| match part {
         Component::Normal(name) => name.to_str().is_some_and(is_ordinary),

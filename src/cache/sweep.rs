@@ -39,19 +39,18 @@ pub fn sweep(dir: &Path, own: &str) {
             continue;
         };
         let path = dir.join(&name);
-        match kind {
-            Kind::Entry if identity == own => {}
+        let _ = match kind {
+            Kind::Entry if identity == own => Ok(()),
             Kind::Entry if is_older(&path, STALE) => {
-                let lock = queue::path(dir, identity, 1);
-                remove_locked(&path, &lock);
+                remove_locked(&path, &queue::path(dir, identity, 1))
             }
             Kind::Lock if is_older(&path, STALE) => remove_locked(&path, &path),
-            Kind::Failure if is_older(&path, STALE) => drop(file::remove(&path)),
+            Kind::Failure if is_older(&path, STALE) => file::remove(&path),
             Kind::Claim | Kind::Temporary if is_older(&path, STALE_TEMPORARY) => {
-                drop(fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)));
+                fs::remove_file(&path).or_else(|_| fs::remove_dir(&path))
             }
-            _ => {}
-        }
+            _ => Ok(()),
+        };
         if Instant::now() >= end {
             break;
         }
@@ -60,25 +59,19 @@ pub fn sweep(dir: &Path, own: &str) {
 
 /// True if the file was last written more than `seconds` ago.
 pub fn is_older(path: &Path, seconds: i64) -> bool {
-    let age = || {
-        let changed_at = Timestamp::of_change(&fs::symlink_metadata(path).ok()?)?;
-        Some(Timestamp::now().since(changed_at))
-    };
-    age().is_some_and(|age| age > seconds)
+    let changed_at = fs::symlink_metadata(path).ok().as_ref().and_then(Timestamp::of_change);
+    changed_at.is_some_and(|changed_at| Timestamp::now().since(changed_at) > seconds)
 }
 
 /// Removes a file and its lock file, if no other process holds the lock.
-fn remove_locked(path: &Path, lock: &Path) {
-    let removed = || -> io::Result<()> {
-        let opened = file::open_to_lock(lock)?;
-        // If the file system cannot lock, only the age is checked.
-        let is_free = queue::try_lock(&opened).unwrap_or(true) && queue::is_at(&opened, lock);
-        if is_free && is_older(path, STALE) {
-            file::remove(path)?;
-            // A process that waits for the lock checks if the file was removed.
-            file::remove(lock)?;
-        }
-        Ok(())
-    };
-    let _ = removed();
+fn remove_locked(path: &Path, lock: &Path) -> io::Result<()> {
+    let opened = file::open_to_lock(lock)?;
+    // If the file system cannot lock, only the age is checked.
+    let is_free = queue::try_lock(&opened).unwrap_or(true) && queue::is_at(&opened, lock);
+    if is_free && is_older(path, STALE) {
+        file::remove(path)?;
+        // A process that waits for the lock checks if the file was removed.
+        file::remove(lock)?;
+    }
+    Ok(())
 }

@@ -87,17 +87,18 @@ impl Connector for Dialer {
 
 impl Dialer {
     /// Opens TLS with `host`, directly or through the proxy.
-    fn open(&self, host: &str, port: u16) -> Result<StreamOwned<ClientConnection, Raw>, Failure> {
+    fn open(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<StreamOwned<ClientConnection, Box<dyn Raw>>, Failure> {
         let deadline = self.deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let raw = match &self.proxy {
-            None => {
-                let stream = race(addresses(host, port, deadline)?, deadline)?;
-                Raw::Tcp(Socket { stream, deadline })
-            }
+            None => Box::new(Socket::open(host, port, deadline)?),
             Some(proxy) => self.open_through(proxy, host, port, deadline)?,
         };
         let mut stream = self.tls.connect(raw, bare(host))?;
-        stream.sock.socket().deadline = self.deadline;
+        stream.sock.set_deadline(self.deadline);
         Ok(stream)
     }
 
@@ -109,7 +110,7 @@ impl Dialer {
         host: &str,
         port: u16,
         deadline: Instant,
-    ) -> Result<Raw, Failure> {
+    ) -> Result<Box<dyn Raw>, Failure> {
         let resolves_here = matches!(proxy.protocol, Protocol::Socks4 | Protocol::Socks5);
         let targets = match bare(host).parse() {
             Ok(address) => vec![Target::Address(address, port)],
@@ -122,13 +123,12 @@ impl Dialer {
         };
         let mut failure = Failure::transient("it has no address that the proxy can connect to");
         for target in targets {
-            let stream = race(addresses(&proxy.host, proxy.port, deadline)?, deadline)?;
-            let socket = Socket { stream, deadline };
-            let mut raw = if proxy.protocol == Protocol::Https {
-                let stream = self.tls.connect(socket, &proxy.host).map_err(of_proxy)?;
-                Raw::Tls(Box::new(stream))
-            } else {
-                Raw::Tcp(socket)
+            let socket = Socket::open(&proxy.host, proxy.port, deadline)?;
+            let mut raw: Box<dyn Raw> = match proxy.protocol {
+                Protocol::Https => {
+                    Box::new(self.tls.connect(socket, &proxy.host).map_err(of_proxy)?)
+                }
+                _ => Box::new(socket),
             };
             match handshake::open_tunnel(&mut raw, proxy, target) {
                 Ok(()) => return Ok(raw),
@@ -156,7 +156,7 @@ fn of_proxy(failure: Failure) -> Failure {
 
 /// TLS with the API base, in the form that ureq uses.
 pub struct Connection {
-    stream: StreamOwned<ClientConnection, Raw>,
+    stream: StreamOwned<ClientConnection, Box<dyn Raw>>,
     buffers: LazyBuffers,
     tls: Arc<Tls>,
 }
@@ -214,6 +214,11 @@ struct Socket {
 }
 
 impl Socket {
+    fn open(host: &str, port: u16, deadline: Instant) -> Result<Self, Failure> {
+        let stream = race(addresses(host, port, deadline)?, deadline)?;
+        Ok(Self { stream, deadline })
+    }
+
     /// Sets the remaining time as the socket's time-out by `set`, and makes a system call, again after EINTR. A
     /// time-out is `TimedOut` on every system.
     ///
@@ -260,46 +265,20 @@ impl Write for Socket {
     }
 }
 
-/// The stream that carries TLS with the API base.
-#[derive(Debug)]
-enum Raw {
-    /// TCP to the server, or to a proxy without TLS.
-    Tcp(Socket),
-    /// TLS to a proxy.
-    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+/// The stream that carries TLS with the API base: TCP, or TLS to a proxy.
+trait Raw: Read + Write + Send + Sync {
+    fn set_deadline(&mut self, deadline: Instant);
 }
 
-impl Raw {
-    fn socket(&mut self) -> &mut Socket {
-        match self {
-            Self::Tcp(socket) => socket,
-            Self::Tls(stream) => &mut stream.sock,
-        }
+impl Raw for Socket {
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
     }
 }
 
-impl Read for Raw {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Raw {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.flush(),
-            Self::Tls(stream) => stream.flush(),
-        }
+impl Raw for StreamOwned<ClientConnection, Socket> {
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.sock.deadline = deadline;
     }
 }
 
@@ -393,13 +372,6 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_first_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == is_first_ipv6);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        let pair = [first.next(), second.next()];
-        if pair == [None, None] {
-            return mixed;
-        }
-        mixed.extend(pair.into_iter().flatten());
-    }
+    let most = first.len().max(second.len());
+    (0..most).flat_map(|at| [first.get(at), second.get(at)]).flatten().copied().collect()
 }

@@ -90,12 +90,13 @@ impl Tls {
 
     /// Converts an error of reading or writing over TLS, during the handshake or after it.
     pub fn failure(&self, error: &io::Error) -> Failure {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-        let failure = inner.map_or_else(|| Failure::of_io(error), |tls| self.refusal(tls));
+        if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return self.refusal(refused);
+        }
+        let mut failure = Failure::of_io(error);
         // If the server closes the connection at once, its alert may be lost.
-        if inner.is_none() && self.is_certificate_requested() {
-            let detail = format!("{}, after it had asked for a client certificate", failure.detail);
-            return Failure { detail, ..failure };
+        if self.is_certificate_requested() {
+            failure.detail += ", after it had asked for a client certificate";
         }
         failure
     }
@@ -152,31 +153,27 @@ impl Tls {
             format!("; it is for `{}`, issued by `{}`", leaf.subject(), leaf.issuer())
         });
         let permanent = |kind, detail: &str| Failure::permanent(kind, format!("{detail}{issued}"));
+        let unfit = |detail: &str| permanent(Kind::UnfitCertificate, detail);
+        let expired = |what: String, now: &UnixTime| {
+            let now = timestamp(*now);
+            permanent(Kind::Expired, &format!("{what}, and this machine's clock shows {now}"))
+        };
         match error {
             C::ExpiredContext { time, not_after } => {
-                let (now, date) = (timestamp(*time), timestamp(*not_after));
+                let date = timestamp(*not_after);
                 let subject = dated(&chain, |certificate| certificate.not_after == Some(date));
-                permanent(
-                    Kind::Expired,
-                    &format!("{subject} expired on {date}, and this machine's clock shows {now}"),
-                )
+                expired(format!("{subject} expired on {date}"), time)
             }
             C::NotValidYetContext { time, not_before } => {
-                let (now, date) = (timestamp(*time), timestamp(*not_before));
+                let date = timestamp(*not_before);
                 let subject = dated(&chain, |certificate| certificate.not_before == Some(date));
-                permanent(
-                    Kind::Expired,
-                    &format!(
-                        "{subject} is valid only from {date}, and this machine's clock shows {now}"
-                    ),
-                )
+                expired(format!("{subject} is valid only from {date}"), time)
             }
             C::Expired => permanent(Kind::Expired, "it has expired"),
             C::NotValidYet => permanent(Kind::Expired, "it is not valid yet"),
-            C::NotValidForNameContext { presented, .. } if presented.is_empty() => permanent(
-                Kind::UnfitCertificate,
-                "it names no host among its subject alternative names",
-            ),
+            C::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                unfit("it names no host among its subject alternative names")
+            }
             C::NotValidForNameContext { presented, .. } => {
                 let names: Vec<_> =
                     presented.iter().take(MOST_NAMES).map(|name| bare_name(name)).collect();
@@ -192,35 +189,30 @@ impl Tls {
             | C::UnsupportedSignatureAlgorithmForPublicKeyContext {
                 signature_algorithm_id, ..
             } => {
-                let with = weak_hash(signature_algorithm_id)
-                    .unwrap_or("an algorithm that is not supported");
-                let detail = format!("it, or an authority in its chain, is signed with {with}");
-                permanent(Kind::UnfitCertificate, &detail)
+                let hash = weak_hash(signature_algorithm_id);
+                let with = hash.unwrap_or("an algorithm that is not supported");
+                unfit(&format!("it, or an authority in its chain, is signed with {with}"))
             }
-            C::Revoked => permanent(Kind::UnfitCertificate, "it was revoked"),
-            C::BadEncoding => permanent(Kind::UnfitCertificate, "it is damaged"),
+            C::Revoked => unfit("it was revoked"),
+            C::BadEncoding => unfit("it is damaged"),
             C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
-                permanent(Kind::UnfitCertificate, "its extended key usage is not that of a server")
+                unfit("its extended key usage is not that of a server")
             }
-            C::UnhandledCriticalExtension => permanent(
-                Kind::UnfitCertificate,
-                "it has a critical extension that is not supported",
-            ),
+            C::UnhandledCriticalExtension => {
+                unfit("it has a critical extension that is not supported")
+            }
             // These errors have a type of webpki, which is not a dependency, so they are recognised by
             // their text.
-            C::Other(other) => permanent(
-                Kind::UnfitCertificate,
-                match other.to_string().as_str() {
-                    "CaUsedAsEndEntity" => {
-                        "it is marked as a certificate authority's own, which no server may show"
-                    }
-                    "UnsupportedCertVersion" => "it is an X.509 certificate of a version before 3",
-                    "EndEntityUsedAsCa" => "what has signed it is not a certificate authority",
-                    "NameConstraintViolation" => "its authority may not issue for this name",
-                    "PathLenConstraintViolated" => "its chain is longer than its authority allows",
-                    _ => "it does not follow the rules for certificates",
-                },
-            ),
+            C::Other(other) => unfit(match other.to_string().as_str() {
+                "CaUsedAsEndEntity" => {
+                    "it is marked as a certificate authority's own, which no server may show"
+                }
+                "UnsupportedCertVersion" => "it is an X.509 certificate of a version before 3",
+                "EndEntityUsedAsCa" => "what has signed it is not a certificate authority",
+                "NameConstraintViolation" => "its authority may not issue for this name",
+                "PathLenConstraintViolated" => "its chain is longer than its authority allows",
+                _ => "it does not follow the rules for certificates",
+            }),
             _ => permanent(Kind::Untrusted, "it was refused"),
         }
     }
