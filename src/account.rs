@@ -101,7 +101,7 @@ pub fn read(path: &Path, allow_exposed: bool, deadline: Instant) -> Result<Accou
     }
     if metadata.is_file()
         && !allow_exposed
-        && let Some((exposure, fix)) = exposure(&metadata, path)
+        && let Some((exposure, fix)) = exposure(&metadata, path, true)
     {
         let path = path.to_owned();
         return Err(AccountError::Exposed { path, exposure, fix });
@@ -187,7 +187,7 @@ pub fn forbid_core_dump() {}
 
 /// The hint for a file that belongs to another user than `caller`, a user id.
 #[cfg(unix)]
-pub fn owner_hint(caller: u32) -> String {
+fn owner_hint(caller: u32) -> String {
     if caller == 0 {
         "run this without `sudo`, as the owner of the file".to_owned()
     } else {
@@ -195,9 +195,14 @@ pub fn owner_hint(caller: u32) -> String {
     }
 }
 
-/// The defect of a regular file's permissions, and the hint.
+/// The defect of a regular file's permissions, and the hint. Other users must not change the file or, if it
+/// `is_secret`, read it.
 #[cfg(unix)]
-fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String)> {
+pub fn exposure(
+    metadata: &std::fs::Metadata,
+    path: &Path,
+    is_secret: bool,
+) -> Option<(String, String)> {
     use std::os::unix::fs::MetadataExt as _;
     const ROOT: u32 = 0;
     let caller = rustix::process::geteuid().as_raw();
@@ -210,21 +215,25 @@ fn exposure(metadata: &std::fs::Metadata, path: &Path) -> Option<(String, String
     let by = match mode {
         _ if mode & 0o002 != 0 => "may be changed by everybody",
         _ if mode & 0o020 != 0 => "may be changed by its group",
+        _ if !is_secret => return None,
         _ if mode & 0o004 != 0 => "may be read by everybody",
         _ if mode & 0o040 != 0 && !group_may_read => "may be read by its group",
         _ => return None,
     };
+    let file = shell_word(&path.to_string_lossy());
     let closed = if owner == caller { "600" } else { "440" };
-    let fix = format!(
-        "run `chmod {closed} {}`; where that changes nothing, as on WSL's drives, CIFS and FAT, keep it \
-         on another file system",
-        shell_word(&path.to_string_lossy())
-    );
+    let fix = match is_secret {
+        true => format!(
+            "run `chmod {closed} {file}`; where that changes nothing, as on WSL's drives, CIFS and FAT, \
+             keep it on another file system"
+        ),
+        false => format!("run `chmod go-w {file}`"),
+    };
     Some((format!("{by} (mode {mode:04o})"), fix))
 }
 
 #[cfg(not(unix))]
-fn exposure(_: &std::fs::Metadata, _: &Path) -> Option<(String, String)> {
+pub fn exposure(_: &std::fs::Metadata, _: &Path, _: bool) -> Option<(String, String)> {
     None
 }
 

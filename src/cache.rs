@@ -36,7 +36,7 @@ use crate::token::LARGEST_BEARER;
 pub use self::entry::{CachedToken, Entry, FIRST_EPOCH, FailedExchange, Refusal};
 pub use self::failure::LastFailure;
 pub use self::holder::Process;
-pub use self::queue::{Permit, Turn};
+pub use self::queue::{Permit, Turn, is_at, try_lock};
 
 /// The cache of one identity.
 pub struct Cache {

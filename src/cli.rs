@@ -94,10 +94,8 @@ pub enum Call {
     Docker(String),
     /// Speak Terraform's protocol: the verb and the host.
     Terraform(String, Option<String>),
-    /// Configure a tool.
+    /// Configure a tool, or store the account file.
     Setup(Order),
-    /// Store the account file.
-    SetupAccount,
 }
 
 /// A command line without a task.
@@ -167,7 +165,7 @@ fn parse_with_clap(words: &[OsString]) -> Result<Line, clap::Error> {
             let line = [Some(PROGRAM.into()), command, Some("--help".into())];
             return parse_with_clap(&line.into_iter().flatten().collect::<Vec<_>>());
         }
-        name => Task::Call(call(name, &mut found)?),
+        name => Task::Call(call(name, &mut found)),
     };
     // Settings may be before and after the command's name. Those after it take precedence.
     Ok(Line { name, flags: flags(&mut found).or(before), task })
@@ -178,9 +176,9 @@ fn matches(grammar: Command, words: &[OsString]) -> Result<ArgMatches, clap::Err
     Box::leak(Box::new(grammar)).try_get_matches_from_mut(words)
 }
 
-fn call(name: &str, found: &mut ArgMatches) -> Result<Call, clap::Error> {
+fn call(name: &str, found: &mut ArgMatches) -> Call {
     let mut word = |name: &str| found.remove_one::<String>(name);
-    Ok(match name {
+    match name {
         "header" => Call::Header,
         "env" => {
             let shell = word("shell").and_then(|name| Dialect::named(&name));
@@ -203,17 +201,13 @@ fn call(name: &str, found: &mut ArgMatches) -> Result<Call, clap::Error> {
             let tool = word("tool").and_then(|name| Tool::named(&name));
             let api_version = word("api-version");
             let [undo, dry_run] = ["undo", "dry-run"].map(|switch| found.contains_id(switch));
-            match tool {
-                Some(tool) => Call::Setup(Order { tool, undo, dry_run, api_version }),
-                None if undo || dry_run => return Err(mistake::not_for_account()),
-                None => Call::SetupAccount,
-            }
+            Call::Setup(Order { tool, undo, dry_run, api_version })
         }
         _ => Call::Token(match word("format").as_deref() {
             Some("json") => Format::Json,
             _ => Format::Text,
         }),
-    })
+    }
 }
 
 /// The flags of the settings.

@@ -6,6 +6,7 @@ pub mod setup;
 pub mod status;
 pub mod tool;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Command;
 #[cfg(unix)]
@@ -76,25 +77,19 @@ impl Dialect {
     /// The statement that sets an environment variable. It ends in a semicolon if a command substitution of
     /// the shell may join several lines to one.
     fn set(self, name: &str, value: &str) -> String {
+        let closed = || value.replace('\'', r"'\''");
+        let doubled = || value.replace('\'', "''");
+        let escaped = || value.replace('\\', r"\\").replace('\'', r"\'");
         match self {
-            Self::Sh => format!("export {name}='{}';\n", value.replace('\'', r"'\''")),
-            Self::Fish => {
-                let value = value.replace('\\', r"\\").replace('\'', r"\'");
-                format!("set -gx {name} '{value}';\n")
-            }
+            Self::Sh => format!("export {name}='{}';\n", closed()),
+            Self::Fish => format!("set -gx {name} '{}';\n", escaped()),
             // csh expands history references in quotes too.
-            Self::Csh => {
-                let value = value.replace('\'', r"'\''").replace('!', r"\!");
-                format!("setenv {name} '{value}';\n")
-            }
-            Self::PowerShell => format!("$Env:{name} = '{}'\n", value.replace('\'', "''")),
+            Self::Csh => format!("setenv {name} '{}';\n", closed().replace('!', r"\!")),
+            Self::PowerShell => format!("$Env:{name} = '{}'\n", doubled()),
             // cmd.exe cannot quote the characters that `check_for_cmd` refuses.
             Self::Cmd => format!("set \"{name}={value}\"\n"),
-            Self::Elvish => format!("set-env {name} '{}'\n", value.replace('\'', "''")),
-            Self::Xonsh => {
-                let value = value.replace('\\', r"\\").replace('\'', r"\'");
-                format!("${name} = '{value}'\n")
-            }
+            Self::Elvish => format!("set-env {name} '{}'\n", doubled()),
+            Self::Xonsh => format!("${name} = '{}'\n", escaped()),
             Self::Json => String::new(),
         }
     }
@@ -190,14 +185,6 @@ struct TokenJson<'a> {
     expires: Option<String>,
 }
 
-#[derive(Serialize)]
-struct EnvironmentJson<'a> {
-    #[serde(rename = "ASTRA_API_TOKEN")]
-    token: &'a str,
-    #[serde(rename = "ASTRA_API_TOKEN_EXPIRES_AT", skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-}
-
 /// The output of `token`.
 pub fn token(format: Format, credential: &Credential) -> String {
     let token = credential.bearer.expose();
@@ -223,7 +210,8 @@ pub fn environment(shell: Dialect, credential: &Credential) -> Result<String, Er
     let token = credential.bearer.expose();
     let expires = accepted_until(credential);
     if shell == Dialect::Json {
-        return Ok(line(&EnvironmentJson { token, expires }));
+        let expires = expires.as_deref().map(|expires| (EXPIRES, expires));
+        return Ok(line(&BTreeMap::from_iter([(TOKEN, token)].into_iter().chain(expires))));
     }
     if shell == Dialect::Cmd {
         check_for_cmd(token)?;

@@ -39,7 +39,7 @@
 //! - only `main` and `settings`, with the files below it, use `env::`;
 //! - only `timestamp` uses `SystemTime`;
 //! - only `exchange`, with the files below it, uses `ureq` and `rustls`;
-//! - only `cache` and `setup` lock files;
+//! - only `cache` uses `fs2`;
 //! - only `seal` uses `ring` for encryption;
 //! - only `start` uses `unsafe`;
 //! - only `main` writes to standard output, one answer, and only [`message`] writes to standard error.
@@ -214,7 +214,6 @@ fn run(line: &Line) -> Result<(Zeroizing<Vec<u8>>, u8), Failed> {
             protocol::terraform::answer(verb, host.as_deref(), io::stdin(), serve_any, forget)?
         }
         Call::Setup(order) => setup::run(order, program()?, &configuration)?,
-        Call::SetupAccount => setup::run_account(program()?, &configuration)?,
     };
     Ok((answer.into(), 0))
 }
@@ -236,8 +235,7 @@ fn configuration<'a>(call: &Call, flags: &'a Flags) -> Result<Configuration<'a>,
     let mut sources = Sources::of_user(flags, ENV);
     match sources.read_files() {
         // `setup` creates the named file.
-        Err(Error::Config { defect: Defect::Missing, .. })
-            if matches!(call, Call::Setup(_) | Call::SetupAccount) => {}
+        Err(Error::Config { defect: Defect::Missing, .. }) if matches!(call, Call::Setup(_)) => {}
         read => read?,
     }
     Configuration::new(sources)

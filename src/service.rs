@@ -30,7 +30,7 @@ impl Service<'_> {
     /// # Errors
     /// A setting or the account file cannot be used, or the exchange failed.
     pub fn credential(&self) -> Result<Credential, Error> {
-        serve(&self.configuration.settings()?, Some(self.command), None)
+        self.serve(&self.configuration.settings()?, None)
     }
 
     /// The credential of the account for `host`; `None` if no account is configured for it.
@@ -39,7 +39,15 @@ impl Service<'_> {
     /// Those of [`Self::credential`], or a flag names another account than the host's.
     pub fn credential_for(&self, host: &Host) -> Result<Option<Credential>, Error> {
         let settings = self.configuration.settings_for(host)?;
-        settings.map(|settings| serve(&settings, Some(self.command), Some(host))).transpose()
+        settings.map(|settings| self.serve(&settings, Some(host))).transpose()
+    }
+
+    fn serve(&self, settings: &Settings, host: Option<&Host>) -> Result<Credential, Error> {
+        let served = serve(settings, Some(self.command), host);
+        if matches!(served, Err(Error::Account(AccountError::Missing { .. }))) {
+            self.configuration.sources.refuse_dangling_links()?;
+        }
+        served
     }
 
     /// Deletes the cached token and failures of the account for calls without a host, or of `all` accounts.

@@ -115,7 +115,10 @@ impl<'a> Configuration<'a> {
                 let chosen = typed.map_or_else(|| choice::untyped(&self.sources), Ok)?;
                 let settings = self.resolve(chosen)?;
                 let is_ours = self.is_further(host) || settings.api.host == *host;
-                return Ok(is_ours.then_some(settings));
+                if is_ours {
+                    return Ok(Some(settings));
+                }
+                return self.sources.refuse_dangling_links().map(|()| None);
             }
         };
         self.resolve(account).map(Some)
@@ -302,7 +305,7 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        let mut sources = Sources::new(&flags, &env, folders);
+        let mut sources = Sources { folders, ..Sources::of_user(&flags, &env) };
         for (path, text) in files {
             sources.files.push(file::parse(text, Path::new(path), Some(Path::new("/home/x")))?);
         }

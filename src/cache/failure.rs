@@ -18,7 +18,7 @@ use crate::seal::Seal;
 use crate::timestamp::Timestamp;
 
 /// The last failure of a call.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LastFailure {
     /// The time of the failure.
     pub at: Timestamp,

@@ -8,7 +8,7 @@
 //! heartbeat, and queues for the next of [`LEVELS`] locks. So one of the waiting processes does an exchange,
 //! and not all of them.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -197,11 +197,14 @@ pub fn path(dir: &Path, identity: &str, level: u32) -> PathBuf {
 /// # Errors
 /// The file system cannot lock, or returns another error.
 pub fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
+    // Called by its full path. Otherwise the compiler would choose the standard library's method of that name.
+    match fs2::FileExt::try_lock_exclusive(file) {
         Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

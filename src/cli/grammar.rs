@@ -54,117 +54,97 @@ pub struct Name {
     pub name: &'static str,
     alias: Option<&'static str>,
     about: &'static str,
-    /// Adds the arguments and the long help, which only a call of this command needs.
-    rest: fn(Command) -> Command,
+    after_help: &'static str,
+    /// Returns the arguments, which only a call of this command needs.
+    arguments: fn() -> Vec<Arg>,
 }
 
 static NAMES: [Name; 16] = [
-    Name::new("token", "Print the bare token, or JSON", |command| {
+    Name::new("token", "Print the bare token, or JSON", TOKEN, || {
         let help = "The output format [default: text]\n";
-        command.arg(choice("format", "FORMAT", help, &["text", "json"])).after_help(TOKEN)
+        vec![choice("format", "FORMAT", help, ["text", "json"])]
     }),
-    Name::new("header", "Print a line `Authorization: Bearer TOKEN`, for curl", |command| {
-        command.after_help(HEADER)
-    }),
-    Name::new("env", "Print `export ASTRA_API_TOKEN=TOKEN`, for eval", |command| {
-        let value = |(_, names): &(Dialect, &'static [&'static str])| {
-            PossibleValue::new(names[0]).aliases(names[1..].iter().copied())
+    Name::new("header", "Print a line `Authorization: Bearer TOKEN`, for curl", HEADER, Vec::new),
+    Name::new("env", "Print `export ASTRA_API_TOKEN=TOKEN`, for eval", ENV, || {
+        let value = |(_, names): (Dialect, &'static [&'static str])| {
+            PossibleValue::new(names[0]).aliases(&names[1..])
         };
-        let shells = PossibleValuesParser::new(DIALECTS.iter().map(value));
         let help = "The shell that evaluates it: sh, fish, csh, powershell,\ncmd, elvish, xonsh or json [default: sh, which is also\nbash, zsh, ksh and dash]";
-        command
-            .arg(
-                Arg::new("shell")
-                    .long("shell")
-                    .value_name("SHELL")
-                    .help(help)
-                    .value_parser(shells)
-                    .hide_possible_values(true),
-            )
-            .after_help(ENV)
+        let shell = choice("shell", "SHELL", help, DIALECTS.map(value));
+        vec![shell.hide_possible_values(true)]
     }),
-    Name::new("exec", "Run a command with ASTRA_API_TOKEN in its environment", |command| {
-        let child = Arg::new("command")
-            .value_name("COMMAND")
-            .help("The command and its arguments")
-            .value_parser(ValueParser::os_string())
-            .num_args(1..)
-            .required(true)
-            .trailing_var_arg(true)
-            .allow_hyphen_values(true);
-        command.arg(child).after_help(EXEC)
+    Name::new("exec", "Run a command with ASTRA_API_TOKEN in its environment", EXEC, || {
+        let child = argument("command", "COMMAND", "The command and its arguments").num_args(1..);
+        let child = child.value_parser(ValueParser::os_string()).required(true);
+        vec![child.trailing_var_arg(true).allow_hyphen_values(true)]
     }),
-    Name::new("forget", "Delete the cached token and failures", |command| {
-        command.arg(switch("all", "Delete those of every account")).after_help(FORGET)
+    Name::new("forget", "Delete the cached token and failures", FORGET, || {
+        vec![switch("all", "Delete those of every account")]
     }),
-    Name::new("status", "Show settings, token and last failure, without a request", |command| {
-        command.arg(switch("json", "Print JSON")).after_help(STATUS)
+    Name::new("status", "Show settings, token and last failure, without a request", STATUS, || {
+        vec![switch("json", "Print JSON")]
     }),
-    Name::new("doctor", "Check what can be wrong, and show how to fix it", |command| {
+    Name::new("doctor", "Check what can be wrong, and show how to fix it", DOCTOR, || {
         let online = switch("online", "Also do an exchange for each account");
-        command.args([switch("json", "Print JSON"), online]).after_help(DOCTOR)
+        vec![switch("json", "Print JSON"), online]
     }),
-    Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", |command| {
+    Name::new("kubernetes", "Answer kubectl and other Kubernetes clients", KUBERNETES, || {
         let help =
             "The version of the answer, for a client\nthat does not state one [default: v1]\n";
-        let versions = &["v1", "v1beta1"];
-        command.arg(choice("api-version", "VERSION", help, versions)).after_help(KUBERNETES)
+        vec![choice("api-version", "VERSION", help, API_VERSIONS)]
     })
     .or("exec-credential"),
-    Name::new("git", "Speak git's credential protocol", |command| {
-        command.arg(verb("get, store, erase or capability")).after_help(GIT)
+    Name::new("git", "Speak git's credential protocol", GIT, || {
+        vec![verb("get, store, erase or capability")]
     }),
-    Name::new("bazel", "Answer Bazel and others with the JSON `get` protocol", |command| {
-        command.arg(verb("get")).after_help(BAZEL)
+    Name::new("bazel", "Answer Bazel and others with the JSON `get` protocol", BAZEL, || {
+        vec![verb("get")]
     }),
-    Name::new("docker", "Speak Docker's credential helper protocol", |command| {
-        command.arg(verb("get, store, erase, list or version")).after_help(DOCKER)
+    Name::new("docker", "Speak Docker's credential helper protocol", DOCKER, || {
+        vec![verb("get, store, erase, list or version")]
     }),
-    Name::new("terraform", "Speak Terraform's credentials helper protocol", |command| {
-        let host = Arg::new("registry").value_name("HOST").help("The host; none for external");
-        command.args([verb("get, store, forget or external"), host]).after_help(TERRAFORM)
+    Name::new("terraform", "Speak Terraform's credentials helper protocol", TERRAFORM, || {
+        let host = argument("registry", "HOST", "The host; none for external");
+        vec![verb("get, store, forget or external"), host]
     }),
-    Name::new("setup", "Configure a tool, or store the account file", |command| {
+    Name::new("setup", "Configure a tool, or store the account file", SETUP, || {
         let tools = ["account", "kubectl", "git", "docker", "bazel", "terraform"];
-        let tool = Arg::new("tool")
-            .value_name("TOOL")
-            .help("The tool, or `account` to store the account file\n")
-            .value_parser(PossibleValuesParser::new(tools))
-            .required(true);
+        let help = "The tool, or `account` to store the account file\n";
+        let tool = argument("tool", "TOOL", help).value_parser(tools).required(true);
         let undo = switch("undo", "Revert the changes that setup made for the tool");
         let dry_run = switch("dry-run", "Show the changes without making them");
-        let api_version = choice(
-            "api-version",
-            "VERSION",
-            "The version that the clients expect [default: v1]\n",
-            &["v1", "v1beta1"],
-        );
-        command.args([tool, undo, dry_run, api_version]).after_help(SETUP)
+        let help = "The version that the clients expect [default: v1]\n";
+        vec![tool, undo, dry_run, choice("api-version", "VERSION", help, API_VERSIONS)]
     }),
-    Name::new("completions", "Print the completion script for a shell", |command| {
-        let shell = Arg::new("shell").value_name("SHELL").help("The shell\n").required(true);
+    Name::new("completions", "Print the completion script for a shell", COMPLETIONS, || {
         let shells = ["bash", "zsh", "fish", "powershell", "elvish"];
-        let shell = shell.value_parser(PossibleValuesParser::new(shells));
+        let shell = argument("shell", "SHELL", "The shell\n").value_parser(shells);
         // The script passes the words of the line up to the cursor.
         let words = Arg::new("words").value_parser(ValueParser::os_string()).num_args(0..);
-        command.args([shell, words.last(true).hide(true)]).after_help(COMPLETIONS)
+        vec![shell.required(true), words.last(true).hide(true)]
     }),
-    Name::new("man", "Print the manual page of the program or of a link", |command| {
-        let page = Arg::new("page").value_name("NAME").help(PAGES).hide_possible_values(true);
+    Name::new("man", "Print the manual page of the program or of a link", MAN, || {
         let names = [PROGRAM].into_iter().chain(LINKS.map(|(link, _)| link));
-        command.arg(page.value_parser(PossibleValuesParser::new(names))).after_help(MAN)
+        let page = argument("page", "NAME", PAGES).hide_possible_values(true);
+        vec![page.value_parser(PossibleValuesParser::new(names))]
     }),
-    Name::new("help", "Print this help, or that of a command", |command| {
+    Name::new("help", "Print this help, or that of a command", HELP, || {
         // A tool after `setup` or a verb after a protocol has no help of its own.
-        let subject = Arg::new("subject").value_name("COMMAND").num_args(0..=2);
-        let subject = subject.help("The command");
-        command.arg(subject).after_help(HELP)
+        vec![argument("subject", "COMMAND", "The command").num_args(0..=2)]
     }),
 ];
 
+/// The versions of the ExecCredential API.
+const API_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
 impl Name {
-    const fn new(name: &'static str, about: &'static str, rest: fn(Command) -> Command) -> Self {
-        Self { name, alias: None, about, rest }
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        after_help: &'static str,
+        arguments: fn() -> Vec<Arg>,
+    ) -> Self {
+        Self { name, alias: None, about, after_help, arguments }
     }
 
     const fn or(self, alias: &'static str) -> Self {
@@ -176,8 +156,8 @@ impl Name {
     }
 
     pub fn command(&self) -> Command {
-        let command = Command::new(self.name).about(self.about).args_override_self(true);
-        with_settings((self.rest)(command))
+        let command = Command::new(self.name).about(self.about).after_help(self.after_help);
+        with_settings(command.args((self.arguments)()).args_override_self(true))
     }
 }
 
@@ -206,21 +186,23 @@ fn with_settings(command: Command) -> Command {
     command.next_help_heading("Settings").args(settings())
 }
 
+/// A flag whose value is one of several.
 fn choice(
     name: &'static str,
     value: &'static str,
     help: &'static str,
-    of: &'static [&'static str],
+    of: impl IntoIterator<Item = impl Into<PossibleValue>>,
 ) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value)
-        .help(help)
-        .value_parser(PossibleValuesParser::new(of))
+    argument(name, value, help).long(name).value_parser(PossibleValuesParser::new(of))
 }
 
 fn verb(help: &'static str) -> Arg {
-    Arg::new("verb").value_name("VERB").help(help).required(true)
+    argument("verb", "VERB", help).required(true)
+}
+
+/// A positional argument.
+fn argument(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).value_name(value).help(help)
 }
 
 /// A flag without a value. `SetTrue` would parse a default for it at every call.
@@ -228,20 +210,10 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).num_args(0).action(ArgAction::Append)
 }
 
-/// True if that word is the flag of a setting whose value is the next word.
-pub fn takes_value(word: &str) -> bool {
-    let flag = word.strip_prefix("--").unwrap_or_default();
-    let setting = settings().into_iter().find(|setting| setting.get_long() == Some(flag));
-    setting.is_some_and(|setting| setting.get_num_args().is_none_or(|count| count.takes_values()))
-}
-
 fn settings() -> [Arg; 12] {
     fn value<T>(setting: &Setting<T>, value: &'static str, help: &'static str) -> Arg {
-        Arg::new(setting.flag)
-            .long(setting.flag.trim_start_matches('-'))
-            .value_name(value)
-            .help(help)
-            .value_parser(ValueParser::os_string())
+        let flag = argument(setting.flag, value, help).long(setting.flag.trim_start_matches('-'));
+        flag.value_parser(ValueParser::os_string())
     }
     [
         value(&ACCOUNT, "NAME", "The account, by its name in the configuration\nfile [env: ASTRA_CREDENTIAL_ACCOUNT]\n[default: default]"),

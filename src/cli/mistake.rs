@@ -4,10 +4,10 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::grammar::{Name, PROGRAM, takes_value};
+use super::grammar::{Name, PROGRAM};
 use crate::command::Dialect;
 use crate::error::Error;
-use crate::settings::Flags;
+use crate::settings::{FLAGS, Flags};
 
 /// A mistake. It holds names from the grammar. Arguments are dropped, since one may be a secret, except a flag
 /// that has the form of a flag.
@@ -29,27 +29,22 @@ impl Mistake {
     /// The mistake that clap has found in these words.
     pub fn new(words: &[OsString], message: &clap::Error) -> Self {
         let no_cache = words.iter().any(|word| word == "--no-cache");
-        let (command, rest) = command(words).unzip();
-        let helped = command.filter(|command| command.name != "help");
-        let help = helped.map_or(String::new(), |command| format!(" {}", command.name));
-        let help = format!("{PROGRAM}{help} --help");
+        let found = command(words);
+        let command = found.map_or(PROGRAM, |(command, _)| command.name);
+        let help = match command {
+            PROGRAM | "help" => format!("{PROGRAM} --help"),
+            command => format!("{PROGRAM} {command} --help"),
+        };
+        let shell = found.filter(|(command, _)| command.name == "env");
         let is_help = message.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
         Self {
-            command: command.map_or(PROGRAM, |command| command.name).to_owned(),
+            command: command.to_owned(),
             flags: Flags { no_cache, ..Flags::default() },
             error: Error::Usage { problem: problem(message), help },
             help: is_help.then(|| message.to_string()),
-            shell: command
-                .filter(|command| command.name == "env")
-                .map(|_| shell_of_env(rest.unwrap_or_default())),
+            shell: shell.map(|(_, rest)| shell_of_env(rest)),
         }
     }
-}
-
-/// The mistake of a flag for tools after `setup account`.
-pub fn not_for_account() -> clap::Error {
-    let message = "`--undo` and `--dry-run` are for tools; the account file is yours to remove\n";
-    clap::Error::raw(ErrorKind::ArgumentConflict, message)
 }
 
 /// The command, and the words after its name. The value of a flag before it may be the name of a command too.
@@ -60,7 +55,7 @@ fn command(words: &[OsString]) -> Option<(&'static Name, &[OsString])> {
         if let Some(name) = Name::find(word) {
             return Some((name, after));
         }
-        rest = after.get(usize::from(takes_value(word))..).unwrap_or_default();
+        rest = after.get(usize::from(FLAGS.contains(&word))..).unwrap_or_default();
     }
     None
 }
@@ -91,10 +86,6 @@ fn problem(message: &clap::Error) -> String {
         words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
     };
     let kind = message.kind();
-    // The error of `not_for_account`, which has a text and no context.
-    if kind == ErrorKind::ArgumentConflict && message.context().next().is_none() {
-        return message.to_string().trim_start_matches("error: ").trim_end().to_owned();
-    }
     let arguments: Vec<_> =
         strings(ContextKind::InvalidArg).iter().filter_map(|word| grammars_name(word)).collect();
     let argument = listed(&arguments);

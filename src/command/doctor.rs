@@ -13,15 +13,14 @@ mod network;
 mod subject;
 mod tools;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-use serde::Serialize;
 
 use self::finding::Finding;
 use self::subject::Subject;
 use self::tools::Tools;
 use super::{State, Style};
-use crate::error::Error;
+use crate::error::{Defect, Error};
 use crate::message;
 use crate::service::{self, Inspected};
 use crate::settings::{self, Configuration, Settings};
@@ -61,13 +60,7 @@ pub fn run(
     message::wipe();
     let has_failed = findings.iter().any(|finding| finding.state == State::Failure);
     let answer = match style {
-        Style::Json => {
-            #[derive(Serialize)]
-            struct Findings {
-                checks: Vec<Finding>,
-            }
-            super::line(&Findings { checks: findings })
-        }
+        Style::Json => super::line(&BTreeMap::from([("checks", findings)])),
         Style::Text { colour, .. } => {
             let lines: String = findings.iter().map(|finding| finding.lines(colour)).collect();
             message::in_locale(&lines).into_owned()
@@ -82,12 +75,9 @@ fn files(configuration: &Configuration<'_>) -> Vec<Finding> {
     let files: Vec<_> = configuration.files().map(shown::path).collect();
     let read = (!files.is_empty()).then(|| Finding::ok(CHECK, files.join(", then ")));
     let mut findings = Vec::from_iter(read);
-    // Other calls treat a dangling link as a missing file, which saves a system call.
-    let places = configuration.sources.places();
-    let is_dangling = |place: &&PathBuf| place.is_symlink() && !place.exists();
-    findings.extend(places.iter().filter(is_dangling).map(|place| {
-        let detail = format!("{} is a link that leads nowhere", shown::path(place));
-        Finding::failure(CHECK, detail, "restore the file to which it leads, or remove the link")
+    findings.extend(configuration.sources.dangling_links().map(|path| {
+        let error = Error::Config { path, at: None, defect: Defect::DanglingLink };
+        Finding::failure(CHECK, error.to_string(), error.hint())
     }));
     match settings::contradictions(&configuration.sources) {
         Ok(found) => findings.extend(found.into_iter().map(|(variable, says)| {

@@ -33,11 +33,11 @@ use crate::error::{Error, SetupError};
 use crate::protocol::Host;
 use crate::settings::{self, Configuration, DEFAULT_ACCOUNT, Flags, NamedAccount, account_command};
 
-/// The arguments of `setup` for a tool.
+/// The arguments of `setup`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Order {
-    /// The tool.
-    pub tool: Tool,
+    /// The tool; `None` to store the account file.
+    pub tool: Option<Tool>,
     /// Revert the edits.
     pub undo: bool,
     /// Only show the changes.
@@ -46,7 +46,8 @@ pub struct Order {
     pub api_version: Option<String>,
 }
 
-/// Configures a tool as `order` says, and returns a line for each change. `program` is this program's own file.
+/// Configures a tool or stores the account file, as `order` says. Returns a line for each change. `program` is this
+/// program's own file.
 ///
 /// # Errors
 /// An edit cannot be done. The edits before it are then reverted, unless the tool was configured before.
@@ -55,9 +56,27 @@ pub fn run(
     program: PathBuf,
     configuration: &Configuration<'_>,
 ) -> Result<Vec<u8>, Error> {
+    match order.tool {
+        Some(tool) => run_tool(tool, order, program, configuration),
+        None if order.undo || order.dry_run => Err(Error::Usage {
+            problem: "`--undo` and `--dry-run` are for tools; the account file is yours to remove"
+                .to_owned(),
+            help: "astra-credential setup --help".to_owned(),
+        }),
+        None => run_account(program, configuration),
+    }
+}
+
+/// Configures a tool.
+fn run_tool(
+    tool: Tool,
+    order: &Order,
+    program: PathBuf,
+    configuration: &Configuration<'_>,
+) -> Result<Vec<u8>, Error> {
     let context = &Context::new(program, configuration, order.undo)?;
     context.refuse_foreign_home()?;
-    let Order { tool, undo, dry_run, api_version } = order;
+    let Order { tool: _, undo, dry_run, api_version } = order;
     let job = Job { name: tool.name(), context, dry_run: *dry_run };
     if *undo {
         return job.undo();
@@ -70,7 +89,7 @@ pub fn run(
                 hosts.push(host);
             }
         }
-        if *tool != Tool::Kubectl && hosts.is_empty() {
+        if tool != Tool::Kubectl && hosts.is_empty() {
             return Err(SetupError::HostUnnamed { tool: tool.name() }.into());
         }
         let mut edits = config::bindings(context, ours, view)?;
@@ -125,11 +144,11 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 }
 
 /// Stores an account, or checks the one in the file of `--service-account`, and writes its settings into the
-/// configuration file. Returns a line for each change.
+/// configuration file.
 ///
 /// # Errors
 /// There is no usable account, or a file cannot be written.
-pub fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
+fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
     let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
     let entered = settings::entered(&configuration.sources)?;

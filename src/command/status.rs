@@ -11,13 +11,14 @@ use serde::{Serialize, Serializer};
 
 use super::{Colour, State, Style};
 use crate::account::Account;
-use crate::cache::{Entry, LastFailure};
-use crate::error::{Error, ExchangeError};
+use crate::cache::{self, Entry, LastFailure};
+use crate::error::Error;
 use crate::message;
 use crate::service::{self, Inspected};
 use crate::settings::{ChosenAccount, Configuration, ListedSetting, Settings, Source};
 use crate::shown;
 use crate::timestamp::Timestamp;
+use crate::token::Validity;
 
 /// Returns the answer and the exit code: 0 if all accounts have a valid token, otherwise 1 or the exit code of an
 /// account file's error.
@@ -199,43 +200,26 @@ impl AccountStatus {
         unnamed: Option<&LastFailure>,
         now: Timestamp,
     ) -> Self {
-        let time = |at| Time { at, now };
         let Entry { token, failure, epoch: _, refusals } = cache.read();
         let validity = token.map(|cached| cached.token.validity);
-        let min_valid = *settings.min_valid;
-        let state = match (&account, &validity) {
-            (Err(_), _) => TokenState::Unknown,
-            (Ok(Account::Application(_)), _) => TokenState::Endless,
-            (Ok(_), None) => TokenState::None,
-            (Ok(_), Some(validity)) if validity.is_fresh(now, min_valid) => TokenState::Fresh,
-            (Ok(_), Some(validity)) if validity.is_valid(now) => TokenState::Due,
-            (Ok(_), Some(_)) => TokenState::Expired,
+        let token = TokenStatus::new(&account, validity, *settings.min_valid, now);
+        let is_valid = matches!(token.state, TokenState::Endless | TokenState::Fresh);
+        let failed_exchange = match &account {
+            Ok(Account::Service(account)) => failure.map(|failure| {
+                let route = cache.digest(settings.route().expose());
+                FailedExchange {
+                    message: failure.error.to_string(),
+                    at: Time { at: failure.at, now },
+                    until: Time { at: failure.until, now },
+                    is_current: failure.is_current(&route, now, *settings.common.timeout),
+                    hint: service::exchange_error(&settings, account, failure.error, None).hint(),
+                }
+            }),
+            _ => None,
         };
-        let is_valid = matches!(state, TokenState::Endless | TokenState::Fresh);
-        let route = cache.digest(settings.route().expose());
-        let failed_exchange = failure.map(|failure| FailedExchange {
-            message: failure.error.to_string(),
-            at: time(failure.at),
-            until: time(failure.until),
-            is_current: failure.is_current(&route, now, *settings.common.timeout),
-            hint: hint(failure.error, &settings, &account),
-        });
-        let refusals = refusals.into_iter().map(|refusal| Refusal {
-            is_current: refusal.is_current(now),
-            host: refusal.host,
-            at: time(refusal.at),
-            until: refusal.until.map(time),
-        });
-        let last = cache.last_failure();
-        let last = last.as_ref().into_iter().chain(unnamed).max_by_key(|last| last.at);
-        let last_failure = last.map(|last| Failure {
-            at: time(last.at),
-            command: last.command.clone(),
-            exit_code: last.exit_code,
-            message: last.message.clone(),
-            hint: last.hint.clone(),
-            is_over: validity.is_some_and(|validity| last.at < validity.requested_at),
-        });
+        let refusals = refusals.into_iter().map(|refusal| Refusal::new(refusal, now));
+        let last = cache.last_failure().into_iter().chain(unnamed.cloned());
+        let last = last.max_by_key(|last| last.at);
         let (hosts, others) = listed.into_iter().partition(|setting| setting.name == "hosts");
         let (name, title) = match &settings.account.value {
             ChosenAccount::Named(name) => (Some(name.clone()), name.clone()),
@@ -243,30 +227,16 @@ impl AccountStatus {
         };
         Self {
             name,
+            exit_code: account.as_ref().map_or_else(Error::exit_code, |_| u8::from(!is_valid)),
+            account: AccountFile::new(account),
             settings: others,
             hosts,
-            token: TokenStatus {
-                state,
-                renewed_at: validity.map(|validity| time(validity.refresh_at(min_valid))),
-                expires_at: validity.map(|validity| time(validity.expires_at)),
-            },
+            token,
             failed_exchange,
             refusals: refusals.collect(),
-            last_failure,
+            last_failure: last.map(|last| Failure::new(last, validity, now)),
             title,
             forget: settings.forget_command(),
-            exit_code: account.as_ref().map_or_else(Error::exit_code, |_| u8::from(!is_valid)),
-            account: match account {
-                Ok(account) => AccountFile {
-                    kind: Some(account.kind()),
-                    client_id: Some(account.client_id().to_owned()),
-                    problem: None,
-                },
-                Err(error) => {
-                    let problem = Problem { message: error.to_string(), hint: error.hint() };
-                    AccountFile { kind: None, client_id: None, problem: Some(problem) }
-                }
-            },
         }
     }
 
@@ -332,17 +302,40 @@ impl AccountStatus {
     }
 }
 
-/// The hint of a failed exchange.
-fn hint(error: ExchangeError, settings: &Settings, account: &Result<Account, Error>) -> String {
-    match account {
-        Ok(Account::Service(account)) => {
-            service::exchange_error(settings, account, error, None).hint()
+impl AccountFile {
+    fn new(account: Result<Account, Error>) -> Self {
+        let problem = |error: Error| Problem { message: error.to_string(), hint: error.hint() };
+        Self {
+            kind: account.as_ref().ok().map(Account::kind),
+            client_id: account.as_ref().ok().map(|account| account.client_id().to_owned()),
+            problem: account.err().map(problem),
         }
-        _ => String::new(),
     }
 }
 
 impl TokenStatus {
+    fn new(
+        account: &Result<Account, Error>,
+        validity: Option<Validity>,
+        min_valid: Option<i64>,
+        now: Timestamp,
+    ) -> Self {
+        let state = match (account, validity) {
+            (Err(_), _) => TokenState::Unknown,
+            (Ok(Account::Application(_)), _) => TokenState::Endless,
+            (Ok(_), None) => TokenState::None,
+            (Ok(_), Some(validity)) if validity.is_fresh(now, min_valid) => TokenState::Fresh,
+            (Ok(_), Some(validity)) if validity.is_valid(now) => TokenState::Due,
+            (Ok(_), Some(_)) => TokenState::Expired,
+        };
+        let time = |at| Time { at, now };
+        Self {
+            state,
+            renewed_at: validity.map(|validity| time(validity.refresh_at(min_valid))),
+            expires_at: validity.map(|validity| time(validity.expires_at)),
+        }
+    }
+
     /// The token's state and times, each time as `show` writes it.
     fn text(&self, show: impl Fn(&Time) -> String) -> String {
         let show = |time: &Option<Time>| time.as_ref().map(&show).unwrap_or_default();
@@ -373,12 +366,28 @@ impl FailedExchange {
 }
 
 impl Refusal {
+    fn new(refusal: cache::Refusal, now: Timestamp) -> Self {
+        let time = |at| Time { at, now };
+        let is_current = refusal.is_current(now);
+        let cache::Refusal { host, at, until } = refusal;
+        Self { host, at: time(at), until: until.map(time), is_current }
+    }
+
     /// The host, and the end of its pause.
     fn text(&self) -> String {
         let Self { host, at, until, is_current } = self;
         let until = until.filter(|_| *is_current);
         let pause = until.map(|until| format!("; it gets no token until {until}"));
         format!("{host}, {at}{}", pause.unwrap_or_default())
+    }
+}
+
+impl Failure {
+    /// The last failure of a call. `validity` is that of the cached token.
+    fn new(last: LastFailure, validity: Option<Validity>, now: Timestamp) -> Self {
+        let LastFailure { at, command, exit_code, message, hint } = last;
+        let is_over = validity.is_some_and(|validity| at < validity.requested_at);
+        Self { at: Time { at, now }, command, exit_code, message, hint, is_over }
     }
 }
 

@@ -54,6 +54,7 @@ fn the_catalogue() {
             wanted: "seconds, such as `30`",
         },
         config(Defect::Missing),
+        config(Defect::DanglingLink),
         config(Defect::Unreadable(io::Error::other("permission denied"))),
         config(Defect::NotRegular),
         config(Defect::Exposed {
@@ -295,6 +296,9 @@ fn the_catalogue() {
       exit code 2
     the configuration file `/config.json` does not exist
       hint: name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`
+      exit code 2
+    the configuration file `/config.json` is a link that leads nowhere
+      hint: restore the file to which it leads, or remove the link
       exit code 2
     the configuration file `/config.json` cannot be read: permission denied
       hint: put a file in its place that this user may read

@@ -9,6 +9,8 @@ use super::text::Text;
 pub enum Defect {
     /// The named file does not exist.
     Missing,
+    /// It is a link to a file that does not exist.
+    DanglingLink,
     /// It cannot be read.
     Unreadable(io::Error),
     /// It is a folder, a pipe or a device.
@@ -108,6 +110,10 @@ impl Defect {
             Self::Missing => text(
                 "does not exist",
                 "name a file that exists with `--config FILE` or `ASTRA_CREDENTIAL_CONFIG`",
+            ),
+            Self::DanglingLink => text(
+                "is a link that leads nowhere",
+                "restore the file to which it leads, or remove the link",
             ),
             Self::Unreadable(why) => text(
                 &format!("cannot be read: {why}"),

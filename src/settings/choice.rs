@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::Entry;
 use super::setting::{ACCOUNT, HOST, SERVICE_ACCOUNT, text};
@@ -36,12 +36,36 @@ impl ChosenAccount {
         }
     }
 
-    /// The account with that file.
+    /// The account with that file. The file of an account that has a name is that account, however its path is
+    /// written: another account would have another API, to which the secret must not be sent.
     fn of_file(path: PathBuf, sources: &Sources<'_>) -> Self {
-        // The file of an account that has a name is that account.
-        let name = sources.names().find(|name| sources.account_file(name).as_ref() == Some(&path));
-        name.map(Self::named).unwrap_or(Self::File(path))
+        let named = |has_file: &dyn Fn(&Path) -> bool| {
+            let has_it =
+                |name: &&str| sources.account_file(name).is_some_and(|file| has_file(&file));
+            sources.names().find(has_it).map(Self::named)
+        };
+        named(&|file| file == path)
+            .or_else(|| {
+                // Without an entry, a name makes no difference.
+                sources.entries().next()?;
+                let identity = identity(&path)?;
+                named(&|file| self::identity(file).is_some_and(|other| other == identity))
+            })
+            .unwrap_or(Self::File(path))
     }
+}
+
+/// A value that is equal for two paths of the same file; `None` if there is no file.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().ok().map(|data| (data.dev(), data.ino()))
+}
+
+/// A value that is equal for two paths of the same file; `None` if there is no file.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
 }
 
 /// The account, safe to show.

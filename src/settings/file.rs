@@ -166,17 +166,15 @@ impl Reader<'_> {
                 .map_err(|problem| located(name.range().start, Defect::Name { problem }))?;
             entries.push(self.entry(account, value)?);
         }
-        if let Some((entry, host)) = first_too_many(&entries) {
+        if let Some((_, entry, host)) = every_host(&entries).nth(MOST_HOSTS) {
             let defect = Defect::TooManyHosts { most: MOST_HOSTS };
             return Err(located(offset_of(accounts, entry, host), defect));
         }
-        if let Some(bound) = bound_twice(&entries) {
-            let offset = offset_of(accounts, bound.entry, bound.host);
-            let host = redacted(&entries[bound.entry].hosts[bound.host].to_string());
-            let accounts = [bound.before, bound.entry];
-            let accounts = accounts.map(|entry| shown::account(&entries[entry].name));
-            let defect = Defect::HostTwice { host, accounts };
-            return Err(located(offset, defect));
+        if let Some((before, entry, host)) = bound_twice(&entries) {
+            let offset = offset_of(accounts, entry, host);
+            let host = redacted(&entries[entry].hosts[host].to_string());
+            let accounts = [before, entry].map(|entry| shown::account(&entries[entry].name));
+            return Err(located(offset, Defect::HostTwice { host, accounts }));
         }
         Ok(entries)
     }
@@ -273,39 +271,22 @@ fn not_twice(object: &Object<'_>) -> Result<(), Located> {
     })
 }
 
-/// The indexes of the entry and the host with which there are more than [`MOST_HOSTS`].
-fn first_too_many(entries: &[Entry]) -> Option<(usize, usize)> {
-    let mut room = MOST_HOSTS;
-    for (index, Entry { hosts, .. }) in entries.iter().enumerate() {
-        match room.checked_sub(hosts.len()) {
-            Some(left) => room = left,
-            None => return Some((index, room)),
-        }
-    }
-    None
+/// Every host, with the index of its entry and its own index there.
+fn every_host(entries: &[Entry]) -> impl Iterator<Item = (&Host, usize, usize)> {
+    entries.iter().enumerate().flat_map(|(entry, Entry { hosts, .. })| {
+        hosts.iter().enumerate().map(move |(index, host)| (host, entry, index))
+    })
 }
 
-/// A host in two entries: the indexes of both entries, and the host's index in the second.
-struct BoundTwice {
-    before: usize,
-    entry: usize,
-    host: usize,
-}
-
-fn bound_twice(entries: &[Entry]) -> Option<BoundTwice> {
+/// The first host that an earlier entry has too: the index of that entry, and the host's own two.
+fn bound_twice(entries: &[Entry]) -> Option<(usize, usize, usize)> {
     // Most files bind hosts to one account alone.
     entries.iter().filter(|entry| !entry.hosts.is_empty()).nth(1)?;
-    let mut bound: Vec<(&Host, usize, usize)> = entries
-        .iter()
-        .enumerate()
-        .flat_map(|(entry, Entry { hosts, .. })| {
-            hosts.iter().enumerate().map(move |(index, host)| (host, entry, index))
-        })
-        .collect();
+    let mut bound: Vec<_> = every_host(entries).collect();
     bound.sort_unstable();
     let twice = bound.windows(2).filter(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1);
-    let first = twice.min_by_key(|pair| (pair[1].1, pair[1].2))?;
-    Some(BoundTwice { before: first[0].1, entry: first[1].1, host: first[1].2 })
+    let twice = twice.map(|pair| (pair[0].1, pair[1].1, pair[1].2));
+    twice.min_by_key(|(_, entry, host)| (*entry, *host))
 }
 
 /// The place of a host in the file.
@@ -337,9 +318,10 @@ fn string<T>(
     wanted: &'static str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, Located> {
-    let text = value.as_string_lit().ok_or_else(|| wrong_type(value, key, wanted))?;
-    let unusable = |problem| Defect::Value { key, problem, wanted };
-    parse(&text.value).map_err(|problem| located(value.range().start, unusable(problem)))
+    match value {
+        Value::StringLit(_) => scalar(key, value, wanted, parse),
+        _ => Err(wrong_type(value, key, wanted)),
+    }
 }
 
 /// A string or a number that `parse` accepts.
@@ -349,12 +331,13 @@ fn scalar<T>(
     wanted: &'static str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, Located> {
-    match value.as_number_lit() {
-        Some(number) => parse(number.value).map_err(|problem| {
-            located(value.range().start, Defect::Value { key, problem, wanted })
-        }),
-        None => string(key, value, wanted, parse),
-    }
+    let text = match value {
+        Value::StringLit(text) => &text.value,
+        Value::NumberLit(number) => number.value,
+        _ => return Err(wrong_type(value, key, wanted)),
+    };
+    parse(text)
+        .map_err(|problem| located(value.range().start, Defect::Value { key, problem, wanted }))
 }
 
 fn min_valid(value: &Value<'_>) -> Result<i64, Located> {

@@ -15,8 +15,8 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// The platform's default folders, in the environment of `env`. Without an absolute `HOME` there are none: the home directory in
-    /// /etc/passwd is not used instead, because it is usually wrong in a container.
+    /// The platform's default folders in the environment of `env`. Without an absolute `HOME` there are none: the
+    /// home directory in /etc/passwd is not used instead, because it is usually wrong in a container.
     pub fn of_user(env: &Environment<'_>) -> Self {
         let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("HOME");

@@ -121,7 +121,10 @@ pub fn resolve(
         .flag_or_variable(&MIN_VALID)?
         .or_else(|| entry.and_then(|entry| entry.sourced(entry.min_valid)))
         .or_else(|| sources.top_level(|file| file.min_valid));
-    let api = api.map_or_else(default_api, Ok)?;
+    let api = match api {
+        Some(api) => api,
+        None => API_URL.parse(Sourced::default_of(DEFAULT_API.into()), sources.env)?,
+    };
     // A proxy whose URL is not UTF-8 must become an error later, so it is kept here.
     let proxy = proxy_for(&api.host, |name| text(sources.env, name));
     Ok(Settings {
@@ -142,11 +145,6 @@ fn optional<T>(set: Option<Sourced<T>>) -> Sourced<Option<T>> {
     set.map_or(Sourced::default_of(None), |set| set.map(Some))
 }
 
-fn default_api() -> Result<Sourced<Api>, Error> {
-    let api = Api::parse(DEFAULT_API).map(Sourced::default_of);
-    api.map_err(|problem| API_URL.unusable(&Sourced::default_of(DEFAULT_API), problem))
-}
-
 /// The account's file.
 ///
 /// # Errors
@@ -163,6 +161,7 @@ pub fn account_file(
     let entry = sources.entry(name);
     let is_stored = || file.as_ref().is_some_and(|file| file.exists());
     if entry.is_none() && name != DEFAULT_ACCOUNT && !is_stored() {
+        sources.refuse_dangling_links()?;
         let nearest = values::nearest(name, sources.names()).and_then(shown::name);
         let source = account.source.to_string();
         return Err(Error::AccountUnknown { name: name.clone(), source, nearest });

@@ -30,12 +30,7 @@ pub struct Sources<'a> {
 impl<'a> Sources<'a> {
     /// The sources without configuration files, with the platform's default folders.
     pub fn of_user(flags: &'a Flags, env: &'a Environment<'a>) -> Self {
-        Self::new(flags, env, Folders::of_user(env))
-    }
-
-    /// The sources without configuration files.
-    pub fn new(flags: &'a Flags, env: &'a Environment<'a>, folders: Folders) -> Self {
-        Self { flags, env, folders, named: None, files: Vec::new() }
+        Self { flags, env, folders: Folders::of_user(env), named: None, files: Vec::new() }
     }
 
     /// Reads the configuration files: the named one, or else the user's and the machine's, if they exist.
@@ -91,6 +86,22 @@ impl<'a> Sources<'a> {
             Some(named) => vec![named.clone()],
             None => self.folders.configuration_files(self.env).collect(),
         }
+    }
+
+    /// The configuration files that are links to nowhere. To [`Self::read_files`] they are missing, since a
+    /// warm call cannot afford the system call that tells the two apart.
+    pub fn dangling_links(&self) -> impl Iterator<Item = PathBuf> {
+        self.places().into_iter().filter(|path| path.is_symlink() && !path.exists())
+    }
+
+    /// Fails if a configuration file is a link to nowhere. Call this before an answer that depends on the absence of
+    /// an entry.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: there is such a link.
+    pub fn refuse_dangling_links(&self) -> Result<(), Error> {
+        let refused = |path| Error::Config { path, at: None, defect: Defect::DanglingLink };
+        self.dangling_links().next().map_or(Ok(()), |path| Err(refused(path)))
     }
 
     /// A setting's value on the command line.

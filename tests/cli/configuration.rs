@@ -174,6 +174,26 @@ fn no_variable_sends_the_secret_of_an_account_elsewhere() {
 }
 
 #[test]
+fn the_file_of_an_account_is_that_account_however_its_path_is_written() {
+    let two = TwoAccounts::new();
+    let world = &two.world;
+    let other = world.call("token --account prod").run().quiet();
+    let folder = world.path(".config/astra-credential");
+    symlink(two.prod_file(), world.path("link.json")).unwrap();
+    symlink(&folder, world.path("folder")).unwrap();
+    let up = folder.join("../astra-credential/prod.json").display().to_string();
+    for path in ["prod.json", "./prod.json", &up, "~/link.json", "~/folder/prod.json"] {
+        for call in requests(world, PRODS).into_iter().chain([world.call("token")]) {
+            let done = call.arg("--service-account").arg(path).in_folder(&folder).run();
+            assert!(done.quiet().contains(other.trim()), "{path}: {done}");
+        }
+        let call = world.call("token").env("ASTRA_SERVICE_ACCOUNT", path).in_folder(&folder);
+        assert_eq!(call.run().quiet(), other, "{path}");
+    }
+    assert_eq!((world.astra.connections(), two.prod.exchanges()), (0, 1));
+}
+
+#[test]
 fn forget_drops_the_token_of_one_account_or_of_all() {
     let two = TwoAccounts::new();
     let world = &two.world;
@@ -357,6 +377,23 @@ fn a_pipe_a_folder_and_a_large_file_are_refused_in_time() {
     world.call("token --config").arg(world.path("dangling")).run().failure(2);
     world.write(CONFIG, config);
     world.call("token").run().quiet();
+}
+
+#[test]
+fn a_link_to_nowhere_is_named_if_the_answer_may_be_in_its_file() {
+    let world = World::new();
+    symlink("/nowhere/config.json", world.path(CONFIG)).unwrap();
+    world.call("token").run().quiet();
+    for call in requests(&world, "git.dev.example") {
+        let done = call.run();
+        assert!(done.to_string().contains("is a link that leads nowhere"), "{done}");
+        assert!([1, 2].contains(&done.code()), "{done}");
+    }
+    let unknown = world.call("token --account prod").run().failure(2);
+    assert!(unknown.contains("is a link that leads nowhere"), "{unknown}");
+    std::fs::remove_file(world.account_file()).unwrap();
+    let missing = world.call("token").run().failure(2);
+    assert!(missing.contains("is a link that leads nowhere"), "{missing}");
 }
 
 #[test]

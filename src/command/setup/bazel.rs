@@ -1,6 +1,6 @@
 //! Bazel: a line for each host in `~/.bazelrc`.
 
-use super::context::{Context, Inputs};
+use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
 use super::file;
 use super::plan::Plan;
@@ -32,7 +32,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
                 file: rc.clone(),
                 name: name.to_owned(),
                 head: String::new(),
-                body: format!("common {}", word(&format!("{FLAG}={name}={helper}"))),
+                body: format!("common {}", quoted(format!("{FLAG}={name}={helper}"), " \t#'\"\\")),
             }),
             Some(found) if found.program == helper => {}
             Some(Helper { file, program, .. }) => {
@@ -42,12 +42,4 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         }
     }
     Ok(edits)
-}
-
-/// A word, quoted for a `.bazelrc` if that is necessary.
-fn word(word: &str) -> String {
-    match word.contains([' ', '\t', '#', '\'', '"', '\\']) {
-        true => format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\"")),
-        false => word.to_owned(),
-    }
 }

@@ -1,6 +1,6 @@
 //! git: a section for each host in the file that `git config --global` writes.
 
-use super::context::{Context, Inputs};
+use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
 use super::file;
 use super::plan::{LONGEST_COMMAND, Plan};
@@ -13,6 +13,7 @@ use crate::shown::shell_word;
 pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let file = git::file(inputs.context.env)?;
     let helper = helper(&Context::written(&inputs.context.program)?);
+    let written = quoted(helper.clone(), "#;\"\\");
     let content = view.file(&file)?.clone().unwrap_or_default();
     // git would read a section that is added here as part of the last line.
     if content.trim_ascii_end().ends_with(b"\\") {
@@ -37,7 +38,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             file: file.clone(),
             name: host.to_string(),
             head: format!("[credential \"{url}\"]"),
-            body: format!("\thelper =\n\thelper = {}", written(&helper)),
+            body: format!("\thelper =\n\thelper = {written}"),
         });
         // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section is for
         // another host, so it must not remove other helpers.
@@ -51,7 +52,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
                 file: file.clone(),
                 name,
                 head: format!("[credential \"https://{}\"]", host.name()),
-                body: format!("\thelper = {}", written(&helper)),
+                body: format!("\thelper = {written}"),
             });
         }
     }
@@ -65,13 +66,5 @@ fn helper(program: &str) -> String {
     match shell_word(&program) {
         plain if plain == program => format!("{program} git"),
         quoted => format!("!{quoted} git"),
-    }
-}
-
-/// A value, escaped for git's configuration.
-fn written(value: &str) -> String {
-    match value.contains(['#', ';', '"', '\\']) {
-        true => format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
-        false => value.to_owned(),
     }
 }

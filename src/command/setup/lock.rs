@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file::{make_folders, missing_folders, not_written, private};
+use crate::cache;
 use crate::error::{Error, SetupError};
 use crate::message;
 
@@ -36,15 +37,15 @@ impl Lock {
                 }
             }
             let opened = make_folders(&path).and_then(|()| private().create(true).open(&path));
-            match opened.map(|file| (file.try_lock(), file)) {
-                Ok((Err(fs::TryLockError::WouldBlock), _)) => {
+            match opened.map(|file| (cache::try_lock(&file), file)) {
+                Ok((Ok(false), _)) => {
                     if !is_told {
                         log::info!("waiting for another `astra-credential setup`");
                     }
                     is_told = true;
                 }
                 // Another process has removed the file in between.
-                Ok((Ok(()), file)) if !is_at(&file, &path) => {}
+                Ok((Ok(true), file)) if !cache::is_at(&file, &path) => {}
                 // On a file system that cannot lock, setup continues without the lock.
                 Ok((_, file)) => {
                     if is_told {
@@ -72,17 +73,4 @@ impl Drop for Lock {
             let _ = fs::remove_dir(folder);
         }
     }
-}
-
-/// True if an open file is the one at `path`.
-#[cfg(unix)]
-fn is_at(file: &fs::File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = file.metadata().and_then(|open| Ok((open, fs::symlink_metadata(path)?)));
-    found.is_ok_and(|(open, found)| (open.dev(), open.ino()) == (found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &fs::File, path: &Path) -> bool {
-    path.exists()
 }

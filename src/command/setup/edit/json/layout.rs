@@ -112,25 +112,21 @@ fn blank_before(text: &str, at: usize) -> &str {
     &before[before.trim_ascii_end().len()..]
 }
 
-/// One level of indentation: that of the first value whose items begin on lines of their own.
-pub fn unit(text: &str, document: &Node) -> String {
-    find_unit(text, document).unwrap_or("\t").to_owned()
-}
-
 /// The white space at the beginning of the line of `at`.
 fn indentation(text: &str, at: usize) -> &str {
     let line = text[..at].rsplit('\n').next().unwrap_or_default();
     &line[..line.len() - line.trim_ascii_start().len()]
 }
 
-fn find_unit<'a>(text: &'a str, node: &Node) -> Option<&'a str> {
+/// One level of indentation: that of the first value whose items begin on lines of their own.
+pub fn unit<'a>(text: &'a str, node: &Node) -> Option<&'a str> {
     let indent = |at: usize| blank_before(text, at).rsplit_once('\n').map(|(_, indent)| indent);
     let own = node.members.first().and_then(|first| {
         let around =
             indent(node.range.end - 1).unwrap_or_else(|| indentation(text, node.range.start));
         indent(first.range.start)?.strip_prefix(around).filter(|unit| !unit.is_empty())
     });
-    own.or_else(|| node.members.iter().find_map(|member| find_unit(text, &member.value)))
+    own.or_else(|| node.members.iter().find_map(|member| unit(text, &member.value)))
 }
 
 /// The end of the white space and comments at `at`.
