@@ -111,7 +111,7 @@ impl Edit {
                 Block { head, body }.is_in(content)
             }
             Self::Entry { file, syntax, item } => json::has(&plan.text(file)?, *syntax, item),
-            Self::User(user) => user.is_there()?,
+            Self::User(user) => user.is_there(plan)?,
         })
     }
 
@@ -157,7 +157,7 @@ impl Edit {
                     path: item.path[..depth].into(),
                 }));
             }
-            Self::User(user) => match user.found()? {
+            Self::User(user) => match user.found(plan)? {
                 Some(true) => return Ok(None),
                 Some(false) if old.is_none() => {
                     return Err(taken(format!("has another user `{}`", user.name)).into());

@@ -3,7 +3,7 @@
 use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
 use super::file;
-use super::plan::{LONGEST_COMMAND, Plan};
+use super::plan::Plan;
 use crate::command::tool::git;
 use crate::error::{Error, SetupError};
 use crate::protocol::Host;
@@ -19,7 +19,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     if content.trim_ascii_end().ends_with(b"\\") {
         return Err(file::unusable(&file, "ends in the middle of a line"));
     }
-    let found = git::helpers(Some(&content), LONGEST_COMMAND)?;
+    let found = git::helpers(Some(&content), view.left())?;
     let mut edits = Vec::new();
     for host in &inputs.hosts {
         let url = format!("https://{host}");

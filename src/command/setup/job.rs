@@ -37,14 +37,14 @@ impl Job<'_> {
         let mut lock = self.lock()?;
         let is_first = Record::load(&self.place())?.of(self.name).is_empty();
         let done = self.attempt(|record| {
-            let mut view = Plan::default();
+            let mut view = Plan::new(self.context.deadline);
             for edit in record.of(self.name).iter().rev() {
                 if matches!(edit, Edit::Block { .. }) {
                     edit.revert(&mut view)?;
                 }
             }
             let wanted = edits(record.of(self.name), &mut view)?;
-            let mut plan = Plan::default();
+            let mut plan = Plan::new(self.context.deadline);
             plan.notes = view.notes;
             let mut new = record.clone();
             for folder in lock.iter().flat_map(|lock| &lock.folders) {
@@ -93,7 +93,7 @@ impl Job<'_> {
     }
 
     fn revert(&self, record: &Record, lock: &mut Option<Lock>) -> Result<Vec<u8>, Stop> {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(self.context.deadline);
         record.undo(self.name, &mut plan)?;
         let Some(lock) = lock else {
             return Ok(report(plan.shown(), &plan));

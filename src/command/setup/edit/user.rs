@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command::setup::plan::{LONGEST_COMMAND, Plan};
+use crate::command::setup::plan::Plan;
 use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
 
@@ -27,17 +27,17 @@ pub struct User {
 
 impl User {
     /// True if the kubeconfig has this user.
-    pub fn is_there(&self) -> Result<bool, Error> {
+    pub fn is_there(&self, plan: &Plan) -> Result<bool, Error> {
         if !self.file.exists() {
             return Ok(false);
         }
-        let config = Config::read(Some(&self.file), LONGEST_COMMAND)?;
+        let config = Config::read(Some(&self.file), plan.left())?;
         Ok(config.user(&self.name).is_some_and(|found| self.is(found)))
     }
 
     /// True if the user of that name in all files that kubectl reads is this one; `None` if there is none.
-    pub fn found(&self) -> Result<Option<bool>, Error> {
-        let config = Config::read(None, LONGEST_COMMAND)?;
+    pub fn found(&self, plan: &Plan) -> Result<Option<bool>, Error> {
+        let config = Config::read(None, plan.left())?;
         Ok(config.user(&self.name).map(|found| self.is(found)))
     }
 
@@ -53,11 +53,11 @@ impl User {
 
     /// Stages the user's removal, with a note about the contexts that use it.
     pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
-        if !self.is_there()? {
+        if !self.is_there(plan)? {
             return Ok(false);
         }
         let name = &self.name;
-        for context in Config::read(Some(&self.file), LONGEST_COMMAND)?.contexts_of(name) {
+        for context in Config::read(Some(&self.file), plan.left())?.contexts_of(name) {
             let problem = format!("the context `{context}` names the user `{name}`, which is gone");
             plan.notes.push(format!("remains: {problem}"));
         }
