@@ -498,6 +498,8 @@ mod tests {
             r#"{"token":null}"#,
             r#"{"token":7}"#,
             r#"{"token":""}"#,
+            r#"{"token":"Bearer"}"#,
+            r#"{"token":"bearer "}"#,
             r#"{"token":"a\nb"}"#,
             r#"{"token":"a b"}"#,
             r#"{"token":"a","token":"b"}"#,
@@ -527,6 +529,8 @@ mod tests {
         "{\"token\":null}" None
         "{\"token\":7}" None
         "{\"token\":\"\"}" None
+        "{\"token\":\"Bearer\"}" None
+        "{\"token\":\"bearer \"}" None
         "{\"token\":\"a\\nb\"}" None
         "{\"token\":\"a b\"}" None
         "{\"token\":\"a\",\"token\":\"b\"}" None

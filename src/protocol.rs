@@ -179,9 +179,8 @@ fn is_in_network(address: IpAddr, network: &str) -> bool {
     };
     let first = first.trim_start_matches('[').trim_end_matches(']').parse();
     let (Ok(first), Some(length)) = (first.map(bits_of), length) else { return false };
-    let (address, most) = bits_of(address);
-    let differs = |length: u32| (address ^ first.0).checked_shr(128 - length).unwrap_or(0) != 0;
-    first.1 == most && length <= most && !differs(length)
+    let ((address, most), (first, most_of_first)) = (bits_of(address), first);
+    most == most_of_first && length <= most && (address ^ first).leading_zeros() >= length
 }
 
 /// Reads a port without leading zeros or a sign.

@@ -118,7 +118,14 @@ fn scheme(url: &str) -> Result<(Protocol, u16, &str), &'static str> {
         |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     // Without this check, a `://` in a password would end the scheme.
     let Some((name, rest)) = url.split_once("://").filter(|(name, _)| is_scheme(name)) else {
-        return Ok((Protocol::Http, 80, url));
+        // In `http:/proxy`, the host would be `http`.
+        let is_short = |(name, ..): &(&str, Protocol, u16)| {
+            url.split_once(":/").is_some_and(|(before, _)| before.eq_ignore_ascii_case(name))
+        };
+        return match SCHEMES.iter().any(is_short) {
+            true => Err("has one `/` after its scheme in place of two"),
+            false => Ok((Protocol::Http, 80, url)),
+        };
     };
     let known = SCHEMES.into_iter().find(|(known, ..)| name.eq_ignore_ascii_case(known));
     known.map(|(_, protocol, port)| (protocol, port, rest)).ok_or(
@@ -203,6 +210,7 @@ mod tests {
             "http://proxy:99999",
             "http://[::1",
             "gopher://me:hush@proxy",
+            "http:/proxy:3128",
             "http://me:h\u{fffd}sh@proxy",
             "",
         ];
@@ -254,6 +262,7 @@ mod tests {
         "http://proxy:99999" has a port that is not between 1 and 65535
         "http://[::1" has a `[` without a `]`
         "gopher://me:hush@proxy" has a scheme other than `http`, `https`, `socks4`, `socks4a`, `socks5` and `socks5h`
+        "http:/proxy:3128" has one `/` after its scheme in place of two
         "http://me:h�sh@proxy" is not UTF-8
         "" has no host that can be looked up
         "#);

@@ -176,14 +176,15 @@ impl Validity {
 
 /// Removes the prefix `Bearer ` from `text`, if there is one.
 ///
-/// Returns `None` if the rest is empty, is larger than [`LARGEST_BEARER`], or has a character outside the
+/// Returns `None` if the rest is empty, is only the word `Bearer`, is larger than [`LARGEST_BEARER`], or has a character outside the
 /// `b64token` alphabet of RFC 6750, section 2.1. A line end in a token would break kubectl, git and every
 /// header.
 pub fn bearer(text: &str) -> Option<&str> {
     let prefixed = text.get(..7).is_some_and(|p| p.eq_ignore_ascii_case("bearer "));
     let bare = if prefixed { &text[7..] } else { text };
     let b64token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    (!bare.is_empty() && bare.len() <= LARGEST_BEARER && bare.bytes().all(b64token)).then_some(bare)
+    let is_token = !bare.is_empty() && !bare.eq_ignore_ascii_case("bearer");
+    (is_token && bare.len() <= LARGEST_BEARER && bare.bytes().all(b64token)).then_some(bare)
 }
 
 /// The claims that are read.

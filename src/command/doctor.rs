@@ -13,9 +13,8 @@ mod network;
 mod subject;
 mod tools;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-use serde::Serialize;
 
 use self::finding::Finding;
 use self::subject::Subject;
@@ -61,13 +60,7 @@ pub fn run(
     message::wipe();
     let has_failed = findings.iter().any(|finding| finding.state == State::Failure);
     let answer = match style {
-        Style::Json => {
-            #[derive(Serialize)]
-            struct Findings {
-                checks: Vec<Finding>,
-            }
-            super::line(&Findings { checks: findings })
-        }
+        Style::Json => super::line(&BTreeMap::from([("checks", findings)])),
         Style::Text { colour, .. } => {
             let lines: String = findings.iter().map(|finding| finding.lines(colour)).collect();
             message::in_locale(&lines).into_owned()

@@ -70,19 +70,16 @@ pub fn store(context: &Context<'_>, may_be_kept: bool) -> Result<String, Error> 
             return Err(AccountError::Kept { path: path.to_owned(), fix }.into());
         }
         let is_stored = kept.trim_ascii() == given.trim_ascii();
-        if is_stored && is_private(path, 0o600) {
+        if is_stored && is_private(path) {
             return Ok(line("found", &new, "stored in", path));
         }
     }
     let mut content = Zeroizing::new(Vec::with_capacity(given.len() + 1));
     content.extend_from_slice(given.trim_ascii());
     content.push(b'\n');
-    let written = file::write(path, &content, Some(0o600)).and_then(|()| {
-        if path.parent() == Some(folder) && !is_private(folder, 0o700) {
-            close(folder)
-        } else {
-            Ok(())
-        }
+    let written = file::write(path, &content, Some(0o600)).and_then(|()| match path.parent() {
+        Some(above) if above == folder => close(folder),
+        _ => Ok(()),
     });
     written.map_err(|why| file::not_written(path, why))?;
     Ok(format!("wrote {}\n", file::escaped(path)))
@@ -111,9 +108,9 @@ fn too_large() -> io::Error {
 }
 
 #[cfg(unix)]
-fn is_private(path: &Path, mode: u32) -> bool {
+fn is_private(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o777 == mode)
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o777 == 0o600)
 }
 
 #[cfg(unix)]
@@ -122,7 +119,7 @@ fn close(folder: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn is_private(_: &Path, _: u32) -> bool {
+fn is_private(_: &Path) -> bool {
     true
 }
 

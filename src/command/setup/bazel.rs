@@ -1,7 +1,8 @@
 //! Bazel: a line for each host in `~/.bazelrc`.
 
-use super::context::{Context, Inputs};
+use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
+use super::edit::block::Block;
 use super::file;
 use super::plan::Plan;
 use crate::command::tool::bazel::{self, FLAG, Helper, LINK};
@@ -28,12 +29,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         // The last line for a host counts.
         let found = helpers.iter().rev().find(|found| found.host.eq_ignore_ascii_case(name));
         match found {
-            None => edits.push(Edit::Block {
+            None => edits.push(Edit::Block(Block {
                 file: rc.clone(),
                 name: name.to_owned(),
                 head: String::new(),
-                body: format!("common {}", word(&format!("{FLAG}={name}={helper}"))),
-            }),
+                body: format!("common {}", quoted(format!("{FLAG}={name}={helper}"), " \t#'\"\\")),
+            })),
             Some(found) if found.program == helper => {}
             Some(Helper { file, program, .. }) => {
                 let problem = format!("names {} for `{name}`", shown::command(program));
@@ -42,12 +43,4 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         }
     }
     Ok(edits)
-}
-
-/// A word, quoted for a `.bazelrc` if that is necessary.
-fn word(word: &str) -> String {
-    match word.contains([' ', '\t', '#', '\'', '"', '\\']) {
-        true => format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\"")),
-        false => word.to_owned(),
-    }
 }

@@ -16,46 +16,40 @@ pub fn bindings(context: &Context<'_>, ours: &[Edit], view: &mut Plan) -> Result
     let (file, named) = (&context.config, &context.account.name);
     let text = text(context, view)?;
     let list = |account: &str| ["accounts", account, "hosts"].map(str::to_owned).to_vec();
-    let accounts = json::keys(&text, Syntax::Jsonc, &["accounts".to_owned()]);
-    let entry = |account: &str, value: String| Edit::Entry {
-        file: file.clone(),
-        syntax: Syntax::Jsonc,
-        item: Item { path: list(account), key: None, value },
-    };
+    let accounts = json::members(&text, Syntax::Jsonc, &["accounts".to_owned()]);
+    let accounts: Vec<_> = accounts.into_iter().map(|member| member.key).collect();
     let mut edits = Vec::new();
     for host in &context.named {
         let bound = accounts.iter().find_map(|account| {
-            let mut hosts = json::strings(&text, Syntax::Jsonc, &list(account)).into_iter();
+            let hosts = json::members(&text, Syntax::Jsonc, &list(account));
+            let mut hosts = hosts.iter().filter_map(|member| member.value.text());
             let spelling = hosts.find(|bound| Host::parse(bound).as_ref() == Some(host))?;
-            Some((account, entry(account, spelling)))
+            Some((account, entry(context, list(account), None, spelling.to_owned())))
         });
-        let refused = |account: &str, path: &Path| SetupError::HostBound {
-            host: host.to_string(),
-            account: account.to_owned(),
-            named: named.clone(),
-            path: path.to_owned(),
-        };
         match (bound, context.account.place) {
-            (Some((account, edit)), _) if account == named => edits.push(edit),
             // A host moves to another account only if that account is named.
-            (Some((_, edit)), _) if !context.account.is_named && ours.contains(&edit) => {
+            (Some((account, edit)), _)
+                if account == named || !context.account.is_named && ours.contains(&edit) =>
+            {
                 edits.push(edit);
             }
             (Some((account, edit)), _) if !ours.contains(&edit) => {
-                return Err(refused(account, file).into());
+                return Err(SetupError::HostBound {
+                    host: host.to_string(),
+                    account: account.clone(),
+                    named: named.clone(),
+                    path: file.clone(),
+                }
+                .into());
             }
             // An entry in the user's file would replace the whole entry of the machine's file.
             (_, Some(place)) if place != file && !accounts.contains(named) => {
                 if context.configuration.owner_of(host) != Some(named) {
-                    return Err(SetupError::MachineAccount {
-                        name: named.clone(),
-                        change: format!("`{host}` added to the hosts of `{named}`"),
-                        path: place.to_owned(),
-                    }
-                    .into());
+                    let change = format!("`{host}` added to the hosts of `{named}`");
+                    return Err(machine_account(named, change, place).into());
                 }
             }
-            _ => edits.push(entry(named, host.to_string())),
+            _ => edits.push(entry(context, list(named), None, host.to_string())),
         }
     }
     Ok(edits)
@@ -75,20 +69,17 @@ pub fn refuse_machine_account(
     values: &[(&str, String)],
 ) -> Result<(), SetupError> {
     let NamedAccount { name, place, .. } = &context.account;
-    match place {
-        // With `--config` the one file that is read is also the one that is written.
-        Some(place)
-            if context.configuration.sources.named.is_none() && *place != context.config =>
-        {
-            let keys: Vec<_> = values.iter().map(|(key, _)| format!("`{key}`")).collect();
-            Err(SetupError::MachineAccount {
-                name: name.clone(),
-                change: format!("{} of `{name}` set", keys.join(" and ")),
-                path: place.to_path_buf(),
-            })
-        }
-        _ => Ok(()),
-    }
+    // With `--config` the one file that is read is also the one that is written.
+    let is_named = context.configuration.sources.named.is_some();
+    let Some(place) = place.filter(|place| !is_named && *place != context.config) else {
+        return Ok(());
+    };
+    let keys: Vec<_> = values.iter().map(|(key, _)| format!("`{key}`")).collect();
+    Err(machine_account(name, format!("{} of `{name}` set", keys.join(" and ")), place))
+}
+
+fn machine_account(name: &str, change: String, path: &Path) -> SetupError {
+    SetupError::MachineAccount { name: name.to_owned(), change, path: path.to_owned() }
 }
 
 /// The edits that write settings, each a key and a value, into the account's entry.
@@ -98,14 +89,14 @@ pub fn entries(
     view: &mut Plan,
 ) -> Result<Vec<Edit>, Error> {
     text(context, view)?;
-    let entry = |(key, value): &(&str, String)| Edit::Entry {
-        file: context.config.clone(),
-        syntax: Syntax::Jsonc,
-        item: Item {
-            path: vec!["accounts".to_owned(), context.account.name.clone()],
-            key: Some((*key).to_owned()),
-            value: value.clone(),
-        },
+    let path = ["accounts", &context.account.name].map(str::to_owned).to_vec();
+    let entry = |(key, value): &(&str, String)| {
+        entry(context, path.clone(), Some((*key).to_owned()), value.clone())
     };
     Ok(values.iter().map(entry).collect())
+}
+
+fn entry(context: &Context<'_>, path: Vec<String>, key: Option<String>, value: String) -> Edit {
+    let item = Item { path, key, value };
+    Edit::Entry { file: context.config.clone(), syntax: Syntax::Jsonc, item }
 }

@@ -110,42 +110,63 @@ impl Inputs<'_> {
         let Context { program, env, .. } = self.context;
         let name = executable(name);
         let beside = program.parent().map(Path::to_owned);
-        let recorded = self.ours.iter().find_map(|edit| match edit {
-            Edit::Link { at, .. } if at.file_name().is_some_and(|file| *file == *name) => Some(at),
-            _ => None,
-        });
+        let edit = |at| Edit::Link { at, to: program.clone() };
         // A tool uses the first link on `PATH`, also one that setup has not created.
         let first = place::on_path(env, &name).find(|path| path.is_file());
         let others = beside.iter().filter(|_| !is_searched).map(|folder| folder.join(&name));
-        let found = first.clone().into_iter().chain(others);
-        let mut found = found.filter(|path| file::leads_to(path, program));
-        if let Some(found) = found.next() {
-            let edit = Edit::Link { at: found.clone(), to: program.clone() };
+        let mut found = first.iter().cloned().chain(others);
+        if let Some(found) = found.find(|path| file::leads_to(path, program)) {
+            let edit = edit(found.clone());
             return Ok((found, self.ours.contains(&edit).then_some(edit)));
+        }
+        // If another program of that name is found first on `PATH`, the tool would start that one: the edit
+        // is then for its place, and is refused.
+        let at = match first.filter(|_| is_searched) {
+            Some(first) => first,
+            None => self.new_link(&name, is_searched, beside)?,
+        };
+        Ok((at.clone(), Some(edit(at))))
+    }
+
+    /// The place of a new link: the recorded one, or else in the first usable folder.
+    fn new_link(
+        &self,
+        name: &str,
+        is_searched: bool,
+        beside: Option<PathBuf>,
+    ) -> Result<PathBuf, Error> {
+        let mut recorded = self.ours.iter().filter_map(|edit| match edit {
+            Edit::Link { at, .. } if at.ends_with(name) => Some(at),
+            _ => None,
+        });
+        let is_found = |at: &&PathBuf| {
+            !is_searched || at.parent().is_some_and(|folder| self.is_on_path(folder))
+        };
+        if let Some(at) = recorded.find(is_found) {
+            return Ok(at.clone());
         }
         // This folder is on the `PATH` of every user and every service.
         let system = Some(PathBuf::from("/usr/local/bin")).filter(|_| is_searched && cfg!(unix));
         let usable = |folder: &PathBuf| self.is_on_path(folder) && file::may_write(folder);
-        let folder = system.into_iter().chain(beside).find(usable);
-        let is_found = |at: &&PathBuf| {
-            !is_searched || at.parent().is_some_and(|folder| self.is_on_path(folder))
+        let folder = match system.into_iter().chain(beside).find(usable) {
+            Some(folder) => folder,
+            None => place::home(self.context.env)?.join(".local/bin"),
         };
-        let at = match (recorded.filter(is_found), folder) {
-            (Some(at), _) => at.clone(),
-            (None, Some(folder)) => folder.join(&name),
-            (None, None) => place::home(env)?.join(".local/bin").join(&name),
-        };
-        let foreign = first.filter(|first| is_searched && *first != at);
-        // If another program of that name is found first on `PATH`, the tool would start that one: the edit
-        // is then for its place, and is refused.
-        let at = foreign.unwrap_or(at);
-        Ok((at.clone(), Some(Edit::Link { at, to: program.clone() })))
+        Ok(folder.join(name))
     }
 
     /// True if that folder is on `PATH`.
     pub fn is_on_path(&self, folder: &Path) -> bool {
         let folders = paths(self.context.env, "PATH");
         folders.iter().any(|searched| searched == folder || file::leads_to(searched, folder))
+    }
+}
+
+/// A text, between quotation marks if it has one of the special characters.
+pub fn quoted(text: String, special: &str) -> String {
+    match text.contains(|c| special.contains(c)) {
+        true => format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"")),
+        false => text,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The differences of two texts, in the form of a unified diff.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// The largest number of changed lines that are compared. The diff of a larger change shows only its place.
 const MOST_LINES: usize = 2000;
@@ -9,15 +10,14 @@ const MOST_LINES: usize = 2000;
 /// context lines, and `…` replaces the unchanged words of a line.
 pub fn hunks(before: &str, after: &str) -> String {
     let [old, new] = [before, after].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
-    let range = |start: usize, count: usize| match count {
-        0 => format!("{start},0"),
-        count => format!("{},{count}", start + 1),
+    let shown_range = |range: &Range<usize>| match range.len() {
+        0 => format!("{},0", range.start),
+        count => format!("{},{count}", range.start + 1),
     };
     let mut shown = String::new();
-    for Hunk { old_start, old, new_start, new } in differences(&old, &new) {
-        let ranges = (range(old_start, old.len()), range(new_start, new.len()));
-        let _ = writeln!(shown, "@@ -{} +{} @@", ranges.0, ranges.1);
-        let (old, new) = elided(&old.concat(), &new.concat());
+    for (removed, added) in differences(&old, &new) {
+        let _ = writeln!(shown, "@@ -{} +{} @@", shown_range(&removed), shown_range(&added));
+        let (old, new) = elided(&old[removed].concat(), &new[added].concat());
         for (mark, text) in [('-', old), ('+', new)] {
             for line in text.split_inclusive('\n') {
                 shown.push(mark);
@@ -31,23 +31,15 @@ pub fn hunks(before: &str, after: &str) -> String {
     shown
 }
 
-/// Different lines, and the numbers of lines before them.
-struct Hunk<'a> {
-    old_start: usize,
-    old: &'a [&'a str],
-    new_start: usize,
-    new: &'a [&'a str],
-}
-
-/// The differences of two texts, by their longest common subsequence of lines.
-fn differences<'a>(old: &'a [&'a str], new: &'a [&'a str]) -> Vec<Hunk<'a>> {
+/// The ranges of different lines in two texts, by their longest common subsequence of lines.
+fn differences(old: &[&str], new: &[&str]) -> Vec<(Range<usize>, Range<usize>)> {
     let head = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let tail = old[head..].iter().rev().zip(new[head..].iter().rev());
     let tail = tail.take_while(|(old, new)| old == new).count();
     let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
     let (rows, columns) = (old.len() - head, new.len() - head);
     if rows > MOST_LINES || columns > MOST_LINES {
-        return vec![Hunk { old_start: head, old: &[], new_start: head, new: &[] }];
+        return vec![(head..head, head..head)];
     }
     // `common[i][j]`: the length of the common subsequence from line i of the old and line j of the new
     // text on.
@@ -72,8 +64,7 @@ fn differences<'a>(old: &'a [&'a str], new: &'a [&'a str]) -> Vec<Hunk<'a>> {
                 j += 1;
             }
         }
-        let (old, new) = (&old[old_start..head + i], &new[new_start..head + j]);
-        hunks.push(Hunk { old_start, old, new_start, new });
+        hunks.push((old_start..head + i, new_start..head + j));
         while is_same(i, j) {
             i += 1;
             j += 1;

@@ -13,7 +13,7 @@ use self::json::{Added, Item, Syntax};
 use self::user::User;
 use super::file;
 use super::plan::Plan;
-use crate::error::Error;
+use crate::error::{Error, SetupError};
 use crate::shown::{Escaped, NOT_SHOWN, quoted};
 
 /// One change that setup makes.
@@ -28,16 +28,7 @@ pub enum Edit {
         to: PathBuf,
     },
     /// Lines in a file that are added at its end.
-    Block {
-        /// The file.
-        file: PathBuf,
-        /// The host or block that the lines are for. A file has one block for each name.
-        name: String,
-        /// The first line, which is kept if the user has added lines below it. May be empty.
-        head: String,
-        /// The lines below it.
-        body: String,
-    },
+    Block(Block),
     /// An entry in a JSON file.
     Entry {
         /// The file.
@@ -70,22 +61,13 @@ pub enum Made {
     },
 }
 
-/// The result of staging an edit.
-pub enum Applied {
-    /// It is staged, with the objects that have to be created for it, outermost first.
-    Staged(Vec<Made>),
-    /// The user has made the same change already.
-    Same,
-    /// Its place has another content, described by a predicate: completes "the file …".
-    Taken(String),
-}
-
 impl Edit {
     /// The file or link.
     pub fn place(&self) -> &Path {
         match self {
             Self::Link { at, .. } => at,
-            Self::Block { file, .. } | Self::Entry { file, .. } => file,
+            Self::Entry { file, .. } => file,
+            Self::Block(block) => &block.file,
             Self::User(user) => &user.file,
         }
     }
@@ -94,7 +76,7 @@ impl Edit {
     pub fn name(&self) -> &str {
         match self {
             Self::Link { .. } => "",
-            Self::Block { name, .. } => name,
+            Self::Block(block) => &block.name,
             Self::Entry { item, .. } => item.key.as_deref().unwrap_or(&item.value),
             Self::User(user) => &user.name,
         }
@@ -116,68 +98,68 @@ impl Edit {
     pub fn is_done(&self, plan: &mut Plan) -> Result<bool, Error> {
         Ok(match self {
             Self::Link { at, to } => plan.has_link(at, to),
-            Self::Block { file, head, body, .. } => {
-                let content = plan.file(file)?.as_deref().unwrap_or_default();
-                Block { head, body }.is_in(content)
+            Self::Block(block) => {
+                block.is_in(plan.file(&block.file)?.as_deref().unwrap_or_default())
             }
             Self::Entry { file, syntax, item } => json::has(&plan.text(file)?, *syntax, item),
-            Self::User(user) => user.is_there()?,
+            Self::User(user) => user.in_file()?.is_some(),
         })
     }
 
-    /// Stages it. `old` is an earlier edit of setup that is done, and that it replaces.
-    pub fn apply(&self, old: Option<&Self>, plan: &mut Plan) -> Result<Applied, Error> {
+    /// Stages it. `old` is an earlier edit of setup that is done, and that it replaces. Returns the objects that
+    /// have to be created for it, outermost first; `None` if the user has made the same change already.
+    ///
+    /// # Errors
+    /// Its place has another content.
+    pub fn apply(&self, old: Option<&Self>, plan: &mut Plan) -> Result<Option<Vec<Made>>, Error> {
         // kubectl's command replaces an earlier user itself.
         if let Some(old) = old.filter(|_| !matches!(self, Self::User(_))) {
             old.revert(plan)?;
         }
-        let new_file = |file: &PathBuf| Made::File(file.clone());
+        let taken = |problem| SetupError::Taken { path: self.place().to_owned(), problem };
+        let mut made = Vec::new();
         match self {
-            Self::Link { at, to } if plan.is_taken(at) => Ok(match file::leads_to(at, to) {
-                true => Applied::Same,
-                false => Applied::Taken("is there and leads elsewhere".to_owned()),
-            }),
-            Self::Link { at, to } => {
-                plan.link(at, Some(to));
-                Ok(Applied::Staged(Vec::new()))
+            Self::Link { at, to } if plan.is_taken(at) => {
+                return match file::leads_to(at, to) {
+                    true => Ok(None),
+                    false => Err(taken("is there and leads elsewhere".to_owned()).into()),
+                };
             }
-            Self::Block { file, head, body, .. } => {
-                let content = plan.file(file)?;
-                let made = content.is_none().then(|| new_file(file));
-                Block { head, body }.append(content.get_or_insert_default());
-                Ok(Applied::Staged(made.into_iter().collect()))
+            Self::Link { at, to } => plan.link(at, Some(to)),
+            Self::Block(block) => {
+                let content = plan.file(&block.file)?;
+                made.extend(content.is_none().then(|| Made::File(block.file.clone())));
+                block.append(content.get_or_insert_default());
             }
             Self::Entry { file, syntax, item } => {
-                let is_new = plan.file(file)?.is_none();
+                made.extend(plan.file(file)?.is_none().then(|| Made::File(file.clone())));
                 let made_from = match plan.edit(file, |text| json::add(text, *syntax, item))? {
-                    Added::New { made_from } => made_from,
-                    Added::Same => return Ok(Applied::Same),
+                    Added::New(made_from) => made_from,
+                    Added::Same => return Ok(None),
                     Added::Other(other) => {
                         let other = other.map_or(NOT_SHOWN.to_owned(), |other| quoted(&other));
                         let name = Escaped(item.key.as_deref().unwrap_or_default());
-                        return Ok(Applied::Taken(format!("names {other} for `{name}`")));
+                        return Err(taken(format!("names {other} for `{name}`")).into());
                     }
                 };
-                let object = |depth: usize| Made::Object {
+                made.extend((made_from..=item.path.len()).map(|depth| Made::Object {
                     file: file.clone(),
                     syntax: *syntax,
                     path: item.path[..depth].into(),
-                };
-                let made = is_new.then(|| new_file(file)).into_iter();
-                Ok(Applied::Staged(made.chain((made_from..=item.path.len()).map(object)).collect()))
+                }));
             }
-            Self::User(user) => Ok(match user.found()? {
-                Some(true) => Applied::Same,
+            Self::User(user) => match user.found()? {
+                Some(true) => return Ok(None),
                 Some(false) if old.is_none() => {
-                    Applied::Taken(format!("has another user `{}`", user.name))
+                    return Err(taken(format!("has another user `{}`", user.name)).into());
                 }
                 _ => {
-                    let made = (!user.file.exists()).then(|| new_file(&user.file));
+                    made.extend((!user.file.exists()).then(|| Made::File(user.file.clone())));
                     user.stage(plan);
-                    Applied::Staged(made.into_iter().collect())
                 }
-            }),
+            },
         }
+        Ok(Some(made))
     }
 
     /// Stages its removal. Returns `false` if it is missing or was changed.
@@ -190,9 +172,8 @@ impl Edit {
                 }
                 Ok(is_there)
             }
-            Self::Block { file, head, body, .. } => {
-                let content = plan.file(file)?.as_mut();
-                Ok(content.is_some_and(|content| Block { head, body }.cut(content)))
+            Self::Block(block) => {
+                Ok(plan.file(&block.file)?.as_mut().is_some_and(|content| block.cut(content)))
             }
             Self::Entry { file, syntax, item } => {
                 plan.edit(file, |text| json::remove(text, *syntax, item))

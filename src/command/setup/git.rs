@@ -1,7 +1,8 @@
 //! git: a section for each host in the file that `git config --global` writes.
 
-use super::context::{Context, Inputs};
+use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
+use super::edit::block::Block;
 use super::file;
 use super::plan::{LONGEST_COMMAND, Plan};
 use crate::command::tool::git;
@@ -13,6 +14,7 @@ use crate::shown::shell_word;
 pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     let file = git::file(inputs.context.env)?;
     let helper = helper(&Context::written(&inputs.context.program)?);
+    let written = quoted(helper.clone(), "#;\"\\");
     let content = view.file(&file)?.clone().unwrap_or_default();
     // git would read a section that is added here as part of the last line.
     if content.trim_ascii_end().ends_with(b"\\") {
@@ -33,12 +35,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         }
         // The empty helper removes the helpers before it: git would call them first, and `store` would
         // write the token to the disk.
-        edits.push(Edit::Block {
+        edits.push(Edit::Block(Block {
             file: file.clone(),
             name: host.to_string(),
             head: format!("[credential \"{url}\"]"),
-            body: format!("\thelper =\n\thelper = {}", written(&helper)),
-        });
+            body: format!("\thelper =\n\thelper = {written}"),
+        }));
         // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section is for
         // another host, so it must not remove other helpers.
         let is_plain = Host::parse(host.name()).is_some_and(|plain| inputs.hosts.contains(&plain));
@@ -47,12 +49,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             && !is_plain
             && !edits.iter().any(|edit: &Edit| edit.name() == name)
         {
-            edits.push(Edit::Block {
+            edits.push(Edit::Block(Block {
                 file: file.clone(),
                 name,
                 head: format!("[credential \"https://{}\"]", host.name()),
-                body: format!("\thelper = {}", written(&helper)),
-            });
+                body: format!("\thelper = {written}"),
+            }));
         }
     }
     Ok(edits)
@@ -65,13 +67,5 @@ fn helper(program: &str) -> String {
     match shell_word(&program) {
         plain if plain == program => format!("{program} git"),
         quoted => format!("!{quoted} git"),
-    }
-}
-
-/// A value, escaped for git's configuration.
-fn written(value: &str) -> String {
-    match value.contains(['#', ';', '"', '\\']) {
-        true => format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")),
-        false => value.to_owned(),
     }
 }

@@ -39,7 +39,7 @@ impl Job<'_> {
         let done = self.attempt(|record| {
             let mut view = Plan::default();
             for edit in record.of(self.name).iter().rev() {
-                if matches!(edit, Edit::Block { .. }) {
+                if matches!(edit, Edit::Block(_)) {
                     edit.revert(&mut view)?;
                 }
             }
@@ -118,7 +118,7 @@ impl Job<'_> {
         for _ in 0..MOST_ATTEMPTS {
             let record = Record::load(&place)?;
             if !self.dry_run {
-                record.places(self.name).chain([&*place]).for_each(file::sweep);
+                record.of(self.name).iter().map(Edit::place).chain([&*place]).for_each(file::sweep);
             }
             match once(&record) {
                 Err(Stop::Changed(path)) => changed = path,

@@ -23,21 +23,21 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         Edit::User(user) => Some(user),
         _ => None,
     });
-    let same = known.clone().find(|user| (&user.file, &user.name) == (&file, &name));
-    let recorded = same.map(|user| user.api_version.as_str());
+    let (same, others): (Vec<_>, Vec<_>) =
+        known.partition(|user| (&user.file, &user.name) == (&file, &name));
+    let recorded = same.first().map(|user| user.api_version.as_str());
     let api_version = inputs.api_version.or(recorded).unwrap_or("v1").to_owned();
-    if inputs.api_version.is_some()
-        || same.is_some_and(|user| user.arguments.iter().any(|word| word == "--api-version"))
-    {
+    let mut words = same.iter().take(1).flat_map(|user| &user.arguments);
+    if inputs.api_version.is_some() || words.any(|word| word == "--api-version") {
         arguments.extend(["--api-version".to_owned(), api_version.clone()]);
     }
     if Config::read(None, LONGEST_COMMAND)?.contexts_of(&name).is_empty() {
         let command = format!("kubectl config set-context --current --user={name}");
         view.notes.push(format!("remains: `{command}`, in the context that is to use it"));
     }
-    let others = known.filter(|user| (&user.file, &user.name) != (&file, &name));
+    let others = others.into_iter().filter(|user| user.file.exists());
     let others = others.map(|user| User { command: command.clone(), ..user.clone() });
-    let mut users: Vec<_> = others.filter(|user| user.file.exists()).collect();
-    users.push(User { file, name, command, arguments, api_version });
-    Ok(users.into_iter().map(Edit::User).collect())
+    let mut users: Vec<_> = others.map(Edit::User).collect();
+    users.push(Edit::User(User { file, name, command, arguments, api_version }));
+    Ok(users)
 }

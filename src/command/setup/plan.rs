@@ -171,12 +171,13 @@ impl Plan {
     pub fn carry_out(&self) -> Result<String, Stop> {
         let mut done = String::new();
         for Link { at, to, is_there } in &self.links {
-            let removed = if *is_there { fs::remove_file(at) } else { Ok(()) };
-            let linked = removed.and_then(|()| match to {
-                Some(to) => file::link(at, to),
-                None => Ok(()),
-            });
-            linked.map_err(|why| file::not_written(at, why))?;
+            let not_written = |why| file::not_written(at, why);
+            if *is_there {
+                fs::remove_file(at).map_err(not_written)?;
+            }
+            if let Some(to) = to {
+                file::link(at, to).map_err(not_written)?;
+            }
             let _ = match to {
                 Some(to) => writeln!(done, "linked {} to {}", escaped(at), escaped(to)),
                 None => writeln!(done, "removed {}", escaped(at)),

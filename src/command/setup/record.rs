@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::edit::{Applied, Edit, Made};
+use super::edit::{Edit, Made};
 use super::file;
 use super::plan::Plan;
-use crate::error::{Error, SetupError, json_defect};
+use crate::error::{Error, json_defect};
 
 /// The edits, under the name of the tool for which they were done.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ impl Record {
         let olds: Vec<_> = self.of(name).iter().filter(is_old).cloned().collect();
         // A block of the same text that is not ours does not count: the tool's own reader has not found it,
         // so it is in a comment.
-        let is_done = (is_ours || !matches!(edit, Edit::Block { .. })) && edit.is_done(plan)?;
+        let is_done = (is_ours || !matches!(edit, Edit::Block(_))) && edit.is_done(plan)?;
         if is_done && !is_ours {
             return Ok(());
         }
@@ -58,13 +58,9 @@ impl Record {
                 }
             }
             match edit.apply(old, plan)? {
-                Applied::Staged(made) => made.into_iter().for_each(|made| self.make(made)),
-                Applied::Same if !is_ours => return Ok(()),
-                Applied::Same => {}
-                Applied::Taken(problem) => {
-                    let path = edit.place().to_owned();
-                    return Err(SetupError::Taken { path, problem }.into());
-                }
+                Some(made) => made.into_iter().for_each(|made| self.make(made)),
+                None if !is_ours => return Ok(()),
+                None => {}
             }
         }
         // Another tool may rely on the same edit.
@@ -140,11 +136,20 @@ impl Record {
         self.made.iter().rev().try_for_each(|made| made.tidy(plan))
     }
 
-    /// Removes the edits under a name from the record, once they are reverted, and removes the empty
-    /// folders. Returns the other folders.
+    /// Removes the edits under a name from the record, once they are reverted. Removes the empty folders,
+    /// innermost first, and drops the records of other objects in files without an edit. Returns the other
+    /// folders.
     pub fn drop_name(&mut self, name: &str, path: &Path) -> Result<Vec<PathBuf>, Error> {
         self.done.remove(name);
-        self.remove_folders();
+        self.made.reverse();
+        self.made.retain(|made| match made {
+            Made::Folder(folder) => fs::remove_dir(folder).is_err() && made.is_there(),
+            Made::File(file) | Made::Object { file, .. } => {
+                let is_used = self.done.values().flatten().any(|edit| edit.place() == file);
+                is_used && made.is_there()
+            }
+        });
+        self.made.reverse();
         // The record is written last, so that a killed undo can be repeated.
         match self.done.is_empty() {
             true => file::remove(path).map_err(|why| file::not_written(path, why))?,
@@ -157,29 +162,10 @@ impl Record {
         Ok(folders.collect())
     }
 
-    /// Removes the empty folders, innermost first, and drops the records of other objects in files without
-    /// an edit.
-    fn remove_folders(&mut self) {
-        self.made.reverse();
-        self.made.retain(|made| match made {
-            Made::Folder(folder) => fs::remove_dir(folder).is_err() && made.is_there(),
-            Made::File(file) | Made::Object { file, .. } => {
-                let is_used = self.done.values().flatten().any(|edit| edit.place() == file);
-                is_used && made.is_there()
-            }
-        });
-        self.made.reverse();
-    }
-
     /// Writes the record.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).map_err(io::Error::from);
         let saved = text.and_then(|text| file::write(path, (text + "\n").as_bytes(), None));
         saved.map_err(|why| file::not_written(path, why))
-    }
-
-    /// The places of the edits under a name.
-    pub fn places(&self, name: &str) -> impl Iterator<Item = &Path> {
-        self.of(name).iter().map(Edit::place)
     }
 }

@@ -39,14 +39,14 @@ pub enum Hosts {
 impl Entry {
     /// An entry in a file, with nothing but the program and its hosts.
     pub fn in_file(file: &Path, program: impl Into<PathBuf>, hosts: Hosts) -> Self {
-        Self {
-            place: format!("`{}`", shown::file(file)),
-            program: program.into(),
-            arguments: Vec::new(),
-            variables: Vec::new(),
-            hosts,
-            obstacle: None,
-        }
+        Self::new(&shown::file(file), program, hosts)
+    }
+
+    /// The same at any place.
+    pub fn new(place: &str, program: impl Into<PathBuf>, hosts: Hosts) -> Self {
+        let (place, program) = (format!("`{place}`"), program.into());
+        let (arguments, variables) = (Vec::new(), Vec::new());
+        Self { place, program, arguments, variables, hosts, obstacle: None }
     }
 
     /// The host, if there is only one.

@@ -67,13 +67,11 @@ pub fn entries(longest: Duration) -> Vec<Entry> {
     let helpers = helpers(None, longest).unwrap_or_default();
     let entry = |(at, helper): (usize, &Helper)| {
         let (program, arguments) = helper.of_us()?;
+        let hosts = helper.host().map_or(Hosts::Any, |host| Hosts::One(host.to_owned()));
         Some(Entry {
-            place: format!("`{}`", shown_key(&helper.key).unwrap_or(HIDDEN_KEY)),
-            program: program.into(),
             arguments: arguments.split(' ').map(str::to_owned).collect(),
-            variables: Vec::new(),
-            hosts: helper.host().map_or(Hosts::Any, |host| Hosts::One(host.to_owned())),
             obstacle: helper.earlier(&helpers[..at]).map(|other| helper.obstacle(other)),
+            ..Entry::new(shown_key(&helper.key).unwrap_or(HIDDEN_KEY), program, hosts)
         })
     };
     helpers.iter().enumerate().filter_map(entry).collect()
@@ -91,12 +89,12 @@ impl Helper {
         let text = command.unwrap_or(&self.value);
         let word = first_word(text);
         let arguments = text.split_once(' ').map_or("", |(_, rest)| rest);
-        let is_ours = NAMES.iter().any(|name| plain(&word).ends_with(name));
-        match word.as_str() {
-            "astra" if command.is_none() => Some((LINK.to_owned(), arguments)),
-            _ => (is_ours && (command.is_some() || Path::new(&word).is_absolute()))
-                .then_some((word, arguments)),
+        if word == "astra" && command.is_none() {
+            return Some((LINK.to_owned(), arguments));
         }
+        let is_ours = NAMES.iter().any(|name| plain(&word).ends_with(name));
+        let is_run = command.is_some() || Path::new(&word).is_absolute();
+        (is_ours && is_run).then_some((word, arguments))
     }
 
     /// The first helper of another program that git calls before this one for the same host.
@@ -115,24 +113,19 @@ impl Helper {
             shown::file(Path::new(&first_word(&other.value))),
             shown_key(&other.key).unwrap_or(HIDDEN_KEY)
         );
-        let keeps_out = "the empty helper keeps out those before it";
-        let hint = match shown_key(&self.key).filter(|_| is_safe(&self.value)) {
+        let commands = match shown_key(&self.key).filter(|_| is_safe(&self.value)) {
             Some(key) => {
                 let (key, value) = (shell_word(key), shell_word(&self.value));
-                format!(
-                    "run `git config --global --replace-all {key} ''`, then `git config --global \
-                     --add {key} {value}`: {keeps_out}"
-                )
+                let replace = format!("git config --global --replace-all {key} ''");
+                format!("run `{replace}`, then `git config --global --add {key} {value}`")
             }
             None => {
                 let host = self.host().and_then(shown::value);
                 let host = host.unwrap_or_else(|| "HOST[:PORT]".to_owned());
-                format!(
-                    "remove this entry, and run `astra-credential setup git --host {host}`: \
-                     {keeps_out}"
-                )
+                format!("remove this entry, and run `astra-credential setup git --host {host}`")
             }
         };
+        let hint = format!("{commands}: the empty helper keeps out those before it");
         (problem, hint)
     }
 }
@@ -169,12 +162,12 @@ fn is_safe(value: &str) -> bool {
 /// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern matches all hosts,
 /// and `*` matches one label of a host.
 fn fits(pattern: &str, url: &str) -> bool {
-    let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let (pattern, url) = (labels(pattern), labels(url));
-    let is_like = |(pattern, label): (&String, &String)| {
+    let is_like = |(pattern, label): (&str, &str)| {
         pattern == label || pattern.trim_start_matches("https://") == "*"
     };
-    pattern == [""] || pattern.len() == url.len() && pattern.iter().zip(&url).all(is_like)
+    let (labels, of_url) = (pattern.split('.'), url.split('.'));
+    pattern.is_empty()
+        || labels.clone().count() == of_url.clone().count() && labels.zip(of_url).all(is_like)
 }
 
 /// The first word of a shell command.

@@ -19,9 +19,7 @@ use crate::shown::Escaped;
 #[derive(Deserialize)]
 struct Exec {
     command: String,
-    #[serde(default)]
     args: Option<Vec<String>>,
-    #[serde(default)]
     env: Option<Vec<Variable>>,
 }
 
@@ -109,10 +107,10 @@ pub fn entries(env: &Environment<'_>, longest: Duration) -> Vec<Entry> {
             if !plain(&exec.command).ends_with("astra-credential") {
                 continue;
             }
-            let is_path = exec.command.contains('/');
-            let program =
-                file.parent().filter(|_| is_path).map(|folder| folder.join(&exec.command));
-            let program = program.unwrap_or_else(|| exec.command.into());
+            let program = match file.parent() {
+                Some(folder) if exec.command.contains('/') => folder.join(&exec.command),
+                _ => exec.command.into(),
+            };
             let variables = exec.env.unwrap_or_default().into_iter();
             entries.push(Entry {
                 arguments: exec.args.unwrap_or_default(),
@@ -130,9 +128,8 @@ fn execs_in(config: &str) -> Vec<Exec> {
     let mut found: Vec<Exec> = Vec::new();
     let mut name = None;
     for line in config.lines().map(str::trim) {
-        let exec = || Exec { command: String::new(), args: None, env: None };
         if line == "exec:" {
-            found.push(exec());
+            found.push(Exec { command: String::new(), args: None, env: None });
         }
         let Some(exec) = found.last_mut() else { continue };
         let item = line.strip_prefix("- ");

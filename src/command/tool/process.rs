@@ -79,10 +79,8 @@ fn read(output: Option<impl Read + Send + 'static>) -> io::Result<Receiver<io::R
     let (sender, receiver) = channel();
     let read = move || {
         let mut bytes = Vec::new();
-        let mut output = output.into_iter();
-        let read = output
-            .try_for_each(|output| output.take(LARGEST_OUTPUT).read_to_end(&mut bytes).map(drop));
-        let _ = sender.send(read.map(|()| bytes));
+        let read = output.map(|output| output.take(LARGEST_OUTPUT).read_to_end(&mut bytes));
+        let _ = sender.send(read.transpose().map(|_| bytes));
     };
     thread::Builder::new().spawn(read)?;
     Ok(receiver)

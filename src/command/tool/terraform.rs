@@ -89,67 +89,59 @@ pub fn helpers(text: &str) -> Result<Vec<String>, String> {
     // The words of the current line, outside of brackets.
     let mut words: Vec<&str> = Vec::new();
     let mut found = Vec::new();
-    let defect = |rest: &str, what: &str| {
-        let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        format!("{what} at line {line}")
-    };
     while let Some(c) = rest.chars().next() {
-        let length =
-            match c {
-                '\n' => {
-                    if open.is_empty() {
-                        words.clear();
-                    }
-                    1
-                }
-                '#' => line_length(rest),
-                '/' if rest.starts_with("//") => line_length(rest),
-                '/' if rest.starts_with("/*") => {
-                    let end = rest[2..].find("*/");
-                    end.ok_or_else(|| defect(rest, "has a comment without an end"))? + 4
-                }
-                '<' if rest.starts_with("<<") => heredoc_length(rest)
-                    .ok_or_else(|| defect(rest, "has a heredoc without an end"))?,
-                '"' => string_length(rest)
-                    .ok_or_else(|| defect(rest, "has a string without an end"))?,
-                '{' | '[' | '(' => {
-                    if open.is_empty() && words.is_empty() {
-                        return Err(defect(rest, "is JSON, or has a block without a name,"));
-                    }
-                    open.push(match c {
-                        '{' => '}',
-                        '[' => ']',
-                        _ => ')',
-                    });
-                    1
-                }
-                '}' | ']' | ')' => {
-                    if open.pop() != Some(c) {
-                        return Err(defect(rest, &format!("has a `{c}` too many")));
-                    }
-                    if open.is_empty() {
-                        words.clear();
-                    }
-                    1
-                }
-                _ if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
-                _ => c.len_utf8(),
-            };
-        if open.is_empty() && (c == '"' || is_word(c)) {
-            words.push(rest[..length].trim_matches('"'));
-            match words.as_slice() {
-                [BLOCK] => found.push(String::new()),
-                [BLOCK, label] => {
-                    found.iter_mut().rev().take(1).for_each(|of| *of = (*label).to_owned())
-                }
-                _ => {}
+        let length = match c {
+            '#' => Ok(line_length(rest)),
+            '/' if rest.starts_with("//") => Ok(line_length(rest)),
+            '/' if rest.starts_with("/*") => {
+                let end = rest[2..].find("*/").map(|end| end + 4);
+                end.ok_or("has a comment without an end")
             }
+            '<' if rest.starts_with("<<") => {
+                heredoc_length(rest).ok_or("has a heredoc without an end")
+            }
+            '"' => string_length(rest).ok_or("has a string without an end"),
+            '{' | '[' | '(' if open.is_empty() && words.is_empty() => {
+                Err("is JSON, or has a block without a name,")
+            }
+            _ if is_word(c) => Ok(rest.find(|c| !is_word(c)).unwrap_or(rest.len())),
+            _ => Ok(c.len_utf8()),
+        };
+        let defect = |what: &str| {
+            let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
+            format!("{what} at line {line}")
+        };
+        let length = length.map_err(defect)?;
+        match c {
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            '(' => open.push(')'),
+            '}' | ']' | ')' if open.pop() != Some(c) => {
+                return Err(defect(&format!("has a `{c}` too many")));
+            }
+            _ => {}
+        }
+        match c {
+            _ if !open.is_empty() => {}
+            '\n' | '}' | ']' | ')' => words.clear(),
+            _ if c == '"' || is_word(c) => {
+                words.push(rest[..length].trim_matches('"'));
+                match words.as_slice() {
+                    [BLOCK] => found.push(""),
+                    [BLOCK, label] => {
+                        found.pop();
+                        found.push(label);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
         }
         rest = &rest[length..];
     }
     match open.pop() {
         Some(bracket) => Err(format!("lacks a `{bracket}` at its end")),
-        None => Ok(found),
+        None => Ok(found.into_iter().map(str::to_owned).collect()),
     }
 }
 

@@ -9,8 +9,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use self::layout::unit;
-pub use self::node::Syntax;
-use self::node::{Defect, Kind, MARK, Member, Node, shown};
+use self::node::{Defect, Kind, MARK, Node, shown};
+pub use self::node::{Member, Syntax};
 
 /// An item of an object or a list, and the keys that lead there from the top.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -26,11 +26,9 @@ pub struct Item {
 /// The result of adding an item.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Added {
-    /// It was added, with the objects around it from this depth on. 0 is the document.
-    New {
-        /// The depth of the first of them; larger than the path's length if none was added.
-        made_from: usize,
-    },
+    /// It was added, with the objects around it from this depth on. 0 is the document. The depth is larger than
+    /// the path's length if no object was added.
+    New(usize),
     /// It was there already.
     Same,
     /// Its key has another value, which is given if it is a string.
@@ -48,7 +46,7 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
         text.insert_str(0, SKELETON);
         made_from = 0;
     }
-    let unit = unit(text, &Node::whole(text, syntax)?);
+    let unit = unit(text, &Node::whole(text, syntax)?).unwrap_or("\t").to_owned();
     let is_not = |path, what| Err(format!("has {} that is not {what}", shown(path)));
     for (depth, name) in path.iter().enumerate() {
         let around = Node::at(text, syntax, &path[..depth])?;
@@ -75,13 +73,10 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
     }
     let other = key.as_ref().and_then(|key| around.find(key, syntax));
     if let Some(at) = other {
-        return Ok(Added::Other(match &around.members[at].value.kind {
-            Kind::Text(other) => Some(other.clone()),
-            _ => None,
-        }));
+        return Ok(Added::Other(around.members[at].value.text().map(str::to_owned)));
     }
     around.insert(text, &written, &unit);
-    Ok(Added::New { made_from })
+    Ok(Added::New(made_from))
 }
 
 /// True if the text has the item.
@@ -123,21 +118,9 @@ pub fn remove_empty(text: &mut String, syntax: Syntax, path: &[String]) {
     }
 }
 
-/// The keys of the object at `path`; none if there is no such object.
-pub fn keys(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
-    let node = Node::at(text, syntax, path).ok().filter(|node| node.kind == Kind::Object);
-    let members = node.into_iter().flat_map(|node| node.members);
-    members.map(|member| member.key).collect()
-}
-
-/// The strings of the list at `path`; none if there is no such list.
-pub fn strings(text: &str, syntax: Syntax, path: &[String]) -> Vec<String> {
-    let node = Node::at(text, syntax, path).ok().filter(|node| node.kind == Kind::List);
-    let text_of = |member: Member| match member.value.kind {
-        Kind::Text(text) => Some(text),
-        _ => None,
-    };
-    node.into_iter().flat_map(|node| node.members).filter_map(text_of).collect()
+/// The values in the object or list at `path`; none if there is neither.
+pub fn members(text: &str, syntax: Syntax, path: &[String]) -> Vec<Member> {
+    Node::at(text, syntax, path).map(|node| node.members).unwrap_or_default()
 }
 
 /// The error of a text that is not JSON, as a predicate: completes "the file …".
@@ -151,8 +134,7 @@ fn quoted(text: &str) -> String {
 
 /// The number of an item among those of the object or list around it.
 fn position(around: &Node, item: &Item, syntax: Syntax) -> Option<usize> {
-    let is_it =
-        |member: &Member| matches!(&member.value.kind, Kind::Text(text) if *text == item.value);
+    let is_it = |member: &Member| member.value.text() == Some(&item.value);
     match &item.key {
         Some(key) => around.find(key, syntax).filter(|at| is_it(&around.members[*at])),
         None => around.members.iter().position(is_it).filter(|_| around.kind == Kind::List),
@@ -180,7 +162,7 @@ mod tests {
         let mut done = Vec::new();
         for item in items {
             match add(&mut after, syntax, item) {
-                Ok(Added::New { made_from }) => done.push((item, made_from)),
+                Ok(Added::New(made_from)) => done.push((item, made_from)),
                 Ok(Added::Same) => {}
                 Ok(Added::Other(other)) => return format!("Other({other:?})"),
                 Err(defect) => return format!("Err({defect})"),
@@ -518,7 +500,8 @@ mod tests {
         let mut text = "{\"a\": [ // c\n  \"h\", \"z\"]}".to_owned();
         let item = Item { path: vec!["a".to_owned()], key: None, value: "h".to_owned() };
         assert_eq!(remove(&mut text, Syntax::Jsonc, &item), Ok(true));
-        assert_eq!(strings(&text, Syntax::Jsonc, &item.path), ["z"]);
+        let left = members(&text, Syntax::Jsonc, &item.path);
+        assert_eq!(left.iter().map(|left| left.value.text()).collect::<Vec<_>>(), [Some("z")]);
     }
 
     #[test]

@@ -124,6 +124,14 @@ impl Node {
         self.members.iter().position(is_same).filter(|_| self.kind == Kind::Object)
     }
 
+    /// Its text, if it is a string.
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The number of values, with this one.
     pub fn size(&self) -> usize {
         1 + self.members.iter().map(|member| member.value.size()).sum::<usize>()
