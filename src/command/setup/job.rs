@@ -39,7 +39,7 @@ impl Job<'_> {
         let done = self.attempt(|record| {
             let mut view = Plan::new(self.context.deadline);
             for edit in record.of(self.name).iter().rev() {
-                if matches!(edit, Edit::Block { .. }) {
+                if matches!(edit, Edit::Block(_)) {
                     edit.revert(&mut view)?;
                 }
             }

@@ -26,13 +26,13 @@ pub struct User {
 }
 
 impl User {
-    /// True if the kubeconfig has this user.
-    pub fn is_there(&self, plan: &Plan) -> Result<bool, Error> {
+    /// The content of the kubeconfig, if it has this user.
+    pub fn in_file(&self, plan: &Plan) -> Result<Option<Config>, Error> {
         if !self.file.exists() {
-            return Ok(false);
+            return Ok(None);
         }
         let config = Config::read(Some(&self.file), plan.left())?;
-        Ok(config.user(&self.name).is_some_and(|found| self.is(found)))
+        Ok(Some(config).filter(|config| config.user(&self.name).is_some_and(|it| self.is(it))))
     }
 
     /// True if the user of that name in all files that kubectl reads is this one; `None` if there is none.
@@ -53,14 +53,12 @@ impl User {
 
     /// Stages the user's removal, with a note about the contexts that use it.
     pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
-        if !self.is_there(plan)? {
-            return Ok(false);
-        }
+        let Some(config) = self.in_file(plan)? else { return Ok(false) };
         let name = &self.name;
-        for context in Config::read(Some(&self.file), plan.left())?.contexts_of(name) {
-            let problem = format!("the context `{context}` names the user `{name}`, which is gone");
-            plan.notes.push(format!("remains: {problem}"));
-        }
+        let note = |context| {
+            format!("remains: the context `{context}` names the user `{name}`, which is gone")
+        };
+        plan.notes.extend(config.contexts_of(name).into_iter().map(note));
         plan.commands.push(self.kubectl(&["config", "unset", &format!("users.{name}")]));
         Ok(true)
     }
