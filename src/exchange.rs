@@ -228,7 +228,8 @@ impl Exchange<'_> {
         let (text, read) = read_text(&mut body);
         read.map_err(|error| self.transport_error(&error.into()))?;
         // An answer that repeats the request must not make the secret a token.
-        let is_secret = |bearer: &Secret| bearer.expose().contains(account.client_secret.expose());
+        let secret = account.client_secret.expose();
+        let is_secret = |bearer: &Secret| bearer.expose() == secret;
         let Some(bearer) = token_in(&text).filter(|bearer| !is_secret(bearer)) else {
             return Err(unusable(detail(&text, account)));
         };
