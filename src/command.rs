@@ -100,9 +100,7 @@ impl Dialect {
             Self::Sh => format!("unset {name};\n"),
             Self::Fish => format!("set -e {name};\n"),
             Self::Csh => format!("unsetenv {name};\n"),
-            Self::PowerShell => {
-                format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n")
-            }
+            Self::PowerShell => format!("Remove-Item Env:{name} -ErrorAction SilentlyContinue\n"),
             Self::Cmd => self.set(name, ""),
             Self::Elvish => format!("unset-env {name}\n"),
             Self::Xonsh => format!("${{...}}.pop('{name}', None)\n"),

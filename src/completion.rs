@@ -15,6 +15,7 @@ use clap::{Arg, Command};
 
 use crate::cli::{self, LINKS, PROGRAM, VERBS};
 use crate::settings::{Configuration, Sources};
+use crate::shown;
 
 /// The completion script for a shell or, given the words of a line, the candidates for the last of them.
 /// The program was `called` by that name. A configuration with a defect has no hosts and no accounts.
@@ -28,7 +29,7 @@ pub fn run(shell: &str, words: &[OsString], called: &Path, mut sources: Sources<
         let hosts = configuration.hosts()?.iter().map(ToString::to_string).collect();
         let accounts = configuration.every_account()?;
         let names = accounts.iter().filter_map(|settings| settings.account.name());
-        Ok(Configured { hosts, accounts: names.map(str::to_owned).collect() })
+        Ok(Configured { hosts, accounts: names.filter_map(shown::name).collect() })
     });
     answer(shell, words, cli::command(), &configured.unwrap_or_default())
 }

@@ -227,7 +227,10 @@ impl Exchange<'_> {
         let unusable = |what: String| (self.error(ExchangeErrorKind::Unusable, what), false);
         let (text, read) = read_text(&mut body);
         read.map_err(|error| self.transport_error(&error.into()))?;
-        let Some(bearer) = token_in(&text) else {
+        // An answer that repeats the request must not make the secret a token.
+        let secret = account.client_secret.expose();
+        let is_secret = |bearer: &Secret| bearer.expose() == secret;
+        let Some(bearer) = token_in(&text).filter(|bearer| !is_secret(bearer)) else {
             return Err(unusable(detail(&text, account)));
         };
         let validity = Validity::of(

@@ -22,7 +22,7 @@
 //!
 //! An empty variable counts as absent.
 //!
-//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `file`, `proxy` ← `folders`, `read` ←
+//! Imports, bottom up: `flags`, `sourced`, `values` ← `setting`, `proxy` ← `file`, `folders` ← `read` ←
 //! `sources` ← `choice` ← `resolve` ← `contradictions`, `listed`, `named` ← this file.
 
 mod choice;

@@ -57,13 +57,13 @@ pub fn run(
     configuration: &Configuration<'_>,
 ) -> Result<Vec<u8>, Error> {
     match order.tool {
-        Some(tool) => run_tool(tool, order, program, configuration),
+        Some(tool) => run_tool(tool, order, program, configuration).map(String::into_bytes),
         None if order.undo || order.dry_run => Err(Error::Usage {
             problem: "`--undo` and `--dry-run` are for tools; the account file is yours to remove"
                 .to_owned(),
             help: "astra-credential setup --help".to_owned(),
         }),
-        None => run_account(program, configuration),
+        None => run_account(program, configuration).map(String::into_bytes),
     }
 }
 
@@ -73,7 +73,7 @@ fn run_tool(
     order: &Order,
     program: PathBuf,
     configuration: &Configuration<'_>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<String, Error> {
     let context = &Context::new(program, configuration, order.undo)?;
     context.refuse_foreign_home()?;
     let Order { tool: _, undo, dry_run, api_version } = order;
@@ -148,7 +148,7 @@ fn account_notes(context: &Context<'_>) -> Vec<String> {
 ///
 /// # Errors
 /// There is no usable account, or a file cannot be written.
-fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Vec<u8>, Error> {
+fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<String, Error> {
     let context = &Context::new(program, configuration, true)?;
     context.refuse_foreign_home()?;
     let entered = settings::entered(&configuration.sources)?;
@@ -167,17 +167,17 @@ fn run_account(program: PathBuf, configuration: &Configuration<'_>) -> Result<Ve
         None => account::store(context, !entered.is_empty())?,
     };
     if !entered.is_empty() {
-        done += &match enter(false)?.as_slice() {
-            b"nothing to do\n" => {
+        done += &match enter(false)? {
+            report if report == "nothing to do\n" => {
                 let file = file::escaped(&context.config);
                 format!("found the account `{}` in {file}\n", context.account.name)
             }
-            entered => String::from_utf8_lossy(entered).into_owned(),
+            report => report,
         };
     }
     let NamedAccount { name, file, other_file, .. } = &context.account;
     if other_file.is_some() && other_file != file && name == DEFAULT_ACCOUNT {
         done += "remains: unset `ASTRA_SERVICE_ACCOUNT`, which names another file\n";
     }
-    Ok(done.into_bytes())
+    Ok(done)
 }

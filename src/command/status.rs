@@ -222,7 +222,10 @@ impl AccountStatus {
         let last = last.max_by_key(|last| last.at);
         let (hosts, others) = listed.into_iter().partition(|setting| setting.name == "hosts");
         let (name, title) = match &settings.account.value {
-            ChosenAccount::Named(name) => (Some(name.clone()), name.clone()),
+            ChosenAccount::Named(name) => {
+                let name = shown::name(name).unwrap_or_else(|| shown::NOT_SHOWN.to_owned());
+                (Some(name.clone()), name)
+            }
             ChosenAccount::File(path) => (None, shown::redacted(&path.to_string_lossy())),
         };
         Self {

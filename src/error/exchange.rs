@@ -82,36 +82,24 @@ impl fmt::Display for ExchangeError {
         let Self { kind, api, detail, proxy, retry_after: _ } = self;
         let api = shown::quoted(api);
         match kind {
-            Kind::Rejected(status) => {
-                write!(f, "{api} rejected the service account ({status})")
-            }
+            Kind::Rejected(status) => write!(f, "{api} rejected the service account ({status})"),
             Kind::Gone(status) => {
                 write!(f, "{api} has no `/v2/authenticateServiceAccount` ({status})")
             }
             Kind::Redirected(status) => {
                 write!(f, "{api} answered with a redirect ({status}), which is never followed")
             }
-            Kind::Unavailable(status) => {
-                write!(f, "{api} cannot answer now ({status})")
-            }
-            Kind::Unexpected(status) => {
-                write!(f, "{api} gave an unexpected answer ({status})")
-            }
+            Kind::Unavailable(status) => write!(f, "{api} cannot answer now ({status})"),
+            Kind::Unexpected(status) => write!(f, "{api} gave an unexpected answer ({status})"),
             Kind::Unusable => write!(f, "{api} answered without a usable token"),
             Kind::Untrusted | Kind::Expired | Kind::WrongHost | Kind::UnfitCertificate => {
                 write!(f, "the certificate of {api} is not trusted")
             }
-            Kind::ClientCertificate | Kind::OldTls => {
-                write!(f, "TLS with {api} is not possible")
-            }
-            Kind::Authorities => {
-                write!(f, "the certificate authorities for {api} cannot be used")
-            }
+            Kind::ClientCertificate | Kind::OldTls => write!(f, "TLS with {api} is not possible"),
+            Kind::Authorities => write!(f, "the certificate authorities for {api} cannot be used"),
             Kind::Proxy => write!(f, "{api} cannot be asked"),
             Kind::TimedOut => write!(f, "{api} did not answer in time"),
-            Kind::Unreachable | Kind::ProxyLogin => {
-                write!(f, "{api} cannot be reached")
-            }
+            Kind::Unreachable | Kind::ProxyLogin => write!(f, "{api} cannot be reached"),
             Kind::Waited => write!(f, "another process is still waiting for {api}"),
         }?;
         if let Some(proxy) = proxy {

@@ -39,8 +39,8 @@ pub fn contradictions(sources: &Sources<'_>) -> Result<Vec<(&'static str, String
         && let Ok(Some(variable)) = sources.variable(&API_URL)
         && variable.value != *api
     {
-        let place = shown::path(&entry.place);
-        let whose = format!("{account}, whose `api_url` in {place} is `{}`", api.base);
+        let (place, base) = (shown::path(&entry.place), shown::quoted(&api.base));
+        let whose = format!("{account}, whose `api_url` in {place} is {base}");
         found.push((API_URL.variable, format!("does not count for {whose}")));
     }
     Ok(found)

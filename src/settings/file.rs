@@ -12,8 +12,9 @@ use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
+use super::setting::{API_URL, HOST, MIN_VALID, TIMEOUT};
 use super::sourced::{Source, Sourced};
-use super::values::{self, Api, wanted};
+use super::values::{self, Api};
 use crate::error::{Defect, Error, Position};
 use crate::protocol::Host;
 use crate::shown::{self, redacted};
@@ -148,8 +149,7 @@ impl Reader<'_> {
                 "cache_dir" => file.cache_dir = Some(self.new_folder("cache_dir", value)?),
                 "ca_file" => file.ca_file = Some(self.path("ca_file", value)?),
                 "timeout" => {
-                    file.timeout =
-                        Some(scalar("timeout", value, wanted::TIMEOUT, values::timeout)?);
+                    file.timeout = Some(scalar("timeout", value, TIMEOUT.wanted, values::timeout)?);
                 }
                 _ => file.min_valid = Some(min_valid(value)?),
             }
@@ -195,7 +195,7 @@ impl Reader<'_> {
                 "file" => read.file = Some(self.path("file", value)?),
                 "hosts" => read.hosts = hosts(value)?,
                 "api_url" => {
-                    read.api = Some(string("api_url", value, wanted::API_URL, Api::parse)?);
+                    read.api = Some(string("api_url", value, API_URL.wanted, Api::parse)?);
                 }
                 "ca_file" => read.ca_file = Some(self.path("ca_file", value)?),
                 _ => read.min_valid = Some(min_valid(value)?),
@@ -341,7 +341,7 @@ fn scalar<T>(
 }
 
 fn min_valid(value: &Value<'_>) -> Result<i64, Located> {
-    scalar("min_valid", value, wanted::MIN_VALID, values::whole_seconds)
+    scalar("min_valid", value, MIN_VALID.wanted, values::whole_seconds)
 }
 
 fn hosts(value: &Value<'_>) -> Result<Vec<Host>, Located> {
@@ -352,7 +352,7 @@ fn hosts(value: &Value<'_>) -> Result<Vec<Host>, Located> {
     // Collecting into a `Result` would not reserve the capacity.
     let mut hosts = Vec::with_capacity(elements.len());
     for element in elements {
-        hosts.push(string("hosts", element, wanted::HOST, values::host)?);
+        hosts.push(string("hosts", element, HOST.wanted, values::host)?);
     }
     Ok(hosts)
 }

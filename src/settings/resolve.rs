@@ -199,7 +199,7 @@ impl Settings {
     pub fn forget_command(&self) -> String {
         let flag = match (&self.account.value, &self.account.source) {
             (_, Source::Default) => String::new(),
-            (ChosenAccount::Named(name), _) => format!(" --account {name}"),
+            (ChosenAccount::Named(name), _) => format!(" --account {}", name_or_placeholder(name)),
             (ChosenAccount::File(path), _) => {
                 format!(" --service-account {}", shown::redacted(&path.to_string_lossy()))
             }
@@ -224,8 +224,13 @@ impl Settings {
 pub fn account_command(account: &str) -> String {
     match account {
         DEFAULT_ACCOUNT => "astra-credential setup account".to_owned(),
-        name => format!("astra-credential setup account --account {name}"),
+        name => format!("astra-credential setup account --account {}", name_or_placeholder(name)),
     }
+}
+
+/// The name of an account for a command that is shown.
+fn name_or_placeholder(name: &str) -> String {
+    shown::name(name).unwrap_or_else(|| "NAME".to_owned())
 }
 
 #[cfg(test)]

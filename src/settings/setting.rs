@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::sourced::{Source, Sourced};
-use super::values::{self, Api, wanted};
+use super::values::{self, Api};
 use crate::error::Error;
 use crate::protocol::Host;
 
@@ -18,7 +18,7 @@ pub struct Setting<T> {
     /// The variable.
     pub variable: &'static str,
     /// The description of its value, for hints.
-    wanted: &'static str,
+    pub wanted: &'static str,
     /// Reads a value. The error is a predicate, such as "is not a duration".
     parse: fn(&OsStr, &Environment<'_>) -> Result<T, &'static str>,
 }
@@ -26,7 +26,7 @@ pub struct Setting<T> {
 pub static ACCOUNT: Setting<String> = Setting {
     flag: "--account",
     variable: "ASTRA_CREDENTIAL_ACCOUNT",
-    wanted: wanted::ACCOUNT,
+    wanted: "the name of an account: up to 64 letters, digits, `-` and `_`",
     parse: |raw, _| utf_8(raw, values::account_name),
 };
 pub static SERVICE_ACCOUNT: Setting<PathBuf> = Setting {
@@ -44,14 +44,15 @@ pub static CONFIG: Setting<PathBuf> = Setting {
 pub static API_URL: Setting<Api> = Setting {
     flag: "--api-url",
     variable: "ASTRA_API_URL",
-    wanted: wanted::API_URL,
+    wanted: "the API's base without `/v2`, such as `https://api.astra.datastax.com`",
     parse: |raw, _| utf_8(raw, Api::parse),
 };
 /// The variable lists several, separated by commas.
 pub static HOST: Setting<Host> = Setting {
     flag: "--host",
     variable: "ASTRA_CREDENTIAL_HOSTS",
-    wanted: wanted::HOST,
+    wanted: "a host as it stands in a URL, with its port unless that is 443, such as \
+             `git.example.com:8443`",
     parse: |raw, _| utf_8(raw, values::typed_host),
 };
 pub static CACHE_DIR: Setting<PathBuf> = Setting {
@@ -69,13 +70,13 @@ pub static CA_FILE: Setting<PathBuf> = Setting {
 pub static TIMEOUT: Setting<std::time::Duration> = Setting {
     flag: "--timeout",
     variable: "ASTRA_CREDENTIAL_TIMEOUT",
-    wanted: wanted::TIMEOUT,
+    wanted: "seconds or a duration, such as `30`, `2.5` or `10s`",
     parse: |raw, _| utf_8(raw, values::timeout),
 };
 pub static MIN_VALID: Setting<i64> = Setting {
     flag: "--min-valid",
     variable: "ASTRA_CREDENTIAL_MIN_VALID",
-    wanted: wanted::MIN_VALID,
+    wanted: "a duration, such as `90s`, `30m`, `2h` or bare seconds",
     parse: |raw, _| utf_8(raw, values::whole_seconds),
 };
 

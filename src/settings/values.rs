@@ -31,22 +31,6 @@ const LONGEST_NAME: usize = 64;
 /// Seconds above which a time-out has no effect.
 const LONGEST_TIMEOUT: f64 = 24.0 * 60.0 * 60.0;
 
-/// The descriptions of the values that are read here, for hints.
-pub mod wanted {
-    /// Of [`super::account_name`].
-    pub const ACCOUNT: &str = "the name of an account: up to 64 letters, digits, `-` and `_`";
-    /// Of [`super::timeout`].
-    pub const TIMEOUT: &str = "seconds or a duration, such as `30`, `2.5` or `10s`";
-    /// Of [`super::whole_seconds`].
-    pub const MIN_VALID: &str = "a duration, such as `90s`, `30m`, `2h` or bare seconds";
-    /// Of [`super::Api::parse`].
-    pub const API_URL: &str =
-        "the API's base without `/v2`, such as `https://api.astra.datastax.com`";
-    /// Of [`super::host`].
-    pub const HOST: &str = "a host as it stands in a URL, with its port unless that is 443, such as \
-                            `git.example.com:8443`";
-}
-
 impl Api {
     /// Reads a base URL.
     pub fn parse(text: &str) -> Result<Self, &'static str> {

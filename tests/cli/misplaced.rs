@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::secrets::{LONG_PIECE, Witness, holds_any, holds_secret, pieces};
 use crate::spellings::{SECRET, spellings};
-use crate::world::{BINARY, Call, contents, needs, path};
+use crate::world::{BINARY, Call, Done, contents, needs, path};
 
 /// The variables that are read, and a few that other programs read.
 const VARIABLES: [&str; 19] = [
@@ -269,14 +269,13 @@ fn no_account_in_place_of_its_name_becomes_the_name_of_a_file() {
 fn a_secret_in_place_of_a_name_is_not_shown_when_the_account_is_refused() {
     let witness = Witness::with_token();
     let folder = tempfile::tempdir().unwrap();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let names = spellings().into_iter().filter(|(_, value)| value.chars().all(is_name));
-    let names: Vec<_> = names.filter(|(_, value)| value.len() <= 64).collect();
-    assert!(names.len() > 2);
-    for (spelling, name) in names {
-        let run = |line: &str, accounts: serde_json::Value| {
-            run_with(&witness, folder.path(), spelling, &name, line, accounts.to_string())
+    for (_, name) in names_of_accounts() {
+        let run_text = |line: &str, accounts: &str| {
+            let done = run_accounts(&witness, folder.path(), &name, line, accounts);
+            assert_eq!(done.code(), 2, "{done}");
+            done.stderr()
         };
+        let run = |line: &str, accounts: serde_json::Value| run_text(line, &accounts.to_string());
         let bound = json!({ "hosts": ["git.example.com"] });
         let refused = run(&format!("git get --account {name}"), json!({ "default": bound }));
         assert!(refused.contains("`git.example.com` is bound"), "{refused}");
@@ -294,27 +293,57 @@ fn a_secret_in_place_of_a_name_is_not_shown_when_the_account_is_refused() {
         let near = run(&format!("token --account {near}"), json!({ &name: bound }));
         assert!(near.contains("there is no account"), "{near}");
         let text = format!(r#"{{ "{name}": {{}}, "{name}": {{}} }}"#);
-        let twice = run_with(&witness, folder.path(), spelling, &name, "token", text);
+        let twice = run_text("token", &text);
         assert!(twice.contains("twice"), "{twice}");
     }
 }
 
-/// Runs `line` with a configuration file that has these accounts, and returns its error.
-fn run_with(
-    witness: &Witness,
+#[test]
+fn a_secret_in_place_of_a_name_in_the_configuration_file_is_not_shown() {
+    let witness = Witness::with_token();
+    let folder = tempfile::tempdir().unwrap();
+    for (_, name) in names_of_accounts() {
+        let accounts = json!({ &name: { "hosts": ["git.example.com"] } }).to_string();
+        for (line, code) in [
+            ("git get", 3),
+            ("status", 3),
+            ("status --json", 3),
+            ("doctor --timeout 0.5", 1),
+            ("completions bash -- astra-credential --account=", 0),
+        ] {
+            let done = run_accounts(&witness, folder.path(), &name, line, &accounts);
+            assert_eq!(done.code(), code, "{done}");
+        }
+        for line in ["token", "status", "forget"] {
+            let line = format!("{line} --account {name}");
+            let done = run_accounts(&witness, folder.path(), &name, &line, &accounts);
+            assert_eq!(done.code(), 3, "{done}");
+        }
+    }
+}
+
+/// The spellings that have the form of an account's name.
+fn names_of_accounts() -> Vec<(&'static str, String)> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let is_name = |name: &str| name.len() <= 64 && name.chars().all(is_plain);
+    let names: Vec<_> = spellings().into_iter().filter(|(_, value)| is_name(value)).collect();
+    assert!(names.len() > 2);
+    names
+}
+
+/// Runs `line` with a configuration file that has these accounts.
+fn run_accounts<'a>(
+    witness: &'a Witness,
     folder: &std::path::Path,
-    spelling: &str,
     name: &str,
     line: &str,
-    accounts: String,
-) -> String {
+    accounts: &str,
+) -> Done<'a> {
     let config = folder.join("config.json");
     fs::write(&config, format!(r#"{{ "accounts": {accounts} }}"#)).unwrap();
     let request = "protocol=https\nhost=git.example.com\n\n";
     let call = witness.world.call(line).env("ASTRA_CREDENTIAL_CONFIG", &config).input(request);
-    let done = witness.run(&format!("{spelling}: {line}"), name, call);
-    assert_eq!(done.code(), 2, "{done}");
-    done.stderr()
+    witness.run(line, name, call)
 }
 
 #[test]

@@ -493,6 +493,17 @@ fn an_echoed_secret_is_not_shown() {
 }
 
 #[test]
+fn a_secret_that_a_server_sends_back_as_the_token_is_no_token() {
+    let world = World::new();
+    world.astra.set_answer(|request, _| {
+        let sent: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        Reply::json(200, &serde_json::json!({"token": sent["clientSecret"]}))
+    });
+    let done = world.call("token").run();
+    assert!(!done.failure(1).contains("secret0000"), "{done}");
+}
+
+#[test]
 fn control_characters_of_a_server_are_escaped() {
     let world = World::new();
     let shown = fails(&world, 4, || Reply::error(401, "\u{1b}[2Jgone\r\n\u{7}\u{202e}"));

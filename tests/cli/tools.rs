@@ -565,3 +565,20 @@ fn a_path_that_needs_quoting_is_quoted_for_each_tool() {
     succeed(machine.bare("git").args(["ls-remote", &url]));
     set_mode(&odd, 0o700);
 }
+
+#[test]
+fn a_tool_that_hangs_does_not_make_setup_wait_for_longer_than_the_deadline() {
+    let world = World::new();
+    fs::create_dir(world.path("bin")).unwrap();
+    for tool in ["git", "kubectl"] {
+        let hanging = world.write(&format!("bin/{tool}"), "#!/bin/sh\nexec sleep 60\n");
+        set_mode(&hanging, 0o755);
+        for line in ["", " --dry-run"] {
+            let start = Instant::now();
+            let line = format!("setup {tool} --host git.example.com --timeout 1{line}");
+            let done = world.call(&line).run();
+            assert!(done.failure(1).contains(tool), "{done}");
+            assert!(start.elapsed() < Duration::from_secs(20), "{done}");
+        }
+    }
+}

@@ -110,9 +110,9 @@ impl Tools<'_> {
                     let with_port = format!("{host}:");
                     let is_portless = !host.contains(':')
                         && hosts.iter().any(|other| other.starts_with(&with_port));
-                    let settings =
-                        Host::parse(host).map(|host| self.configuration.settings_for(&host));
-                    !is_portless || !matches!(settings, None | Some(Ok(None)))
+                    let is_bound =
+                        |host| !matches!(self.configuration.settings_for(&host), Ok(None));
+                    !is_portless || Host::parse(host).is_some_and(is_bound)
                 });
                 entries
             }
@@ -151,14 +151,12 @@ impl Tools<'_> {
             }
         }
         let answering = match self.answering(entry) {
-            Ok(answering) => answering,
-            Err(error) => {
-                return Finding::error(check, &format!("{start}which gets no token: "), &error);
+            Ok(Some(answering)) => answering,
+            Ok(None) => {
+                let problem = format!("{start}which is bound to no account and gets no token");
+                return Finding::failure(check, problem, self.hint(tool, entry, None));
             }
-        };
-        let Some(answering) = answering else {
-            let problem = format!("{start}which is bound to no account and gets no token");
-            return Finding::failure(check, problem, self.hint(tool, entry, None));
+            Err(error) => return Finding::error(check, &(start + "which gets no token: "), &error),
         };
         if let Some((problem, hint)) = obstacle {
             return Finding::warning(check, start + problem, hint);
@@ -258,10 +256,9 @@ impl Tools<'_> {
 
     /// The file that a tool runs, and a dangling link in its place.
     fn find_program(&self, program: &Path) -> (Option<PathBuf>, Option<PathBuf>) {
-        let paths: Vec<_> = if program.is_absolute() {
-            vec![program.to_owned()]
-        } else {
-            on_path(self.env(), &program.to_string_lossy()).collect()
+        let paths: Vec<_> = match program.is_absolute() {
+            true => vec![program.to_owned()],
+            false => on_path(self.env(), &program.to_string_lossy()).collect(),
         };
         let first = |is_it: fn(&Path) -> bool| paths.iter().find(|path| is_it(path)).cloned();
         (first(Path::is_file), first(Path::is_symlink))

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
+use super::edit::block::Block;
 use super::file;
 use super::plan::Plan;
 use crate::command::tool::bazel::{self, FLAG, Helper, LINK};
@@ -28,12 +29,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         // The last line for a host counts.
         let found = helpers.iter().rev().find(|found| found.host.eq_ignore_ascii_case(name));
         match found {
-            None => edits.push(Edit::Block {
+            None => edits.push(Edit::Block(Block {
                 file: rc.clone(),
                 name: name.to_owned(),
                 head: String::new(),
                 body: format!("common {}", quoted(format!("{FLAG}={name}={helper}"), " \t#'\"\\")),
-            }),
+            })),
             Some(found) if found.program == helper => {}
             Some(Helper { file, program, .. }) => {
                 let problem = format!("names {} for `{name}`", shown::command(program));

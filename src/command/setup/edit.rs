@@ -28,16 +28,7 @@ pub enum Edit {
         to: PathBuf,
     },
     /// Lines in a file that are added at its end.
-    Block {
-        /// The file.
-        file: PathBuf,
-        /// The host or block that the lines are for. A file has one block for each name.
-        name: String,
-        /// The first line, which is kept if the user has added lines below it. May be empty.
-        head: String,
-        /// The lines below it.
-        body: String,
-    },
+    Block(Block),
     /// An entry in a JSON file.
     Entry {
         /// The file.
@@ -75,7 +66,8 @@ impl Edit {
     pub fn place(&self) -> &Path {
         match self {
             Self::Link { at, .. } => at,
-            Self::Block { file, .. } | Self::Entry { file, .. } => file,
+            Self::Entry { file, .. } => file,
+            Self::Block(block) => &block.file,
             Self::User(user) => &user.file,
         }
     }
@@ -84,7 +76,7 @@ impl Edit {
     pub fn name(&self) -> &str {
         match self {
             Self::Link { .. } => "",
-            Self::Block { name, .. } => name,
+            Self::Block(block) => &block.name,
             Self::Entry { item, .. } => item.key.as_deref().unwrap_or(&item.value),
             Self::User(user) => &user.name,
         }
@@ -106,12 +98,11 @@ impl Edit {
     pub fn is_done(&self, plan: &mut Plan) -> Result<bool, Error> {
         Ok(match self {
             Self::Link { at, to } => plan.has_link(at, to),
-            Self::Block { file, head, body, .. } => {
-                let content = plan.file(file)?.as_deref().unwrap_or_default();
-                Block { head, body }.is_in(content)
+            Self::Block(block) => {
+                block.is_in(plan.file(&block.file)?.as_deref().unwrap_or_default())
             }
             Self::Entry { file, syntax, item } => json::has(&plan.text(file)?, *syntax, item),
-            Self::User(user) => user.is_there()?,
+            Self::User(user) => user.in_file(plan)?.is_some(),
         })
     }
 
@@ -135,15 +126,15 @@ impl Edit {
                 };
             }
             Self::Link { at, to } => plan.link(at, Some(to)),
-            Self::Block { file, head, body, .. } => {
-                let content = plan.file(file)?;
-                made.extend(content.is_none().then(|| Made::File(file.clone())));
-                Block { head, body }.append(content.get_or_insert_default());
+            Self::Block(block) => {
+                let content = plan.file(&block.file)?;
+                made.extend(content.is_none().then(|| Made::File(block.file.clone())));
+                block.append(content.get_or_insert_default());
             }
             Self::Entry { file, syntax, item } => {
                 made.extend(plan.file(file)?.is_none().then(|| Made::File(file.clone())));
                 let made_from = match plan.edit(file, |text| json::add(text, *syntax, item))? {
-                    Added::New { made_from } => made_from,
+                    Added::New(made_from) => made_from,
                     Added::Same => return Ok(None),
                     Added::Other(other) => {
                         let other = other.map_or(NOT_SHOWN.to_owned(), |other| quoted(&other));
@@ -157,7 +148,7 @@ impl Edit {
                     path: item.path[..depth].into(),
                 }));
             }
-            Self::User(user) => match user.found()? {
+            Self::User(user) => match user.found(plan)? {
                 Some(true) => return Ok(None),
                 Some(false) if old.is_none() => {
                     return Err(taken(format!("has another user `{}`", user.name)).into());
@@ -181,9 +172,8 @@ impl Edit {
                 }
                 Ok(is_there)
             }
-            Self::Block { file, head, body, .. } => {
-                let content = plan.file(file)?.as_mut();
-                Ok(content.is_some_and(|content| Block { head, body }.cut(content)))
+            Self::Block(block) => {
+                Ok(plan.file(&block.file)?.as_mut().is_some_and(|content| block.cut(content)))
             }
             Self::Entry { file, syntax, item } => {
                 plan.edit(file, |text| json::remove(text, *syntax, item))

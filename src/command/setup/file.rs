@@ -73,8 +73,14 @@ fn write_if(
     let mut name = temporary(&path);
     name.push(std::process::id().to_string());
     let temporary = path.with_file_name(name);
+    let write = || {
+        let mut file = private().create_new(true).open(&temporary)?;
+        file.write_all(content)?;
+        keep_permissions(&file, &path, mode)?;
+        file.sync_all()
+    };
     // Compared directly before the rename, since writing may take long.
-    let done = write_new(&temporary, content, &path, mode).and_then(|()| match is_unchanged() {
+    let done = write().and_then(|()| match is_unchanged() {
         true => fs::rename(&temporary, &path).map(|()| true),
         false => Ok(false),
     });
@@ -111,13 +117,6 @@ pub fn private() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-fn write_new(temporary: &Path, content: &[u8], old: &Path, mode: Option<u32>) -> io::Result<()> {
-    let mut file = private().create_new(true).open(temporary)?;
-    file.write_all(content)?;
-    keep_permissions(&file, old, mode)?;
-    file.sync_all()
 }
 
 #[cfg(unix)]
@@ -205,9 +204,7 @@ pub fn missing_folders(path: &Path) -> Vec<PathBuf> {
 
 /// Creates the missing folders above `path`, with mode 0700.
 pub fn make_folders(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
+    let Some(folder) = path.parent() else { return Ok(()) };
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

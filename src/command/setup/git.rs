@@ -2,8 +2,9 @@
 
 use super::context::{Context, Inputs, quoted};
 use super::edit::Edit;
+use super::edit::block::Block;
 use super::file;
-use super::plan::{LONGEST_COMMAND, Plan};
+use super::plan::Plan;
 use crate::command::tool::git;
 use crate::error::{Error, SetupError};
 use crate::protocol::Host;
@@ -19,7 +20,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     if content.trim_ascii_end().ends_with(b"\\") {
         return Err(file::unusable(&file, "ends in the middle of a line"));
     }
-    let found = git::helpers(Some(&content), LONGEST_COMMAND)?;
+    let found = git::helpers(Some(&content), view.left())?;
     let mut edits = Vec::new();
     for host in &inputs.hosts {
         let url = format!("https://{host}");
@@ -34,12 +35,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         }
         // The empty helper removes the helpers before it: git would call them first, and `store` would
         // write the token to the disk.
-        edits.push(Edit::Block {
+        edits.push(Edit::Block(Block {
             file: file.clone(),
             name: host.to_string(),
             head: format!("[credential \"{url}\"]"),
             body: format!("\thelper =\n\thelper = {written}"),
-        });
+        }));
         // libgit2, which cargo uses, ignores the port when it looks up a helper. For git this section is for
         // another host, so it must not remove other helpers.
         let is_plain = Host::parse(host.name()).is_some_and(|plain| inputs.hosts.contains(&plain));
@@ -48,12 +49,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
             && !is_plain
             && !edits.iter().any(|edit: &Edit| edit.name() == name)
         {
-            edits.push(Edit::Block {
+            edits.push(Edit::Block(Block {
                 file: file.clone(),
                 name,
                 head: format!("[credential \"https://{}\"]", host.name()),
                 body: format!("\thelper = {written}"),
-            });
+            }));
         }
     }
     Ok(edits)

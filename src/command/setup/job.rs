@@ -33,18 +33,17 @@ impl Job<'_> {
     pub fn perform(
         &self,
         mut edits: impl FnMut(&[Edit], &mut Plan) -> Result<Vec<Edit>, Error>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<String, Error> {
         let mut lock = self.lock()?;
         let is_first = Record::load(&self.place())?.of(self.name).is_empty();
         let done = self.attempt(|record| {
-            let mut view = Plan::default();
-            for edit in record.of(self.name).iter().rev() {
-                if matches!(edit, Edit::Block { .. }) {
-                    edit.revert(&mut view)?;
-                }
+            let mut view = Plan::new(self.context.deadline);
+            let is_block = |edit: &&Edit| matches!(edit, Edit::Block(_));
+            for edit in record.of(self.name).iter().rev().filter(is_block) {
+                edit.revert(&mut view)?;
             }
             let wanted = edits(record.of(self.name), &mut view)?;
-            let mut plan = Plan::default();
+            let mut plan = Plan::new(self.context.deadline);
             plan.notes = view.notes;
             let mut new = record.clone();
             for folder in lock.iter().flat_map(|lock| &lock.folders) {
@@ -87,13 +86,13 @@ impl Job<'_> {
     ///
     /// # Errors
     /// An edit cannot be reverted.
-    pub fn undo(&self) -> Result<Vec<u8>, Error> {
+    pub fn undo(&self) -> Result<String, Error> {
         let mut lock = self.lock()?;
         self.attempt(|record| self.revert(record, &mut lock))
     }
 
-    fn revert(&self, record: &Record, lock: &mut Option<Lock>) -> Result<Vec<u8>, Stop> {
-        let mut plan = Plan::default();
+    fn revert(&self, record: &Record, lock: &mut Option<Lock>) -> Result<String, Stop> {
+        let mut plan = Plan::new(self.context.deadline);
         record.undo(self.name, &mut plan)?;
         let Some(lock) = lock else {
             return Ok(report(plan.shown(), &plan));
@@ -111,8 +110,8 @@ impl Job<'_> {
     /// Runs `once` again if another program has changed a file in between.
     fn attempt(
         &self,
-        mut once: impl FnMut(&Record) -> Result<Vec<u8>, Stop>,
-    ) -> Result<Vec<u8>, Error> {
+        mut once: impl FnMut(&Record) -> Result<String, Stop>,
+    ) -> Result<String, Error> {
         let place = self.place();
         let mut changed = place.clone();
         for _ in 0..MOST_ATTEMPTS {
@@ -140,8 +139,8 @@ impl Job<'_> {
 }
 
 /// The output: the changes or "nothing to do", then the notes.
-fn report(done: String, plan: &Plan) -> Vec<u8> {
+fn report(done: String, plan: &Plan) -> String {
     let mut report = if plan.is_empty() { "nothing to do\n".to_owned() } else { done };
     report.extend(plan.notes.iter().map(|note| format!("{note}\n")));
-    report.into_bytes()
+    report
 }

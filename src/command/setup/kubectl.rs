@@ -3,7 +3,7 @@
 use super::context::{Context, Inputs};
 use super::edit::Edit;
 use super::edit::user::User;
-use super::plan::{LONGEST_COMMAND, Plan};
+use super::plan::Plan;
 use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
 use crate::settings::DEFAULT_ACCOUNT;
@@ -31,7 +31,7 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
     if inputs.api_version.is_some() || words.any(|word| word == "--api-version") {
         arguments.extend(["--api-version".to_owned(), api_version.clone()]);
     }
-    if Config::read(None, LONGEST_COMMAND)?.contexts_of(&name).is_empty() {
+    if Config::read(None, view.left())?.contexts_of(&name).is_empty() {
         let command = format!("kubectl config set-context --current --user={name}");
         view.notes.push(format!("remains: `{command}`, in the context that is to use it"));
     }

@@ -3,19 +3,17 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::diff;
 use super::file::{self, escaped};
 use crate::command::tool::process;
 use crate::error::Error;
 
-/// The time-out of a tool's own command.
-pub const LONGEST_COMMAND: Duration = Duration::from_secs(60);
-
 /// Changes to the user's files, in the order in which they are made.
-#[derive(Default)]
 pub struct Plan {
+    /// The end of the time for the commands of tools.
+    deadline: Instant,
     links: Vec<Link>,
     drafts: Vec<Draft>,
     /// Commands of the tool to run.
@@ -56,6 +54,17 @@ impl<E: Into<Error>> From<E> for Stop {
 }
 
 impl Plan {
+    /// A plan without changes.
+    pub fn new(deadline: Instant) -> Self {
+        let (links, drafts, commands) = (Vec::new(), Vec::new(), Vec::new());
+        Self { deadline, links, drafts, commands, sweeps: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The time that is left for a tool's own command.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// A file's content after the changes staged so far.
     pub fn file(&mut self, path: &Path) -> Result<&mut Option<Vec<u8>>, Error> {
         let at = match self.drafts.iter().position(|draft| draft.path == path) {
@@ -192,7 +201,7 @@ impl Plan {
             let _ = writeln!(done, "{verb} {}", escaped(at));
         }
         for command in &self.commands {
-            process::run(command, &[], LONGEST_COMMAND)?;
+            process::run(command, &[], self.left())?;
             let _ = writeln!(done, "ran {}", process::line(command));
         }
         for swept in self.sweeps.iter().filter(|swept| is_blank_kubeconfig(swept)) {

@@ -46,7 +46,7 @@ impl Record {
         let olds: Vec<_> = self.of(name).iter().filter(is_old).cloned().collect();
         // A block of the same text that is not ours does not count: the tool's own reader has not found it,
         // so it is in a comment.
-        let is_done = (is_ours || !matches!(edit, Edit::Block { .. })) && edit.is_done(plan)?;
+        let is_done = (is_ours || !matches!(edit, Edit::Block(_))) && edit.is_done(plan)?;
         if is_done && !is_ours {
             return Ok(());
         }

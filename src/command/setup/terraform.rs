@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::context::Inputs;
 use super::edit::Edit;
+use super::edit::block::Block;
 use super::file;
 use super::plan::Plan;
 use crate::command::tool::terraform::{self, BLOCK, Files, NAME};
@@ -20,12 +21,12 @@ pub fn edits(inputs: &Inputs<'_>, view: &mut Plan) -> Result<Vec<Edit>, Error> {
         let variable = format!("TF_CLI_CONFIG_FILE={}", shell_word(&tofu.to_string_lossy()));
         view.notes.push(format!("remains: for OpenTofu, the same with `{variable}` before it"));
     }
-    let block = Edit::Block {
+    let block = Edit::Block(Block {
         file: main.clone(),
         name: BLOCK.to_owned(),
         head: String::new(),
         body: format!("{BLOCK} \"{NAME}\" {{}}"),
-    };
+    });
     let text = view.text(&main)?;
     let found = terraform::helpers(&text).map_err(|defect| file::unusable(&main, &defect))?;
     if found == [NAME] && block.is_done(view)? {

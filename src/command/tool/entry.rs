@@ -37,12 +37,12 @@ pub enum Hosts {
 }
 
 impl Entry {
-    /// An entry in a file, with nothing but the program and its hosts.
+    /// An entry in a file, see [`Entry::new`].
     pub fn in_file(file: &Path, program: impl Into<PathBuf>, hosts: Hosts) -> Self {
         Self::new(&shown::file(file), program, hosts)
     }
 
-    /// The same at any place.
+    /// An entry that names nothing but the program and its hosts. `place` is the file or key that holds it.
     pub fn new(place: &str, program: impl Into<PathBuf>, hosts: Hosts) -> Self {
         let (place, program) = (format!("`{place}`"), program.into());
         let (arguments, variables) = (Vec::new(), Vec::new());

@@ -162,12 +162,12 @@ fn is_safe(value: &str) -> bool {
 /// True if git calls the helpers of the URL `pattern` for `url` too. An empty pattern matches all hosts,
 /// and `*` matches one label of a host.
 fn fits(pattern: &str, url: &str) -> bool {
-    let labels = |url: &str| url.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let (pattern, url) = (labels(pattern), labels(url));
-    let is_like = |(pattern, label): (&String, &String)| {
+    let is_like = |(pattern, label): (&str, &str)| {
         pattern == label || pattern.trim_start_matches("https://") == "*"
     };
-    pattern == [""] || pattern.len() == url.len() && pattern.iter().zip(&url).all(is_like)
+    let (labels, of_url) = (pattern.split('.'), url.split('.'));
+    pattern.is_empty()
+        || labels.clone().count() == of_url.clone().count() && labels.zip(of_url).all(is_like)
 }
 
 /// The first word of a shell command.

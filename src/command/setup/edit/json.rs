@@ -26,11 +26,9 @@ pub struct Item {
 /// The result of adding an item.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Added {
-    /// It was added, with the objects around it from this depth on. 0 is the document.
-    New {
-        /// The depth of the first of them; larger than the path's length if none was added.
-        made_from: usize,
-    },
+    /// It was added, with the objects around it from this depth on. 0 is the document. The depth is larger than
+    /// the path's length if no object was added.
+    New(usize),
     /// It was there already.
     Same,
     /// Its key has another value, which is given if it is a string.
@@ -78,7 +76,7 @@ pub fn add(text: &mut String, syntax: Syntax, item: &Item) -> Result<Added, Defe
         return Ok(Added::Other(around.members[at].value.text().map(str::to_owned)));
     }
     around.insert(text, &written, &unit);
-    Ok(Added::New { made_from })
+    Ok(Added::New(made_from))
 }
 
 /// True if the text has the item.
@@ -164,7 +162,7 @@ mod tests {
         let mut done = Vec::new();
         for item in items {
             match add(&mut after, syntax, item) {
-                Ok(Added::New { made_from }) => done.push((item, made_from)),
+                Ok(Added::New(made_from)) => done.push((item, made_from)),
                 Ok(Added::Same) => {}
                 Ok(Added::Other(other)) => return format!("Other({other:?})"),
                 Err(defect) => return format!("Err({defect})"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::command::setup::plan::{LONGEST_COMMAND, Plan};
+use crate::command::setup::plan::Plan;
 use crate::command::tool::kubectl::{self, Config};
 use crate::error::Error;
 
@@ -26,18 +26,18 @@ pub struct User {
 }
 
 impl User {
-    /// True if the kubeconfig has this user.
-    pub fn is_there(&self) -> Result<bool, Error> {
+    /// The content of the kubeconfig, if it has this user.
+    pub fn in_file(&self, plan: &Plan) -> Result<Option<Config>, Error> {
         if !self.file.exists() {
-            return Ok(false);
+            return Ok(None);
         }
-        let config = Config::read(Some(&self.file), LONGEST_COMMAND)?;
-        Ok(config.user(&self.name).is_some_and(|found| self.is(found)))
+        let config = Config::read(Some(&self.file), plan.left())?;
+        Ok(Some(config).filter(|config| config.user(&self.name).is_some_and(|it| self.is(it))))
     }
 
     /// True if the user of that name in all files that kubectl reads is this one; `None` if there is none.
-    pub fn found(&self) -> Result<Option<bool>, Error> {
-        let config = Config::read(None, LONGEST_COMMAND)?;
+    pub fn found(&self, plan: &Plan) -> Result<Option<bool>, Error> {
+        let config = Config::read(None, plan.left())?;
         Ok(config.user(&self.name).map(|found| self.is(found)))
     }
 
@@ -53,14 +53,12 @@ impl User {
 
     /// Stages the user's removal, with a note about the contexts that use it.
     pub fn revert(&self, plan: &mut Plan) -> Result<bool, Error> {
-        if !self.is_there()? {
-            return Ok(false);
-        }
+        let Some(config) = self.in_file(plan)? else { return Ok(false) };
         let name = &self.name;
-        for context in Config::read(Some(&self.file), LONGEST_COMMAND)?.contexts_of(name) {
-            let problem = format!("the context `{context}` names the user `{name}`, which is gone");
-            plan.notes.push(format!("remains: {problem}"));
-        }
+        let note = |context| {
+            format!("remains: the context `{context}` names the user `{name}`, which is gone")
+        };
+        plan.notes.extend(config.contexts_of(name).into_iter().map(note));
         plan.commands.push(self.kubectl(&["config", "unset", &format!("users.{name}")]));
         Ok(true)
     }

@@ -8,19 +8,14 @@ impl Node {
     /// The white space before a new item.
     fn separator(&self, text: &str, unit: &str) -> String {
         let close = blank_before(text, self.range.end - 1);
-        let is_spaced = self.kind != Kind::Object
-            || self
-                .members
-                .first()
-                .is_some_and(|first| !blank_before(text, first.value.range.start).is_empty());
-        match self.members.as_slice() {
-            [] if close.contains('\n') => close.to_owned() + unit,
-            [] => close.to_owned(),
-            [only] if is_spaced && !blank_before(text, only.range.start).contains('\n') => {
-                " ".to_owned()
-            }
-            [.., last] => blank_before(text, last.range.start).to_owned(),
-        }
+        let Some(last) = self.members.last() else {
+            return close.to_owned() + if close.contains('\n') { unit } else { "" };
+        };
+        let blank = blank_before(text, last.range.start);
+        let is_only = self.members.len() == 1 && !blank.contains('\n');
+        let value = last.value.range.start;
+        let is_spaced = self.kind != Kind::Object || !blank_before(text, value).is_empty();
+        if is_only && is_spaced { " ".to_owned() } else { blank.to_owned() }
     }
 
     /// The text of a new, empty object in this one: on one line or several, as the last object in it.
@@ -55,7 +50,6 @@ impl Node {
             separator = format!("\n{}{unit}", indentation(text, self.range.start));
         }
         match last {
-            None if comments.is_empty() => text.insert_str(rest, &(separator + item)),
             None => text.insert_str(end, &(separator + item)),
             Some(last) if comments.is_empty() || comments == "," => {
                 text.insert_str(last, &format!(",{separator}{item}"));
