@@ -7,10 +7,9 @@ pub mod status;
 pub mod tool;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::Command;
-#[cfg(unix)]
-use std::{ffi::OsStr, path::PathBuf};
 
 use serde::Serialize;
 
@@ -272,10 +271,7 @@ pub fn exec(command: &[OsString], credential: &Credential, env: &Environment<'_>
         replace_process(child)
     };
     let error = start(Command::new(program));
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
-        && let Some(script) = script(program, env)
-    {
+    if let Some(script) = script(program, &error, env) {
         let mut shell = Command::new("/bin/sh");
         shell.arg(script);
         return not_started(&program.to_string_lossy(), start(shell));
@@ -283,10 +279,14 @@ pub fn exec(command: &[OsString], credential: &Credential, env: &Environment<'_>
     not_started(&program.to_string_lossy(), error)
 }
 
-/// The file of a script without `#!`, which POSIX has a shell run. The `execvp` of musl does not do that.
+/// The file of a script without `#!`, if that is the reason for `error`. POSIX has a shell run such a script. The
+/// `execvp` of musl does not do that.
 #[cfg(unix)]
-fn script(program: &OsStr, env: &Environment<'_>) -> Option<PathBuf> {
+fn script(program: &OsStr, error: &std::io::Error, env: &Environment<'_>) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
+    if error.raw_os_error() != Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
+        return None;
+    }
     let is_executable = |file: &PathBuf| {
         file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
     };
@@ -294,6 +294,11 @@ fn script(program: &OsStr, env: &Environment<'_>) -> Option<PathBuf> {
         Some(name) if !name.contains('/') => tool::place::on_path(env, name).find(is_executable),
         _ => Some(program.into()),
     }
+}
+
+#[cfg(not(unix))]
+fn script(_: &OsStr, _: &std::io::Error, _: &Environment<'_>) -> Option<PathBuf> {
+    None
 }
 
 #[cfg(unix)]
