@@ -454,7 +454,8 @@ impl Status<'_> {
         let Some(last) = last.max_by_key(|last| last.at.at) else { return Vec::new() };
         let Failure { at, command, exit_code, message, hint, is_over } = last;
         let since = if *is_over { "; an exchange has succeeded since" } else { "" };
-        let happened = format!("{at}, `{command}`, exit code {exit_code}{since}");
+        let same = if above.contains(message) { ": the error above" } else { "" };
+        let happened = format!("{at}, `{command}`, exit code {exit_code}{same}{since}");
         let details = [message.clone(), format!("hint: {hint}")];
         let details = details.into_iter().filter(|detail| !above.contains(detail));
         let details = details.map(|detail| ("", detail));

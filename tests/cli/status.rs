@@ -124,7 +124,7 @@ fn a_cached_error_is_shown_with_the_time_of_its_end() {
     > token         none in the cache
     > cached error  `https://localhost:<port>` cannot answer now (503): down, <time> (<n> ago); not asked again until <time> (in <n>)
     >               hint: try again later
-    > last failure  <time> (<n> ago), `git`, exit code 5
+    > last failure  <time> (<n> ago), `git`, exit code 5: the error above
     > file          ~/.config/astra-credential/service-account.json (default)
     > hosts         localhost:<port> (ASTRA_API_URL)
     > api_url       https://localhost:<port> (ASTRA_API_URL)
