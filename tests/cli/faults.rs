@@ -108,15 +108,15 @@ fn sites_of_the_cache(world: &World, state: State) -> Vec<Site> {
     let numbers = |sites: &[Site]| -> Vec<_> {
         sites.iter().map(|site| (site.name.clone(), site.number)).collect()
     };
-    let mut last = list();
-    for _ in 0..10 {
+    let mut listings = vec![list()];
+    loop {
         let next = list();
-        if numbers(&next) == numbers(&last) {
+        if listings.last().is_some_and(|last| numbers(last) == numbers(&next)) {
             return next;
         }
-        last = next;
+        listings.push(next);
+        assert!(listings.len() < 10, "the system calls differ in each run");
     }
-    panic!("the system calls differ in each run");
 }
 
 fn is_of_the_cache(world: &World, line: &str) -> bool {
@@ -148,15 +148,15 @@ fn with_an_error<'a>(
     line: &str,
 ) -> Done<'a> {
     let mut traces = Vec::new();
-    while traces.len() < 5 {
+    loop {
         let (done, trace) = with_fault(world, state, site, &format!("error={error}"), line);
         let hit = trace.lines().find(|line| line.contains("(INJECTED)"));
         if hit.is_some_and(|line| is_of_the_cache(world, line)) {
             return done;
         }
         traces.push(trace);
+        assert!(traces.len() < 5, "{}: {traces:#?}", site.shown);
     }
-    panic!("{}: {traces:#?}", site.shown);
 }
 
 /// Asserts that the next call answers at once and without a message, that the one after is warm, and that all
