@@ -633,7 +633,7 @@ fn status_and_doctor_name_the_account_that_is_rejected() {
     > Only a server knows whether it still accepts a cached token. If one refuses it, run
     > `astra-credential forget --account NAME`.
     >
-    > last failure  <time> (<n> ago), `token`, exit code 4
+    > last failure  <time> (<n> ago), `token`, exit code 4: the error above
     > config        `~/.config/astra-credential/config.json`
     [exit status: 1]
     ");
