@@ -101,8 +101,8 @@ fn sites(world: &World, state: State, is_wanted: impl Fn(&str) -> bool) -> Vec<S
     found
 }
 
-/// The system calls on the cache. On a loaded machine a run may have other calls on its sockets, which changes
-/// the numbers. Two runs in a row have to agree.
+/// The system calls on the cache. On a loaded machine, the number of a call may differ from run to run. Two runs
+/// in a row have to agree.
 fn sites_of_the_cache(world: &World, state: State) -> Vec<Site> {
     let list = || sites(world, state, |line| is_of_the_cache(world, line));
     let numbers = |sites: &[Site]| -> Vec<_> {
@@ -138,8 +138,8 @@ fn with_fault<'a>(
     traced(world, &options, line)
 }
 
-/// The same with an error, which has to hit a system call on the cache. If the run had other calls on its sockets,
-/// and the error hit one of them, the run is repeated.
+/// The same with an error, which has to hit a system call on the cache. If it hits another call, the run is
+/// repeated, up to four times.
 fn with_an_error<'a>(
     world: &'a World,
     state: State,
